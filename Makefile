@@ -1,0 +1,150 @@
+# Everything that a contributor or an operator runs. It needs git, make and Python 3.11 or newer (PYTHON=...);
+# each target sets up what it uses. `make` alone lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help up down demo test check bench build deploy clean host-build environments FORCE
+
+PYTHON ?= python3
+STACK ?= replant
+REPLANT_CRDS ?= $(wildcard $(CURDIR)/../shared/crds)
+export REPLANT_CRDS
+
+# LAYERS says for whom the layers are built: `lambda` (Python 3.13 on Amazon Linux) or `host` (the embedded AWS
+# runs functions in this machine's interpreter). ARCH names the processor, for the wheels and for the template.
+LAYERS ?= lambda
+HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
+ARCH ?= $(if $(filter host,$(LAYERS)),$(HOST_ARCH),x86_64)
+$(if $(filter x86_64 arm64,$(ARCH)),,$(error ARCH must be x86_64 or arm64, not $(ARCH)))
+export ARCH
+
+UV := .venv-uv/bin/uv
+DEV := .venv/bin
+SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+LAMBDA_BUILD := .aws-sam/build
+HOST_BUILD := .aws-sam-host/build
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: environments host-build ## Start the embedded AWS and two clusters, deploy the template, load the sample documents
+	@$(DEV)/python -m local up
+
+down: .venv/.done ## Stop what `make up` started
+	@$(DEV)/python -m local down
+
+demo: environments host-build ## Tell the whole story on this machine: backups arrive, a machine is restored
+	@$(DEV)/python -m local.demo
+
+test: .venv/.done ## Check, build and run every test; prints how long each part took
+	@$(DEV)/python -m local.timing check build=host-build test=run-tests
+
+check: environments ## Lint, types, import rules, spelling, template and state machines
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+	$(DEV)/codespell --skip '*.sum,./build'
+	$(SAM) validate --lint --region us-east-1
+	$(DEV)/python -m local.lint
+
+bench: environments host-build ## Run the benchmarks
+	@$(DEV)/python -m bench
+
+build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_64|arm64)
+	@$(call sam-build,lambda,$(ARCH),$(LAMBDA_BUILD))
+	@$(if $(COMPILER_lambda),,echo "Without bytecode, since no Python 3.13 is here: first imports take longer.")
+	@$(DEV)/python -m local.artefacts sizes $(LAMBDA_BUILD)
+
+deploy: build ## Build and deploy to AWS (STACK=name, ARCH=..., PARAMETERS="Name=value ...")
+	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+clean: ## Remove builds and environments (refused while up)
+	@if [ -e .replant/runtime.json ]; then echo "It is up: make down first." >&2; exit 1; fi
+	rm -rf .venv .venv-* .aws-sam .aws-sam-host build .replant
+
+# --- Parts of the targets above ---------------------------------------------------------------------------
+
+.PHONY: run-tests
+run-tests: environments
+	$(DEV)/python -m pytest
+
+host-build: environments
+	@$(call sam-build,host,$(HOST_ARCH),$(HOST_BUILD))
+
+# $(1) for whom, $(2) architecture, $(3) build folder; SAM is told by the environment, see below
+sam-build = LAYERS=$(1) ARCH=$(2) $(SAM) build --parameter-overrides Architecture=$(2) --build-dir $(3) \
+	> build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
+
+# --- Environments: made again when their requirements change ---------------------------------------------
+
+environments: .venv/.done .venv-sam/.done .venv-cloud/.done
+
+.venv/.done: requirements/dev.txt requirements/core.txt requirements/kube.txt
+.venv-sam/.done: requirements/sam.txt
+.venv-cloud/.done: requirements/cloud.txt
+
+.venv/.done .venv-sam/.done .venv-cloud/.done: | $(UV)
+	$(UV) venv --quiet --clear --no-python-downloads --python .venv-uv/bin/python $(@D)
+	$(UV) pip sync --quiet --require-hashes --python $(@D) $(filter %.txt,$^)
+	mkdir -p build
+	touch $@
+
+.venv-uv/bin/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; name one: PYTHON=...")'
+	rm -rf .venv-uv
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# --- What SAM calls for each resource with `BuildMethod: makefile` ---------------------------------------
+# Layers are kept in build/ per audience and architecture and linked into SAM's artefacts: SAM's own cache
+# sees neither environment variables nor that only the requirements matter.
+
+LAYER_DIR := build/layers/$(LAYERS)-$(ARCH)
+PLATFORM := $(patsubst arm64,aarch64,$(ARCH))-manylinux2014
+FOR_lambda := --python-version 3.13 --python-platform $(PLATFORM) --only-binary :all:
+FOR_host := --python .venv-cloud
+# Bytecode of another version is useless, so a build for Lambda has some only where a Python 3.13 is.
+COMPILER_lambda = $(shell for each in python3.13 $(PYTHON) python3; do \
+	$$each -c 'import sys; sys.version_info[:2] != (3, 13) and sys.exit(1)' 2>/dev/null && echo $$each && break; done)
+COMPILER_host := .venv-cloud/bin/python
+
+build-CoreLayer build-KubeLayer: build-%: $(LAYER_DIR)/%/.done
+	mkdir -p $(ARTIFACTS_DIR)
+	cp -al $(<D)/python $(ARTIFACTS_DIR)/ || cp -a $(<D)/python $(ARTIFACTS_DIR)/
+
+$(LAYER_DIR)/CoreLayer/requirements.txt: requirements/core.txt
+	mkdir -p $(@D)
+	cp $< $@
+
+$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/artefacts.py
+	mkdir -p $(@D)
+	$(DEV)/python -m local.artefacts subtract $< requirements/core.txt > $@
+
+# kubernetes/aio is a second, asynchronous copy of the whole client: 41 MB that nothing here imports.
+$(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
+	rm -rf $(@D)/python
+	$(UV) pip install --quiet --no-deps --require-hashes --link-mode copy $(FOR_$(LAYERS)) \
+		--target $(@D)/python -r $<
+	rm -rf $(@D)/python/kubernetes/aio $(@D)/python/bin $(@D)/python/.lock
+	find $(@D)/python -depth -type d \( -name tests -o -name __pycache__ \) -exec rm -rf {} +
+	$(call compile,$(@D)/python)
+	touch $@
+
+# unchecked: unpacking gives every file a new date, which would make ordinary bytecode stale
+compile = $(if $(COMPILER_$(LAYERS)),$(COMPILER_$(LAYERS)) -m compileall -q -j 0 --invalidation-mode unchecked-hash $(1))
+
+# A function ships functions/<itself>.py and shared/; shared/kube only where it says so.
+build-%Function: module = $(shell sed -E 's/([a-z])([A-Z])/\1_\2/g' <<< $* | tr A-Z a-z)
+build-%Function: FORCE
+	mkdir -p $(ARTIFACTS_DIR)/functions
+	cp functions/__init__.py functions/$(module).py $(ARTIFACTS_DIR)/functions/
+	cp -r shared $(ARTIFACTS_DIR)/
+	grep -q 'shared\.kube' functions/$(module).py || rm -rf $(ARTIFACTS_DIR)/shared/kube
+	find $(ARTIFACTS_DIR) -name __pycache__ -prune -exec rm -rf {} +
+	$(call compile,$(ARTIFACTS_DIR))
+
+FORCE:

@@ -1,0 +1,198 @@
+"""A plan -> its objects on the target cluster, as far as the machines get within one run; started again until done."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import boto3
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+
+from shared.catalogue import search
+from shared.catalogue.ledger import Ledger
+from shared.catalogue.objects import StateBucket, metadata
+from shared.catalogue.table import Table
+from shared.errors import Conflict, NotFound, Refused, Rejected
+from shared.kube import clusters
+from shared.kube.apply import apply_all
+from shared.kube.client import Target
+from shared.models import (
+    Condition,
+    MachinePlan,
+    MachineResult,
+    MachineState,
+    ObjectResult,
+    Phase,
+    Plan,
+    PlannedObject,
+    Problem,
+)
+from shared.observe import logger
+from shared.restore.plan import filled, started
+from shared.restore.progress import Do, adopted, finished, next_step, pause, taken_since
+from shared.settings import settings
+
+POLL = 1.0  # seconds between two looks at the target
+PATIENCE = 20.0  # seconds that one run waits for machines before it lets Step Functions wait
+RESERVE = 60.0  # seconds that a run keeps to write down where it is
+CONNECTIONS = 64
+
+
+class Clients(NamedTuple):
+    """Made once a sandbox."""
+
+    table: Table
+    s3: Any
+    secrets: Any
+
+
+class Run(NamedTuple):
+    """What every machine's thread shares."""
+
+    plan: Plan
+    target: Target
+    ledger: Ledger
+    absent: frozenset[str]
+
+
+@cache
+def clients() -> Clients:
+    config = Config(max_pool_connections=CONNECTIONS)
+    table = Table(boto3.client("dynamodb", config=config), settings().catalogue_table)
+    return Clients(table, boto3.client("s3", config=config), boto3.client("secretsmanager"))
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    restore_id, attempt = event["restoreId"], event["attempt"]
+    plan = StateBucket(clients().s3, settings().state_bucket).plan(restore_id)
+    if plan is None:
+        raise NotFound(f"{restore_id}: its plan is not in the state bucket any more; start a new restore")
+    ledger = Ledger(clients().table, restore_id)
+    results = adopted(plan, ledger.results(), attempt, datetime.now(UTC))
+    with connected(plan) as target:
+        run = Run(plan, target, ledger, frozenset(each.name for each in plan.namespaces))
+        results |= applied(run, results)
+        budget = min(PATIENCE, context.get_remaining_time_in_millis() / 1000 - RESERVE)
+        results |= waited(run, results, until=time.monotonic() + budget)
+    waiting = [result for result in results.values() if not result.final]
+    logger.info("applied", extra={"restore": restore_id, "machines": len(results), "waiting": len(waiting)})
+    return {
+        "restoreId": restore_id,
+        "attempt": attempt,
+        "done": not waiting,
+        "wait": pause(waiting, datetime.now(UTC)),
+    }
+
+
+def connected(plan: Plan) -> Any:
+    cluster = search.document(clients().table, "clusters", plan.target)
+    if cluster is None or cluster.secret != plan.secret:
+        raise Refused(f"clusters/{plan.target}.yaml was changed since the plan was made; start a new restore", "target")
+    kubeconfig = clusters.stored(clients().secrets, cluster)
+    allow = settings().allow_loopback_clusters
+    return clusters.connected(kubeconfig, cluster, allow_loopback=allow, connections=plan.concurrency)
+
+
+def applied(run: Run, results: dict[str, MachineResult]) -> dict[str, MachineResult]:
+    """The machines that nobody has applied yet, each in a thread of its own and written down when it is done."""
+    todo = [each for each in run.plan.machines if _to_apply(run.plan, results[each.key])]
+    if not todo:
+        return {}
+    apply_all(run.target, run.plan.namespaces, whole, dry_run=run.plan.dry_run, absent=frozenset())
+    taken: dict[str, str] = {}
+    if not run.plan.dry_run:
+        present = {each.namespace for each in todo}
+        taken = taken_since(todo, clusters.existing(run.target, present), run.plan.restore_id)
+    with ThreadPoolExecutor(run.plan.concurrency) as pool:
+        each_one = partial(apply_machine, run, results, taken)
+        return {result.key: result for result in pool.map(each_one, todo)}
+
+
+def _to_apply(plan: Plan, result: MachineResult) -> bool:
+    return result.phase is Phase.PENDING and (plan.dry_run or not result.final)
+
+
+def whole(each: PlannedObject) -> dict[str, Any]:
+    return each.manifest
+
+
+def apply_machine(
+    run: Run, results: dict[str, MachineResult], taken: dict[str, str], machine: MachinePlan
+) -> MachineResult:
+    result = results[machine.key].model_copy(update={"started_at": datetime.now(UTC)})
+    objects: tuple[ObjectResult, ...] = ()
+    problem: Problem | None
+    try:
+        if machine.key in taken:
+            raise Conflict(taken[machine.key])
+        fill = filler(machine, machine.objects)
+    except (Conflict, Refused) as error:
+        problem = Problem(code=error.code, message=error.message)
+    else:
+        objects, problem = apply_all(run.target, machine.objects, fill, dry_run=run.plan.dry_run, absent=run.absent)
+    result = outcome(run.plan, result, problem).model_copy(update={"objects": objects})
+    run.ledger.write([result], objects=True)
+    return result
+
+
+def outcome(plan: Plan, result: MachineResult, problem: Problem | None) -> MachineResult:
+    now = datetime.now(UTC)
+    if plan.dry_run:
+        state = MachineState.BLOCKED if problem else MachineState.PLANNED
+        kept = {} if result.final else {"state": state, "error": problem}
+        return result.model_copy(update={**kept, "finished_at": now})
+    if problem:
+        return result.model_copy(update={"state": MachineState.FAILED, "error": problem, "finished_at": now})
+    return result.model_copy(update={"phase": Phase.APPLIED})
+
+
+def filler(machine: MachinePlan, objects: Iterable[PlannedObject]) -> Any:
+    """Secret values are fetched for the machine's own use, and only when one of the objects has any."""
+    if not any(each.fills for each in objects):
+        return whole
+    document = metadata(clients().s3, machine.source)
+    return partial(filled, metadata=document)
+
+
+def waited(run: Run, results: dict[str, MachineResult], *, until: float) -> dict[str, MachineResult]:
+    """Looks at the target until no machine waits or the time is over; starts those whose disks are there."""
+    changed: dict[str, MachineResult] = {}
+    while waiting := [each for each in run.plan.machines if not (results | changed)[each.key].final]:
+        moved = looked(run, waiting, results | changed)
+        run.ledger.write(moved.values())
+        changed |= moved
+        if time.monotonic() > until:
+            break
+        if not moved:
+            time.sleep(POLL)
+    return changed
+
+
+def looked(run: Run, waiting: list[MachinePlan], results: dict[str, MachineResult]) -> dict[str, MachineResult]:
+    """The results that change by one look at the target."""
+    agents = any(each.waits_for is Condition.AGENT for each in waiting)
+    namespaces = {each.namespace for each in waiting}
+    live = clusters.live(run.target, namespaces, run.plan.restore_id, instances=agents)
+    now, timeout = datetime.now(UTC), timedelta(seconds=run.plan.timeout)
+    steps = {each.key: next_step(each, results[each.key], live, now=now, timeout=timeout) for each in waiting}
+    ended = {k: finished(results[k], step, now) for k, step in steps.items() if step.do in (Do.FINISH, Do.FAIL)}
+    to_start = [each for each in waiting if steps[each.key].do is Do.START]
+    with ThreadPoolExecutor(run.plan.concurrency) as pool:
+        begun = pool.map(lambda machine: start(run, machine, results[machine.key]), to_start)
+        return ended | {result.key: result for result in begun}
+
+
+def start(run: Run, machine: MachinePlan, result: MachineResult) -> MachineResult:
+    vm = started(machine)
+    try:
+        run.target.apply(filler(machine, [vm])(vm))
+    except (Conflict, Rejected, Refused) as error:
+        problem = Problem(code=error.code, message=error.message)
+        return result.model_copy(
+            update={"state": MachineState.FAILED, "error": problem, "finished_at": datetime.now(UTC)}
+        )
+    return result.model_copy(update={"phase": Phase.STARTED})

@@ -1,0 +1,26 @@
+"""A question about restore points -> a page of them, newest first, or an error that says what is wrong with it."""
+
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared.catalogue import search
+from shared.catalogue.table import Table
+from shared.errors import InvalidRequest
+from shared.observe import logger
+from shared.settings import settings
+
+
+@cache
+def table() -> Table:
+    return Table(boto3.client("dynamodb"), settings().catalogue_table)
+
+
+@logger.inject_lambda_context
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+    try:
+        return search.answer(table(), search.question(event))
+    except InvalidRequest as error:
+        return {"error": error.as_dict()}

@@ -1,0 +1,170 @@
+"""The Go module beside this file in, built programs in the user's cache out: built once, then found."""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SOURCE = Path(__file__).parent / "controlplane"
+GO_WHEEL = Path(__file__).parent.parent / "requirements" / "go.txt"
+SNAPSHOT_CONTROLLER = "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"
+KUBECTL = "k8s.io/kubernetes/cmd/kubectl"
+PACKAGES = 2400  # of an empty build cache, for the progress line only
+
+
+class BuildError(RuntimeError):
+    """A program could not be built; the text names it and the remedy."""
+
+
+def control_plane() -> Path:
+    """The program with the roles etcd, kube-apiserver and kube-controller-manager."""
+    return _built() / "controlplane"
+
+
+def snapshot_controller() -> Path:
+    """The CSI project's snapshot-controller."""
+    return _built() / "snapshot-controller"
+
+
+def kubectl() -> Path:
+    """The benchmark's peer: built on demand, since nothing else needs it."""
+    program = _built() / "kubectl"
+    if not program.exists():
+        with tempfile.TemporaryDirectory(dir=_cache()) as drafts:
+            _build("kubectl", Path(drafts), KUBECTL)
+            (Path(drafts) / "kubectl").replace(program)
+    return program
+
+
+def _built() -> Path:
+    folder = _cache() / f"controlplane-{_fingerprint()}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=_cache()) as drafts:
+            out = Path(drafts) / "out"
+            _build("the Kubernetes control plane", out, ".", SNAPSHOT_CONTROLLER)
+            _move(out, folder)
+    return folder
+
+
+def _move(out: Path, folder: Path) -> None:
+    try:
+        out.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process was faster, with the same result
+            raise
+
+
+def _cache() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "replant"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(f"{sys.platform} {platform.machine()}".encode())
+    for file in sorted([SOURCE / "go.mod", SOURCE / "go.sum", *SOURCE.glob("*.go")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build(what: str, out: Path, *packages: str) -> None:
+    out.mkdir(exist_ok=True)
+    flags = f"-s -w -X k8s.io/component-base/version.gitVersion={_kubernetes_version()}"
+    command = [_go(), "build", "-v", "-trimpath", "-ldflags", flags, "-o", f"{out}/", *packages]
+    environment = os.environ | {"GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    print(f"Building {what} once, from source; with an empty Go build cache this takes several minutes.", flush=True)
+    started = time.monotonic()
+    with tempfile.NamedTemporaryFile("r", suffix=".log") as log, Path(log.name).open("w") as output:
+        child = subprocess.Popen(command, cwd=SOURCE, env=environment, stderr=output, stdin=subprocess.DEVNULL)
+        _watch(child, Path(log.name), started)
+        said = log.read().splitlines()
+    if child.returncode:
+        raise BuildError(_explained(what, [line for line in said if " " in line]))
+    print(f"Built {what} in {time.monotonic() - started:.0f} s.", flush=True)
+
+
+def _watch(child: subprocess.Popen[bytes], log: Path, started: float) -> None:
+    """Show how far a build is: on one line of a terminal, every ten seconds elsewhere."""
+    terminal = sys.stdout.isatty()
+    try:
+        while True:
+            try:
+                child.wait(timeout=1 if terminal else 10)
+            except subprocess.TimeoutExpired:
+                line = f"  {_packages(log)} of about {PACKAGES} packages, {time.monotonic() - started:.0f} s"
+                print(line, end="\r" if terminal else "\n", flush=True)
+            else:
+                return
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _packages(log: Path) -> int:
+    """`go build -v` says one package path a line; everything else it says has blanks in it."""
+    return sum(" " not in line for line in log.read_text().splitlines())
+
+
+def _explained(what: str, said: list[str]) -> str:
+    remedy = "Modules come from GOPROXY (see `go env GOPROXY`): check that it can be reached, and the disk's space."
+    return "\n".join([f"Building {what} failed.", *said[-15:], remedy])
+
+
+def _kubernetes_version() -> str:
+    return _in_go_mod(r"k8s\.io/kubernetes (v\S+)")
+
+
+def _in_go_mod(pattern: str) -> str:
+    found = re.search(pattern, (SOURCE / "go.mod").read_text())
+    if not found:
+        raise BuildError(f"{SOURCE / 'go.mod'} has no line that matches {pattern!r}: restore the file")
+    return found[1]
+
+
+def _go() -> str:
+    """The `go` of PATH when it is new enough, else the one that PyPI has as a wheel."""
+    wanted = _in_go_mod(r"(?m)^go (\S+)$")
+    present = shutil.which("go")
+    if present and _numbers(_version(present)) >= _numbers(wanted):
+        return present
+    return _go_from_wheel(wanted)
+
+
+def _version(go: str) -> str:
+    answer = subprocess.run(
+        [go, "env", "GOVERSION"],
+        env=os.environ | {"GOTOOLCHAIN": "local"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _go_from_wheel(wanted: str) -> str:
+    folder = _cache() / f"go-{hashlib.sha256(GO_WHEEL.read_bytes()).hexdigest()[:16]}"
+    complete = folder / "complete"
+    if not complete.exists():
+        print(f"No go {wanted} or newer on PATH: installing the one of {GO_WHEEL.name} below {folder}.", flush=True)
+        _run(sys.executable, "-m", "venv", "--clear", str(folder))
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run(*pip, "--require-hashes", "-r", str(GO_WHEEL))
+        complete.touch()
+    return str(folder / "bin" / "go")
+
+
+def _run(*command: str) -> None:
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        said = "\n".join((answer.stdout + answer.stderr).splitlines()[-15:])
+        raise BuildError(f"{' '.join(command)} failed:\n{said}\nRemedy: put a new enough `go` on PATH, see go.dev/dl")

@@ -1,0 +1,1 @@
+"""MiniStack on the loopback interface, corrected where this project's template needs AWS's behaviour."""

@@ -1,0 +1,88 @@
+"""CloudWatch metrics that AWS publishes by itself: of functions, of queues, and those in a function's log."""
+
+import functools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.core.responses import set_request_account_id, set_request_region
+from ministack.services import cloudwatch, lambda_svc, sqs
+
+from local.emulator.seams import require, seam
+
+Log = dict[str, Any]
+
+
+def every_invocation_counts() -> None:
+    """AWS counts invocations and errors whoever invoked; MiniStack only those through the Invoke API."""
+    patch = "every_invocation_counts"
+    emit = seam(patch, lambda_svc, "_emit_lambda_metrics", "function_name", "duration_ms", "error", "throttle")
+    dispatch = seam(patch, lambda_svc, "_execute_function_dispatch", "func", "config", "event")
+
+    def only_throttles(name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+        if throttle:
+            emit(name, duration_ms=duration_ms, error=error, throttle=True)
+
+    @functools.wraps(dispatch)
+    def counted(func: Log, config: Log, *rest: Any) -> Any:
+        started = time.monotonic()
+        result = dispatch(func, config, *rest)
+        took = (time.monotonic() - started) * 1000
+        emit(config["FunctionName"], duration_ms=took, error=bool(result.get("error")), throttle=False)
+        return result
+
+    lambda_svc._emit_lambda_metrics = only_throttles
+    lambda_svc._execute_function_dispatch = counted
+
+
+def logs_carry_metrics() -> None:
+    """AWS turns log lines in the Embedded Metric Format into metrics; MiniStack only stores the lines."""
+    patch = "logs_carry_metrics"
+    emit = seam(patch, lambda_svc, "_emit_lambda_logs", "func", "request_id", "log_text")
+    store = seam(patch, cloudwatch, "_store_datum", "namespace", "name", "dims", "ts", "unit", "value", "values")
+
+    def emitted(func: Log, request_id: str, log_text: str, *rest: Any, **more: Any) -> None:
+        emit(func, request_id, log_text, *rest, **more)
+        for line in (log_text or "").splitlines():
+            for namespace, name, dimensions, unit, values in embedded_metrics(line):
+                store(namespace, name, dimensions, time.time(), unit, None, values, None, None)
+
+    lambda_svc._emit_lambda_logs = emitted
+
+
+def embedded_metrics(line: str) -> Iterator[tuple[str, str, dict[str, str], str, list[float]]]:
+    """Each metric of a line: namespace, name, dimensions, unit, values."""
+    if '"_aws"' not in line:
+        return
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return
+    for directive in record.get("_aws", {}).get("CloudWatchMetrics", []):
+        for names in directive["Dimensions"]:
+            dimensions = {name: str(record[name]) for name in names}
+            for metric in directive["Metrics"]:
+                found = record[metric["Name"]]
+                values = [float(value) for value in (found if isinstance(found, list) else [found])]
+                yield directive["Namespace"], metric["Name"], dimensions, metric.get("Unit", "None"), values
+
+
+def publish_queue_depths(now: float) -> None:
+    """AWS publishes the messages that wait in every queue; MiniStack only tells them on request."""
+    patch = "publish_queue_depths"
+    refresh = seam(patch, sqs, "_refresh_counts", "q")
+    require(patch, hasattr(sqs._queues, "all_items"))
+    for (account, region, _), queue in sqs._queues.all_items():
+        set_request_account_id(account)
+        set_request_region(region)
+        refresh(queue)
+        attributes = queue["attributes"]
+        depth = float(attributes["ApproximateNumberOfMessages"])
+        dimensions = {"QueueName": attributes["QueueArn"].rsplit(":", 1)[-1]}
+        cloudwatch._store_datum(
+            "AWS/SQS", "ApproximateNumberOfMessagesVisible", dimensions, now, "Count", depth, None, None, None
+        )
+
+
+PATCHES = (every_invocation_counts, logs_carry_metrics)

@@ -1,0 +1,46 @@
+"""A built template and its artefacts -> the same template with its artefacts in a bucket."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from local.artefacts import load
+
+Upload = Callable[[str, bytes], str]
+
+# What a resource type calls its artefact. Stored, not deflated: nothing travels further than this machine.
+_ARTEFACTS = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+    "AWS::Serverless::StateMachine": "DefinitionUri",
+}
+
+
+def package(build: Path, upload: Upload) -> str:
+    """Upload every artefact under the hash of its content; the template that names them, as JSON."""
+    template = load(build / "template.yaml")
+    for properties, name in _artefacts(template):
+        path = build / properties[name]
+        content = _zipped(path) if path.is_dir() else path.read_bytes()
+        properties[name] = upload(hashlib.sha256(content).hexdigest(), content)
+    return json.dumps(template)
+
+
+def _artefacts(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    for resource in template["Resources"].values():
+        name = _ARTEFACTS.get(resource["Type"])
+        if name and name in resource["Properties"]:
+            yield resource["Properties"], name
+
+
+def _zipped(folder: Path) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as content:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():  # without dates, so that the same files give the same hash
+                content.writestr(zipfile.ZipInfo(str(path.relative_to(folder))), path.read_bytes())
+    return archive.getvalue()

@@ -1,0 +1,146 @@
+"""Nothing running in, the whole embedded runtime and its runtime.json out; and back."""
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from local import binaries, cloud, cluster, documents, processes
+
+Result = TypeVar("Result")
+Outputs = Mapping[str, str]
+
+FILE = processes.RUNTIME / "runtime.json"
+NAMES = ("east", "west")
+PARTS = (cloud.NAME, *(f"{name}-{role}" for name in NAMES for role in cluster.ROLES))
+ACCESS = cloud.ROOT / "docs" / "target-access.yaml"
+ARCHITECTURES = {"aarch64": "arm64"}
+
+
+def up() -> int:
+    """Start what is not there yet; the exit status."""
+    if FILE.exists():
+        return _already()
+    if left := processes.running():
+        print(f"Still starting, or left over from an interrupted start: {', '.join(left)}. First: make down")
+        return 1
+    started = time.monotonic()
+    with _all_or_nothing():
+        runtime = _start()
+        FILE.write_text(json.dumps(runtime, indent=2) + "\n")
+    print(f"Up after {time.monotonic() - started:.1f} s: {runtime['awsEndpoint']}, see {FILE}")
+    return 0
+
+
+def down() -> int:
+    """Stop exactly what was started; the logs stay."""
+    FILE.unlink(missing_ok=True)
+    stopped = processes.stop_all()
+    _forget_data()
+    print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    return 0
+
+
+def status() -> int:
+    """Tell of every part whether it runs; success when all do."""
+    for part in PARTS:
+        print(f"{part:20}{'up' if processes.alive(part) else 'down'}")
+    return 0 if FILE.exists() and not _dead() else 1
+
+
+def _already() -> int:
+    if dead := _dead():
+        print(f"It was up, but {', '.join(dead)} has ended: see {processes.RUNTIME / 'logs'}, then make down")
+        return 1
+    print(f"It is up already: {json.loads(FILE.read_text())['awsEndpoint']}, see {FILE}")
+    return 0
+
+
+def _dead() -> list[str]:
+    return [part for part in PARTS if not processes.alive(part)]
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """Whatever interrupts a start, nothing of it stays."""
+    try:
+        yield
+    except BaseException:
+        print(f"Not started; stopping what was. The logs are in {processes.RUNTIME / 'logs'}", flush=True)
+        FILE.unlink(missing_ok=True)
+        processes.stop_all()
+        raise
+
+
+def _start() -> dict[str, Any]:
+    _forget_data()
+    _step("programs of the clusters", binaries.control_plane)
+    with ThreadPoolExecutor(1) as pool:
+        clusters = pool.submit(_step, "clusters east and west", partial(cluster.start, NAMES))
+        try:
+            endpoint = _step("embedded AWS", cloud.start)
+            outputs = _step("stack", partial(cloud.deploy, endpoint, cloud.BUILD, _parameters()))
+        except BaseException:
+            processes.stop_all()  # else the clusters would be waited for; they give up when their parts are gone
+            raise
+        running = clusters.result()
+    _step("secrets", partial(_load_secrets, endpoint))
+    _step("documents", partial(_load_documents, endpoint, outputs))
+    return {
+        "awsEndpoint": endpoint,
+        "region": cloud.REGION,
+        "account": cloud.ACCOUNT,
+        "outputs": outputs,
+        "clusters": {name: str(each.kubeconfig) for name, each in running.items()},
+    }
+
+
+def _step(what: str, do: Callable[[], Result]) -> Result:
+    started = time.monotonic()
+    result = do()
+    print(f"  {what:28}{time.monotonic() - started:6.1f} s", flush=True)
+    return result
+
+
+def _parameters() -> Outputs:
+    machine = platform.machine()
+    return {"AllowLoopbackClusters": "true", "Architecture": ARCHITECTURES.get(machine, machine)}
+
+
+def _load_secrets(endpoint: str) -> None:
+    """The kubeconfigs that the system uses have only the rights of the shipped ClusterRole."""
+    with ThreadPoolExecutor() as pool:
+        kubeconfigs = list(pool.map(partial(cluster.restricted_kubeconfig, manifest_path=ACCESS), NAMES))
+    secrets = cloud.client(endpoint, "secretsmanager")
+    for name, kubeconfig in zip(NAMES, kubeconfigs, strict=True):
+        secrets.create_secret(Name=documents.secret(name), SecretString=kubeconfig)
+
+
+def _load_documents(endpoint: str, outputs: Outputs) -> None:
+    samples = documents.samples(outputs["BackupBuckets"].split(",")[0])
+    bucket = cloud.client(endpoint, "s3")
+    for key, text in samples.items():
+        bucket.put_object(Bucket=outputs["StateBucket"], Key=key, Body=text.encode())
+    known = partial(_known, cloud.client(endpoint, "dynamodb"), outputs)
+    processes.wait_until(
+        lambda: set(samples) <= known(), seconds=60, what="the catalogue knows the documents", name=cloud.NAME
+    )
+
+
+def _known(tables: Any, outputs: Outputs) -> set[str]:
+    """The keys of the state bucket that the catalogue has read; a refused document ends the start."""
+    rows = tables.scan(TableName=outputs["CatalogueTable"], ConsistentRead=True)["Items"]
+    ours = [row for row in rows if row.get("bucket") == {"S": outputs["StateBucket"]} and "key" in row]
+    for row in ours:
+        if "problem" in row and "S" in row["problem"]:
+            raise ValueError(f"the catalogue refuses {row['key']['S']}: {row['problem']['S']}")
+    return {row["key"]["S"] for row in ours}
+
+
+def _forget_data() -> None:
+    shutil.rmtree(processes.RUNTIME / "emulator", ignore_errors=True)

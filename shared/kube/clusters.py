@@ -1,0 +1,101 @@
+"""A stored kubeconfig -> a connected target, and what a plan needs to know of it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import NotFound
+from shared.kube.client import Target
+from shared.kube.kubeconfig import parse
+from shared.models import ClusterDocument, TargetFacts
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+DRIVER = "driver.longhorn.io"
+RESTORE_LABEL = "replant.dev/restore"
+
+
+def stored(secrets: "SecretsManagerClient", cluster: ClusterDocument) -> str:
+    """The kubeconfig as it is stored: hostile until parsed. Raises NotFound."""
+    try:
+        return secrets.get_secret_value(SecretId=cluster.secret)["SecretString"]
+    except (secrets.exceptions.ResourceNotFoundException, KeyError):
+        raise NotFound(
+            f"cluster {cluster.id}: secret {cluster.secret} has no text; store a kubeconfig in it"
+            " (`python -m shared.kube.access` makes one)",
+            "target",
+        ) from None
+
+
+@contextmanager
+def connected(text: str, cluster: ClusterDocument, *, allow_loopback: bool, connections: int) -> Iterator[Target]:
+    """Raises Refused for a kubeconfig that could do more than name a server and a credential."""
+    credentials = parse(text, cluster=cluster.id, secret=cluster.secret, allow_loopback=allow_loopback)
+    target = Target(credentials, cluster=cluster.id, connections=connections)
+    try:
+        yield target
+    finally:
+        target.close()
+
+
+def observe(target: Target, namespaces: Iterable[str], networks: Iterable[str]) -> TargetFacts:
+    """Reads no more than the plan asks for. Raises what Target raises."""
+    found = {name: target.get("Namespace", None, name) for name in namespaces}
+    present = {name: _phase(each) for name, each in found.items() if each is not None}
+    classes = target.list("StorageClass")
+    return TargetFacts(
+        namespaces=present,
+        storage_classes={each["metadata"]["name"]: each.get("volumeBindingMode", "Immediate") for each in classes},
+        snapshot_class=_snapshot_class(target.list("VolumeSnapshotClass")),
+        networks=frozenset(name for name in networks if _network(target, name)),
+        existing=existing(target, present),
+    )
+
+
+def existing(target: Target, namespaces: Iterable[str]) -> dict[str, str]:
+    """Machines and claims of the namespaces, by `Kind/namespace/name`, with the restore that made each, "" for none."""
+    return {
+        f"{kind}/{namespace}/{each['metadata']['name']}": each["metadata"].get("labels", {}).get(RESTORE_LABEL, "")
+        for namespace in namespaces
+        for kind in ("VirtualMachine", "PersistentVolumeClaim")
+        for each in target.list_metadata(kind, namespace)
+    }
+
+
+def live(
+    target: Target, namespaces: Iterable[str], restore_id: str, *, instances: bool
+) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The restore's objects that tell how far it is, by kind, namespace and name; INSTANCES: of machines as well."""
+    of_restore = f"{RESTORE_LABEL}={restore_id}"
+    kinds: dict[str, str | None] = dict.fromkeys(
+        ("VolumeSnapshot", "PersistentVolumeClaim", "VirtualMachine"), of_restore
+    )
+    kinds |= {"VirtualMachineInstance": None} if instances else {}
+    return {
+        (kind, namespace, each["metadata"]["name"]): each
+        for namespace in namespaces
+        for kind, labels in kinds.items()
+        for each in target.list(kind, namespace, labels=labels)
+    }
+
+
+def _phase(namespace: dict[str, Any]) -> str:
+    return "Terminating" if namespace["metadata"].get("deletionTimestamp") else "Active"
+
+
+def _snapshot_class(classes: Iterable[dict[str, Any]]) -> str | None:
+    """Harvester ships `longhorn` for backups; `type: snap` makes classes of snapshots that stay in the cluster."""
+    usable = (each for each in classes if each.get("driver") == DRIVER and _type(each) in ("bak", "bs", None))
+    names = sorted(each["metadata"]["name"] for each in usable)
+    return "longhorn" if "longhorn" in names else next(iter(names), None)
+
+
+def _type(snapshot_class: dict[str, Any]) -> str | None:
+    kind: str | None = (snapshot_class.get("parameters") or {}).get("type")
+    return kind
+
+
+def _network(target: Target, name: str) -> bool:
+    namespace, _, network = name.partition("/")
+    return target.get("NetworkAttachmentDefinition", namespace, network) is not None

@@ -1,0 +1,178 @@
+"""Longhorn's volume.cfg, backup_*.cfg and backing-image.cfg -> models; a block list of any length costs no memory.
+
+The format is longhorn/backupstore's (backupstore.go, backupbackingimage/), checked against files that it wrote.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from shared.errors import Unreadable
+from shared.layouts.foreign import Nullable, document, model, quantity
+from shared.models import BackingImage, EngineBackup, EngineVolume, Instant
+
+DEFAULT_BLOCK_SIZE = 2 * 2**20
+HEADER_LIMIT = 4 * 2**20
+
+_START = b'"Blocks":['  # cannot occur inside a JSON string, where the quotes would be escaped
+_BLOCKS = re.compile(rb'(?:\{"Offset":\d{1,19},"BlockChecksum":"[0-9a-f]{64}"\}(?:,(?=\{)|(?=\])))*+')
+_ENTRY = re.compile(rb"\s*(\{[^{}\[\]]*\})\s*(?:,(?=\s*\{)|(?=\]))")
+
+
+def _unwrapped(value: Any) -> Any:
+    """Go's `json:",string"` on a string field: volume.cfg holds "\\"lz4\\""."""
+    return value[1:-1] if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _instant(value: Any) -> Any:
+    return value or None
+
+
+_Twice = Annotated[str, BeforeValidator(_unwrapped)]
+_Time = Annotated[Instant | None, BeforeValidator(_instant)]
+
+
+class _Volume(Nullable):
+    name: str = Field(alias="Name")
+    size: int = Field(alias="Size")
+    backing_image: _Twice = Field("", alias="BackingImageName")
+    backing_image_checksum: _Twice = Field("", alias="BackingImageChecksum")
+    data_engine: _Twice = Field("", alias="DataEngine")
+
+
+class _Backup(Nullable):
+    name: str = Field(alias="Name")
+    volume: str = Field(alias="VolumeName")
+    snapshot_at: _Time = Field(None, alias="SnapshotCreatedAt")
+    created_at: _Time = Field(None, alias="CreatedTime")
+    parameters: dict[str, str] = Field({}, alias="Parameters")
+
+
+class _BackingImage(Nullable):
+    name: str = Field(alias="Name")
+    size: int = Field(alias="Size")
+    checksum: str = Field("", alias="Checksum")
+    completed_at: str = Field("", alias="CompleteTime")
+
+
+def engine_volume(body: bytes, *, volume: str) -> EngineVolume:
+    """VOLUME is the name in the key. Raises Unreadable."""
+    cfg = model(_Volume, document(body))
+    _same("volume", cfg.name, volume)
+    return model(
+        EngineVolume,
+        {
+            "volume": cfg.name,
+            "size_bytes": cfg.size,
+            "backing_image": cfg.backing_image,
+            "backing_image_checksum": cfg.backing_image_checksum,
+            "data_engine": cfg.data_engine or "v1",
+        },
+    )
+
+
+def engine_backup(chunks: Iterable[bytes], *, volume: str, backup: str) -> EngineBackup:
+    """VOLUME and BACKUP are the names in the key. Raises Unreadable."""
+    head, blocks = without_blocks(chunks)
+    cfg = model(_Backup, document(head))
+    _same("volume", cfg.volume, volume)
+    _same("backup", cfg.name, backup)
+    return model(
+        EngineBackup,
+        {
+            "volume": cfg.volume,
+            "backup": cfg.name,
+            "snapshot_at": cfg.snapshot_at,
+            "created_at": cfg.created_at,
+            "block_size_bytes": _block_size(cfg.parameters),
+            "blocks": blocks,
+        },
+    )
+
+
+def backing_image(chunks: Iterable[bytes], *, name: str) -> BackingImage:
+    """NAME is the name in the key. Raises Unreadable."""
+    head, _ = without_blocks(chunks)
+    cfg = model(_BackingImage, document(head))
+    _same("backing image", cfg.name, name)
+    complete = bool(cfg.completed_at)
+    return model(
+        BackingImage,
+        {"name": cfg.name, "size_bytes": cfg.size, "checksum": cfg.checksum, "complete": complete},
+    )
+
+
+def without_blocks(chunks: Iterable[bytes]) -> tuple[bytes, int]:
+    """The document with its block list emptied, and how many entries the list had.
+
+    A backup of 1 TiB has a list of 56 MB: it is checked as it flows by and not kept. Raises Unreadable.
+    """
+    flow = iter(chunks)
+    head, rest, found = _until(flow, _START)
+    if not found:
+        return head, 0
+    blocks, tail = _skip_blocks(flow, rest)
+    for chunk in flow:
+        tail = _within_limit(tail + chunk)
+    return head + _START + tail, blocks
+
+
+def _until(flow: Iterator[bytes], mark: bytes) -> tuple[bytes, bytes, bool]:
+    seen = b""
+    for chunk in flow:
+        seen += chunk
+        if (at := seen.find(mark)) >= 0:
+            return _within_limit(seen[:at]), seen[at + len(mark) :], True
+        _within_limit(seen)
+    return seen, b"", False
+
+
+def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
+    """Consumes entries up to the list's end; returns their number and what follows, from the bracket on."""
+    blocks = 0
+    while True:
+        count, rest = _consume(rest)
+        blocks += count
+        if rest[:1] == b"]":
+            return blocks, rest
+        chunk = next(flow, None)
+        if chunk is None:
+            raise Unreadable(
+                f"ends inside its block list, after {blocks} blocks: it is truncated; back the volume up again"
+            )
+        rest = _within_limit(rest) + chunk
+
+
+def _consume(text: bytes) -> tuple[int, bytes]:
+    """Counts whole entries at the start of the text: in the usual form by one expression, others one by one."""
+    end = _BLOCKS.match(text).end()  # type: ignore[union-attr]  # it matches the empty text as well
+    count, text = text.count(b"{", 0, end), text[end:]
+    while match := _ENTRY.match(text):
+        document(match[1])
+        count, text = count + 1, text[match.end() :]
+    if text.strip() and text.lstrip()[:1] not in b"]{":
+        raise Unreadable(f"has something else than a block in its block list, after {count} entries")
+    return count, text.lstrip()
+
+
+def _within_limit(text: bytes) -> bytes:
+    if len(text) > HEADER_LIMIT:
+        raise Unreadable(f"has a header of more than {HEADER_LIMIT} bytes; no Longhorn writes such a file")
+    return text
+
+
+def _block_size(parameters: dict[str, str]) -> int:
+    """backupstore util.go getBlockSizeFromParameters: absent, empty and 0 mean 2 MiB."""
+    try:
+        return int(quantity(parameters.get("backup-block-size") or "0")) or DEFAULT_BLOCK_SIZE
+    except ValueError as error:
+        raise Unreadable(f"Parameters.backup-block-size: {error}") from None
+
+
+def _same(what: str, inside: str, in_key: str) -> None:
+    if inside != in_key:
+        raise Unreadable(
+            f"says that it is {what} {inside!r}, but its key says {in_key!r}; it was copied to a wrong place"
+        )

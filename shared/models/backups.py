@@ -1,0 +1,75 @@
+"""What single objects of a backup bucket say: the facts that restore points are joined from."""
+
+from shared.models.base import Bytes, EngineName, Instant, Label, Name, Value
+from shared.models.points import Machine, NetworkInterface, SecretNames
+
+
+class DiskBackup(Value):
+    """One disk as a machine's backup names it: its claim, and where the engine keeps its data."""
+
+    disk: Name
+    claim: Name
+    size_bytes: Bytes | None = None
+    storage_class: str | None = None
+    image: str | None = None
+    engine_volume: EngineName | None = None
+    engine_backup: EngineName | None = None
+    driver: str = "driver.longhorn.io"  # files of Harvester 1.0 do not say it
+
+
+class MachineBackup(Value):
+    """What one metadata object says of a machine's backup; gaps are disks of the machine that it lacks."""
+
+    namespace: Label
+    vm: Name
+    backup: Name
+    machine: Machine
+    disks: tuple[DiskBackup, ...]
+    networks: tuple[NetworkInterface, ...]
+    secrets: tuple[SecretNames, ...]
+    gaps: tuple[str, ...] = ()
+    named_at: Instant | None = None
+    content: str
+
+
+class EngineVolume(Value):
+    """Longhorn's volume.cfg: size in bytes is what any backup of the volume is restored to."""
+
+    volume: EngineName
+    size_bytes: Bytes
+    backing_image: str = ""
+    backing_image_checksum: str = ""
+    data_engine: str = "v1"
+
+
+class EngineBackup(Value):
+    """The header of Longhorn's backup_*.cfg; one that is still being written has no created_at."""
+
+    volume: EngineName
+    backup: EngineName
+    snapshot_at: Instant | None = None
+    created_at: Instant | None = None
+    block_size_bytes: Bytes
+    blocks: int
+
+
+class BackingImage(Value):
+    """Longhorn's backing-image.cfg; checksum is the SHA-512 of the whole file."""
+
+    name: EngineName
+    size_bytes: Bytes
+    checksum: str
+    complete: bool
+
+
+class ImageBackup(Value):
+    """Harvester's image metadata (1.4 and later)."""
+
+    namespace: Label
+    name: Name
+    display_name: str
+    backing_image: str | None = None
+    checksum: str = ""
+
+
+Facts = MachineBackup | EngineVolume | EngineBackup | BackingImage | ImageBackup

@@ -1,0 +1,58 @@
+"""Names, instants and sizes as constrained types, and the two kinds of model: ours and foreign."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DNS_NAME = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
+
+ClusterId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
+Label = Annotated[str, Field(pattern=f"^{DNS_LABEL}$")]
+"""A namespace or any other RFC 1123 label."""
+Name = Annotated[str, Field(pattern=f"^{DNS_NAME}$", max_length=253)]
+"""A Kubernetes object's name: an RFC 1123 subdomain."""
+EngineName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$", max_length=253)]
+"""A Longhorn volume or backup (backupstore util.ValidateName)."""
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def to_instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, whole seconds: sorts as text."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_instant(text: str) -> datetime:
+    """Raises ValueError for anything but an RFC 3339 instant with a zone."""
+    moment = datetime.fromisoformat(text)
+    if "T" not in text or moment.tzinfo is None:
+        raise ValueError(f"{text!r} is no RFC 3339 instant such as 2026-08-15T01:00:00Z")
+    return moment.astimezone(UTC)
+
+
+def _instant(value: Any) -> Any:
+    return from_instant(value) if isinstance(value, str) else value
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant), PlainSerializer(to_instant, return_type=str)]
+
+
+class Value(BaseModel):
+    """Our own data: frozen, closed to unknown keys, camelCase outside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+class Foreign(BaseModel):
+    """Data that others write: frozen, and unknown keys are ignored, since newer versions add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")

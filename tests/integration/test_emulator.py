@@ -1,0 +1,227 @@
+"""What AWS does and the embedded AWS does too: one test for each correction in local/emulator."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.integration.emulator import Emulator, running
+
+MINUTE = 60
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running(tmp_path_factory.mktemp("emulator")) as started:
+        yield started
+
+
+# --- lambdas ----------------------------------------------------------------------------------------------
+
+
+def test_a_failed_invocation_answers_the_exceptions_class_message_and_stack(emulator: Emulator) -> None:
+    error = emulator.invoke(do="fail")
+    assert (error["errorType"], error["errorMessage"]) == ("Unreachable", "no API server answers")
+    assert "in handler" in error["stackTrace"][0]
+
+
+def test_an_exception_leaves_the_environment_alive(emulator: Emulator) -> None:
+    before = emulator.invoke(do="count")
+    emulator.invoke(do="fail")
+    assert emulator.invoke(do="count") == before + 2
+
+
+def test_a_silent_invocation_costs_no_waiting(emulator: Emulator) -> None:
+    def took() -> float:
+        started = time.monotonic()
+        emulator.invoke(do="count")
+        return time.monotonic() - started
+
+    assert min(took() for _ in range(5)) < 0.04
+
+
+def test_everything_that_an_invocation_wrote_is_in_its_log(emulator: Emulator) -> None:
+    emulator.invoke(do="talk")
+    events = emulator.client("logs").filter_log_events(
+        logGroupName=f"/aws/lambda/{emulator.outputs['Function']}", limit=10000
+    )["events"]
+    lines = [event["message"] for event in events]
+    assert lines.count("from logging") == 1
+    assert [f"line {number}" in lines for number in range(300)] == [True] * 300
+
+
+def test_a_function_has_at_most_four_environments(emulator: Emulator) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        environments = list(pool.map(lambda _: emulator.invoke(do="sleep"), range(12)))
+    assert 1 < len(set(environments)) <= 4
+
+
+def test_a_layer_is_unpacked_once_for_all_environments(emulator: Emulator) -> None:
+    assert emulator.invoke(do="module").count("/layers/") == 1
+
+
+def test_a_rules_function_is_tried_three_times_and_then_its_event_is_a_dead_letter(emulator: Emulator) -> None:
+    entry = {"Source": "test", "DetailType": "t", "Detail": json.dumps({"case": "letter"})}
+    calls = emulator.invoke(do="count")
+    emulator.client("events").put_events(Entries=[entry])
+    letter = emulator.received("Letters", lambda body: body.get("source") == "test")
+    assert letter["detail"] == {"case": "letter"}
+    assert emulator.invoke(do="count") == calls + 4
+
+
+# --- cloudformation ---------------------------------------------------------------------------------------
+
+
+def test_a_table_has_its_time_to_live_and_its_point_in_time_recovery(emulator: Emulator) -> None:
+    table = emulator.client("dynamodb")
+    name = emulator.outputs["Table"]
+    ttl = table.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    backups = table.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_a_function_has_its_dead_letter_queue(emulator: Emulator) -> None:
+    function = emulator.client("lambda").get_function_configuration(FunctionName=emulator.outputs["Function"])
+    assert function["DeadLetterConfig"]["TargetArn"].startswith("arn:aws:sqs:")
+
+
+def test_a_role_has_the_policy_of_its_role_policy_resource(emulator: Emulator) -> None:
+    policies = emulator.client("iam").list_role_policies(RoleName=emulator.outputs["Role"])
+    assert policies["PolicyNames"] == ["Extra"]
+
+
+# --- statemachines ----------------------------------------------------------------------------------------
+
+
+def test_a_definition_may_be_yaml_and_errors_are_caught_by_name(emulator: Emulator) -> None:
+    ended = emulator.run(do="fail")
+    assert (ended["status"], ended["error"], ended["cause"]) == (
+        "FAILED",
+        "Unreachable",
+        "no API server answers",
+    )
+
+
+def test_a_failed_execution_is_a_metric(emulator: Emulator) -> None:
+    machine = emulator.outputs["Machine"]
+    before = emulator.total("AWS/States", "ExecutionsFailed", StateMachineArn=machine)
+    emulator.run(do="fail")
+    assert emulator.total("AWS/States", "ExecutionsFailed", StateMachineArn=machine) == before + 1
+
+
+def test_a_succeed_state_has_its_own_output(emulator: Emulator) -> None:
+    assert json.loads(emulator.run(do="count")["output"]) == "done"
+
+
+# --- metrics ----------------------------------------------------------------------------------------------
+
+
+def test_errors_are_counted_whoever_invoked(emulator: Emulator) -> None:
+    name = emulator.outputs["Function"]
+    before = emulator.total("AWS/Lambda", "Errors", FunctionName=name)
+    emulator.invoke(do="fail")
+    assert emulator.total("AWS/Lambda", "Errors", FunctionName=name) == before + 1
+    emulator.run(do="fail")
+    assert emulator.total("AWS/Lambda", "Errors", FunctionName=name) == before + 3
+
+
+def test_metrics_in_a_functions_log_are_metrics(emulator: Emulator) -> None:
+    emulator.invoke(do="measure")
+    assert emulator.total("Test", "Found", service="x") == 7
+
+
+def test_the_depth_of_every_queue_is_a_metric(emulator: Emulator) -> None:
+    url = emulator.client("sqs").create_queue(QueueName="deep")["QueueUrl"]
+    emulator.client("sqs").send_message(QueueUrl=url, MessageBody="x")
+    emulator.tick(time.time())
+    assert emulator.total("AWS/SQS", "ApproximateNumberOfMessagesVisible", QueueName="deep") == 1
+
+
+# --- alarms -----------------------------------------------------------------------------------------------
+
+
+def alarm(emulator: Emulator, name: str, **settings: Any) -> None:
+    defaults = {
+        "Namespace": "Test",
+        "MetricName": name,
+        "Dimensions": [{"Name": "cluster", "Value": "east"}],
+        "Statistic": "Maximum",
+        "Period": MINUTE,
+        "EvaluationPeriods": 1,
+        "Threshold": 0,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    emulator.client("cloudwatch").put_metric_alarm(AlarmName=name, **(defaults | settings))
+
+
+def measured(emulator: Emulator, name: str, when: float, cluster: str = "east") -> None:
+    datum = {"MetricName": name, "Value": 1, "Timestamp": when}
+    dimensions = [{"Name": "cluster", "Value": cluster}]
+    emulator.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=[{**datum, "Dimensions": dimensions}])
+
+
+def state(emulator: Emulator, name: str) -> str:
+    told = emulator.client("cloudwatch").describe_alarms(AlarmNames=[name])
+    return str(told["MetricAlarms"][0]["StateValue"])
+
+
+def test_an_alarm_sees_its_own_dimensions_only(emulator: Emulator) -> None:
+    now = time.time()
+    alarm(emulator, "Mine", TreatMissingData="notBreaching")
+    measured(emulator, "Mine", now, cluster="west")
+    emulator.tick(now + MINUTE)
+    assert state(emulator, "Mine") == "OK"
+    measured(emulator, "Mine", now)
+    emulator.tick(now + MINUTE)
+    assert state(emulator, "Mine") == "ALARM"
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [("breaching", "ALARM"), ("notBreaching", "OK"), ("missing", "INSUFFICIENT_DATA")],
+)
+def test_missing_data_is_treated_as_the_alarm_says(emulator: Emulator, missing: str, expected: str) -> None:
+    alarm(emulator, f"Silent{missing}", TreatMissingData=missing)
+    emulator.tick(time.time())
+    assert state(emulator, f"Silent{missing}") == expected
+
+
+def test_an_alarm_may_want_m_of_n_periods(emulator: Emulator) -> None:
+    start = time.time() // MINUTE * MINUTE
+    alarm(emulator, "Often", EvaluationPeriods=3, DatapointsToAlarm=2, TreatMissingData="notBreaching")
+    measured(emulator, "Often", start)
+    emulator.tick(start + 3 * MINUTE)
+    assert state(emulator, "Often") == "OK"
+    measured(emulator, "Often", start + 2 * MINUTE)
+    emulator.tick(start + 3 * MINUTE)
+    assert state(emulator, "Often") == "ALARM"
+
+
+def test_a_change_of_an_alarm_is_an_event_and_a_message(emulator: Emulator) -> None:
+    topic = emulator.client("sns").create_topic(Name="alarms")["TopicArn"]
+    letters = emulator.client("sqs").get_queue_attributes(
+        QueueUrl=emulator.outputs["Letters"], AttributeNames=["QueueArn"]
+    )
+    emulator.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=letters["Attributes"]["QueueArn"])
+    alarm(emulator, "Told", TreatMissingData="breaching", AlarmActions=[topic])
+    emulator.tick(time.time())
+    event = emulator.received(
+        "Events", lambda body: body["detail"].get("alarmName") == "Told" and body["source"] == "aws.cloudwatch"
+    )
+    assert event["detail-type"] == "CloudWatch Alarm State Change"
+    assert event["detail"]["state"]["value"] == "ALARM"
+    message = emulator.received("Letters", lambda body: "Message" in body)
+    assert json.loads(message["Message"])["NewStateValue"] == "ALARM"
+
+
+# --- objects ----------------------------------------------------------------------------------------------
+
+
+def test_the_event_of_a_versioned_object_names_the_version(emulator: Emulator) -> None:
+    put = emulator.client("s3").put_object(Bucket=emulator.outputs["Bucket"], Key="versioned", Body=b"x")
+    event = emulator.received("Events", lambda body: body["detail"].get("object", {}).get("key") == "versioned")
+    assert event["detail"]["object"]["version-id"] == put["VersionId"]
