@@ -143,7 +143,7 @@ build-%Function: FORCE
 	mkdir -p $(ARTIFACTS_DIR)/functions
 	cp functions/__init__.py functions/$(module).py $(ARTIFACTS_DIR)/functions/
 	cp -r shared $(ARTIFACTS_DIR)/
-	grep -q 'shared\.kube' functions/$(module).py || rm -rf $(ARTIFACTS_DIR)/shared/kube
+	grep -qE 'shared(\.| import )kube' functions/$(module).py || rm -rf $(ARTIFACTS_DIR)/shared/kube
 	find $(ARTIFACTS_DIR) -name __pycache__ -prune -exec rm -rf {} +
 	$(call compile,$(ARTIFACTS_DIR))
 

@@ -97,7 +97,7 @@ def _watch(child: subprocess.Popen[bytes], log: Path, started: float) -> None:
             try:
                 child.wait(timeout=1 if terminal else 10)
             except subprocess.TimeoutExpired:
-                line = f"  {_packages(log)} of about {PACKAGES} packages, {time.monotonic() - started:.0f} s"
+                line = f"  {_packages(log)} of at most about {PACKAGES} packages, {time.monotonic() - started:.0f} s"
                 print(line, end="\r" if terminal else "\n", flush=True)
             else:
                 return

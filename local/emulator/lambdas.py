@@ -87,12 +87,12 @@ def _lines_until_mark(lines: "queue.Queue[str]", deadline: float) -> list[str]:
 
 
 def logging_reaches_the_log() -> None:
-    """AWS's runtime gives the root logger a handler; MiniStack's has none, so `logging` lines are lost."""
+    """AWS's runtime logs from INFO on when a function's LogFormat is JSON; MiniStack's has no handler."""
     runtime._PYTHON_WORKER_SCRIPT = edit(
         "logging_reaches_the_log",
         runtime._PYTHON_WORKER_SCRIPT,
         "def run():",
-        "import logging\nlogging.getLogger().addHandler(logging.StreamHandler())\n\ndef run():",
+        "import logging\nlogging.basicConfig(level=logging.INFO)\n\ndef run():",
     )
 
 

@@ -57,7 +57,7 @@ class Index:
         values = row.model_dump(exclude={"pk", "sk", "points"}, mode="json") | {"deleted": row.deleted or None}
         if row.facts is None:
             del values["facts"]
-        condition = "attribute_not_exists(#sequencer) OR #sequencer < :sequencer"
+        condition = "attribute_not_exists(#order) OR #order < :order"
         old = self._table.update((row.pk, row.sk), values, condition=condition)
         if old is None:
             return Recorded(self.stored((row.pk, row.sk)) or row, None, fresh=False)
@@ -72,16 +72,16 @@ class Index:
     def quarantine(self, recorded: Recorded) -> Quarantined | None:
         """Brings the list of unreadable objects into line; returns the entry when it is new."""
         row = recorded.row
-        key, order = (QUARANTINE, feed_key(row.bucket, row.key)), {":sequencer": row.sequencer}
+        key, order = (QUARANTINE, feed_key(row.bucket, row.key)), {":position": row.order}
         if row.problem is None or row.deleted:
             if not recorded.fresh or (recorded.before and recorded.before.problem):
-                self._table.delete(key, condition="sequencer <= :sequencer", values=order)
+                self._table.delete(key, condition="seen <= :position", values=order)
             return None
         entry = Quarantined(
             bucket=row.bucket, key=row.key, version_id=row.version_id, reason=row.problem, seen_at=self._now()
         )
-        item = {"pk": key[0], "sk": key[1], "sequencer": row.sequencer, "entry": entry.model_dump_json()}
-        new = self._table.put(item, condition="attribute_not_exists(pk) OR sequencer < :sequencer", values=order)
+        item = {"pk": key[0], "sk": key[1], "seen": row.order, "entry": entry.model_dump_json()}
+        new = self._table.put(item, condition="attribute_not_exists(pk) OR seen < :position", values=order)
         return entry if new else None
 
     def follow(self, recorded: Recorded) -> None:
@@ -179,7 +179,7 @@ class Index:
 
 
 def _unchanged(recorded: Recorded) -> bool:
-    """A newer event with the same facts: points stand as they are. A repeated event may be a retry, so it is followed."""
+    """A newer event with the same facts: points stand. A repeated event may be a retry, so it is followed."""
     row, before = recorded.row, recorded.before
     return bool(before and (row.facts, row.problem, row.deleted) == (before.facts, before.problem, before.deleted))
 

@@ -1,9 +1,9 @@
 """What the table holds: object rows, pointers between them, restore points; the one place that knows key strings."""
 
 import hashlib
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from shared.models import (
     BackingImage,
@@ -22,7 +22,6 @@ VOLUME_FILE, IMAGE_FILE = "volume.cfg", "backing-image.cfg"
 REFERENCE, FEED = "ref#", "feed#"
 DOCUMENTS, QUARANTINE = "documents", "quarantine"
 
-Known = MachineBackup | EngineVolume | EngineBackup | BackingImage | ImageBackup | TargetDocument | ClusterDocument
 _KINDS: dict[str, TypeAdapter[Any]] = {
     "machine": TypeAdapter(MachineBackup),
     "image": TypeAdapter(ImageBackup),
@@ -32,7 +31,6 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "targets": TypeAdapter(TargetDocument),
     "clusters": TypeAdapter(ClusterDocument),
 }
-
 
 
 class Row(BaseModel):

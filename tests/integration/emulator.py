@@ -24,7 +24,7 @@ def handler(event, context):
     match event.get("do", "fail"):
         case "count": return calls
         case "talk":
-            logging.getLogger("library").warning("from logging")
+            logging.getLogger("library").info("from logging")
             for number in range(300): print("line", number)
         case "sleep":
             time.sleep(0.3)
