@@ -22,6 +22,7 @@ import datetime
 import logging
 import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -66,6 +67,12 @@ class Simulation(threading.Thread):
         self._world = World()
 
     def run(self) -> None:
+        try:
+            self._simulate()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # without this thread the process would only look alive
+
+    def _simulate(self) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
             while True:
                 self._take_in()
@@ -95,10 +102,9 @@ class Simulation(threading.Thread):
 
     def _make(self, step: Step) -> tuple[str, Object]:
         """Make one request; a refused one is asked for again by the next round, if the world still wants it."""
+        content = MERGE if step.method == "PATCH" else "application/json"
         try:
-            answer = self._api.call(
-                step.method, step.path, step.body, MERGE if step.method == "PATCH" else "application/json"
-            )
+            answer = self._api.call(step.method, step.path, step.body, content)
         except (ApiError, urllib3.exceptions.HTTPError) as error:
             logger.warning("%s %s: %s", step.method, step.path, error)
             return "", {}

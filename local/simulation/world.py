@@ -1,6 +1,7 @@
 """The objects of a cluster as the simulated controllers see them, and what they may ask for."""
 
 import datetime
+import logging
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,6 +9,10 @@ from typing import Literal
 from local.api import Object
 
 Key = tuple[str, str]
+
+FAULTS: Key = ("default", "replant-simulation")
+
+logger = logging.getLogger("simulation")
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,19 @@ class Faults:
     @classmethod
     def of(cls, data: dict[str, str]) -> "Faults":
         return cls(
-            delay=float(data.get("delaySeconds") or 0),
+            delay=_number(data, "delaySeconds"),
             never_ready=data.get("neverReady", ""),
             snapshot_error=data.get("snapshotError", ""),
-            restore_size=int(data.get("restoreSize") or 0),
+            restore_size=int(_number(data, "restoreSize")),
         )
+
+
+def _number(data: dict[str, str], key: str) -> float:
+    try:
+        return float(data.get(key) or 0)
+    except ValueError:
+        logger.warning("ConfigMap %s: %s is %r and no number: taken as 0", "/".join(FAULTS), key, data[key])
+        return 0
 
 
 @dataclass
@@ -45,6 +58,7 @@ class World:
 
     objects: dict[str, dict[Key, Object]] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
 
     def see(self, plural: str, thing: Object, now: float) -> None:
         """Take in what a watch or an answer shows, unless it is older than what is known."""
@@ -52,12 +66,16 @@ class World:
         if known and known["metadata"]["uid"] == thing["metadata"]["uid"] and age(known) > age(thing):
             return
         self.objects.setdefault(plural, {})[key_of(thing)] = thing
-        self.first_seen.setdefault(thing["metadata"].get("uid", ""), now)
+        self.first_seen.setdefault(thing["metadata"]["uid"], now)
+        if plural == "configmaps" and key_of(thing) == FAULTS:
+            self.faults = Faults.of(thing.get("data") or {})
 
     def forget(self, plural: str, thing: Object) -> None:
         """Drop what is deleted."""
         self.objects.get(plural, {}).pop(key_of(thing), None)
-        self.first_seen.pop(thing["metadata"].get("uid", ""), None)
+        self.first_seen.pop(thing["metadata"]["uid"], None)
+        if plural == "configmaps" and key_of(thing) == FAULTS:
+            self.faults = Faults()
 
     def all(self, plural: str) -> list[Object]:
         return list(self.objects.get(plural, {}).values())
@@ -65,14 +83,9 @@ class World:
     def get(self, plural: str, namespace: str, name: str) -> Object | None:
         return self.objects.get(plural, {}).get((namespace, name))
 
-    @property
-    def faults(self) -> Faults:
-        wanted = self.get("configmaps", "default", "replant-simulation")
-        return Faults.of(wanted.get("data") or {}) if wanted else Faults()
-
     def waiting(self, thing: Object, now: float) -> bool:
         """Whether the injected delay still holds an object back."""
-        return now < self.first_seen.get(thing["metadata"].get("uid", ""), now) + self.faults.delay
+        return now < self.first_seen.get(thing["metadata"]["uid"], now) + self.faults.delay
 
 
 def key_of(thing: Object) -> Key:

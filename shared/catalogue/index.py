@@ -15,6 +15,7 @@ from shared.catalogue.rows import (
     FEED,
     IMAGE_FILE,
     POINT,
+    PREFIXES,
     QUARANTINE,
     REFERENCE,
     VOLUME_FILE,
@@ -54,6 +55,8 @@ class Index:
 
     def record(self, row: Row) -> Recorded:
         """Writes the row unless a newer event has; facts of an unreadable version do not replace good ones."""
+        if row.kind == "targets" and row.facts:
+            self._claim(row.known())
         values = row.model_dump(exclude={"pk", "sk", "points"}, mode="json") | {"deleted": row.deleted or None}
         if row.facts is None:
             del values["facts"]
@@ -81,8 +84,13 @@ class Index:
             bucket=row.bucket, key=row.key, version_id=row.version_id, reason=row.problem, seen_at=self._now()
         )
         item = {"pk": key[0], "sk": key[1], "seen": row.order, "entry": entry.model_dump_json()}
-        new = self._table.put(item, condition="attribute_not_exists(pk) OR seen < :position", values=order)
-        return entry if new else None
+        if not self._table.put(item, condition="attribute_not_exists(pk) OR seen < :position", values=order):
+            return None
+        newer = self.stored((row.pk, row.sk))
+        if newer and newer.order > row.order and newer.problem is None:  # whose deletion may have come too early
+            self._table.delete(key, condition="seen <= :position", values={":position": newer.order})
+            return None
+        return entry
 
     def follow(self, recorded: Recorded) -> None:
         """Recomputes the points that the row concerns. Doing it again is harmless, and what a repeated event is for."""
@@ -104,10 +112,16 @@ class Index:
         return tuple(row.known() for row in rows if row.facts and not row.deleted)
 
     def machines_below(self, target: TargetDocument) -> Iterator[Row]:
-        """Rows of the machines' metadata below a target's prefix, whoever owns them."""
-        for item in self._table.query(bucket_partition(target.bucket), target.prefix):
-            if item["kind"] == "machine":
-                yield Row.of(item)
+        """Rows of the machines' metadata below every prefix that the target ever had, whoever owns them."""
+        claims = self._table.get((PREFIXES, target.id)) or {"urls": {target.url}}
+        for place in (target.model_copy(update={"url": url}) for url in sorted(claims["urls"])):
+            for item in self._table.query(bucket_partition(place.bucket), place.prefix):
+                if item["kind"] == "machine":
+                    yield Row.of(item)
+
+    def _claim(self, target: TargetDocument) -> None:
+        """Before the target owns anything: what it moves away from must find its new owner, also after a crash."""
+        self._table.add((PREFIXES, target.id), "urls", target.url)
 
     def _follow_machine(self, row: Row) -> None:
         target = owner(row.bucket, row.key, self.targets())
@@ -197,15 +211,12 @@ def _pointers(row: Row, backup: MachineBackup, point: str) -> list[Item]:
         "bucket": row.bucket,
         "key": row.key,
     }
-    return [feed] + [
-        {
-            "pk": volume_partition(row.bucket, row.root, disk.engine_volume),
-            "sk": f"{REFERENCE}{disk.engine_backup}#{point}",
-            "point": point,
-        }
+    ways = {
+        (volume_partition(row.bucket, row.root, disk.engine_volume), f"{REFERENCE}{disk.engine_backup}#{point}")
         for disk in backup.disks
         if disk.engine_volume and disk.engine_backup
-    ]
+    }
+    return [feed] + [{"pk": pk, "sk": sk, "point": point} for pk, sk in sorted(ways)]
 
 
 def _engine_keys(feed: Row, disk: DiskBackup) -> tuple[Key, Key]:

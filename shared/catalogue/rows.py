@@ -19,8 +19,9 @@ from shared.models import (
 SEQUENCER_WIDTH = 64
 POINT = "point"
 VOLUME_FILE, IMAGE_FILE = "volume.cfg", "backing-image.cfg"
-REFERENCE, FEED = "ref#", "feed#"
+REFERENCE, FEED = "ref#", "source#"  # a query of a point reads in this order: "point" before what feeds it
 DOCUMENTS, QUARANTINE = "documents", "quarantine"
+PREFIXES = "prefixes"
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
     "machine": TypeAdapter(MachineBackup),

@@ -3,13 +3,14 @@
 import base64
 import heapq
 import json
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from shared.catalogue.rows import DOCUMENTS, POINT, QUARANTINE, Row, point_partition
+from shared.catalogue.rows import DOCUMENTS, FEED, POINT, QUARANTINE, Row, point_partition
 from shared.catalogue.table import Item, Table
 from shared.errors import InvalidRequest
 from shared.models import ClusterId, Quarantined, RestorePoint, State, Value
@@ -19,13 +20,15 @@ LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(
     ("target", "namespace", "label", "image", "volume", "after", "before", "verified", "asOf", "summary"), ()
 )
 PAGE = 100
+_POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
+_OBJECT = re.compile(rf"{FEED}[0-9a-f]{{64}}")
 
 
 class Question(Value):
     """The contract's section 4, as far as this version answers it."""
 
-    id: str | None = None
-    vm: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
+    id: Annotated[str, Field(max_length=253)] | None = None
+    vm: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", max_length=317)] | None = None
     cluster: ClusterId | None = None
     state: State | None = None
     latest: bool = False
@@ -47,7 +50,7 @@ def question(body: Any) -> Question:
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
     """Raises InvalidRequest for a cursor that is none."""
-    start = _read_cursor(asked.cursor)
+    start = _read_cursor(asked.cursor, _OBJECT if asked.quarantine else _POSITION)
     if asked.quarantine:
         entries = _quarantined(table, start)
         return _page("quarantined", entries, asked.limit, lambda entry: entry[0], lambda entry: entry[1])
@@ -152,12 +155,15 @@ def _write_cursor(position: str) -> str:
     return base64.urlsafe_b64encode(position.encode()).decode()
 
 
-def _read_cursor(cursor: str | None) -> str | None:
+def _read_cursor(cursor: str | None, form: re.Pattern[str]) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        position = base64.b64decode(cursor, altchars="-_", validate=True).decode()
     except ValueError:
+        position = ""
+    if not form.fullmatch(position):
         raise InvalidRequest(
-            "cursor: is none of ours; repeat the question without it to start at the top", "cursor"
-        ) from None
+            "cursor: is none of this question's; repeat the question without it to start at the top", "cursor"
+        )
+    return position

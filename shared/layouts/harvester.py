@@ -13,13 +13,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field
 
-from shared.layouts.foreign import Nullable, Quantity, document, model
+from shared.layouts.foreign import EPOCH_YEAR, Count, Nullable, Quantity, document, model
 from shared.models import (
     DiskBackup,
     ImageBackup,
     Instant,
     Machine,
     MachineBackup,
+    Name,
     NetworkInterface,
     SecretNames,
 )
@@ -27,13 +28,7 @@ from shared.models import (
 IMAGE_ANNOTATION = "harvesterhci.io/imageId"
 OS_LABEL = "harvesterhci.io/os"
 _SCHEDULED = re.compile(r"svmb-.+-(\d{8}\.\d{4})")  # controller/master/schedulevmbackup: timeFormat 20060102.1504
-_MOVING = {
-    "progress",
-    "readyToUse",
-    "creationTime",
-    "error",
-    "creationTimestamp",
-}  # change without new content
+_MOVING = {"progress", "readyToUse", "creationTime", "error"}  # of a volume: they change without new content
 
 
 class _Meta(Nullable):
@@ -48,9 +43,9 @@ class _Named(Nullable):
 
 
 class _Cpu(Nullable):
-    cores: int = 1
-    sockets: int = 1
-    threads: int = 1
+    cores: Count = 1
+    sockets: Count = 1
+    threads: Count = 1
 
 
 class _Amounts(Nullable):
@@ -146,7 +141,7 @@ class _VolumeBackup(Nullable):
 
 
 class _SecretBackup(Nullable):
-    name: str
+    name: Name
     data: dict[str, Any] = {}
 
 
@@ -217,15 +212,18 @@ def run_strategy(spec: dict[str, Any]) -> str:
 
 def content_hash(raw: dict[str, Any]) -> str:
     """SHA-256 of what a restore would make of it: Harvester shuffles the volumes and rewrites progress."""
-    lists = {"volumeBackups": "volumeName", "secretBackups": "name"}
-    ordered = {key: sorted(raw.get(key) or [], key=lambda item, by=by: str(item.get(by))) for key, by in lists.items()}
+    volumes = [{k: v for k, v in volume.items() if k not in _MOVING} for volume in raw.get("volumeBackups") or []]
+    ordered = {
+        "volumeBackups": sorted(volumes, key=lambda volume: str(volume.get("volumeName"))),
+        "secretBackups": sorted(raw.get("secretBackups") or [], key=lambda secret: str(secret.get("name"))),
+    }
     text = json.dumps(_settled({**raw, **ordered}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _settled(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _settled(v) for k, v in value.items() if v is not None and k not in _MOVING}
+        return {k: _settled(v) for k, v in value.items() if v is not None}
     return [_settled(item) for item in value] if isinstance(value, list) else value
 
 
@@ -290,6 +288,7 @@ def _gaps(meta: _Metadata) -> list[str]:
 def _time_in_name(backup: str) -> Instant | None:
     match = _SCHEDULED.fullmatch(backup)
     try:
-        return datetime.strptime(match[1], "%Y%m%d.%H%M").replace(tzinfo=UTC) if match else None
+        at = datetime.strptime(match[1], "%Y%m%d.%H%M").replace(tzinfo=UTC) if match else None
     except ValueError:
         return None
+    return at if at and at.year >= EPOCH_YEAR else None

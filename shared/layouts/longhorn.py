@@ -10,15 +10,17 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from shared.errors import Unreadable
-from shared.layouts.foreign import Nullable, document, model, quantity
-from shared.models import BackingImage, EngineBackup, EngineVolume, Instant
+from shared.layouts.foreign import Moment, Nullable, document, model, quantity
+from shared.models import BackingImage, EngineBackup, EngineVolume
 
 DEFAULT_BLOCK_SIZE = 2 * 2**20
 HEADER_LIMIT = 4 * 2**20
 
-_START = b'"Blocks":['  # cannot occur inside a JSON string, where the quotes would be escaped
+# Cannot occur inside a JSON string, where the quotes would be escaped.
+_START = re.compile(rb'"Blocks"[ \t\r\n]*:[ \t\r\n]*\[')
 _BLOCKS = re.compile(rb'(?:\{"Offset":\d{1,19},"BlockChecksum":"[0-9a-f]{64}"\}(?:,(?=\{)|(?=\])))*+')
-_ENTRY = re.compile(rb"\s*(\{[^{}\[\]]*\})\s*(?:,(?=\s*\{)|(?=\]))")
+_ENTRY = re.compile(rb"[ \t\r\n]*(\{[^{}\[\]]*\})[ \t\r\n]*(?:,(?=[ \t\r\n]*\{)|(?=\]))")
+_SPACE = b" \t\r\n"
 
 
 def _unwrapped(value: Any) -> Any:
@@ -26,12 +28,7 @@ def _unwrapped(value: Any) -> Any:
     return value[1:-1] if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
-def _instant(value: Any) -> Any:
-    return value or None
-
-
 _Twice = Annotated[str, BeforeValidator(_unwrapped)]
-_Time = Annotated[Instant | None, BeforeValidator(_instant)]
 
 
 class _Volume(Nullable):
@@ -45,8 +42,8 @@ class _Volume(Nullable):
 class _Backup(Nullable):
     name: str = Field(alias="Name")
     volume: str = Field(alias="VolumeName")
-    snapshot_at: _Time = Field(None, alias="SnapshotCreatedAt")
-    created_at: _Time = Field(None, alias="CreatedTime")
+    snapshot_at: Moment = Field(None, alias="SnapshotCreatedAt")
+    created_at: Moment = Field(None, alias="CreatedTime")
     parameters: dict[str, str] = Field({}, alias="Parameters")
 
 
@@ -60,7 +57,7 @@ class _BackingImage(Nullable):
 def engine_volume(body: bytes, *, volume: str) -> EngineVolume:
     """VOLUME is the name in the key. Raises Unreadable."""
     cfg = model(_Volume, document(body))
-    _same("volume", cfg.name, volume)
+    _same("Name", cfg.name, volume)
     return model(
         EngineVolume,
         {
@@ -77,8 +74,8 @@ def engine_backup(chunks: Iterable[bytes], *, volume: str, backup: str) -> Engin
     """VOLUME and BACKUP are the names in the key. Raises Unreadable."""
     head, blocks = without_blocks(chunks)
     cfg = model(_Backup, document(head))
-    _same("volume", cfg.volume, volume)
-    _same("backup", cfg.name, backup)
+    _same("VolumeName", cfg.volume, volume)
+    _same("Name", cfg.name, backup)
     return model(
         EngineBackup,
         {
@@ -96,7 +93,7 @@ def backing_image(chunks: Iterable[bytes], *, name: str) -> BackingImage:
     """NAME is the name in the key. Raises Unreadable."""
     head, _ = without_blocks(chunks)
     cfg = model(_BackingImage, document(head))
-    _same("backing image", cfg.name, name)
+    _same("Name", cfg.name, name)
     complete = bool(cfg.completed_at)
     return model(
         BackingImage,
@@ -110,23 +107,24 @@ def without_blocks(chunks: Iterable[bytes]) -> tuple[bytes, int]:
     A backup of 1 TiB has a list of 56 MB: it is checked as it flows by and not kept. Raises Unreadable.
     """
     flow = iter(chunks)
-    head, rest, found = _until(flow, _START)
-    if not found:
+    head, rest = _until_blocks(flow)
+    if rest is None:
         return head, 0
     blocks, tail = _skip_blocks(flow, rest)
     for chunk in flow:
         tail = _within_limit(tail + chunk)
-    return head + _START + tail, blocks
+    return head + tail, blocks
 
 
-def _until(flow: Iterator[bytes], mark: bytes) -> tuple[bytes, bytes, bool]:
+def _until_blocks(flow: Iterator[bytes]) -> tuple[bytes, bytes | None]:
+    """What precedes the first block, and what has been read behind that; None when there is no block list."""
     seen = b""
     for chunk in flow:
         seen += chunk
-        if (at := seen.find(mark)) >= 0:
-            return _within_limit(seen[:at]), seen[at + len(mark) :], True
+        if match := _START.search(seen):
+            return _within_limit(seen[: match.end()]), seen[match.end() :]
         _within_limit(seen)
-    return seen, b"", False
+    return seen, None
 
 
 def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
@@ -148,13 +146,14 @@ def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
 def _consume(text: bytes) -> tuple[int, bytes]:
     """Counts whole entries at the start of the text: in the usual form by one expression, others one by one."""
     end = _BLOCKS.match(text).end()  # type: ignore[union-attr]  # it matches the empty text as well
-    count, text = text.count(b"{", 0, end), text[end:]
-    while match := _ENTRY.match(text):
+    count = text.count(b"{", 0, end)
+    while match := _ENTRY.match(text, end):
         document(match[1])
-        count, text = count + 1, text[match.end() :]
-    if text.strip() and text.lstrip()[:1] not in b"]{":
+        count, end = count + 1, match.end()
+    rest = text[end:].lstrip(_SPACE)
+    if rest[:1] not in b"]{":
         raise Unreadable(f"has something else than a block in its block list, after {count} entries")
-    return count, text.lstrip()
+    return count, rest
 
 
 def _within_limit(text: bytes) -> bytes:
@@ -171,8 +170,6 @@ def _block_size(parameters: dict[str, str]) -> int:
         raise Unreadable(f"Parameters.backup-block-size: {error}") from None
 
 
-def _same(what: str, inside: str, in_key: str) -> None:
+def _same(field: str, inside: str, in_key: str) -> None:
     if inside != in_key:
-        raise Unreadable(
-            f"says that it is {what} {inside!r}, but its key says {in_key!r}; it was copied to a wrong place"
-        )
+        raise Unreadable(f"{field}: is not {in_key!r}, as its key says; it was copied to a wrong place")

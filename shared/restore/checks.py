@@ -113,11 +113,11 @@ def _volumes(spec: dict[str, Any], subject: str) -> Iterator[Check]:
         kinds = {key for key in volume if key != "name"}
         for kind in sorted(kinds & OUTSIDE_VOLUMES):
             yield _warn(
-                "volume", subject, f"disk {volume['name']} is a {kind}, which no backup holds; it must be there"
+                "volume", subject, f"disk {volume.get('name')} is a {kind}, which no backup holds; it must be there"
             )
         for kind in sorted(kinds - OUTSIDE_VOLUMES - HARMLESS_VOLUMES):
             yield _block(
-                "volume", subject, f"disk {volume['name']} is a {kind}, which a backup may not bring; remove it"
+                "volume", subject, f"disk {volume.get('name')} is a {kind}, which a backup may not bring; remove it"
             )
 
 

@@ -97,7 +97,7 @@ def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:
     spec = copy.deepcopy(dig(vm, *SPEC) or {})
     for reference, key in _secret_references(spec):
         reference[key] = renamed.get(reference[key], reference[key])
-    return {**vm, "spec": {**vm["spec"], "template": {**vm["spec"].get("template", {}), "spec": spec}}}
+    return {**vm, "spec": {**vm["spec"], "template": {**(vm["spec"].get("template") or {}), "spec": spec}}}
 
 
 def with_claim_templates(vm: Manifest, classes: dict[str, str | None]) -> Manifest:

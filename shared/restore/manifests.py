@@ -100,7 +100,7 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
     point, mapping = wanted.point, wanted.mapping
     source = wanted.metadata["vmSourceSpec"]
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
-    vm: dict[str, Any] = {"metadata": {"annotations": source.get("metadata", {}).get("annotations") or {}}}
+    vm: dict[str, Any] = {"metadata": {"annotations": dig(source, "metadata", "annotations") or {}}}
     vm |= {"spec": source["spec"]}
     vm = machine.halted(vm)
     vm = machine.with_networks(vm, mapping, point.namespace)
@@ -109,7 +109,7 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
     vm = machine.with_secrets(vm, {name: names.secret(wanted.restore_id, name) for name in secrets})
     vm = machine.with_claim_templates(vm, {v.claim: mapping.storage_class(v.storage_class) for v in point.volumes})
     vm, fills = machine.without_inline_secrets(vm)
-    source_meta = {"labels": source.get("metadata", {}).get("labels"), **vm["metadata"]}
+    source_meta = {"labels": dig(source, "metadata", "labels"), **vm["metadata"]}
     return _object(
         wanted,
         "kubevirt.io/v1",
@@ -153,4 +153,4 @@ def _claim_of(metadata: dict[str, Any], name: str) -> dict[str, Any]:
 def _cleaned(spec: dict[str, Any]) -> dict[str, Any]:
     """Older Harvester writes `creationTimestamp: null` into the template's metadata."""
     meta = {k: v for k, v in (dig(spec, "template", "metadata") or {}).items() if v is not None}
-    return {**spec, "template": {**spec.get("template", {}), "metadata": meta}}
+    return {**spec, "template": {**(spec.get("template") or {}), "metadata": meta}}

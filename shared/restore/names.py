@@ -3,12 +3,15 @@
 import hashlib
 from typing import Any
 
-from shared.models import RestorePoint, to_instant
+from shared.models import DNS_LABEL, RestorePoint, to_instant
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
 RESTORE_LABEL = "replant.dev/restore"
+ORIGIN_CLUSTER = "backup.origin.cluster"
 PROTECTED = ("kube-", "cattle-", "longhorn-system", "harvester-system", "fleet-", "replant")
 """Namespaces that begin so belong to the cluster; a backup may not write there."""
+NETWORK = rf"{DNS_LABEL}/{DNS_LABEL}(\.{DNS_LABEL})*"
+"""What a network that exists can be called; a backup may say anything."""
 
 
 def labels(restore_id: str) -> dict[str, str]:
@@ -17,7 +20,7 @@ def labels(restore_id: str) -> dict[str, str]:
 
 def origin(point: RestorePoint) -> dict[str, str]:
     return {
-        "backup.origin.cluster": point.cluster,
+        ORIGIN_CLUSTER: point.cluster,
         "backup.origin.fingerprint": point.fingerprint or "",
         "backup.origin.taken-at": to_instant(point.taken_at),
         "backup.origin.restore-point": point.id,

@@ -1,5 +1,6 @@
 """Restore points, their metadata, the request and the target's facts -> the plan: pure, and the same for the same."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from shared.models import (
     RestorePoint,
     TargetFacts,
 )
-from shared.restore import checks, manifests
+from shared.restore import checks, manifests, names
 from shared.restore.manifests import Wanted
 from shared.restore.names import dig
 from shared.restore.request import RestoreRequest
@@ -46,13 +47,15 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
     where = Counter((request.mapping.namespace(point.namespace), point.vm) for point in points)
     for (namespace, vm), times in where.items():
         if times > 1:
-            same = [f"{p.namespace}/{p.vm} of {p.cluster} ({p.id})" for p in points if p.vm == vm]
+            both = [p for p in points if (request.mapping.namespace(p.namespace), p.vm) == (namespace, vm)]
+            same = [f"{p.namespace}/{p.vm} of {p.cluster} ({p.id})" for p in both]
             raise InvalidRequest(
                 f"{' and '.join(same)} would both become {namespace}/{vm}; select one, or map their namespaces apart",
                 "select",
             )
     networks = {request.mapping.network(each.network) for point in points for each in point.networks}
-    return Needs(frozenset(namespace for namespace, _ in where), frozenset(networks - {"pod"}))
+    possible = frozenset(name for name in networks if re.fullmatch(names.NETWORK, name))
+    return Needs(frozenset(namespace for namespace, _ in where), possible)
 
 
 def plan(selected: Iterable[Selected], request: RestoreRequest, cluster: ClusterDocument, facts: TargetFacts) -> Plan:
@@ -130,7 +133,7 @@ def _apart(machines: tuple[MachinePlan, ...]) -> tuple[MachinePlan, ...]:
 
 
 def _without_collision(machine: MachinePlan, seen: dict[str, tuple[str, PlannedObject]]) -> MachinePlan:
-    if machine.problem:
+    if machine.problem or machine.skip:
         return machine
     for each in machine.objects:
         first, other = seen.setdefault(each.subject, (machine.vm, each))
@@ -146,8 +149,13 @@ def _shareable(vm: str, first: str, each: PlannedObject, other: PlannedObject) -
     return (
         each.kind == "Secret"
         and same_namespace
+        and _cluster(each) == _cluster(other)
         and [fill.to for fill in each.fills] == [fill.to for fill in other.fills]
     )
+
+
+def _cluster(each: PlannedObject) -> Any:
+    return dig(each.manifest, "metadata", "annotations", names.ORIGIN_CLUSTER)
 
 
 def _missing_namespaces(

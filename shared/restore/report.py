@@ -9,6 +9,7 @@ from typing import Any
 from shared.models import MachineResult, MachineState, ObjectResult, Plan, Problem, RestoreRecord, to_instant
 
 SHOWN = 100
+SAID = 500  # characters of an error in the output; the report has it whole
 GOOD = {MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED}
 _FAILURES_FIRST = [MachineState.FAILED, MachineState.BLOCKED, MachineState.CANCELLED]
 
@@ -38,7 +39,7 @@ def output(plan: Plan, results: list[MachineResult], report: str) -> dict[str, A
         "state": state(plan, results),
         "planHash": plan.hash,
         "counts": dict(sorted(Counter(result.state.value for result in results).items())),
-        "machines": [_machine(result) for result in results[:SHOWN]],
+        "machines": [_machine(_brief(result)) for result in results[:SHOWN]],
         "truncated": len(results) > SHOWN,
         "report": report,
     }
@@ -75,6 +76,13 @@ def _objects(plan: Plan, result: MachineResult) -> tuple[ObjectResult, ...]:
     )
 
 
+def _brief(result: MachineResult) -> MachineResult:
+    error = result.error
+    if error is None or len(error.message) <= SAID:
+        return result
+    return result.model_copy(update={"error": error.model_copy(update={"message": f"{error.message[: SAID - 1]}…"})})
+
+
 def _machine(result: MachineResult) -> dict[str, Any]:
     shown = {"id", "vm", "namespace", "state", "started_at", "finished_at", "error"}
     return result.model_dump(mode="json", include=shown)
@@ -88,7 +96,8 @@ def _problem(error: Error | None) -> Problem:
     """Only our own errors speak for themselves; others may quote anything, so they are only named."""
     name = error["Error"] if error else "Cancelled"
     try:
-        message = json.loads(json.loads(error["Cause"])["errorMessage"])["message"] if error else ""
+        said = json.loads(json.loads(error["Cause"])["errorMessage"]) if error else {"code": name, "message": ""}
+        message = {said["code"]: str(said["message"])}[name]
     except (ValueError, KeyError, TypeError):
         message = f"the restore function ended with {name}; its log has the details"
     return Problem(code=name, message=message or "the restore ended before this machine did")

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from shared.models import ClusterId, Condition, Instant, Label, Name, Value
+from shared.models import ClusterId, Condition, Instant, Label, Name, Value, from_instant
 from shared.requests import parse
+from shared.restore.names import NETWORK
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.labels": (),
@@ -17,8 +18,8 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "mode": ("standard",),
     "strategy": ("auto", "csi"),
     "mapping.addresses": ([],),
-    "mapping.names": ({},),
-    "mapping.resources": ({}, {"cpuPercent": 100, "memoryPercent": 100}),
+    "mapping.names": ({}, {"suffix": ""}),
+    "mapping.resources": ({}, {"cpuPercent": 100}, {"memoryPercent": 100}, {"cpuPercent": 100, "memoryPercent": 100}),
     "mapping.patches": ([],),
     "onExisting": ("fail", "skip"),
     "approve": ("none",),
@@ -46,7 +47,12 @@ class Mac(StrEnum):
 
 
 def _at(value: Any) -> Any:
-    return None if value == "latest" else value
+    if value is None or value == "latest":
+        return None
+    try:
+        return from_instant(value)
+    except (ValueError, TypeError, OverflowError):  # whose own texts quote the value, or escape pydantic
+        raise ValueError("is neither latest nor an instant such as 2026-08-15T01:00:00Z") from None
 
 
 def _iso(value: Any) -> Any:
@@ -57,7 +63,7 @@ def _iso(value: Any) -> Any:
 
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
 _NetworkName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$|^\*$")]
-_Network = Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$|^keep$")]
+_Network = Annotated[str, Field(pattern=rf"^{NETWORK}$|^keep$")]
 _Machine = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 
 

@@ -15,14 +15,22 @@ import pytest
 from local import cluster, crds, processes
 from local.api import MERGE, Api, ApiError, Object, path
 from local.processes import NotReadyError, wait_until
+from tests.integration.lab_objects import (
+    KUBEVIRT,
+    SIZE,
+    claim,
+    content,
+    everything,
+    faults,
+    machine,
+    manifest,
+    snapshot,
+)
 
 pytestmark = pytest.mark.timeout(1200)  # the first start on a machine builds the control plane
 
 OWN = Path(crds.__file__).parent / "crds"
 REAL = Path(os.environ.get("REPLANT_CRDS") or cluster.ROOT.parent / "shared" / "crds")
-SNAPSHOT = "snapshot.storage.k8s.io/v1"
-KUBEVIRT = "kubevirt.io/v1"
-SIZE = 2 << 30
 
 
 @pytest.fixture(scope="module", params=[OWN, REAL], ids=["own", "real"])
@@ -44,63 +52,6 @@ def space(lab: Api) -> Iterator[str]:
     lab.apply(manifest("v1", "Namespace", name))
     yield name
     lab.apply(faults())
-
-
-def manifest(version: str, kind: str, name: str, namespace: str | None = None, **parts: object) -> Object:
-    where = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | where} | parts
-
-
-def faults(**data: str) -> Object:
-    return manifest("v1", "ConfigMap", "replant-simulation", "default", data=data)
-
-
-def content(space: str, handle: str = "bak://volume/backup-1") -> Object:
-    reference = {"apiVersion": SNAPSHOT, "kind": "VolumeSnapshot", "name": "disk", "namespace": space}
-    spec = {
-        "driver": "driver.longhorn.io",
-        "deletionPolicy": "Retain",
-        "volumeSnapshotClassName": "longhorn",
-        "source": {"snapshotHandle": handle},
-        "volumeSnapshotRef": reference,
-    }
-    return manifest(SNAPSHOT, "VolumeSnapshotContent", f"{space}-disk", spec=spec)
-
-
-def snapshot(space: str) -> Object:
-    spec = {"volumeSnapshotClassName": "longhorn", "source": {"volumeSnapshotContentName": f"{space}-disk"}}
-    return manifest(SNAPSHOT, "VolumeSnapshot", "disk", space, spec=spec)
-
-
-def claim(space: str, size: int = SIZE, storage_class: str = "harvester-longhorn") -> Object:
-    spec = {
-        "accessModes": ["ReadWriteMany"],
-        "volumeMode": "Block",
-        "storageClassName": storage_class,
-        "resources": {"requests": {"storage": str(size)}},
-        "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "disk"},
-    }
-    return manifest("v1", "PersistentVolumeClaim", "disk", space, spec=spec)
-
-
-def secret(space: str) -> Object:
-    return manifest("v1", "Secret", "web-1", space, stringData={"userdata": "#cloud-config"})
-
-
-def machine(space: str, strategy: str = "RerunOnFailure", network: str | None = None) -> Object:
-    volumes: list[Object] = [
-        {"name": "disk-0", "persistentVolumeClaim": {"claimName": "disk"}},
-        {"name": "init", "cloudInitNoCloud": {"secretRef": {"name": "web-1"}}},
-    ]
-    networks: list[Object] = [{"name": "nic-1", "multus": {"networkName": network}}] if network else []
-    spec: Object = {"domain": {"cpu": {"cores": 2}, "devices": {}}, "volumes": volumes, "networks": networks}
-    return manifest(
-        KUBEVIRT, "VirtualMachine", "web", space, spec={"runStrategy": strategy, "template": {"spec": spec}}
-    )
-
-
-def everything(space: str) -> list[Object]:
-    return [content(space), snapshot(space), claim(space), secret(space), machine(space)]
 
 
 def apply(lab: Api, *manifests: Object) -> None:
@@ -247,6 +198,11 @@ def test_injected_everything_takes_longer(lab: Api, space: str) -> None:
     apply(lab, content(space))
     never(lambda: bool(status(lab, content(space)).get("readyToUse")), "it is ready at once")
     eventually(lambda: bool(status(lab, content(space)).get("readyToUse")), "it is ready later")
+
+
+def test_a_fault_that_cannot_be_read_is_none(lab: Api, space: str) -> None:
+    apply(lab, faults(delaySeconds="soon"), *everything(space))
+    eventually(lambda: state(lab, space) == "Running", "the machine runs")
 
 
 def test_the_simulation_leaves_no_trace_on_objects(lab: Api, space: str) -> None:

@@ -1,0 +1,64 @@
+"""Manifests of one restored machine, and of the faults that the simulated controllers are asked for."""
+
+from local.api import Object
+
+SNAPSHOT = "snapshot.storage.k8s.io/v1"
+KUBEVIRT = "kubevirt.io/v1"
+SIZE = 2 << 30
+
+
+def manifest(version: str, kind: str, name: str, namespace: str | None = None, **parts: object) -> Object:
+    where = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | where} | parts
+
+
+def faults(**data: str) -> Object:
+    return manifest("v1", "ConfigMap", "replant-simulation", "default", data=data)
+
+
+def content(space: str, handle: str = "bak://volume/backup-1") -> Object:
+    reference = {"apiVersion": SNAPSHOT, "kind": "VolumeSnapshot", "name": "disk", "namespace": space}
+    spec = {
+        "driver": "driver.longhorn.io",
+        "deletionPolicy": "Retain",
+        "volumeSnapshotClassName": "longhorn",
+        "source": {"snapshotHandle": handle},
+        "volumeSnapshotRef": reference,
+    }
+    return manifest(SNAPSHOT, "VolumeSnapshotContent", f"{space}-disk", spec=spec)
+
+
+def snapshot(space: str) -> Object:
+    spec = {"volumeSnapshotClassName": "longhorn", "source": {"volumeSnapshotContentName": f"{space}-disk"}}
+    return manifest(SNAPSHOT, "VolumeSnapshot", "disk", space, spec=spec)
+
+
+def claim(space: str, size: int = SIZE, storage_class: str = "harvester-longhorn") -> Object:
+    spec = {
+        "accessModes": ["ReadWriteMany"],
+        "volumeMode": "Block",
+        "storageClassName": storage_class,
+        "resources": {"requests": {"storage": str(size)}},
+        "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "disk"},
+    }
+    return manifest("v1", "PersistentVolumeClaim", "disk", space, spec=spec)
+
+
+def secret(space: str) -> Object:
+    return manifest("v1", "Secret", "web-1", space, stringData={"userdata": "#cloud-config"})
+
+
+def machine(space: str, strategy: str = "RerunOnFailure", network: str | None = None) -> Object:
+    volumes: list[Object] = [
+        {"name": "disk-0", "persistentVolumeClaim": {"claimName": "disk"}},
+        {"name": "init", "cloudInitNoCloud": {"secretRef": {"name": "web-1"}}},
+    ]
+    networks: list[Object] = [{"name": "nic-1", "multus": {"networkName": network}}] if network else []
+    spec: Object = {"domain": {"cpu": {"cores": 2}, "devices": {}}, "volumes": volumes, "networks": networks}
+    return manifest(
+        KUBEVIRT, "VirtualMachine", "web", space, spec={"runStrategy": strategy, "template": {"spec": spec}}
+    )
+
+
+def everything(space: str) -> list[Object]:
+    return [content(space), snapshot(space), claim(space), secret(space), machine(space)]
