@@ -55,8 +55,8 @@ class Index:
 
     def record(self, row: Row) -> Recorded:
         """Writes the row unless a newer event has; facts of an unreadable version do not replace good ones."""
-        if row.kind == "targets" and row.facts:
-            self._claim(row.known())
+        if row.kind == "targets" and row.facts:  # first: after a crash too, what the target leaves is found
+            self._table.add((PREFIXES, row.known().id), "urls", row.known().url)
         values = row.model_dump(exclude={"pk", "sk", "points"}, mode="json") | {"deleted": row.deleted or None}
         if row.facts is None:
             del values["facts"]
@@ -119,10 +119,6 @@ class Index:
                 if item["kind"] == "machine":
                     yield Row.of(item)
 
-    def _claim(self, target: TargetDocument) -> None:
-        """Before the target owns anything: what it moves away from must find its new owner, also after a crash."""
-        self._table.add((PREFIXES, target.id), "urls", target.url)
-
     def _follow_machine(self, row: Row) -> None:
         target = owner(row.bucket, row.key, self.targets())
         points = set(row.points)
@@ -167,11 +163,8 @@ class Index:
         feeds = [row for row in rows if not row.deleted and _feeds(row, point, targets)]
         feed = newest(feeds)
         if feed is None:
-            lost = (
-                "its metadata was deleted from the bucket"
-                if all(row.deleted for row in rows)
-                else "no target owns it any more"
-            )
+            gone = all(row.deleted for row in rows)
+            lost = "its metadata was deleted from the bucket" if gone else "no target owns it any more"
             return _item(tombstone(previous.point, lost), previous.content) if previous else None
         target = owner(feed.bucket, feed.key, targets)
         assert target is not None  # noqa: S101  # _feeds asked

@@ -82,10 +82,10 @@ def without_source_affinity(vm: Manifest) -> Manifest:
     terms = dig(vm, *SPEC, *terms_path)
     if not isinstance(terms, list):
         return vm
-    cleaned = [term for term in map(_own_term, terms) if term]
+    cleaned = [_own_term(term) for term in terms]
     changed = copy.deepcopy(vm)
     node = changed["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
-    if cleaned:
+    if cleaned and all(cleaned):  # they are alternatives: one without a condition left means any node
         node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] = cleaned
     else:
         del node["requiredDuringSchedulingIgnoredDuringExecution"]

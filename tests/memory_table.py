@@ -1,0 +1,164 @@
+"""A small stand-in for the catalogue's table, for tests of what happens between two calls to it.
+
+It keeps the public methods of `Table`, DynamoDB's types and the few forms of conditions that the project uses, and
+refuses what DynamoDB refuses. The scenarios of tests/scenarios.py run on it and on the real table: that they agree
+is what makes it believable. Not modelled: pages, throttling, indexes that lag behind.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from shared.catalogue.table import Item, Key, Table
+
+_pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
+_LACKS = re.compile(r"attribute_not_exists\((#?\w+)\)")
+_COMPARES = re.compile(r"(#?\w+) (=|<|<=) (:\w+)")
+_RESERVED = {"order", "position", "state", "name", "key", "values", "members", "bucket", "hash", "role", "source"}
+_HASHES = {"clusters": "cluster", "machines": "machine"}
+_LONGEST = {"pk": 2048, "sk": 1024}
+
+
+class MemoryTable(Table):
+    """Rows in a dictionary, packed as DynamoDB keeps them."""
+
+    def __init__(self) -> None:
+        self.packed: dict[Key, dict[str, Any]] = {}
+
+    def rows(self, *, without: Iterable[str] = ()) -> dict[Key, Item]:
+        """Everything in it, but for the attributes WITHOUT: what a test compares."""
+        left = set(without)
+        return {key: {k: v for k, v in _plain(row).items() if k not in left} for key, row in self.packed.items()}
+
+    def get(self, key: Key) -> Item | None:
+        row = self.packed.get(_checked(key))
+        return _plain(row) if row else None
+
+    def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
+        return {key: row for key in sorted(set(keys)) if (row := self.get(key))}
+
+    def query(self, pk: str, start: str = "") -> Iterator[Item]:
+        _checked((pk, start or "-"))
+        matching = sorted(key for key in self.packed if key[0] == pk and key[1].startswith(start))
+        return iter([_plain(self.packed[key]) for key in matching])
+
+    def index(self, index: str, value: str, *, before: str | None, page: int) -> Iterator[Item]:
+        _checked((value, before or "-"))
+        rows = [row for row in map(_plain, self.packed.values()) if "position" in row]
+        mine = [row for row in rows if row[_HASHES[index]] == value and (not before or row["position"] < before)]
+        return iter(sorted(mine, key=lambda row: str(row["position"]), reverse=True))
+
+    def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
+        key, unused = _key_of(item), [name for name in values if name not in condition]
+        assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
+        if not _holds(condition, self.packed.get(key, {}), {}, values):
+            return False
+        self.packed[key] = _typed(item)
+        return True
+
+    def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
+        rows = [(_key_of(item), _typed(item)) for item in items]
+        for batch in (rows[start : start + 25] for start in range(0, len(rows), 25)):
+            assert len(dict(batch)) == len(batch), "DynamoDB refuses a batch that has a key twice"
+        self.packed |= dict(rows)
+
+    def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
+        row = self.packed.get(_checked(key), {})
+        names = {f"#{name}": name for name in values}
+        if not _holds(condition, row, names, {f":{name}": value for name, value in values.items()}):
+            return None
+        kept = {name: value for name, value in row.items() if values.get(name, self) is not None}
+        self.packed[key] = _typed({"pk": key[0], "sk": key[1]}) | kept | _typed(values)
+        return _plain(row)
+
+    def add(self, key: Key, name: str, member: str) -> None:
+        row = self.packed.setdefault(_checked(key), _typed({"pk": key[0], "sk": key[1]}))
+        members: set[str] = set(row.get(name, {"SS": []})["SS"])
+        self.packed[key] = row | {name: {"SS": sorted(members | {member})}}
+
+    def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
+        unused = [name for name in values if name not in condition]
+        assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
+        if _holds(condition, self.packed.get(_checked(key), {}), {}, values):
+            self.packed.pop(key, None)
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _pack(value) for name, value in values.items() if value is not None}
+
+
+def _plain(row: Mapping[str, Any]) -> Item:
+    return {name: _unpack(value) for name, value in row.items()}
+
+
+def _key_of(item: Mapping[str, Any]) -> Key:
+    return _checked((item["pk"], item["sk"]))
+
+
+def _checked(key: Key) -> Key:
+    for (name, limit), part in zip(_LONGEST.items(), key, strict=True):
+        assert 0 < len(part.encode()) <= limit, f"DynamoDB refuses this {name}: {part[:80]!r}"
+    return key
+
+
+def _holds(condition: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+    return any(_term(term, row, names, values) for term in condition.split(" OR "))
+
+
+def _term(term: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+    if match := _LACKS.fullmatch(term):
+        return _name(match[1], names) not in row
+    match = _COMPARES.fullmatch(term)
+    assert match, f"a condition of a form that this table does not know: {term}"
+    name, operator, value = _name(match[1], names), match[2], values[match[3]]
+    if name not in row:
+        return False
+    mine = _unpack(row[name])
+    return bool(mine == value or operator != "=") and bool(mine <= value) and not (operator == "<" and mine == value)
+
+
+def _name(written: str, names: Mapping[str, str]) -> str:
+    assert written not in _RESERVED, f"{written} is a reserved word of DynamoDB: write #{written}"
+    return names[written] if written.startswith("#") else written
+
+
+class Watched(Table):
+    """Another table, and something that happens ahead of every call to it; batches are written one by one."""
+
+    def __init__(self, table: Table, before: Callable[[], None]) -> None:
+        self._table, self._before = table, before
+
+    def get(self, key: Key) -> Item | None:
+        self._before()
+        return self._table.get(key)
+
+    def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
+        self._before()
+        return self._table.get_many(keys)
+
+    def query(self, pk: str, start: str = "") -> Iterator[Item]:
+        self._before()
+        return self._table.query(pk, start)
+
+    def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
+        self._before()
+        return self._table.put(item, condition=condition, values=values)
+
+    def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
+        for item in items:
+            self._before()
+            self._table.put_many([item])
+
+    def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
+        self._before()
+        return self._table.update(key, values, condition=condition)
+
+    def add(self, key: Key, name: str, member: str) -> None:
+        self._before()
+        self._table.add(key, name, member)
+
+    def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
+        self._before()
+        self._table.delete(key, condition=condition, values=values)
