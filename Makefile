@@ -41,14 +41,7 @@ demo: environments host-build ## Tell the whole story on this machine: backups a
 test: .venv/.done ## Check, build and run every test; prints how long each part took
 	@$(DEV)/python -m local.timing check build=host-build test=run-tests
 
-check: environments ## Lint, types, import rules, spelling, template and state machines
-	$(DEV)/ruff check .
-	$(DEV)/ruff format --check .
-	$(DEV)/mypy
-	$(DEV)/lint-imports
-	$(DEV)/codespell --skip '*.sum,./build'
-	$(SAM) validate --lint --region us-east-1
-	$(DEV)/python -m local.lint
+check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
 
 bench: environments host-build ## Run the benchmarks
 	@$(DEV)/python -m bench
@@ -67,7 +60,26 @@ clean: ## Remove builds and environments (refused while up)
 
 # --- Parts of the targets above ---------------------------------------------------------------------------
 
-.PHONY: run-tests
+.PHONY: check-style check-types check-imports check-spelling check-template check-machines run-tests
+check-style: environments
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+
+check-types: environments
+	$(DEV)/mypy
+
+check-imports: environments
+	$(DEV)/lint-imports
+
+check-spelling: environments
+	$(DEV)/codespell --skip '*.sum,./build'
+
+check-template: environments
+	$(SAM) validate --lint --region us-east-1
+
+check-machines: environments
+	$(DEV)/python -m local.lint
+
 run-tests: environments
 	$(DEV)/python -m pytest
 
@@ -75,7 +87,7 @@ host-build: environments
 	@$(call sam-build,host,$(HOST_ARCH),$(HOST_BUILD))
 
 # $(1) for whom, $(2) architecture, $(3) build folder; SAM is told by the environment, see below
-sam-build = LAYERS=$(1) ARCH=$(2) $(SAM) build --parameter-overrides Architecture=$(2) --build-dir $(3) \
+sam-build = mkdir -p build; LAYERS=$(1) ARCH=$(2) $(SAM) build --parameter-overrides Architecture=$(2) --build-dir $(3) \
 	> build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
 # --- Environments: made again when their requirements change ---------------------------------------------
@@ -108,7 +120,7 @@ PLATFORM := $(patsubst arm64,aarch64,$(ARCH))-manylinux2014
 FOR_lambda := --python-version 3.13 --python-platform $(PLATFORM) --only-binary :all:
 FOR_host := --python .venv-cloud
 # Bytecode of another version is useless, so a build for Lambda has some only where a Python 3.13 is.
-COMPILER_lambda = $(shell for each in python3.13 $(PYTHON) python3; do \
+COMPILER_lambda = $(shell for each in python3.13 $(PYTHON) python3 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3); do \
 	$$each -c 'import sys; sys.version_info[:2] != (3, 13) and sys.exit(1)' 2>/dev/null && echo $$each && break; done)
 COMPILER_host := .venv-cloud/bin/python
 

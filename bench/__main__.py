@@ -38,9 +38,7 @@ def run(name: str, *, write: bool) -> None:
     print(f"\n{name}: {time.monotonic() - started:.0f} s\n", flush=True)
     if write:
         text = document.FILE.read_text()
-        document.FILE.write_text(
-            document.written(text, name, tables, document.conditions(name, date.today()))  # noqa: DTZ011
-        )
+        document.FILE.write_text(document.written(text, name, tables, document.conditions(name, date.today())))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A restore request -> a plan in the state bucket: everything decided, nothing done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -14,9 +14,10 @@ from shared.catalogue import search
 from shared.catalogue.ledger import Ledger
 from shared.catalogue.objects import StateBucket, metadata
 from shared.catalogue.table import Table
-from shared.errors import InvalidRequest, NotFound, Refused
+from shared.errors import InvalidRequest, NotFound, Refused, Rejected
 from shared.kube import clusters
-from shared.models import ClusterDocument, Phase, Plan, RestorePoint, State
+from shared.kube.client import Target
+from shared.models import ClusterDocument, Phase, Plan, RestorePoint, State, TargetFacts
 from shared.observe import logger
 from shared.restore import plan as planning
 from shared.restore.request import Select, restore_request
@@ -45,18 +46,19 @@ def clients() -> Clients:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = restore_request(event["request"], execution_name=event["name"])
-    cluster = document(request.target)
+    ledger = Ledger(clients().table, request.restore_id)
+    ledger.expected(request.digest)
     points = select(request.select)
     needs = planning.needs(points, request)
+    cluster = document(request.target)  # after all that makes the request invalid: that is told first
     kubeconfig = clusters.stored(clients().secrets, cluster)
-    ledger = Ledger(clients().table, request.restore_id)
     record = ledger.begin(request.digest, event["execution"], running=running, now=datetime.now(UTC))
     state = StateBucket(clients().s3, settings().state_bucket)
     plan = begun(state, ledger, request.restore_id)
     if plan is None:
         allow = settings().allow_loopback_clusters
         with clusters.connected(kubeconfig, cluster, allow_loopback=allow, connections=1) as target:
-            facts = clusters.observe(target, needs.namespaces, needs.networks)
+            facts = observed(target, needs)
         plan = planning.plan(read_again(points), request, cluster, facts)
         state.save_plan(plan)
     logger.info("planned", extra={"restore": plan.restore_id, "machines": len(plan.machines), "plan_hash": plan.hash})
@@ -71,39 +73,38 @@ def document(target: str) -> ClusterDocument:
 
 
 def select(wanted: Select) -> tuple[RestorePoint, ...]:
-    if wanted.id or wanted.ids:
-        return tuple(point(id_) for id_ in wanted.ids or (wanted.id or "",))
-    candidates, what = found(wanted)
-    points = newest_restorable(candidates, wanted)
+    if ids := wanted.ids or ((wanted.id,) if wanted.id else ()):
+        return by_id(ids)
+    points = newest_restorable(candidates(wanted), wanted)
     if not points:
-        raise NotFound(why_none(what, candidates, wanted), "select")
+        raise NotFound(why_none(wanted), "select")
     if wanted.vm and len(points) > 1:
         owners = ", ".join(sorted(each.cluster for each in points))
         raise InvalidRequest(f"select.cluster: {wanted.vm} has restore points of {owners}; name one", "select.cluster")
     return points
 
 
-def point(id_: str) -> RestorePoint:
-    found = search.point(clients().table, id_)
-    if found is None:
-        raise NotFound(f"select: no restore point {id_!r}; SearchFunction lists them", "select")
-    return found
+def by_id(ids: tuple[str, ...]) -> tuple[RestorePoint, ...]:
+    known = search.by_id(clients().table, ids)
+    if unknown := [id_ for id_ in ids if id_ not in known]:
+        raise NotFound(f"select: no restore point {', '.join(unknown[:10])}; SearchFunction lists them", "select")
+    return tuple(known[id_] for id_ in ids)
 
 
-def found(wanted: Select) -> tuple[tuple[RestorePoint, ...], str]:
-    of = f" of cluster {wanted.cluster}" if wanted.cluster else ""
+def candidates(wanted: Select) -> Iterator[RestorePoint]:
     if wanted.vm:
-        return tuple(search.of_machine(clients().table, wanted.vm, wanted.cluster)), f"machine {wanted.vm}{of}"
-    namespace = wanted.namespace or ""
-    return tuple(search.of_namespace(clients().table, namespace, wanted.cluster)), f"namespace {namespace}{of}"
+        return search.of_machine(clients().table, wanted.vm, wanted.cluster)
+    return search.of_namespace(clients().table, wanted.namespace or "", wanted.cluster)
 
 
-def why_none(what: str, candidates: tuple[RestorePoint, ...], wanted: Select) -> str:
-    when = f" at or before {wanted.at:%Y-%m-%dT%H:%M:%SZ}" if wanted.at else ""
-    lacking = [each for each in candidates if each.state is not State.DELETED]
-    if not lacking:
+def why_none(wanted: Select) -> str:
+    """The sentence for a selection without a restorable point: with the newest one's reason, where there is one."""
+    what = f"machine {wanted.vm}" if wanted.vm else f"namespace {wanted.namespace}"
+    what += f" of cluster {wanted.cluster}" if wanted.cluster else ""
+    newest = next((each for each in candidates(wanted) if each.state is not State.DELETED), None)
+    if newest is None:
         return f"select: no restore point of {what} is known; SearchFunction lists what is"
-    newest = lacking[0]
+    when = f" at or before {wanted.at:%Y-%m-%dT%H:%M:%SZ}" if wanted.at else ""
     why = "; ".join(newest.reasons) or "it is younger"
     return f"select: no restorable point of {what}{when}; the newest, {newest.backup}, is {newest.state}: {why}"
 
@@ -122,6 +123,14 @@ def begun(state: StateBucket, ledger: Ledger, restore_id: str) -> Plan | None:
     touched = any(result.phase is not Phase.PENDING or result.objects for result in ledger.results().values())
     plan = state.plan(restore_id) if touched else None
     return plan if plan and not plan.dry_run else None
+
+
+def observed(target: Target, needs: planning.Needs) -> TargetFacts:
+    """Raises Refused for what the credentials may not see: no machine can be judged without it."""
+    try:
+        return clusters.observe(target, needs.namespaces, needs.networks)
+    except Rejected as error:
+        raise Refused(error.message, "target") from None
 
 
 def read_again(points: Iterable[RestorePoint]) -> list[planning.Selected]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from shared.catalogue.objects import StateBucket, metadata
 from shared.catalogue.table import Table
 from shared.errors import Conflict, NotFound, Refused, Rejected
 from shared.kube import clusters
-from shared.kube.apply import apply_all
+from shared.kube.apply import Fill, How, apply_all
 from shared.kube.client import Target
 from shared.models import (
     Condition,
@@ -53,9 +54,10 @@ class Run(NamedTuple):
     """What every machine's thread shares."""
 
     plan: Plan
-    target: Target
+    how: How
     ledger: Ledger
-    absent: frozenset[str]
+    resumed: bool
+    deadline: float
 
 
 @cache
@@ -74,10 +76,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ledger = Ledger(clients().table, restore_id)
     results = adopted(plan, ledger.results(), attempt, datetime.now(UTC))
     with connected(plan) as target:
-        run = Run(plan, target, ledger, frozenset(each.name for each in plan.namespaces))
+        how = How(target, plan.dry_run, frozenset(each.name for each in plan.namespaces))
+        deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE
+        run = Run(plan, how, ledger, attempt > 1, deadline)
         results |= applied(run, results)
-        budget = min(PATIENCE, context.get_remaining_time_in_millis() / 1000 - RESERVE)
-        results |= waited(run, results, until=time.monotonic() + budget)
+        results |= waited(run, results, until=min(run.deadline, time.monotonic() + PATIENCE))
     waiting = [result for result in results.values() if not result.final]
     logger.info("applied", extra={"restore": restore_id, "machines": len(results), "waiting": len(waiting)})
     return {
@@ -88,7 +91,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def connected(plan: Plan) -> Any:
+def connected(plan: Plan) -> AbstractContextManager[Target]:
     cluster = search.document(clients().table, "clusters", plan.target)
     if cluster is None or cluster.secret != plan.secret:
         raise Refused(f"clusters/{plan.target}.yaml was changed since the plan was made; start a new restore", "target")
@@ -102,11 +105,16 @@ def applied(run: Run, results: dict[str, MachineResult]) -> dict[str, MachineRes
     todo = [each for each in run.plan.machines if _to_apply(run.plan, results[each.key])]
     if not todo:
         return {}
-    apply_all(run.target, run.plan.namespaces, whole, dry_run=run.plan.dry_run, absent=frozenset())
+    _, problem = apply_all(run.how, run.plan.namespaces, whole)
+    if problem:
+        raise Refused(problem.message)
     taken: dict[str, str] = {}
     if not run.plan.dry_run:
-        present = {each.namespace for each in todo}
-        taken = taken_since(todo, clusters.existing(run.target, present), run.plan.restore_id)
+        namespaces = {each.namespace for each in todo}
+        taken = taken_since(todo, clusters.existing(run.how.target, namespaces), run.plan.restore_id)
+        if run.resumed:
+            before = clusters.made(run.how.target, namespaces, run.plan.restore_id)
+            run = run._replace(how=run.how._replace(before=before))
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
         each_one = partial(apply_machine, run, results, taken)
         return {result.key: result for result in pool.map(each_one, todo)}
@@ -116,6 +124,10 @@ def _to_apply(plan: Plan, result: MachineResult) -> bool:
     return result.phase is Phase.PENDING and (plan.dry_run or not result.final)
 
 
+def _awaited(result: MachineResult) -> bool:
+    return result.phase is not Phase.PENDING and not result.final
+
+
 def whole(each: PlannedObject) -> dict[str, Any]:
     return each.manifest
 
@@ -123,6 +135,8 @@ def whole(each: PlannedObject) -> dict[str, Any]:
 def apply_machine(
     run: Run, results: dict[str, MachineResult], taken: dict[str, str], machine: MachinePlan
 ) -> MachineResult:
+    if time.monotonic() > run.deadline:
+        return results[machine.key]  # the next run goes on with it
     result = results[machine.key].model_copy(update={"started_at": datetime.now(UTC)})
     objects: tuple[ObjectResult, ...] = ()
     problem: Problem | None
@@ -133,7 +147,7 @@ def apply_machine(
     except (Conflict, Refused) as error:
         problem = Problem(code=error.code, message=error.message)
     else:
-        objects, problem = apply_all(run.target, machine.objects, fill, dry_run=run.plan.dry_run, absent=run.absent)
+        objects, problem = apply_all(run.how, machine.objects, fill)
     result = outcome(run.plan, result, problem).model_copy(update={"objects": objects})
     run.ledger.write([result], objects=True)
     return result
@@ -150,7 +164,7 @@ def outcome(plan: Plan, result: MachineResult, problem: Problem | None) -> Machi
     return result.model_copy(update={"phase": Phase.APPLIED})
 
 
-def filler(machine: MachinePlan, objects: Iterable[PlannedObject]) -> Any:
+def filler(machine: MachinePlan, objects: Iterable[PlannedObject]) -> Fill:
     """Secret values are fetched for the machine's own use, and only when one of the objects has any."""
     if not any(each.fills for each in objects):
         return whole
@@ -161,7 +175,7 @@ def filler(machine: MachinePlan, objects: Iterable[PlannedObject]) -> Any:
 def waited(run: Run, results: dict[str, MachineResult], *, until: float) -> dict[str, MachineResult]:
     """Looks at the target until no machine waits or the time is over; starts those whose disks are there."""
     changed: dict[str, MachineResult] = {}
-    while waiting := [each for each in run.plan.machines if not (results | changed)[each.key].final]:
+    while waiting := [each for each in run.plan.machines if _awaited((results | changed)[each.key])]:
         moved = looked(run, waiting, results | changed)
         run.ledger.write(moved.values())
         changed |= moved
@@ -176,7 +190,7 @@ def looked(run: Run, waiting: list[MachinePlan], results: dict[str, MachineResul
     """The results that change by one look at the target."""
     agents = any(each.waits_for is Condition.AGENT for each in waiting)
     namespaces = {each.namespace for each in waiting}
-    live = clusters.live(run.target, namespaces, run.plan.restore_id, instances=agents)
+    live = clusters.live(run.how.target, namespaces, run.plan.restore_id, instances=agents)
     now, timeout = datetime.now(UTC), timedelta(seconds=run.plan.timeout)
     steps = {each.key: next_step(each, results[each.key], live, now=now, timeout=timeout) for each in waiting}
     ended = {k: finished(results[k], step, now) for k, step in steps.items() if step.do in (Do.FINISH, Do.FAIL)}
@@ -189,7 +203,7 @@ def looked(run: Run, waiting: list[MachinePlan], results: dict[str, MachineResul
 def start(run: Run, machine: MachinePlan, result: MachineResult) -> MachineResult:
     vm = started(machine)
     try:
-        run.target.apply(filler(machine, [vm])(vm))
+        run.how.target.apply(filler(machine, [vm])(vm))
     except (Conflict, Rejected, Refused) as error:
         problem = Problem(code=error.code, message=error.message)
         return result.model_copy(

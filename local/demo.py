@@ -94,7 +94,8 @@ def plan(stack: Stack) -> None:
     ended = stack.restore({**REQUEST, "dryRun": True})
     true(ended.status == "SUCCEEDED" and ended.output["state"] == "planned", f"the dry run ends planned: {ended}")
     report = stack.report(ended.output["report"])
-    objects = [each for machine in report["machines"] for each in machine["objects"]]
+    objects = [{"kind": "Namespace", **each} for each in report["namespaces"]]
+    objects += [each for machine in report["machines"] for each in machine["objects"]]
     show(table(("KIND", "NAME", "CHANGE", "WHY"), [(o["kind"], o["name"], o["action"], o["reason"]) for o in objects]))
     verdicts = [(check["check"], check["verdict"], check["message"]) for check in report["checks"]]
     show(table(("CHECK", "VERDICT", ""), verdicts))

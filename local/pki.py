@@ -18,6 +18,18 @@ SERVER_NAMES = x509.SubjectAlternativeName(
     [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ("127.0.0.1", "10.0.0.1"))]
 )
 
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """A certificate authority that writes what it issues into its folder, readable by the owner only."""
@@ -29,7 +41,9 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(self._name, self._key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self._write("ca.crt", self._sign(builder))
+        builder = builder.add_extension(SIGNS, critical=True)
+        own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        self._write("ca.crt", self._sign(builder.add_extension(own, critical=False)))
 
     def issue(
         self, file: str, subject: x509.Name, usage: x509.ObjectIdentifier, *extensions: x509.ExtensionType
@@ -37,7 +51,9 @@ class Authority:
         """Write FILE.crt and FILE.key."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(subject, key.public_key())
-        for extension in (x509.ExtendedKeyUsage([usage]), *extensions):
+        # Python 3.13 verifies strictly: a certificate must name its issuer's key.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        for extension in (x509.ExtendedKeyUsage([usage]), issuer, *extensions):
             builder = builder.add_extension(extension, critical=False)
         self._write(f"{file}.crt", self._sign(builder))
         self._write(f"{file}.key", _private(key))

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -68,14 +68,20 @@ class Conflict(ReplantError):
     """An object of that name exists and is not of this restore."""
 
 
-def explain(error: ValidationError, known: Iterable[str] = ()) -> tuple[str, str]:
+def first(error: ValidationError) -> Any:
+    """The problem to tell: a mistyped key rather than the right one, which is therefore missing."""
+    problems = error.errors(include_url=False)
+    return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+
+
+def explain(error: ValidationError, known: Iterable[str] = (), whole: str = "the document") -> tuple[str, str]:
     """The first problem of a validation as (field path, sentence); never quotes the value, which may be secret."""
-    problem = error.errors(include_input=False, include_url=False)[0]
+    problem = first(error)
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return path, f"{path or 'the document'}: {problem['msg']}"
+        return path, f"{path or whole}: {problem['msg'].removeprefix('Value error, ')}"
     key = str(problem["loc"][-1])
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = (
         f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}" if known else "remove it"
     )

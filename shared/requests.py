@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from shared.errors import InvalidRequest, explain
+from shared.errors import InvalidRequest, explain, first
 from shared.models import Value
 
 _T = TypeVar("_T", bound=Value)
@@ -25,8 +25,8 @@ def parse(kind: type[_T], body: Any, *, lacking: Mapping[str, tuple[Any, ...]], 
     try:
         return kind.model_validate({**body, **instead})
     except ValidationError as error:
-        path, sentence = explain(error, set(_keys(kind.model_json_schema())))
-        raise InvalidRequest(sentence, path) from None
+        path, sentence = explain(error, set(_keys(kind.model_json_schema())), "the request")
+        raise InvalidRequest(sentence + _given(error), path or None) from None
 
 
 def _at(value: Any, path: list[str]) -> Iterator[Any]:
@@ -46,8 +46,15 @@ def _keys(schema: Any) -> Iterator[str]:
             yield from _keys(part)
 
 
+def _given(error: ValidationError) -> str:
+    """The value of the first problem, where it is a plain one and not the key that is wrong."""
+    problem = first(error)
+    plain = isinstance(problem["input"], str | int | float) and problem["type"] != "extra_forbidden"
+    return f"; it is {problem['input']!r:.80}" if plain else ""
+
+
 def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str | int | float | bool) else "this"
+    return f"{value!r:.80}" if isinstance(value, str | int | float | bool) else "this"
 
 
 def _name(value: Any) -> str:

@@ -13,7 +13,7 @@ from hypercorn.asyncio import serve as run
 from hypercorn.config import Config
 from ministack import app as ministack
 
-from local.emulator import alarms, cloudformation, lambdas, metrics, objects, statemachines
+from local.emulator import alarms, cloudformation, lambdas, metrics, objects, permissions, statemachines
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -23,7 +23,7 @@ _log = logging.getLogger("replant.emulator")
 
 def patch() -> None:
     """Apply every correction; one that no longer fits stops the start."""
-    for topic in (metrics, lambdas, cloudformation, statemachines, alarms, objects):
+    for topic in (metrics, lambdas, cloudformation, statemachines, alarms, objects, permissions):
         for correction in topic.PATCHES:
             correction()
 

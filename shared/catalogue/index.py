@@ -152,8 +152,8 @@ class Index:
             revision = int(current["revision"]) if current else 0
             item["revision"] = revision + 1
             condition = "revision = :revision" if current else "attribute_not_exists(pk)"
-            if self._table.put(item, condition=condition, values={":revision": revision} if current else {}):
-                return
+            # Looked at once more even if it succeeds: others may have found meanwhile that nothing was to change.
+            self._table.put(item, condition=condition, values={":revision": revision} if current else {})
         raise Contended(f"restore point {point}: rewritten {ATTEMPTS} times by others meanwhile")
 
     def _computed(self, point: str, pointers: list[Item], previous: Previous | None) -> Item | None:

@@ -22,20 +22,25 @@ class Ledger:
         item = self._table.get((self._pk, RECORD))
         return RestoreRecord.model_validate_json(item["body"]) if item else None
 
+    def expected(self, digest: str) -> RestoreRecord | None:
+        """The restore as it stands. Raises InvalidRequest when the requestId is taken by another request."""
+        record = self.record()
+        if record and record.request_digest != digest:
+            raise InvalidRequest(
+                f"requestId: {self._id} is the restore of another request; give a new requestId, or the same request",
+                "requestId",
+            )
+        return record
+
     def begin(self, digest: str, execution: str, *, running: Callable[[str], bool], now: datetime) -> RestoreRecord:
         """Takes the restore for this execution; a repeated call of the same execution changes nothing.
 
         RUNNING tells whether another execution still runs. Raises InvalidRequest when the requestId is taken by
         another request, Refused while its first execution still runs.
         """
-        before = self.record()
+        before = self.expected(digest)
         if before is None:
             return self._put(digest, execution, 1, now, before=None)
-        if before.request_digest != digest:
-            raise InvalidRequest(
-                f"requestId: {self._id} is the restore of another request; give a new requestId, or the same request",
-                "requestId",
-            )
         if before.execution == execution:
             return before
         if running(before.execution):

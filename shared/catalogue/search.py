@@ -4,8 +4,7 @@ import base64
 import heapq
 import json
 import re
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -20,6 +19,7 @@ LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(
     ("target", "namespace", "label", "image", "volume", "after", "before", "verified", "asOf", "summary"), ()
 )
 PAGE = 100
+PAGE_BYTES = 4_000_000  # a function answers at most 6 MB
 _POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
 _OBJECT = re.compile(rf"{FEED}[0-9a-f]{{64}}")
 
@@ -77,9 +77,11 @@ def document(table: Table, kind: str, id_: str) -> Any:
     return row.known() if row and not row.deleted else None
 
 
-def point(table: Table, id_: str) -> RestorePoint | None:
-    item = table.get((point_partition(id_), POINT))
-    return RestorePoint.model_validate_json(item["body"]) if item else None
+def by_id(table: Table, ids: Iterable[str]) -> dict[str, RestorePoint]:
+    """Those of the restore points that exist."""
+    rows = table.get_many((point_partition(id_), POINT) for id_ in ids)
+    found = (RestorePoint.model_validate_json(row["body"]) for row in rows.values())
+    return {point.id: point for point in found}
 
 
 def of_machine(table: Table, vm: str, cluster: str | None) -> Iterator[RestorePoint]:
@@ -146,9 +148,15 @@ def _page(
     name: str, rows: Iterator[Any], limit: int, position: Callable[[Any], str], shown: Callable[[Any], Any]
 ) -> dict[str, Any]:
     """Looks one row ahead, so that only the last page has no cursor."""
-    page = list(islice(rows, limit))
-    more = next(rows, None) is not None if len(page) == limit else False
-    return {name: [shown(row) for row in page], "cursor": _write_cursor(position(page[-1])) if more else None}
+    page: list[Any] = []
+    size, last, more = 0, None, False
+    for row in rows:
+        more = len(page) == limit or size > PAGE_BYTES
+        if more:
+            break
+        page.append(shown(row))
+        size, last = size + len(json.dumps(page[-1])), row
+    return {name: page, "cursor": _write_cursor(position(last)) if more else None}
 
 
 def _write_cursor(position: str) -> str:

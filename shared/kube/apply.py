@@ -1,7 +1,8 @@
 """One machine's objects onto the target, in order; the first that is refused ends its machine and no other."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from shared.errors import Conflict, Rejected
 from shared.kube.client import Target
@@ -14,42 +15,50 @@ Fill = Callable[[PlannedObject], Mapping[str, Any]]
 """A planned object -> its whole manifest, secret values included."""
 
 
+class How(NamedTuple):
+    """To which target, and how: a dry run cannot try objects of ABSENT namespaces.
+
+    BEFORE has the metadata of the restore's objects that an earlier attempt made, by subject.
+    """
+
+    target: Target
+    dry_run: bool
+    absent: frozenset[str] = frozenset()
+    before: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+
+
 def apply_all(
-    target: Target, objects: tuple[PlannedObject, ...], fill: Fill, *, dry_run: bool, absent: frozenset[str]
+    how: How, objects: tuple[PlannedObject, ...], fill: Fill
 ) -> tuple[tuple[ObjectResult, ...], Problem | None]:
-    """What became of each object, and the first failure; a dry run cannot try objects of ABSENT namespaces.
+    """What became of each object, and the first failure.
 
     Raises Unreachable, and Refused when the credentials do not serve any more: those concern all machines.
     """
     results: list[ObjectResult] = []
     for each in objects:
-        result, problem = _one(target, each, fill, dry_run=dry_run, absent=absent)
+        result, problem = _one(how, each, fill)
         results.append(result)
         if problem:
             return (*results, *_left_out(objects[len(results) :], problem)), problem
     return tuple(results), None
 
 
-def _one(
-    target: Target, each: PlannedObject, fill: Fill, *, dry_run: bool, absent: frozenset[str]
-) -> tuple[ObjectResult, Problem | None]:
-    if dry_run and each.namespace in absent:
+def _one(how: How, each: PlannedObject, fill: Fill) -> tuple[ObjectResult, Problem | None]:
+    if how.dry_run and each.namespace in how.absent:
         return _result(each, "unchecked", f"{each.reason}; namespace {each.namespace} is still to be made"), None
     try:
-        return _result(each, _applied(target, each, fill(each), dry_run=dry_run), each.reason), None
+        return _result(each, _applied(how, each, fill(each)), each.reason), None
     except Conflict as error:
         return _result(each, "conflict", error.message), Problem(code=error.code, message=error.message)
     except Rejected as error:
         return _result(each, "failed", error.message), Problem(code=error.code, message=error.message)
 
 
-def _applied(
-    target: Target, each: PlannedObject, manifest: Mapping[str, Any], *, dry_run: bool
-) -> Literal["create", "update", "unchanged"]:
+def _applied(how: How, each: PlannedObject, manifest: Mapping[str, Any]) -> Literal["create", "update", "unchanged"]:
     if each.kind not in CREATED_ONLY:
-        return target.apply(manifest, dry_run=dry_run).action
+        return how.target.apply(manifest, before=how.before.get(each.subject), dry_run=how.dry_run).action
     try:
-        return target.create(manifest, dry_run=dry_run).action
+        return how.target.create(manifest, dry_run=how.dry_run).action
     except Conflict:
         return "unchanged"  # its name carries this restore's id, or it is a namespace that somebody else just made
 

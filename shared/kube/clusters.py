@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DRIVER = "driver.longhorn.io"
 RESTORE_LABEL = "replant.dev/restore"
+MADE = ("VolumeSnapshot", "PersistentVolumeClaim", "VirtualMachine")
 
 
 def stored(secrets: "SecretsManagerClient", cluster: ClusterDocument) -> str:
@@ -63,14 +64,19 @@ def existing(target: Target, namespaces: Iterable[str]) -> dict[str, str]:
     }
 
 
+def made(target: Target, namespaces: Iterable[str], restore_id: str) -> dict[str, dict[str, Any]]:
+    """The metadata of the restore's objects, by subject as in a plan."""
+    places: list[tuple[str, str | None]] = [("VolumeSnapshotContent", None)]
+    places += [(kind, namespace) for namespace in namespaces for kind in MADE]
+    found = ((kind, each) for kind, ns in places for each in target.list_metadata(kind, ns, labels=_of(restore_id)))
+    return {_subject(kind, each["metadata"]): each["metadata"] for kind, each in found}
+
+
 def live(
     target: Target, namespaces: Iterable[str], restore_id: str, *, instances: bool
 ) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The restore's objects that tell how far it is, by kind, namespace and name; INSTANCES: of machines as well."""
-    of_restore = f"{RESTORE_LABEL}={restore_id}"
-    kinds: dict[str, str | None] = dict.fromkeys(
-        ("VolumeSnapshot", "PersistentVolumeClaim", "VirtualMachine"), of_restore
-    )
+    kinds: dict[str, str | None] = dict.fromkeys(MADE, _of(restore_id))
     kinds |= {"VirtualMachineInstance": None} if instances else {}
     return {
         (kind, namespace, each["metadata"]["name"]): each
@@ -78,6 +84,18 @@ def live(
         for kind, labels in kinds.items()
         for each in target.list(kind, namespace, labels=labels)
     }
+
+
+def _of(restore_id: str) -> str:
+    return f"{RESTORE_LABEL}={restore_id}"
+
+
+def _subject(kind: str, metadata: dict[str, Any]) -> str:
+    return (
+        f"{kind} {metadata['namespace']}/{metadata['name']}"
+        if "namespace" in metadata
+        else f"{kind} {metadata['name']}"
+    )
 
 
 def _phase(namespace: dict[str, Any]) -> str:

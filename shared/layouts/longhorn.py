@@ -11,9 +11,10 @@ from pydantic import BeforeValidator, Field
 
 from shared.errors import Unreadable
 from shared.layouts.foreign import Moment, Nullable, document, model, quantity
-from shared.models import BackingImage, EngineBackup, EngineVolume
+from shared.models import BackingImage, Bytes, EngineBackup, EngineVolume
 
 DEFAULT_BLOCK_SIZE = 2 * 2**20
+LARGEST_BLOCK = 2**30  # today 16 MiB
 HEADER_LIMIT = 4 * 2**20
 
 # Cannot occur inside a JSON string, where the quotes would be escaped.
@@ -33,7 +34,7 @@ _Twice = Annotated[str, BeforeValidator(_unwrapped)]
 
 class _Volume(Nullable):
     name: str = Field(alias="Name")
-    size: int = Field(alias="Size")
+    size: Bytes = Field(alias="Size")
     backing_image: _Twice = Field("", alias="BackingImageName")
     backing_image_checksum: _Twice = Field("", alias="BackingImageChecksum")
     data_engine: _Twice = Field("", alias="DataEngine")
@@ -49,7 +50,7 @@ class _Backup(Nullable):
 
 class _BackingImage(Nullable):
     name: str = Field(alias="Name")
-    size: int = Field(alias="Size")
+    size: Bytes = Field(alias="Size")
     checksum: str = Field("", alias="Checksum")
     completed_at: str = Field("", alias="CompleteTime")
 
@@ -165,9 +166,12 @@ def _within_limit(text: bytes) -> bytes:
 def _block_size(parameters: dict[str, str]) -> int:
     """backupstore util.go getBlockSizeFromParameters: absent, empty and 0 mean 2 MiB."""
     try:
-        return int(quantity(parameters.get("backup-block-size") or "0")) or DEFAULT_BLOCK_SIZE
+        size = int(quantity(parameters.get("backup-block-size") or "0")) or DEFAULT_BLOCK_SIZE
     except ValueError as error:
         raise Unreadable(f"Parameters.backup-block-size: {error}") from None
+    if not 0 < size <= LARGEST_BLOCK:
+        raise Unreadable(f"Parameters.backup-block-size: is none that Longhorn has; blocks have up to {LARGEST_BLOCK}")
+    return size
 
 
 def _same(field: str, inside: str, in_key: str) -> None:

@@ -11,6 +11,7 @@ from shared.models.backups import (
 )
 from shared.models.base import (
     DNS_LABEL,
+    DNS_NAME,
     Bytes,
     ClusterId,
     EngineName,
@@ -51,6 +52,7 @@ from shared.models.points import (
 
 __all__ = [
     "DNS_LABEL",
+    "DNS_NAME",
     "BackingImage",
     "Bytes",
     "Check",

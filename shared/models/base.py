@@ -7,7 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-DNS_NAME = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
+_PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # Kubernetes limits a subdomain as a whole, not its parts
+DNS_NAME = rf"{_PART}(\.{_PART})*"
 
 ClusterId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
 Label = Annotated[str, Field(pattern=f"^{DNS_LABEL}$")]

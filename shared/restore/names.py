@@ -3,14 +3,14 @@
 import hashlib
 from typing import Any
 
-from shared.models import DNS_LABEL, RestorePoint, to_instant
+from shared.models import DNS_LABEL, DNS_NAME, RestorePoint, to_instant
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
 RESTORE_LABEL = "replant.dev/restore"
 ORIGIN_CLUSTER = "backup.origin.cluster"
 PROTECTED = ("kube-", "cattle-", "longhorn-system", "harvester-system", "fleet-", "replant")
 """Namespaces that begin so belong to the cluster; a backup may not write there."""
-NETWORK = rf"{DNS_LABEL}/{DNS_LABEL}(\.{DNS_LABEL})*"
+NETWORK = rf"{DNS_LABEL}/{DNS_NAME}"
 """What a network that exists can be called; a backup may say anything."""
 
 

@@ -2,14 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.models import MachineResult, MachineState, ObjectResult, Plan, Problem, RestoreRecord, to_instant
+from shared.models import (
+    MachineResult,
+    MachineState,
+    ObjectResult,
+    Plan,
+    PlannedObject,
+    Problem,
+    RestoreRecord,
+    to_instant,
+)
 
 SHOWN = 100
-SAID = 500  # characters of an error in the output; the report has it whole
+SAID = 300  # characters of an error in the output; the report has it whole
 GOOD = {MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED}
 _FAILURES_FIRST = [MachineState.FAILED, MachineState.BLOCKED, MachineState.CANCELLED]
 
@@ -47,8 +56,14 @@ def output(plan: Plan, results: list[MachineResult], report: str) -> dict[str, A
 
 def report(plan: Plan, record: RestoreRecord, results: list[MachineResult], now: datetime) -> str:
     """JSON: everything that was decided and done, with the reasons; no secret, for the plan has none."""
+    planned = {machine.key: machine.objects for machine in plan.machines}
     machines = [
-        {**_machine(each), "note": each.note, "objects": [_object(o) for o in _objects(plan, each)]} for each in results
+        {
+            **_machine(each),
+            "note": each.note,
+            "objects": [_object(o) for o in each.objects or _unmade(planned[each.key])],
+        }
+        for each in results
     ]
     whole = {
         "restoreId": plan.restore_id,
@@ -59,19 +74,16 @@ def report(plan: Plan, record: RestoreRecord, results: list[MachineResult], now:
         "attempt": record.attempt,
         "startedAt": to_instant(record.started_at),
         "finishedAt": to_instant(now),
-        "namespaces": [each.name for each in plan.namespaces],
+        "namespaces": [{"name": each.name, "action": "create", "reason": each.reason} for each in plan.namespaces],
         "checks": [check.model_dump(mode="json") for check in plan.checks],
         "machines": machines,
     }
     return json.dumps(whole, indent=2)
 
 
-def _objects(plan: Plan, result: MachineResult) -> tuple[ObjectResult, ...]:
+def _unmade(planned: tuple[PlannedObject, ...]) -> Iterator[ObjectResult]:
     """Of a machine that was not touched, the objects that it would have had."""
-    if result.objects:
-        return result.objects
-    planned = next(machine.objects for machine in plan.machines if machine.key == result.key)
-    return tuple(
+    return (
         ObjectResult(kind=o.kind, namespace=o.namespace, name=o.name, action="skip", reason=o.reason) for o in planned
     )
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from shared.models import ClusterId, Condition, Instant, Label, Name, Value, from_instant
 from shared.requests import parse
@@ -58,6 +58,12 @@ def _at(value: Any) -> Any:
 def _iso(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith("P"):
         raise ValueError("is no ISO 8601 duration such as PT30M")
+    return value
+
+
+def _waitable(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= LONGEST_WAIT:
+        raise ValueError("is not between PT1S and P1D")
     return value
 
 
@@ -113,7 +119,7 @@ class Ready(Value):
     """What a machine is waited for, and how long from the moment that it is begun."""
 
     condition: Condition = Condition.VM
-    timeout: Annotated[Duration, Field(gt=timedelta(0), le=LONGEST_WAIT)] = timedelta(hours=1)
+    timeout: Annotated[Duration, AfterValidator(_waitable)] = timedelta(hours=1)
 
 
 class RestoreRequest(Value):

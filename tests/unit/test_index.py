@@ -1,33 +1,31 @@
-"""Events in any order, more than once, cut short and at the same time: the catalogue ends in the same rows.
+"""Events in any order, more than once and cut short: the catalogue ends in the same rows.
 
-Tested here: the scenarios, permutations, duplicates, crashes between any two calls to the table, and two deliveries
-that alternate at any two points. Not here: the real table (the integration tests run the same scenarios on it).
+Tested here: the scenarios, permutations, duplicates, crashes between any two calls to the table. Not here: two
+deliveries at once (test_index_races.py), and the real table (the integration tests run the same scenarios on it).
 """
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from threading import Semaphore, Thread
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.catalogue.index import ATTEMPTS, Contended, Index
-from shared.catalogue.rows import Row, owner, point_id
+from shared.catalogue.rows import Row
 from shared.catalogue.table import Item, Key, Table
-from shared.models import TargetDocument
+from shared.models import RestorePoint, State
 from tests.generator.world import a_vm_backup
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import (
-    BUCKET,
     IMAGE,
     NOW,
     SCENARIOS,
     Happened,
     deliver,
     objects,
-    only,
+    points,
     quarantined,
     row_of,
     settle,
@@ -123,121 +121,33 @@ def crash_orders() -> dict[str, list[Happened]]:
 def test_a_crash_between_any_two_calls_is_healed_by_the_redelivery(name: str) -> None:
     events = crash_orders()[name]
     wanted = after(events)
-    for at, calls in itertools.product(range(len(events)), range(100)):
-        table = MemoryTable()
-        settle(indexed(table), events[:at])
-        died = deliver_and_die(table, events[at], calls)
-        settle(indexed(table), events[at:])
-        assert ends(table) == wanted, (events[at].key, calls)
-        if died and calls == 99:
-            pytest.fail("an event needs more calls than this test tries")
+    for at in range(len(events)):
+        calls, died = 0, True
+        while died:
+            table = MemoryTable()
+            settle(indexed(table), events[:at])
+            died = deliver_and_die(table, events[at], calls)
+            settle(indexed(table), events[at:])
+            assert ends(table) == wanted, (events[at].key, calls)
+            calls += 1
+
+
+def alive(table: MemoryTable) -> tuple[list[RestorePoint], list[str]]:
+    return [point for point in points(table) if point.state is not State.DELETED], quarantined(table)
 
 
 @pytest.mark.parametrize("name", crash_orders())
 def test_a_crash_is_healed_although_others_go_on_before_the_redelivery(name: str) -> None:
+    """Only a point that nobody ever saw alive may lack its tombstone."""
     events = crash_orders()[name]
-    wanted = after(events)
+    whole = MemoryTable()
+    settle(indexed(whole), events)
     for at, calls in itertools.product(range(len(events)), range(1, 30, 2)):
         table = MemoryTable()
         settle(indexed(table), events[:at])
         deliver_and_die(table, events[at], calls)
         settle(indexed(table), [*events[at + 1 :], events[at]])
-        assert ends(table) == wanted, (events[at].key, calls)
-
-
-class Delivery:
-    """A delivery in a thread of its own that goes on to its next call to the table when it is told so."""
-
-    def __init__(self, table: MemoryTable, event: Happened) -> None:
-        self._go, self._waits = Semaphore(0), Semaphore(0)
-        self._index, self._event = indexed(Watched(table, self._pause)), event
-        self.replays: list[Row] | None = None
-        self._thread = Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self._go.acquire()
-        try:
-            self.replays = deliver(self._index, self._event)
-        finally:
-            self._thread_ended = True
-            self._waits.release()
-
-    def _pause(self) -> None:
-        self._waits.release()
-        self._go.acquire()
-
-    def step(self) -> bool:
-        """False when it is finished."""
-        if not self._thread.is_alive() or self.replays is not None:
-            return False
-        self._go.release()
-        self._waits.acquire()
-        return self.replays is None and not hasattr(self, "_thread_ended")
-
-    def finish(self) -> list[Row]:
-        while self.step():
-            pass
-        assert self.replays is not None, "the delivery failed"
-        return self.replays
-
-
-def alternated(base: MemoryTable, one: Happened, other: Happened, calls: Sequence[int]) -> tuple[Rows, bool]:
-    """Some calls of the one, some of the other, the rest of the one, the rest of the other."""
-    table = MemoryTable()
-    table.packed = dict(base.packed)
-    first, second = Delivery(table, one), Delivery(table, other)
-    unfinished = [all(part.step() for _ in range(number)) for part, number in zip((first, second), calls, strict=True)]
-    settle(indexed(table), [*first.finish(), *second.finish()])
-    return ends(table), all(unfinished)
-
-
-def without(*left: Happened) -> list[Happened]:
-    return [event for event in OBJECTS if event not in left]
-
-
-def pairs() -> dict[str, tuple[list[Happened], Happened, Happened]]:
-    volume, backup, image = (
-        next(event for event in OBJECTS if part in event.key)
-        for part in ("/volume.cfg", "backup_", "backing-image.cfg")
-    )
-    flat = METADATA._replace(key="harvester/vmbackups/default-nightly.cfg")
-    bad, good, gone = (METADATA._replace(body=body, number=n) for n, body in ((2, b"?"), (3, METADATA.body), (4, None)))
-    old = [target(prefix="old"), *objects(BACKUP, prefix="old/")]
-    return {
-        "metadata, target": (without(METADATA, OBJECTS[0]), METADATA, OBJECTS[0]),
-        "metadata, backup": (without(METADATA, backup), METADATA, backup),
-        "metadata, volume": (without(METADATA, volume), METADATA, volume),
-        "volume, backing image": (without(volume, image), volume, image),
-        "backup, backing image": (without(backup, image), backup, image),
-        "metadata, backing image": (without(METADATA, image), METADATA, image),
-        "flat, nested": (without(METADATA), METADATA, flat),
-        "nested deleted, flat": (OBJECTS, gone, flat),
-        "bad, good": (OBJECTS, bad, good),
-        "good, deleted": (OBJECTS, good, gone),
-        "backup deleted, metadata": (without(METADATA), backup._replace(body=None, number=2), METADATA),
-        "target moves, metadata": (old[:-1], target(prefix="new", number=2), old[-1]),
-        "target removed, metadata": (without(METADATA), target(number=2)._replace(body=None), METADATA),
-    }
-
-
-@pytest.mark.parametrize("name", pairs())
-def test_two_deliveries_that_alternate_at_any_points_lose_nothing(name: str) -> None:
-    base_events, one, other = pairs()[name]
-    base = MemoryTable()
-    settle(indexed(base), base_events)
-    wanted = after([*base_events, one, other])
-    for first, second in ((one, other), (other, one)):
-        for ahead in range(100):
-            more = [True, True]
-            for calls in range(100):
-                rows, unfinished = alternated(base, first, second, (ahead, calls))
-                assert rows == wanted, (first.key, ahead, second.key, calls)
-                if not unfinished:
-                    more[0] = calls > 0
-                    break
-            if not more[0]:
-                break
+        assert alive(table) == alive(whole), (events[at].key, calls)
 
 
 def test_a_point_that_others_always_rewrite_is_left_to_the_retry() -> None:
@@ -251,8 +161,9 @@ def test_a_point_that_others_always_rewrite_is_left_to_the_retry() -> None:
             refusals += 1
             return False
 
+    recorded = indexed(table).record(row_of(METADATA._replace(body=None, number=9)))
     with pytest.raises(Contended, match="rewritten 10 times"):
-        indexed(Refusing(table, lambda: None)).follow(indexed(table).record(row_of(METADATA._replace(body=None, number=9))))
+        indexed(Refusing(table, lambda: None)).follow(recorded)
     assert refusals == ATTEMPTS
 
 

@@ -1,0 +1,186 @@
+"""Event to row: requests of the catalogue for one more backup, exact, and its time against those requests made bare."""
+
+import io
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from bench.figures import Pair, Table, comparison
+from bench.requests import Counts, Requests, sent_again, told
+from bench.running import ROOT, emulator
+from functions import catalogue
+from local import artefacts, cloud, documents
+from shared.layouts.places import recognise
+from shared.observe import logger, metrics
+from shared.settings import settings
+from tests.generator.encoding import Object
+from tests.generator.world import VmBackup, a_vm_backup
+
+LEVELS = (0, 100, 1000)
+ROUNDS = 11
+MIB = 2**20
+BUCKET, STATE, TABLE = "backups", "state", "catalogue"
+SHAPE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")  # of the table
+TIMED = "1 backup: its three objects"
+GROWN = "volume, larger than before (all its backups are looked at again)"
+
+
+class Measured(NamedTuple):
+    """One level: requests of one more backup by kind of object, of a grown volume, and times."""
+
+    kinds: dict[str, Counts]
+    grown: Counts
+    times: Pair
+
+
+class Context:
+    """As much of Lambda's context as the decorators read."""
+
+    function_name = "bench"
+    function_version = "$LATEST"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:bench"
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+
+class Line:
+    """The catalogue in this process on an emulator, its table made from the template; ENDPOINT is the emulator's."""
+
+    def __init__(self, endpoint: str) -> None:
+        for cached in (catalogue.clients, settings):
+            cached.cache_clear()  # what an earlier run of this process may have left
+        logger.setLevel(logging.WARNING)
+        metrics.namespace = "bench"
+        self.clients = {service: cloud.client(endpoint, service) for service in ("s3", "dynamodb")}
+        self.requests = Requests()  # after our own clients: only the function's are counted
+        properties = artefacts.load(ROOT / "template.yaml")["Resources"]["CatalogueTable"]["Properties"]
+        shape = {name: properties[name] for name in SHAPE}
+        self.clients["dynamodb"].create_table(TableName=TABLE, **shape)
+        for bucket in (BUCKET, STATE):
+            self.clients["s3"].create_bucket(Bucket=bucket)
+        self.sequencer = 0
+        self.last: VmBackup | None = None
+        self.landed([("targets/east-s3.yaml", documents.samples(BUCKET)["targets/east-s3.yaml"].encode())], STATE)
+
+    def landed(self, objects: Iterable[Object], bucket: str = BUCKET) -> None:
+        """Objects are written and each event is handled, in batches of one. Raises RuntimeError for a failed one."""
+        for key, body in objects:
+            self.clients["s3"].put_object(Bucket=bucket, Key=key, Body=body)
+            self.handled(bucket, key)
+
+    def handled(self, bucket: str, key: str) -> None:
+        self.sequencer += 1
+        context: Any = Context()
+        with redirect_stdout(io.StringIO()):  # its metrics
+            answer = catalogue.handler(event(bucket, key, self.sequencer), context)
+        if answer["batchItemFailures"]:
+            raise RuntimeError(f"the catalogue failed at {key}")
+
+    def all_handled(self, objects: Iterable[Object]) -> None:
+        for key, _ in objects:
+            self.handled(BUCKET, key)
+
+    def next_backup(self) -> VmBackup:
+        """One more of the same machine and volume, as Harvester and Longhorn write them in time."""
+        self.last = a_vm_backup("web", "shop", f"b-{self.sequencer}", size=64 * MIB, after=self.last)
+        return self.last
+
+
+def tables() -> list[Table]:
+    with emulator() as endpoint, patch.dict(os.environ, environment(endpoint)):
+        line, held = Line(endpoint), 0
+        levels = {}
+        for level in LEVELS:
+            while held < level:
+                line.landed(catalogued(line.next_backup()))
+                held += 1
+            levels[level] = measured(line)
+            held += ROUNDS + 1
+        return [*_counts(levels), _times(levels)]
+
+
+def measured(line: Line) -> Measured:
+    """What one more backup costs, by kind; then ROUNDS more, each timed beside its own requests made bare."""
+    kinds: dict[str, Counts] = {}
+    for each in catalogued(line.next_backup()):
+        with line.requests.of() as made:
+            line.landed([each])
+        kinds[recognise(each[0]).kind.value] = made.counts
+    grown, times = _grown(line), Pair()
+    for _ in range(ROUNDS):
+        objects = catalogued(line.next_backup())
+        for key, body in objects:
+            line.clients["s3"].put_object(Bucket=BUCKET, Key=key, Body=body)
+        with line.requests.of() as made:
+            times.ours.append(_milliseconds(line.all_handled, objects))
+        times.peer.append(_milliseconds(sent_again, line.clients, made.calls))
+    return Measured(kinds, grown, times)
+
+
+def _grown(line: Line) -> Counts:
+    """The volume is larger than before: every backup of it is looked at again."""
+    assert line.last is not None  # noqa: S101  # backups were measured before
+    volume = line.last.volumes[0]
+    volume.size += MIB
+    with line.requests.of() as made:
+        line.landed([(volume.key, volume.cfg())])
+    return made.counts
+
+
+def catalogued(backup: VmBackup) -> list[Object]:
+    """What the rule of the template lets through: the cfg objects, not blocks and locks."""
+    return [(key, body) for key, body in backup if key.endswith(".cfg")]
+
+
+def event(bucket: str, key: str, sequencer: int) -> dict[str, Any]:
+    """One message of the queue, as EventBridge fills it."""
+    detail = {"bucket": {"name": bucket}, "object": {"key": key, "sequencer": f"{sequencer:016X}"}}
+    body = {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-08-15T01:00:00Z", "detail": detail}
+    return {"Records": [{"messageId": str(sequencer), "body": json.dumps(body), "eventSource": "aws:sqs"}]}
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """What the template and Lambda tell the function."""
+    names = {"CATALOGUE_TABLE": TABLE, "STATE_BUCKET": STATE, "BACKUP_BUCKETS": BUCKET}
+    unused = {"CATALOGUE_QUEUE": "none", "NOTIFICATION_TOPIC": "none"}
+    access = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": cloud.REGION}
+    return names | unused | access | {"AWS_ENDPOINT_URL": endpoint, "NO_PROXY": "127.0.0.1"}
+
+
+def _milliseconds(work: Callable[..., None], *arguments: Any) -> float:
+    started = time.perf_counter()
+    work(*arguments)
+    return (time.perf_counter() - started) * 1000
+
+
+def _counts(levels: dict[int, Measured]) -> list[Table]:
+    columns = ("object", *(f"beside {level:,} backups" for level in levels), f"which, beside {max(levels):,}")
+    kinds = {**levels[max(levels)].kinds}
+    rows = [(kind, *(str(each.kinds[kind].total()) for each in levels.values()), told(kinds[kind])) for kind in kinds]
+    totals = [sum(each.kinds.values(), Counter[str]()) for each in levels.values()]
+    rows.append(("one backup", *(str(total.total()) for total in totals), told(totals[-1])))
+    grown = levels[max(levels)].grown
+    rows.append(
+        (
+            "volume that has grown (with that many backups and 1)",
+            *(str(each.grown.total()) for each in levels.values()),
+            told(grown),
+        )
+    )
+    note = "Requests of `functions.catalogue` for one event of each object, counted as botocore sends them; exact."
+    return [Table("Event to row: requests", columns, tuple(rows), note)]
+
+
+def _times(levels: dict[int, Measured]) -> Table:
+    rows = [(f"{TIMED}, beside {level:,}", each.times) for level, each in levels.items()]
+    note = (
+        "Peer: the very same DynamoDB and S3 requests, made bare with boto3 one after the other. Both against the"
+        " embedded AWS on loopback, whose own time grows with its table; the ratio is what our work adds."
+    )
+    return comparison("Event to row: milliseconds", "bare requests", "ms", rows, better="lower", note=note)

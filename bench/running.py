@@ -1,0 +1,98 @@
+"""Systems to measure, in folders of their own: the emulator alone, all that `make up` starts, a distant server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from local import cloud, processes
+from local.stack import Stack
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 300.0
+
+
+@contextmanager
+def emulator() -> Iterator[str]:
+    """The embedded AWS without a stack or clusters; its endpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = processes.free_port()
+        command = [str(cloud.PYTHON), "-m", "local.emulator", str(port)]
+        environment = {**os.environ, "REPLANT_RUNTIME": folder}
+        with (Path(folder) / "emulator.log").open("wb") as log:
+            child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            yield _answering(f"http://127.0.0.1:{port}", child)
+        finally:
+            child.terminate()
+            child.wait(30)
+
+
+class Running(NamedTuple):
+    """The embedded runtime, its administrators' kubeconfigs by cluster, and the folder that it lives in."""
+
+    stack: Stack
+    kubeconfigs: dict[str, Path]
+    folder: Path
+
+    def without(self, *parts: str) -> None:
+        """Stop single parts of it, such as `east-simulation`."""
+        code = "import sys; from local import processes; [processes.stop(name) for name in sys.argv[1:]]"
+        _python("-c", code, *parts, folder=self.folder)
+
+
+@contextmanager
+def runtime() -> Iterator[Running]:
+    """Beside one that may be up already; AUTH off, since rights are not measured."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            _python("-m", "local", "up", folder=folder)
+            known = json.loads((folder / "runtime.json").read_text())
+            yield Running(Stack(known), {each: Path(path) for each, path in known["clusters"].items()}, folder)
+        finally:
+            _python("-m", "local", "down", folder=folder)
+
+
+@contextmanager
+def distant(server: str, milliseconds: float) -> Iterator[str]:
+    """The address under which an API server on loopback answers after a round trip of so long."""
+    port = processes.free_port()
+    words = ["-m", "bench.proxy", str(port), str(urlsplit(server).port), str(milliseconds)]
+    child = subprocess.Popen([sys.executable, *words], cwd=ROOT)
+    try:
+        while not _listens(port):
+            if child.poll() is not None:
+                raise RuntimeError("the proxy ended; its words are above")
+            time.sleep(0.05)
+        yield f"https://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def _python(*words: str, folder: Path) -> None:
+    environment = {**os.environ, "REPLANT_RUNTIME": str(folder), "AUTH": "false"}
+    subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=True, timeout=PATIENCE)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answering(endpoint: str, child: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 60
+    while not cloud.answers(endpoint):
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the embedded AWS did not start; `make up` shows why")
+        time.sleep(0.1)
+    return endpoint

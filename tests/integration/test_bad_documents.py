@@ -1,0 +1,125 @@
+"""Our own documents with mistakes, and targets that come, overlap and go: the last good version stays in force.
+
+Aspects: quarantine of documents, what stays in force, who owns the objects below overlapping targets.
+Not aspects: every rule of every document (unit tests), secrets behind cluster documents (test_bad_targets).
+"""
+
+from typing import Any
+
+import pytest
+
+from local.stack import Stack, wait
+from tests.generator.world import a_vm_backup
+from tests.integration.faulty import entry, quarantined, settled, subscribed
+
+CLUSTER = "id: spare\nsecret: replant/clusters/spare\n"
+
+
+def target(stack: Stack, id_: str, prefix: str, cluster: str = "west") -> str:
+    return f"id: {id_}\nurl: s3://{stack.bucket}/{prefix}\ncluster: {cluster}\n"
+
+
+def below(prefix: str, vm: str) -> list[tuple[str, bytes]]:
+    return [(prefix + key, body) for key, body in a_vm_backup(vm, "branch", f"{prefix.strip('/')}-{vm}")]
+
+
+def owners(stack: Stack, vm: str) -> dict[str, str]:
+    """The state of each cluster's point of a machine."""
+    found = stack.search(vm=f"branch/{vm}")["restorePoints"]
+    return {point["cluster"]: point["state"] for point in found}
+
+
+def owned(stack: Stack, vm: str, **states: str) -> None:
+    wait(lambda: owners(stack, vm) == states, seconds=30, what=f"branch/{vm} of {states}", every=0.1)
+
+
+@pytest.fixture(scope="module")
+def spare(stack: Stack) -> dict[str, Any]:
+    """A cluster document in force; its secret does not exist, which a restore to it says."""
+    stack.document("clusters/spare.yaml", CLUSTER)
+    stack.put(a_vm_backup("web", "branch", "web"))
+    return wait(lambda: stack.newest("branch/web", "restorable"), seconds=60, what="a point of branch/web", every=0.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "words"),
+    [
+        ("clusters/spare.yaml", CLUSTER.replace("secret", "secrett"), ["'secrett'", "did you mean 'secret'?"]),
+        ("clusters/spare.yaml", CLUSTER + "colour: red\n", ["'colour'", "known here: harvester, id, kubernetes"]),
+        (
+            "clusters/spare.yaml",
+            CLUSTER.replace("id: spare", "id: other"),
+            ["'other'", "'spare'", "make them the same"],
+        ),
+        ("clusters/spare.yaml", "id: spare\n", ["secret", "required"]),
+        ("clusters/spare.yaml", "id: spare\nsecret: elsewhere/spare\n", ["secret", "^replant/clusters/"]),
+        ("clusters/spare.yaml", CLUSTER + "secret: twice\n", ["secret twice", "keep one"]),
+        ("clusters/spare.yaml", "id: &a spare\nsecret: *a\n", ["alias", "write the value out"]),
+        ("clusters/spare.yaml", "id: [spare\n", ["no YAML", "line 2"]),
+        ("clusters/spare.yaml", "- spare\n", ["no mapping"]),
+        ("clusters/spare.yaml", "# " + "x" * 70_000, ["70002 bytes", "65536"]),
+        ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "rename it"]),
+        ("targets/bad.yaml", "id: bad\nurl: s3://not-ours/\ncluster: west\n", ["'not-ours'", "BackupBuckets"]),
+        ("targets/bad.yaml", "id: bad\nurl: backups\ncluster: west\n", ["url", "^s3://"]),
+        ("targets/bad.yaml", "id: bad\nurl: s3://not-ours/\ncluster: West\n", ["cluster", "[a-z0-9-]"]),
+        ("plans/payments.yaml", "name: payments\n", ["'plans'", "clusters, targets"]),
+    ],
+)
+def test_a_bad_document_is_quarantined_and_the_last_good_one_stays_in_force(
+    stack: Stack, spare: dict[str, Any], key: str, text: str, words: list[str]
+) -> None:
+    with subscribed(stack) as topic:
+        stack.document(key, text)
+        found = quarantined(stack, key)
+        assert found["bucket"] == stack.state_bucket
+        assert not [word for word in words if word not in found["reason"]], found
+        topic.about(key)
+    in_force = stack.restore({"select": {"id": spare["id"]}, "target": "spare"})
+    assert "secret replant/clusters/spare has no text" in in_force.cause["message"]
+    if key == "clusters/spare.yaml":
+        stack.document(key, CLUSTER)
+    else:
+        stack.s3.delete_object(Bucket=stack.state_bucket, Key=key)
+    wait(lambda: entry(stack, key) is None, seconds=30, what=f"{key} out of quarantine", every=0.1)
+
+
+def test_a_longer_prefix_takes_over_what_lies_below_it_and_gives_it_back(stack: Stack) -> None:
+    stack.put(below("branch/", "before"))
+    owned(stack, "before", east="restorable")
+    stack.document("targets/branch.yaml", target(stack, "branch", "branch/"))
+    owned(stack, "before", east="deleted", west="restorable")
+    stack.put(below("branch/", "after"))
+    owned(stack, "after", west="restorable")
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="targets/branch.yaml")
+    owned(stack, "before", east="restorable", west="deleted")
+    owned(stack, "after", east="restorable", west="deleted")
+
+
+def test_a_prefix_ends_at_its_slash(stack: Stack) -> None:
+    stack.document("targets/near.yaml", target(stack, "near", "near"))
+    stack.put(below("nearby/", "neighbour"))
+    owned(stack, "neighbour", east="restorable")
+    stack.put(below("near/", "inside"))
+    owned(stack, "inside", west="restorable")
+
+
+def test_a_bad_version_of_a_target_changes_no_owner(stack: Stack) -> None:
+    stack.document("targets/firm.yaml", target(stack, "firm", "firm/"))
+    stack.put(below("firm/", "kept"))
+    owned(stack, "kept", west="restorable")
+    stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clutser"))
+    assert "did you mean 'cluster'?" in quarantined(stack, "targets/firm.yaml")["reason"]
+    settled(stack)
+    owned(stack, "kept", west="restorable")
+    stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east"))
+    wait(lambda: owners(stack, "kept").get("east") == "restorable", seconds=30, what="the new owner", every=0.1)
+
+
+def test_a_cluster_whose_document_was_deleted_is_not_found(stack: Stack, spare: dict[str, Any]) -> None:
+    stack.document("clusters/brief.yaml", "id: brief\nsecret: replant/clusters/brief\n")
+    request = {"select": {"id": spare["id"]}, "target": "brief"}
+    settled(stack)
+    assert "secret replant/clusters/brief has no text" in stack.restore(request).cause["message"]
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="clusters/brief.yaml")
+    settled(stack)
+    assert "no cluster 'brief'; put clusters/brief.yaml" in stack.restore(request).cause["message"]

@@ -1,0 +1,93 @@
+"""The examples in events/, as the README names them: each is taken by what it is an example for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import Stack, wait
+from shared.catalogue import events
+from shared.layouts import documents
+from shared.layouts.places import Kind, Place
+from shared.restore.request import restore_request
+from tests.generator.world import a_vm_backup
+
+FOLDER = Path(__file__).parents[2] / "events"
+MINE = "my-backups"
+
+
+def example(name: str, bucket: str = MINE) -> Any:
+    return json.loads((FOLDER / name).read_text().replace(MINE, bucket))
+
+
+@pytest.fixture(scope="module")
+def backup(stack: Stack) -> None:
+    """The machine's backup that the examples are about."""
+    stack.put(a_vm_backup("web01", "default", "nightly"))
+    wait(lambda: stack.newest("default/web01", "restorable"), seconds=60, what="a restorable point of default/web01")
+
+
+def invoke(stack: Stack, function: str, event: Any) -> Any:
+    functions = stack.client("lambda")
+    names = [each["FunctionName"] for each in functions.list_functions()["Functions"]]
+    name = next(name for name in names if name.startswith(f"replant-{function}-"))
+    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    return json.loads(answer["Payload"].read())
+
+
+def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
+    """Compared with what the running bucket really sends, through a rule and a queue of the test."""
+    queue, source = stack.client("sqs"), {"source": ["aws.s3"], "detail-type": ["Object Created"]}
+    url = queue.create_queue(QueueName="seen")["QueueUrl"]
+    arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    rules = stack.client("events")
+    rules.put_rule(Name="seen", EventPattern=json.dumps(source))
+    rules.put_targets(Rule="seen", Targets=[{"Id": "seen", "Arn": arn}])
+    stack.put([("harvester/vmbackups/default/event.cfg", b"{}")])
+    seen = wait(lambda: queue.receive_message(QueueUrl=url).get("Messages"), seconds=30, what="the event")
+    real, ours = json.loads(seen[0]["Body"]), example("object-created.json")
+    assert set(ours) == set(real)
+    assert set(real["detail"]["object"]) <= set(ours["detail"]["object"])
+    assert events.parse(seen[0]["Body"]).key.endswith("event.cfg")
+    assert events.parse(json.dumps(ours)).bucket == MINE
+
+
+@pytest.mark.usefixtures("backup")
+def test_the_catalogue_takes_its_batch(stack: Stack) -> None:
+    assert invoke(stack, "CatalogueFunction", example("catalogue.json", stack.bucket)) == {"batchItemFailures": []}
+
+
+@pytest.mark.usefixtures("backup")
+def test_the_question_finds_its_machine(stack: Stack) -> None:
+    found = invoke(stack, "SearchFunction", example("search.json"))
+    assert [point["vm"] for point in found["restorePoints"]] == ["web01"]
+
+
+@pytest.mark.usefixtures("backup")
+def test_the_restore_request_ends_planned(stack: Stack) -> None:
+    ended = stack.restore(example("restore-request.json"))
+    assert (ended.status, ended.output["state"]) == ("SUCCEEDED", "planned"), ended
+
+
+@pytest.mark.usefixtures("backup")
+def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack) -> None:
+    planned = invoke(stack, "PlanFunction", example("plan.json"))
+    assert {"restoreId": planned["restoreId"], "attempt": planned["attempt"]} == example("restore.json")
+    assert invoke(stack, "RestoreFunction", example("restore.json")) == example("report.json")
+    assert invoke(stack, "ReportFunction", example("report.json"))["state"] == "planned"
+
+
+def test_the_plan_event_holds_the_request_of_the_console() -> None:
+    assert example("plan.json")["request"] == example("restore-request.json")
+    request = restore_request(example("restore-request.json"), execution_name="monday-drill")
+    assert request.restore_id == example("restore.json")["restoreId"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_", "file"), [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")]
+)
+def test_the_documents_are_valid(kind: Kind, id_: str, file: str) -> None:
+    body = (FOLDER / "documents" / f"{file}.yaml").read_bytes()
+    assert documents.parse(Place(kind, "", name=id_), body, buckets=frozenset({MINE})).id == id_

@@ -1,0 +1,195 @@
+"""The benchmarks' own arithmetic: statistics, tables, counting, the page. Nothing here is timed."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from unittest.mock import Mock, call
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from bench import __main__ as command
+from bench import document, init, machines
+from bench.figures import Pair, Table, comparison, markdown, number, spread
+from bench.proxy import relay
+from bench.requests import Call, Requests, sent_again, told
+from local import artefacts
+from local.cloud import ROOT
+
+TABLE = Table("Title", ("work", "ms"), (("short", "1.00"), ("much longer", "12.0")), "A note.")
+
+
+def test_a_ratio_is_ours_divided_by_the_peers_in_the_middle_round() -> None:
+    assert Pair(peer=[10, 100, 10], ours=[20, 150, 30]).ratio == 2.0
+
+
+def test_a_ratio_of_unequal_rounds_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        _ = Pair(peer=[1.0], ours=[1.0, 2.0]).ratio
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_a_ratio_column_says_what_it_divides_and_which_way_is_good(better: str) -> None:
+    table = comparison("T", "kubectl", "objects/s", [("10 VMs", Pair([100], [400]))], better=better)
+    assert f"replant ÷ kubectl ({better} is better)" in table.columns
+    assert "kubectl, objects/s" in table.columns
+    assert "replant, objects/s" in table.columns
+
+
+def test_a_comparison_has_medians_ratio_rounds_and_spreads_in_the_order_of_its_columns() -> None:
+    table = comparison("T", "base", "ms", [("x", Pair([30, 10, 20], [60, 40, 20]))], better="lower")
+    assert table.rows == (("x", "20.0", "40.0", "2.00", "3", "10.0 to 30.0", "20.0 to 60.0"),)
+    assert len(table.rows[0]) == len(table.columns)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.123, "0.12"), (9.876, "9.88"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")]
+)
+def test_numbers_show_three_digits_that_count(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_a_spread_goes_from_the_least_to_the_greatest() -> None:
+    assert spread([3, 1, 2]) == "1.00 to 3.00"
+
+
+def test_a_table_is_markdown_and_readable_as_text() -> None:
+    assert markdown(TABLE).splitlines() == [
+        "### Title",
+        "",
+        "A note.",
+        "",
+        "| work        | ms   |",
+        "| ----------- | ---- |",
+        "| short       | 1.00 |",
+        "| much longer | 12.0 |",
+    ]
+
+
+def test_a_table_without_rows_or_note_is_still_a_table() -> None:
+    assert markdown(Table("T", ("a",), ())).splitlines() == ["### T", "", "| a |", "| - |"]
+
+
+def test_only_what_stands_between_the_markers_is_replaced_and_again() -> None:
+    page = "before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n"
+    once = document.written(page, "x", [TABLE], "conditions")
+    assert once.startswith("before\n<!-- x: begin -->\nconditions\n\n### Title\n")
+    assert once.endswith("| much longer | 12.0 |\n<!-- x: end -->\nafter\n")
+    assert "old" not in once
+    assert document.written(once, "x", [TABLE], "conditions") == once
+
+
+@pytest.mark.parametrize("page", ["", "<!-- x: begin -->", "<!-- x: begin --><!-- x: begin --><!-- x: end -->"])
+def test_a_page_without_the_markers_is_not_touched(page: str) -> None:
+    with pytest.raises(ValueError, match="once each"):
+        document.written(page, "x", [TABLE], "")
+
+
+def test_the_page_has_the_markers_of_every_benchmark() -> None:
+    page = document.FILE.read_text()
+    for name in command.BENCHMARKS:
+        assert document.written(page, name, [TABLE], "")
+
+
+def test_conditions_name_the_command_the_date_and_the_machine() -> None:
+    said = document.conditions("cfg", date(2026, 11, 23))
+    assert said.startswith("`python -m bench cfg`, 2026-11-23, ")
+    assert "cores" in said
+    assert "Python 3." in said
+
+
+def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["events"])
+    assert "no benchmark events; there are event, init, restore, cfg" in capsys.readouterr().err
+
+
+def test_requests_are_counted_by_operation_as_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    requests = Requests()
+    sent = boto3.client("sqs", region_name="us-east-1").meta.events.emit
+    sent("before-send.sqs.ListQueues")
+    with requests.of() as made:
+        sent("provide-client-params.sqs.ListQueues", params={"MaxResults": 3})
+        sent("before-send.sqs.ListQueues")
+        sent("before-send.sqs.ListQueues")
+    sent("before-send.sqs.ListQueues")
+    assert made.counts == {"ListQueues": 2}
+    assert made.calls == [Call("sqs", "ListQueues", {"MaxResults": 3})]
+
+
+def test_the_most_frequent_request_is_told_first() -> None:
+    assert told(Counter(Query=1, GetItem=1, PutItem=3, GetObject=0)) == "3 PutItem, 1 GetItem, 1 Query"
+    assert told({}) == "none"
+
+
+def test_the_same_requests_are_sent_again_and_refused_conditions_ignored() -> None:
+    client = Mock()
+    client.put_item.side_effect = ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
+    client.query.return_value = {}
+    sent_again({"dynamodb": client}, [Call("dynamodb", "PutItem", {"a": 1}), Call("dynamodb", "Query", {"b": 2})])
+    assert client.mock_calls == [call.put_item(a=1), call.query(b=2)]
+
+
+def test_every_function_of_the_template_is_measured_with_its_layers() -> None:
+    template = artefacts.load(ROOT / "template.yaml")
+    functions = {k: v for k, v in template["Resources"].items() if v["Type"] == "AWS::Serverless::Function"}
+    shared = template["Globals"]["Function"]["Layers"]
+    expected = {
+        name: (
+            each["Properties"]["Handler"].split(".")[1],
+            tuple(layer["Ref"] for layer in [*shared, *each["Properties"].get("Layers", [])]),
+        )
+        for name, each in functions.items()
+    }
+    assert {each.folder: (each.module, each.layers) for each in init.FUNCTIONS} == expected
+
+
+def test_a_function_is_compared_with_a_base_that_has_the_same_clients() -> None:
+    for each in init.FUNCTIONS:
+        source = Path(ROOT, "functions", f"{each.module}.py").read_text()
+        assert {name for name in SERVICES if f'boto3.client("{name}"' in source} == set(each.services)
+        assert init.base(each)["services"] == each.services
+
+
+SERVICES = ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions")
+
+
+def test_both_sides_of_a_restore_get_the_same_eight_objects_a_machine() -> None:
+    machine = machines.fleet(2)
+    plan = machines.planned(machine, 2, "target", network="default/vlan200")
+    halted = machines.manifests(plan, machine, running=False)
+    assert [each["kind"] for each in halted] == [each.kind for vm in plan.machines for each in vm.objects]
+    assert len(halted) == 2 * machines.OBJECTS
+    assert halted[0]["data"]["userdata"]
+    strategies = [each["spec"]["runStrategy"] for each in machines.manifests(plan, machine, running=True)[7::8]]
+    assert (halted[7]["spec"]["runStrategy"], strategies) == ("Halted", ["RerunOnFailure"] * 2)
+
+
+def test_the_proxy_keeps_bytes_whole_in_order_and_late() -> None:
+    async def through() -> tuple[bytes, float]:
+        source, got = asyncio.StreamReader(), asyncio.get_running_loop().create_future()
+
+        async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            got.set_result(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(sink, "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            loop, started = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+            for piece in (b"one ", b"two ", b"three"):
+                source.feed_data(piece)
+            source.feed_eof()
+            await relay(source, writer, 0.05)
+            received = await got
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            return received, loop.time() - started
+
+    received, took = asyncio.run(through())
+    assert received == b"one two three"
+    assert took > 0.04

@@ -1,0 +1,154 @@
+"""Documents of the state bucket: what a user may write, and that every mistake is answered with its remedy."""
+
+import pytest
+
+from shared.errors import Unreadable
+from shared.layouts import documents
+from shared.layouts.documents import SIZE_LIMIT
+from shared.layouts.places import Kind, Place
+from shared.models import ClusterDocument, TargetDocument
+
+BUCKETS = frozenset({"backups", "more-backups"})
+TARGET = "id: east-s3\nurl: s3://backups/\ncluster: east\n"
+CLUSTER = "id: west\nsecret: replant/clusters/west\n"
+
+
+def target(text: str) -> TargetDocument:
+    found = documents.parse(documents.recognise("targets/east-s3.yaml"), text.encode(), buckets=BUCKETS)
+    assert isinstance(found, TargetDocument)
+    return found
+
+
+def cluster(text: str) -> ClusterDocument:
+    found = documents.parse(documents.recognise("clusters/west.yaml"), text.encode(), buckets=BUCKETS)
+    assert isinstance(found, ClusterDocument)
+    return found
+
+
+def test_the_key_says_kind_and_id() -> None:
+    assert documents.recognise("clusters/west.yaml") == Place(Kind.CLUSTER, "", name="west")
+    assert documents.recognise("targets/east-s3.yaml") == Place(Kind.TARGET, "", name="east-s3")
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("plans/a.yaml", "this version has no documents of the kind 'plans'; it knows clusters, targets"),
+        ("readme", "no documents of the kind 'readme'"),
+        ("", "no documents of the kind ''"),
+        ("targets/a.yml", r"is named targets/<id>\.yaml; rename it"),
+        ("targets/a/b.yaml", r"is named targets/<id>\.yaml; rename it"),
+        ("targets", r"is named targets/<id>\.yaml"),
+        ("other/a.yaml", "no documents of the kind 'other'"),
+        ("unknown/a.yaml", "no documents of the kind 'unknown'"),
+    ],
+)
+def test_another_key_is_refused_with_the_remedy(key: str, sentence: str) -> None:
+    with pytest.raises(Unreadable, match=sentence):
+        documents.recognise(key)
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket", "prefix"),
+    [
+        ("s3://backups", "backups", ""),
+        ("s3://backups/", "backups", ""),
+        ("s3://backups/east", "backups", "east/"),
+        ("s3://more-backups/a/b/", "more-backups", "a/b/"),
+    ],
+)
+def test_a_target_lies_below_a_prefix(url: str, bucket: str, prefix: str) -> None:
+    found = target(TARGET.replace("s3://backups/", url))
+    assert (found.bucket, found.prefix) == (bucket, prefix)
+
+
+def test_everything_that_the_contract_has_is_read() -> None:
+    more = "endpoint: https://s3.example\ncredentialSecret: replant/targets/east\nreplicas: [s3://copy/a]\n"
+    assert target(TARGET + more).model_dump(exclude={"id", "url", "cluster"}) == {
+        "endpoint": "https://s3.example",
+        "credentialSecret": "replant/targets/east",
+        "replicas": ("s3://copy/a",),
+    }
+
+
+def test_versions_stay_as_they_were_written() -> None:
+    found = cluster(CLUSTER + "harvester: 1.8.2\nlonghorn: 1.10\nkubernetes: 1.30\n")
+    assert (found.harvester, found.longhorn, found.kubernetes) == ("1.8.2", "1.10", "1.30")
+
+
+def test_words_that_yaml_has_other_ideas_of_stay_texts() -> None:
+    found = documents.parse(
+        Place(Kind.CLUSTER, "", name="no"), CLUSTER.replace("west\nsecret", "no\nsecret").encode(), buckets=BUCKETS
+    )
+    assert found.id == "no"
+
+
+MISTAKES = {
+    "unknown key with a neighbour": (
+        TARGET + "endpint: https://x\n",
+        "unknown key 'endpint'; did you mean 'endpoint'?",
+    ),
+    "other spelling": (
+        TARGET + "credentialsecret: x\n",
+        "unknown key 'credentialsecret'; did you mean 'credentialSecret'?",
+    ),
+    "unknown key": (TARGET + "zzz: 1\n", "unknown key 'zzz'; known here: cluster, credentialSecret, endpoint, id"),
+    "doubled key": (TARGET + "cluster: west\n", "has the key cluster twice; keep one"),
+    "doubled below": (TARGET + "replicas: [{a: 1, a: 2}]\n", "has the key a twice; keep one"),
+    "alias": (
+        TARGET.replace("east-s3", "&a east-s3") + "endpoint: *a\n",
+        r"uses a YAML alias (*name); write the value out",
+    ),
+    "wrong id": (
+        TARGET.replace("east-s3", "west-s3"),
+        "id: is 'west-s3', but the key says 'east-s3'; make them the same",
+    ),
+    "foreign bucket": (
+        TARGET.replace("//backups", "//elsewhere"),
+        "url: bucket 'elsewhere' is not catalogued; add it to the stack's parameter BackupBuckets, which has "
+        "backups, more-backups",
+    ),
+    "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: Field required"),
+    "no url": (TARGET.replace("s3:", "http:"), "url: String should match pattern"),
+    "list": ("- a\n- b\n", "is YAML, but no mapping of keys to values"),
+    "text": ("hello", "is YAML, but no mapping"),
+    "empty": ("", "is YAML, but no mapping"),
+    "two documents": (f"{TARGET}---\n{TARGET}", "is no YAML in UTF-8 at line 4"),
+    "bad indentation": ("id: a\n url: b\n", "is no YAML in UTF-8 at line 2"),
+    "tab": ("id:\t- a\n\tb", "is no YAML in UTF-8 at line"),
+    "value of a wrong kind": (TARGET.replace("east\n", "[east]\n"), "cluster: Input should be a valid string"),
+    "endless nesting": ("[" * 20_000, "is no YAML in UTF-8"),
+    "too large": ("#" * (SIZE_LIMIT + 1), f"has {SIZE_LIMIT + 1} bytes; a document has at most {SIZE_LIMIT}"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_answered_with_its_remedy(text: str, sentence: str) -> None:
+    with pytest.raises(Unreadable) as refusal:
+        target(text)
+    assert sentence in refusal.value.message
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"id: \xc3\x28", TARGET.encode("utf-16")])
+def test_other_encodings_than_utf_8_are_refused(body: bytes) -> None:
+    with pytest.raises(Unreadable, match="is no YAML in UTF-8"):
+        documents.parse(Place(Kind.TARGET, "", name="east-s3"), body, buckets=BUCKETS)
+
+
+@pytest.mark.parametrize("secret", ["replant/restores/x", "kubeconfig", "replant/clusters/", "replant/clusters/a b"])
+def test_a_cluster_may_only_name_secrets_of_clusters(secret: str) -> None:
+    with pytest.raises(Unreadable, match="secret: String should match pattern"):
+        cluster(CLUSTER.replace("replant/clusters/west", secret))
+
+
+def test_a_tag_makes_nothing_but_text() -> None:
+    assert (
+        cluster(CLUSTER + 'harvester: !!python/object/apply:os.system ["true"]\n'.replace('["true"]', "x")).harvester
+        == "x"
+    )
+
+
+def test_a_secret_below_a_wrong_key_is_not_quoted() -> None:
+    with pytest.raises(Unreadable) as refusal:
+        cluster(CLUSTER.replace("replant/clusters/west", "hunter2-hunter2") + "longhorn: [hunter2-hunter2]\n")
+    assert "hunter2" not in str(refusal.value)

@@ -1,0 +1,202 @@
+"""Questions about restore points: pages without loss, what each key means, and cursors that are none."""
+
+import base64
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared.catalogue import search
+from shared.catalogue.index import Index
+from shared.errors import InvalidRequest
+from tests.generator.world import a_vm_backup
+from tests.memory_table import MemoryTable
+from tests.scenarios import NOW, Happened, objects, settle, target
+
+Answer = dict[str, Any]
+VMS = ["web01", "web02", "db01"]
+DAYS = range(10, 15)
+BAD = [Happened(f"garbage-{number}.cfg", b"?") for number in range(7)]
+
+
+@pytest.fixture(scope="module")
+def table() -> MemoryTable:
+    """Two clusters with three machines of five backups each; of web01 the newest is deleted, db01's is incomplete."""
+    table = MemoryTable()
+    events = [target("east", prefix="east"), target("west", prefix="west", cluster="west"), *BAD]
+    for prefix, vm, day in itertools.product(("east/", "west/"), VMS, DAYS):
+        backup = a_vm_backup(vm, backup=f"{vm}-{day}", taken_at=f"2026-08-{day}T01:00:00Z")
+        written = objects(backup, prefix=prefix)
+        incomplete = (vm, day) == ("db01", 14)
+        events += [event for event in written if not (incomplete and "backup_" in event.key)]
+        if (vm, day) == ("web01", 14):
+            events.append(Happened(prefix + backup.key, None, 2))
+    settle(Index(table, now=lambda: NOW), events)
+    return table
+
+
+def asked(table: MemoryTable, **body: Any) -> Answer:
+    return search.answer(table, search.question(body))
+
+
+def pages(table: MemoryTable, **body: Any) -> Iterator[Answer]:
+    cursor: dict[str, str] = {}
+    while True:
+        answer = asked(table, **body, **cursor)
+        yield answer
+        if answer["cursor"] is None:
+            return
+        cursor = {"cursor": answer["cursor"]}
+
+
+QUESTIONS: list[tuple[Answer, int]] = [
+    ({}, 30),
+    ({"cluster": "east"}, 15),
+    ({"cluster": "nowhere"}, 0),
+    ({"vm": "default/web01"}, 10),
+    ({"vm": "default/web01", "cluster": "west"}, 5),
+    ({"vm": "default/nothing"}, 0),
+    ({"state": "deleted"}, 2),
+    ({"state": "restorable"}, 26),
+    ({"state": "incomplete", "cluster": "east"}, 1),
+    ({"state": "corrupt"}, 0),
+    ({"vm": "default/web01", "state": "restorable"}, 8),
+    ({"latest": True}, 6),
+    ({"latest": True, "cluster": "east"}, 3),
+    ({"latest": True, "vm": "default/web01"}, 2),
+    ({"latest": True, "state": "incomplete"}, 2),
+    ({"latest": True, "state": "deleted"}, 0),
+    ({"id": "nothing"}, 0),
+]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 30, 1000])
+@pytest.mark.parametrize(("body", "number"), QUESTIONS, ids=[str(body) for body, _ in QUESTIONS])
+def test_pages_lose_nothing_and_repeat_nothing(table: MemoryTable, body: Answer, number: int, limit: int) -> None:
+    found = list(pages(table, **body, limit=limit))
+    points = [point for page in found for point in page["restorePoints"]]
+    assert (len(points), len({point["id"] for point in points})) == (number, number)
+    assert points == asked(table, **body)["restorePoints"]
+    assert points == sorted(points, key=lambda point: (point["takenAt"], point["id"]), reverse=True)
+    assert all(len(page["restorePoints"]) == limit for page in found[:-1])
+    assert len(found) == max(1, -(-number // limit)), "only an answer without any point is an empty page"
+
+
+def test_every_answer_matches_its_question(table: MemoryTable) -> None:
+    for body, _ in QUESTIONS:
+        for point in asked(table, **body)["restorePoints"]:
+            shown = {**point, "vm": f"{point['namespace']}/{point['vm']}", "latest": True}
+            assert {key: shown[key] for key in body} == body
+
+
+def test_an_id_finds_its_point_on_one_page(table: MemoryTable) -> None:
+    for point in asked(table)["restorePoints"]:
+        assert asked(table, id=point["id"], limit=1) == {"restorePoints": [point], "cursor": None}
+        other = "west" if point["cluster"] == "east" else "east"
+        assert asked(table, id=point["id"], cluster=other)["restorePoints"] == []
+
+
+def test_latest_is_the_newest_that_is_not_deleted(table: MemoryTable) -> None:
+    found = asked(table, latest=True, cluster="east")["restorePoints"]
+    assert {point["vm"]: (point["backup"], point["state"]) for point in found} == {
+        "db01": ("db01-14", "incomplete"),
+        "web01": ("web01-13", "restorable"),
+        "web02": ("web02-14", "restorable"),
+    }
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_the_quarantine_is_paged_without_loss(table: MemoryTable, limit: int) -> None:
+    found = list(pages(table, quarantine=True, limit=limit))
+    entries = [entry for page in found for entry in page["quarantined"]]
+    assert sorted(entry["key"] for entry in entries) == [event.key for event in BAD]
+    assert len(found) == -(-len(BAD) // limit)
+    assert entries[0].keys() == {"bucket", "key", "versionId", "reason", "seenAt"}
+
+
+def test_an_empty_catalogue_answers_empty_pages() -> None:
+    assert asked(MemoryTable()) == {"restorePoints": [], "cursor": None}
+    assert asked(MemoryTable(), quarantine=True) == {"quarantined": [], "cursor": None}
+
+
+def test_machines_and_namespaces_are_listed_newest_first(table: MemoryTable) -> None:
+    machine = list(search.of_machine(table, "default/web01", "east"))
+    assert [point.taken_at.day for point in machine] == [14, 13, 12, 11, 10]
+    assert len(list(search.of_namespace(table, "default", None))) == 30
+    assert list(search.of_namespace(table, "def", None)) == []
+
+
+def test_a_document_is_in_force_until_it_is_deleted(table: MemoryTable) -> None:
+    assert search.document(table, "targets", "east").cluster == "east"
+    assert search.document(table, "targets", "nothing") is None
+    own = MemoryTable()
+    settle(Index(own, now=lambda: NOW), [target(), target(number=2)._replace(body=None)])
+    assert search.document(own, "targets", "east-s3") is None
+
+
+def cursor(position: str) -> str:
+    return base64.urlsafe_b64encode(position.encode()).decode()
+
+
+FOREIGN = [
+    "",
+    "nonsense",
+    "ä",
+    "****",
+    "AAA",
+    "//8=",
+    cursor(""),
+    cursor("zzzz"),
+    cursor("2026-08-14T01:00:00Z"),
+    cursor("2026-08-14T01:00:00Z#"),
+    cursor("9999-12-31T00:00:00Z#" + "g" * 32),
+    cursor("x2026-08-14T01:00:00Z#" + "a" * 32),
+    cursor("2026-08-14T01:00:00Z#" + "a" * 32 + "\n"),
+]
+
+
+@pytest.mark.parametrize("body", [{}, {"vm": "default/web01"}, {"latest": True}, {"id": "a"}, {"quarantine": True}])
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_foreign_cursor_is_refused_and_never_starts_at_the_top(
+    table: MemoryTable, body: Answer, foreign: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="cursor: is none of this question's") as refusal:
+        asked(table, **body, cursor=foreign)
+    assert refusal.value.field == "cursor"
+
+
+def test_a_cursor_of_points_is_none_of_the_quarantine_and_vice_versa(table: MemoryTable) -> None:
+    of_points, of_quarantine = asked(table, limit=1)["cursor"], asked(table, quarantine=True, limit=1)["cursor"]
+    for body in ({"cursor": of_quarantine}, {"quarantine": True, "cursor": of_points}):
+        with pytest.raises(InvalidRequest, match="cursor"):
+            asked(table, **body)
+
+
+WRONG: list[tuple[Any, str | None, str]] = [
+    (None, None, "the request is null"),
+    ([], None, "the request is a list"),
+    ({"clustr": "a"}, "clustr", "unknown key 'clustr'; did you mean 'cluster'?"),
+    ({"vm": "web01"}, "vm", "vm: String should match pattern"),
+    ({"vm": "a/" + "b" * 400}, "vm", "vm: String should have at most 317 characters"),
+    ({"id": "a" * 3000}, "id", "id: String should have at most 253 characters"),
+    ({"cluster": "East"}, "cluster", "cluster: String should match pattern"),
+    ({"state": "fine"}, "state", "state: Input should be 'restorable', 'incomplete', 'corrupt' or 'deleted'"),
+    ({"limit": 0}, "limit", "limit: Input should be greater than or equal to 1"),
+    ({"limit": 1001}, "limit", "limit: Input should be less than or equal to 1000"),
+    ({"limit": "many"}, "limit", "limit: Input should be a valid integer"),
+    ({"latest": "perhaps"}, "latest", "latest: Input should be a valid boolean"),
+    ({"cursor": 5}, "cursor", "cursor: Input should be a valid string"),
+    *[({key: "x"}, key, f"{key}: this version cannot do 'x'; leave it out") for key in search.LACKING],
+    *[
+        ({"quarantine": True, **more}, None, "the request: quarantine lists objects")
+        for more in ({"id": "a"}, {"vm": "a/b"}, {"cluster": "a"}, {"state": "deleted"}, {"latest": True})
+    ],
+]
+
+
+@pytest.mark.parametrize(("body", "field", "sentence"), WRONG, ids=[str(body)[:40] for body, _, _ in WRONG])
+def test_a_wrong_question_is_answered_with_its_remedy(body: Any, field: str | None, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        search.question(body)
+    assert (refusal.value.field, refusal.value.message[: len(sentence)]) == (field, sentence)

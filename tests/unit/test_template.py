@@ -1,0 +1,248 @@
+"""House rules for template.yaml that no linter knows: roles, rights, logs, alarms, buckets, queues and outputs."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Json = Any
+
+ROOT = Path(__file__).parents[2]
+PROJECT_WIDE = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
+ENI = {"ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface"}
+TALK_TO_CLUSTERS = {"PlanFunction", "RestoreFunction"}
+OUTPUTS = {
+    "BackupBuckets",
+    "StateBucket",
+    "CatalogueTable",
+    "SearchFunction",
+    "RestoreStateMachine",
+    "NotificationTopic",
+}
+# Where a metric is published, by which dimension, and the resource whose name or ARN its value is.
+DIMENSIONS = {
+    "AWS/SQS": ("QueueName", "AWS::SQS::Queue", "GetAtt", ".QueueName"),
+    "AWS/Lambda": ("FunctionName", "AWS::Serverless::Function", "Ref", ""),
+    "AWS/States": ("StateMachineArn", "AWS::Serverless::StateMachine", "Ref", ""),
+    "Replant": ("service", "", "", "replant"),
+}
+METRICS = {
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/Lambda": {"Errors", "Throttles"},
+    "AWS/States": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"},
+}
+
+
+class Loader(yaml.SafeLoader):
+    """Reads `!Sub x` as {"Sub": "x"}."""
+
+
+def tagged(loader: Loader, suffix: str, node: yaml.Node) -> Json:
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    raise ValueError(f"!{suffix} of a mapping")
+
+
+yaml.add_multi_constructor("!", tagged, Loader)
+
+
+def load(path: str) -> Json:
+    return yaml.load((ROOT / path).read_text(), Loader)  # noqa: S506  # a SafeLoader that knows CloudFormation's tags
+
+
+TEMPLATE = load("template.yaml")
+
+
+def of_type(kind: str) -> dict[str, Json]:
+    return {name: each["Properties"] for name, each in TEMPLATE["Resources"].items() if each["Type"] == kind}
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+BUCKETS = of_type("AWS::S3::Bucket")
+STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
+
+
+def mappings(value: Json) -> Iterator[dict[str, Json]]:
+    """Every mapping of a document, whatever tags and conditions surround it."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from mappings(each)
+
+
+def listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value]
+
+
+def allowed(value: Json = TEMPLATE) -> list[dict[str, Json]]:
+    return [each for each in mappings(value) if each.get("Effect") == "Allow" and "Principal" not in each]
+
+
+def source(function: str) -> ast.Module:
+    module = FUNCTIONS[function]["Handler"].removesuffix(".handler").replace(".", "/")
+    return ast.parse((ROOT / f"{module}.py").read_text())
+
+
+def used_settings(function: str) -> set[str]:
+    """The X of `settings().X` in the function's own module, as environment variables."""
+    calls = (each for each in ast.walk(source(function)) if isinstance(each, ast.Attribute))
+    return {
+        each.attr.upper()
+        for each in calls
+        if isinstance(each.value, ast.Call) and getattr(each.value.func, "id", "") == "settings"
+    }
+
+
+def variables(function: str) -> set[str]:
+    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
+    return set(own) | set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+
+
+def test_the_outputs_are_those_of_this_version() -> None:
+    assert set(TEMPLATE["Outputs"]) == OUTPUTS
+    assert all((FUNCTIONS, ALARMS, BUCKETS, STATE_MACHINES)), "or the rules below would have nothing to say"
+
+
+def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
+    roles = [each["Role"]["GetAtt"] for each in FUNCTIONS.values()]
+    logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 5
+    assert {role.removesuffix(".Arn") for role in roles} <= set(of_type("AWS::IAM::Role"))
+    assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
+    assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_write_its_own_log_and_no_other(function: str) -> None:
+    role = of_type("AWS::IAM::Role")[FUNCTIONS[function]["Role"]["GetAtt"].removesuffix(".Arn")]
+    (statement,) = [each for each in allowed(role) if any(a.startswith("logs:") for a in listed(each["Action"]))]
+    assert statement["Resource"] == {"GetAtt": f"{FUNCTIONS[function]['LoggingConfig']['LogGroup']['Ref']}.Arn"}
+
+
+def test_every_right_is_a_single_action_on_named_resources_with_a_name_of_its_own() -> None:
+    assert len(allowed()) > 20
+    for statement in allowed():
+        assert re.fullmatch(r"[A-Z][A-Za-z]+", statement["Sid"])
+        assert not [action for action in listed(statement["Action"]) if "*" in action]
+        assert "NotAction" not in statement
+        assert "NotResource" not in statement
+        if "*" in listed(statement["Resource"]):
+            assert set(listed(statement["Action"])) <= ENI
+
+
+def test_no_role_takes_rights_that_others_may_change() -> None:
+    for role in of_type("AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role
+    assert not [name for name, each in FUNCTIONS.items() if "Policies" in each]
+    assert ":policy/" not in (ROOT / "template.yaml").read_text()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_only_those_that_talk_to_a_cluster_have_its_client_its_network_and_its_credentials(function: str) -> None:
+    talks = function in TALK_TO_CLUSTERS
+    role = of_type("AWS::IAM::Role")[FUNCTIONS[function]["Role"]["GetAtt"].removesuffix(".Arn")]
+    actions = {action for each in allowed(role) for action in listed(each["Action"])}
+    assert ({"Ref": "KubeLayer"} in FUNCTIONS[function].get("Layers", [])) == talks
+    assert ("VpcConfig" in FUNCTIONS[function]) == talks
+    assert (actions >= ENI | {"secretsmanager:GetSecretValue"}) == talks
+    assert bool(actions & (ENI | {"secretsmanager:GetSecretValue"})) == talks
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> None:
+    assert variables(function) == PROJECT_WIDE | {"CATALOGUE_TABLE"} | used_settings(function)
+    assert "CATALOGUE_TABLE" in used_settings(function)
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_watches_a_metric_that_exists_by_the_dimension_that_it_has(alarm: str) -> None:
+    properties = ALARMS[alarm]
+    namespace = properties["Namespace"]
+    name, kind, tag, suffix = DIMENSIONS[namespace]
+    (dimension,) = properties["Dimensions"]
+    assert dimension["Name"] == name
+    if not kind:
+        assert dimension["Value"] == suffix
+        return
+    assert properties["MetricName"] in METRICS[namespace]
+    ((found, value),) = dimension["Value"].items()
+    assert (found, value.endswith(suffix)) == (tag, True)
+    assert value.removesuffix(suffix) in of_type(kind)
+
+
+def test_our_own_metrics_are_published_by_the_names_that_alarms_watch() -> None:
+    published = {
+        call.args[0].value
+        for function in FUNCTIONS
+        for call in ast.walk(source(function))
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_metric"
+        if isinstance(call.args[0], ast.Constant)
+    }
+    ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Replant"}
+    assert ours <= published
+    common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    assert (common["POWERTOOLS_SERVICE_NAME"], common["POWERTOOLS_METRICS_NAMESPACE"]) == ("replant", "Replant")
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_says_what_it_means_what_silence_means_and_where_to_read_on(alarm: str) -> None:
+    properties = ALARMS[alarm]
+    assert properties["TreatMissingData"] in ("notBreaching", "breaching", "ignore", "missing")
+    assert properties["AlarmActions"] == properties["OKActions"] == [{"Ref": "NotificationTopic"}]
+    description = properties["AlarmDescription"]
+    assert re.fullmatch(r"[A-Z][^.]+\.", description)
+    runbook = (ROOT / "docs/operations.md").read_text()
+    entry = re.search(rf"^### {alarm}\n+(.*)$", runbook, re.MULTILINE)
+    assert entry
+    assert entry[1] == description
+
+
+def test_the_runbook_has_no_entry_for_an_alarm_that_went_away() -> None:
+    found = re.findall(r"^### (\w+Alarm)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    assert sorted(found) == sorted(ALARMS)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_buckets_are_private_encrypted_kept_and_refuse_plain_http(bucket: str) -> None:
+    properties = BUCKETS[bucket]
+    assert properties["PublicAccessBlockConfiguration"] == dict.fromkeys(
+        ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+    )
+    (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
+    resource = TEMPLATE["Resources"][bucket]
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    policies = [each for each in of_type("AWS::S3::BucketPolicy").values() if each["Bucket"] == {"Ref": bucket}]
+    (statement,) = policies[0]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_a_message_is_hidden_for_six_times_as_long_as_its_function_may_take() -> None:
+    queues = of_type("AWS::SQS::Queue")
+    sources = [(each, event) for each in FUNCTIONS.values() for event in each.get("Events", {}).values()]
+    assert sources
+    for function, event in sources:
+        queue = queues[event["Properties"]["Queue"]["GetAtt"].removesuffix(".Arn")]
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+        assert queue["RedrivePolicy"]["deadLetterTargetArn"]["GetAtt"].removesuffix(".Arn") in queues
+        assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+@pytest.mark.parametrize("machine", STATE_MACHINES)
+def test_every_task_of_a_state_machine_has_a_time_limit_and_a_way_out(machine: str) -> None:
+    definition = load(STATE_MACHINES[machine]["DefinitionUri"])
+    tasks = {name: each for name, each in definition["States"].items() if each["Type"] == "Task"}
+    assert tasks
+    for task in tasks.values():
+        function = re.fullmatch(r"\$\{(\w+)\}", task["Arguments"]["FunctionName"])
+        assert function
+        assert task["TimeoutSeconds"] >= FUNCTIONS[function[1]]["Timeout"]
+        assert ["States.ALL"] in [catch["ErrorEquals"] for catch in task["Catch"]]
+    assert definition["TimeoutSeconds"]
