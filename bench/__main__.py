@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
 
 def run(name: str, *, write: bool) -> None:
     """One benchmark: written as soon as it is done, so that a later failure loses nothing."""
+    print(f"{name} begins; it takes minutes, and quiet ones make better figures.", file=sys.stderr, flush=True)
     started = time.monotonic()
     tables = BENCHMARKS[name]()
     print("\n\n".join(map(markdown, tables)))

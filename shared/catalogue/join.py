@@ -164,8 +164,8 @@ def _image_lack(engine: Engine) -> str | None:
 def _taken_at(
     feed: Row, backup: MachineBackup, engines: dict[str, Engine]
 ) -> tuple[Instant, Literal["longhorn", "name", "object"]]:
-    snapshots = [engine.backup.known() for engine in engines.values() if engine.backup and engine.backup.usable]
-    times = [snapshot.snapshot_at for snapshot in snapshots if snapshot.snapshot_at]
+    snapshots = [engine.backup.known() for engine in engines.values() if engine.backup]
+    times = [snapshot.snapshot_at for snapshot in snapshots if snapshot and snapshot.snapshot_at]
     if times and len(times) == len(engines):
         return min(times), "longhorn"
     return (backup.named_at, "name") if backup.named_at else (feed.object_time, "object")

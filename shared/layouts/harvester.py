@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field
 
+from shared.errors import Unreadable
 from shared.layouts.foreign import EPOCH_YEAR, Count, Nullable, Quantity, document, model
 from shared.models import (
     DiskBackup,
@@ -172,6 +173,8 @@ def machine_backup(body: bytes) -> MachineBackup:
     meta = model(_Metadata, raw)
     pod = meta.source.spec.template.spec
     namespace = meta.namespace or "default"
+    if len({volume.disk for volume in meta.volumes}) < len(meta.volumes):
+        raise Unreadable("volumeBackups: the same volumeName twice; back the machine up again")
     return model(
         MachineBackup,
         {

@@ -22,7 +22,7 @@ Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 
 def to_instant(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds: sorts as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def from_instant(text: str) -> datetime:
@@ -30,7 +30,10 @@ def from_instant(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if "T" not in text or moment.tzinfo is None:
         raise ValueError(f"{text!r} is no RFC 3339 instant such as 2026-08-15T01:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside the years 1 to 9999 in UTC") from None
 
 
 def _instant(value: Any) -> Any:

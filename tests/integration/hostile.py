@@ -114,7 +114,7 @@ _BENT: dict[str, tuple[Bend, tuple[str, ...]]] = {
     "impersonation": (_user(**{"as": "system:admin"}), (f"{USER}.as", "impersonates")),
     "impersonated-groups": (_user(**{"as-groups": ["system:masters"]}), (f"{USER}.as-groups", "impersonates")),
     "impersonated-uid": (_user(**{"as-uid": "0"}), (f"{USER}.as-uid", "impersonates")),
-    "password": (_only(username="admin", password=PLANTED), (f"{USER}.username", "password login")),
+    "password": (_only(username="admin", password=PLANTED), (f"{USER}.password", "password login")),
     "unknown-key": (_user(colour=PLANTED), (f"{USER}.colour", "may not have")),
     "user-twice": (_twice, ("users[1].name", "is there twice")),
     "no-such-context": (_other_context, ("current-context", "names no entry")),

@@ -45,7 +45,7 @@ def spare(stack: Stack) -> dict[str, Any]:
     ("key", "text", "words"),
     [
         ("clusters/spare.yaml", CLUSTER.replace("secret", "secrett"), ["'secrett'", "did you mean 'secret'?"]),
-        ("clusters/spare.yaml", CLUSTER + "colour: red\n", ["'colour'", "known here: harvester, id, kubernetes"]),
+        ("clusters/spare.yaml", CLUSTER + "xyz: red\n", ["'xyz'", "known here: harvester, id, kubernetes"]),
         (
             "clusters/spare.yaml",
             CLUSTER.replace("id: spare", "id: other"),

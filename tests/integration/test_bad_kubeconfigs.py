@@ -6,7 +6,6 @@ Not aspects: every form of every key (unit tests of shared.kube.kubeconfig).
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,14 @@ def point(stack: Stack) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def refused(stack: Stack, point: dict[str, Any], good: str, canary: Path) -> Iterator[dict[str, tuple[Hostile, Ended]]]:
+def refused(stack: Stack, point: dict[str, Any], good: str, canary: Path) -> dict[str, tuple[Hostile, Ended]]:
     """All of them at once: a restore to each."""
     hostile = list(kubeconfigs(good, str(canary)))
     for each in hostile:
         a_cluster(stack, f"evil-{each.name}", each.text)
     settled(stack)
     started = [stack.start(request(point, f"evil-{each.name}")) for each in hostile]
-    yield {each.name: (each, stack.finish(arn)) for each, arn in zip(hostile, started, strict=True)}
+    return {each.name: (each, stack.finish(arn)) for each, arn in zip(hostile, started, strict=True)}
 
 
 def a_cluster(stack: Stack, name: str, kubeconfig: str | bytes) -> None:

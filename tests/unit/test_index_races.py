@@ -9,7 +9,7 @@ from threading import Semaphore, Thread
 import pytest
 
 from shared.catalogue.index import Index
-from shared.catalogue.rows import FEED, REFERENCE, Row
+from shared.catalogue.rows import FEED, QUARANTINE, REFERENCE, Row
 from shared.catalogue.table import Item, Key
 from tests.generator.world import a_vm_backup
 from tests.memory_table import MemoryTable, Watched
@@ -72,7 +72,8 @@ def after(events: Iterable[Happened | Row]) -> MemoryTable:
 
 def ends(table: MemoryTable) -> Rows:
     """Objects, points and quarantine; a pointer to a point that came to nothing may be left over."""
-    return {key: row for key, row in table.rows(without=["revision", "points"]).items() if not key[1].startswith(WAYS)}
+    rows = table.rows(without=["revision", "points"])
+    return {key: row for key, row in rows.items() if key[0] == QUARANTINE or not key[1].startswith(WAYS)}
 
 
 def alternated(table: MemoryTable, one: Happened, other: Happened, calls: tuple[int, int]) -> tuple[bool, bool]:

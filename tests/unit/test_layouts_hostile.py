@@ -1,5 +1,6 @@
 """Bytes and names that nobody should write: whatever they are, the answer is Unreadable and quotes none of them."""
 
+import copy
 import json
 from collections.abc import Callable
 from typing import Any
@@ -107,7 +108,7 @@ def test_a_record_with_any_value_anywhere_is_unreadable_at_most(body: bytes, dat
         try:
             for key in path[:-1]:
                 inner = inner[key]
-            inner[path[-1]] = data.draw(ODD)
+            inner[path[-1]] = copy.deepcopy(data.draw(ODD))
         except (TypeError, KeyError, IndexError):
             continue  # an earlier change removed it
     for kind in Kind:

@@ -114,13 +114,18 @@ def test_the_claim_keeps_its_name_and_modes_and_is_as_large_as_the_backed_up_vol
         ({"*": "fast"}, "fast"),
         ({"gold": "fast"}, "fast"),
         ({"gold": "keep", "*": "fast"}, "gold"),
-        ({"silver": "fast"}, "gold"),
     ],
 )
 def test_storage_classes_follow_the_mapping(mapping: dict[str, str], expected: str) -> None:
     metadata = a_metadata(disks_=disks(storage_class="gold"))
     claim = of_kind("PersistentVolumeClaim", metadata, storage_classes=mapping)
     assert claim.manifest["spec"]["storageClassName"] == expected
+
+
+def test_a_claim_without_a_mode_is_a_file_system() -> None:
+    metadata = a_metadata()
+    del metadata["volumeBackups"][0]["persistentVolumeClaim"]["spec"]["volumeMode"]
+    assert of_kind("VolumeSnapshotContent", metadata).manifest["spec"]["sourceVolumeMode"] == "Filesystem"
 
 
 def test_an_odd_size_of_the_engines_volume_is_asked_for_to_the_byte() -> None:
@@ -164,6 +169,16 @@ def test_the_machine_is_the_sources_but_for_what_must_differ() -> None:
     assert machine == {**source, "runStrategy": "Halted"}
 
 
+def test_every_change_reaches_the_machine_and_names_mean_the_source() -> None:
+    metadata = a_metadata(networks=(Nic(network="vlan7"),))
+    mapping = {"namespaces": {"default": "prod"}, "storage_classes": {"*": "fast"}, "mac": "derive"}
+    vm = of_kind("VirtualMachine", metadata, **mapping).manifest
+    pod = vm["spec"]["template"]["spec"]
+    assert pod["networks"][0]["multus"] == {"networkName": "default/vlan7"}
+    assert pod["domain"]["devices"]["interfaces"][0]["macAddress"] == "02:a0:fc:b8:16:ea"  # of prod/web01/nic-1
+    assert '"storageClassName":"fast"' in vm["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+
+
 def test_a_secret_has_the_restores_name_and_only_places_for_its_values() -> None:
     secret = objects(with_secrets())[0]
     assert secret.name == "web01-wf9qc-4e65d3fb"
@@ -183,11 +198,6 @@ def test_filling_in_gives_exactly_the_sources_values_and_leaves_the_plan_without
     assert [dig(each, "cloudInitNoCloud", "userData") for each in volumes] == [None, INLINE]
     assert volumes[1]["cloudInitNoCloud"]["secretRef"] == {"name": "web01-wf9qc-4e65d3fb"}
     assert "PLANTED" not in plan.model_dump_json()
-
-
-def test_an_object_without_secrets_is_filled_by_what_it_is() -> None:
-    claim = of_kind("PersistentVolumeClaim")
-    assert filled(claim, {}) == claim.manifest
 
 
 def test_a_value_that_went_away_is_refused_by_its_place() -> None:
