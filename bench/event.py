@@ -161,20 +161,16 @@ def _milliseconds(work: Callable[..., None], *arguments: Any) -> float:
 
 def _counts(levels: dict[int, Measured]) -> list[Table]:
     columns = ("object", *(f"beside {level:,} backups" for level in levels), f"which, beside {max(levels):,}")
-    kinds = {**levels[max(levels)].kinds}
-    rows = [(kind, *(str(each.kinds[kind].total()) for each in levels.values()), told(kinds[kind])) for kind in kinds]
-    totals = [sum(each.kinds.values(), Counter[str]()) for each in levels.values()]
-    rows.append(("one backup", *(str(total.total()) for total in totals), told(totals[-1])))
-    grown = levels[max(levels)].grown
-    rows.append(
-        (
-            "volume that has grown (with that many backups and 1)",
-            *(str(each.grown.total()) for each in levels.values()),
-            told(grown),
-        )
-    )
+    each_level = list(levels.values())
+    rows = [_row(kind, [each.kinds[kind] for each in each_level]) for kind in each_level[-1].kinds]
+    rows.append(_row("one backup", [sum(each.kinds.values(), Counter[str]()) for each in each_level]))
+    rows.append(_row(GROWN, [each.grown for each in each_level]))
     note = "Requests of `functions.catalogue` for one event of each object, counted as botocore sends them; exact."
     return [Table("Event to row: requests", columns, tuple(rows), note)]
+
+
+def _row(what: str, counts: list[Counts]) -> tuple[str, ...]:
+    return (what, *(f"{each.total():,}" for each in counts), told(counts[-1]))
 
 
 def _times(levels: dict[int, Measured]) -> Table:

@@ -1,11 +1,13 @@
 """Measured samples in, rows of a Markdown table out: medians, ratios that say what they divide, spreads."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
 OURS = "replant"
+WIDTH = 120
 
 
 class Table(NamedTuple):
@@ -67,7 +69,8 @@ def markdown(table: Table) -> str:
     widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
     rule = tuple("-" * width for width in widths)
     lines = ["| " + " | ".join(_padded(row, widths)) + " |" for row in (table.columns, rule, *table.rows)]
-    return "\n".join([f"### {table.title}", "", *([table.note, ""] if table.note else []), *lines])
+    note = [textwrap.fill(table.note, WIDTH), ""] if table.note else []
+    return "\n".join([f"### {table.title}", "", *note, *lines])
 
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:

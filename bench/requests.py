@@ -66,7 +66,7 @@ def _words(event_name: str) -> tuple[str, str]:
 def told(counts: Mapping[str, int]) -> str:
     """`2 Query, 1 GetItem`: the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{times} {name}" for name, times in ordered if times) or "none"
+    return ", ".join(f"{times:,} {name}" for name, times in ordered if times) or "none"
 
 
 def sent_again(clients: Mapping[str, Any], calls: Iterable[Call]) -> None:

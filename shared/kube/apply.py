@@ -8,8 +8,9 @@ from shared.errors import Conflict, Rejected
 from shared.kube.client import Target
 from shared.models import ObjectResult, PlannedObject, Problem
 
-CREATED_ONLY = ("Secret", "Namespace")
-"""Made and never changed: patching a Secret would read it, and an existing namespace is not ours."""
+CREATED_ONLY = ("Secret", "Namespace", "VolumeSnapshotContent")
+"""Made and never changed: patching a Secret would read it, an existing namespace is not ours, and of a content that is
+bound the snapshot-controller owns volumeSnapshotRef, so that a resumed restore could not apply it again."""
 
 Fill = Callable[[PlannedObject], Mapping[str, Any]]
 """A planned object -> its whole manifest, secret values included."""

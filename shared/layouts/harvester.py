@@ -11,17 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field
-
 from shared.errors import Unreadable
-from shared.layouts.foreign import EPOCH_YEAR, Count, Nullable, Quantity, document, model
+from shared.layouts import records
+from shared.layouts.foreign import EPOCH_YEAR, document, model
 from shared.models import (
     DiskBackup,
     ImageBackup,
     Instant,
     Machine,
     MachineBackup,
-    Name,
     NetworkInterface,
     SecretNames,
 )
@@ -32,145 +30,10 @@ _SCHEDULED = re.compile(r"svmb-.+-(\d{8}\.\d{4})")  # controller/master/schedule
 _MOVING = {"progress", "readyToUse", "creationTime", "error"}  # of a volume: they change without new content
 
 
-class _Meta(Nullable):
-    name: str = ""
-    namespace: str = ""
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-
-
-class _Named(Nullable):
-    name: str = ""
-
-
-class _Cpu(Nullable):
-    cores: Count = 1
-    sockets: Count = 1
-    threads: Count = 1
-
-
-class _Amounts(Nullable):
-    memory: Quantity | None = None
-    cpu: Quantity | None = None
-    storage: Quantity | None = None
-
-
-class _Resources(Nullable):
-    limits: _Amounts = _Amounts()
-    requests: _Amounts = _Amounts()
-
-
-class _Guest(Nullable):
-    guest: Quantity | None = None
-
-
-class _Firmware(Nullable):
-    uuid: str | None = None
-
-
-class _Interface(_Named):
-    mac_address: str | None = Field(None, alias="macAddress")
-
-
-class _Devices(Nullable):
-    interfaces: tuple[_Interface, ...] = ()
-
-
-class _Domain(Nullable):
-    cpu: _Cpu | None = None
-    memory: _Guest = _Guest()
-    resources: _Resources = _Resources()
-    firmware: _Firmware = _Firmware()
-    devices: _Devices = _Devices()
-
-
-class _Multus(Nullable):
-    network_name: str = Field(alias="networkName")
-
-
-class _Network(_Named):
-    multus: _Multus | None = None
-
-
-class _ClaimRef(Nullable):
-    claim_name: str = Field(alias="claimName")
-
-
-class _MachineVolume(_Named):
-    claim: _ClaimRef | None = Field(None, alias="persistentVolumeClaim")
-    data_volume: _Named | None = Field(None, alias="dataVolume")
-
-
-class _PodSpec(Nullable):
-    domain: _Domain = _Domain()
-    networks: tuple[_Network, ...] = ()
-    volumes: tuple[_MachineVolume, ...] = ()
-
-
-class _Template(Nullable):
-    spec: _PodSpec = _PodSpec()
-
-
-class _MachineSpec(Nullable):
-    run_strategy: str | None = Field(None, alias="runStrategy")
-    running: bool | None = None
-    template: _Template = _Template()
-
-
-class _SourceSpec(Nullable):
-    metadata: _Meta = _Meta()
-    spec: _MachineSpec
-
-
-class _ClaimSpec(Nullable):
-    resources: _Resources = _Resources()
-    volume_name: str | None = Field(None, alias="volumeName")
-    storage_class: str | None = Field(None, alias="storageClassName")
-
-
-class _Claim(Nullable):
-    metadata: _Meta
-    spec: _ClaimSpec = _ClaimSpec()
-
-
-class _VolumeBackup(Nullable):
-    disk: str = Field(alias="volumeName")
-    claim: _Claim = Field(alias="persistentVolumeClaim")
-    driver: str = Field("driver.longhorn.io", alias="csiDriverName")
-    engine_backup: str | None = Field(None, alias="longhornBackupName")
-    size: Quantity | None = Field(None, alias="volumeSize")
-
-
-class _SecretBackup(Nullable):
-    name: Name
-    data: dict[str, Any] = {}
-
-
-class _BackupSpec(Nullable):
-    source: _Named
-
-
-class _Metadata(Nullable):
-    name: str
-    namespace: str = "default"
-    backup_spec: _BackupSpec = Field(alias="backupSpec")
-    source: _SourceSpec = Field(alias="vmSourceSpec")
-    volumes: tuple[_VolumeBackup, ...] = Field((), alias="volumeBackups")
-    secrets: tuple[_SecretBackup, ...] = Field((), alias="secretBackups")
-
-
-class _Image(Nullable):
-    name: str
-    namespace: str = "default"
-    url: str = ""
-    display_name: str = Field("", alias="displayName")
-    checksum: str = ""
-
-
 def machine_backup(body: bytes) -> MachineBackup:
     """Raises Unreadable."""
     raw = document(body)
-    meta = model(_Metadata, raw)
+    meta = model(records.Metadata, raw)
     pod = meta.source.spec.template.spec
     namespace = meta.namespace or "default"
     if len({volume.disk for volume in meta.volumes}) < len(meta.volumes):
@@ -194,7 +57,7 @@ def machine_backup(body: bytes) -> MachineBackup:
 
 def image_backup(body: bytes) -> ImageBackup:
     """Raises Unreadable."""
-    image = model(_Image, document(body))
+    image = model(records.Image, document(body))
     names = parse_qs(urlsplit(image.url).query).get("backingImage", [])
     return model(
         ImageBackup,
@@ -230,7 +93,7 @@ def _settled(value: Any) -> Any:
     return [_settled(item) for item in value] if isinstance(value, list) else value
 
 
-def _machine(source: _SourceSpec) -> Machine:
+def _machine(source: records.SourceSpec) -> Machine:
     domain = source.spec.template.spec.domain
     limits, requests = domain.resources.limits, domain.resources.requests
     cpu = domain.cpu.cores * domain.cpu.sockets * domain.cpu.threads if domain.cpu else limits.cpu
@@ -247,7 +110,7 @@ def _machine(source: _SourceSpec) -> Machine:
     )
 
 
-def _disk(volume: _VolumeBackup) -> DiskBackup:
+def _disk(volume: records.VolumeBackup) -> DiskBackup:
     spec = volume.claim.spec
     return model(
         DiskBackup,
@@ -264,21 +127,21 @@ def _disk(volume: _VolumeBackup) -> DiskBackup:
     )
 
 
-def _networks(pod: _PodSpec, namespace: str) -> list[NetworkInterface]:
+def _networks(pod: records.PodSpec, namespace: str) -> list[NetworkInterface]:
     macs = {interface.name: interface.mac_address for interface in pod.domain.devices.interfaces}
     return [
         NetworkInterface(interface=n.name, network=_network(n, namespace), mac=macs.get(n.name)) for n in pod.networks
     ]
 
 
-def _network(network: _Network, namespace: str) -> str:
+def _network(network: records.Network, namespace: str) -> str:
     if network.multus is None:
         return "pod"
     name = network.multus.network_name
     return name if "/" in name else f"{namespace}/{name}"
 
 
-def _gaps(meta: _Metadata) -> list[str]:
+def _gaps(meta: records.Metadata) -> list[str]:
     """Harvester backs up the claims of a machine, and nothing else that holds data."""
     saved = {volume.claim.metadata.name for volume in meta.volumes}
     volumes = meta.source.spec.template.spec.volumes

@@ -42,6 +42,15 @@ def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Ch
     yield _block("restorable", subject, f"restore point {point.id} is {point.state}: {why}; choose a restorable one")
 
 
+def of_shape(point: RestorePoint, subject: str) -> Check:
+    """The catalogue reads a part of the metadata only; a hostile or damaged rest stops its own machine."""
+    return _block(
+        "shape",
+        subject,
+        f"{point.source.url} does not describe a VirtualMachine as KubeVirt has it; choose another point",
+    )
+
+
 def of_machine(wanted: Wanted, facts: TargetFacts, target: str) -> Iterator[Check]:
     """Those about one machine: one that blocks leaves this machine out."""
     subject = f"{wanted.namespace}/{wanted.point.vm}"

@@ -89,8 +89,11 @@ def _machine(
     objects: tuple[PlannedObject, ...] = ()
     if metadata is not None and verdicts[0].verdict == "pass":
         wanted = Wanted(point, metadata, request.mapping, request.restore_id, facts.snapshot_class or "longhorn")
-        objects = manifests.objects(wanted)
-        verdicts += checks.of_machine(wanted, facts, cluster.id)
+        try:
+            objects = manifests.objects(wanted)
+            verdicts += checks.of_machine(wanted, facts, cluster.id)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            verdicts.append(checks.of_shape(point, subject))
         verdicts.append(checks.of_existing(objects, facts, request.restore_id, request.on_existing, subject))
     return _judged(point, request, facts, objects, verdicts), tuple(verdicts)
 

@@ -223,7 +223,7 @@ def test_a_right_that_the_plan_lacks_refuses_the_restore_and_names_itself(
     stack: Stack, west: Api, points: Points, verb: str, group: str, resource: str
 ) -> None:
     with without_right(west, verb, group, resource):
-        ended = stack.restore(request(points["t-good"]))
+        ended = stack.restore(request(points["t-taken"]))
     assert (ended.status, ended.error, ended.cause["code"]) == ("FAILED", "Refused", "Refused"), ended
     words = [f'cannot {verb} resource "{resource}"', "on cluster west", "apply docs/target-access.yaml"]
     assert not [word for word in words if word not in ended.cause["message"]], ended.cause

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest, Refused
-from shared.models import Plan, State
+from shared.models import Plan, Problem, State
 from shared.restore import names
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
@@ -133,7 +133,6 @@ def test_what_exists_and_is_not_of_this_restore_is_a_conflict_or_skipped(key: st
         assert machine.problem.code == "Conflict"
         assert machine.problem.message.startswith(f"{subject} exist and are not of this restore; delete or rename")
         machine = a_machine(on=taken, onExisting="skip")
-        assert machine.problem is None
         assert machine.skip == f"{subject} exist and are not of this restore; skipped, as onExisting says"
 
 
@@ -154,9 +153,8 @@ def test_a_machine_that_may_be_skipped_is_still_blocked_by_what_is_wrong_otherwi
 def test_a_point_that_is_not_restorable_fails_its_machine_with_the_reasons(state: State) -> None:
     bad = Selected(a_point(state=state, reasons=("disk disk-0: gone",)), None)
     machines = planned(bad, a_metadata("web02")).machines
-    assert machines[0].problem
-    said = f"restore point point-default-web01 is {state}: disk disk-0: gone; choose a restorable one"
-    assert machines[0].problem.message == said
+    said = f"restore point {bad.point.id} is {state}: disk disk-0: gone; choose a restorable one"
+    assert machines[0].problem == Problem(code="Refused", message=said)
     assert (machines[0].objects, machines[1].problem) == ((), None)
 
 
@@ -214,8 +212,7 @@ def test_of_two_machines_with_one_name_for_different_things_the_later_is_left_ou
     assert first.problem is None
     assert (second.problem is None) == free
     assert free or "is already a/web01's in this restore; map their namespaces apart" in str(second.problem)
-    blocked = planned(*chosen, on=facts(networks=frozenset()), mapping=mapping).machines[1].problem
-    assert "is already" not in str(blocked)
+    assert "is already" not in str(planned(*chosen, on=facts(networks=frozenset()), mapping=mapping).machines[1])
     skipping = facts(existing={"VirtualMachine/a/web01": ""})
     assert planned(*chosen, on=skipping, mapping=mapping, onExisting="skip").machines[1].problem is None
 
