@@ -23,7 +23,7 @@ def parse(kind: type[_T], body: Any, *, lacking: Mapping[str, tuple[Any, ...]], 
             if value not in harmless:
                 raise InvalidRequest(f"{path}: this version cannot do {_shown(value)}; leave it out", path)
     try:
-        return kind.model_validate({**body, **instead})
+        return kind.model_validate({**body, **instead}, by_alias=True, by_name=False)
     except ValidationError as error:
         path, sentence = explain(error, set(_keys(kind.model_json_schema())), "the request")
         raise InvalidRequest(sentence + _given(error), path or None) from None

@@ -6,6 +6,7 @@ under the revision that was read before anything else about it, so an older view
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from shared.catalogue.table import Item, Key, Table
 from shared.models import DiskBackup, EngineVolume, MachineBackup, Quarantined, RestorePoint, TargetDocument
 
 ATTEMPTS = 10
+FEW, THREADS = 8, 8
 
 
 class Contended(Exception):
@@ -138,22 +140,31 @@ class Index:
             self._table.put_many([{"pk": image, "sk": f"{REFERENCE}{volume.volume}", "volume": row.pk}])
 
     def _recompute_all(self, references: Iterable[Item]) -> None:
-        for point in sorted({reference["point"] for reference in references}):
-            self.recompute(point)
+        """One after another, but for the many points of a volume with many backups that has grown."""
+        points = sorted({reference["point"] for reference in references})
+        with ThreadPoolExecutor(1 if len(points) <= FEW else THREADS) as pool:
+            list(pool.map(self.recompute, points))
 
     def recompute(self, point: str) -> None:
-        """Raises Contended when others never let it finish."""
+        """Writes the point anew even when it is the same: who computed it from an older view must lose.
+
+        One that was just made is looked at once more: a view without any of its objects has nothing to write.
+        Raises Contended when others never let it finish.
+        """
+        made = False
         for _ in range(ATTEMPTS):
             rows = list(self._table.query(point_partition(point)))
             current = next((row for row in rows if row["sk"] == POINT), None)
             item = self._computed(point, [row for row in rows if row["sk"].startswith(FEED)], _previous(current))
-            if item is None or (current and _same(item, current)):
+            if item is None or (made and current and _same(item, current)):
                 return
             revision = int(current["revision"]) if current else 0
             item["revision"] = revision + 1
             condition = "revision = :revision" if current else "attribute_not_exists(pk)"
-            # Looked at once more even if it succeeds: others may have found meanwhile that nothing was to change.
-            self._table.put(item, condition=condition, values={":revision": revision} if current else {})
+            written = self._table.put(item, condition=condition, values={":revision": revision} if current else {})
+            if written and current:
+                return
+            made = written
         raise Contended(f"restore point {point}: rewritten {ATTEMPTS} times by others meanwhile")
 
     def _computed(self, point: str, pointers: list[Item], previous: Previous | None) -> Item | None:

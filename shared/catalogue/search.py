@@ -33,7 +33,7 @@ class Question(Value):
     state: State | None = None
     latest: bool = False
     quarantine: bool = False
-    limit: Annotated[int, Field(ge=1, le=1000)] = PAGE
+    limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = PAGE
     cursor: str | None = None
 
     @model_validator(mode="after")

@@ -82,7 +82,7 @@ class Target:
         return _applied(reply, subject, before)
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Applied:
-        """For Secret and Namespace, which the shipped role lets nobody patch: an apply could read or change one.
+        """For what is made and never changed, such as a Secret, which nobody may patch: an apply could read it.
 
         Raises Conflict where the object exists, which it also does where an earlier answer was lost.
         """

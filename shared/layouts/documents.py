@@ -45,7 +45,7 @@ def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> ClusterDocum
     """BUCKETS are the catalogued ones. Raises Unreadable with the key, the value's place and the remedy."""
     known = KINDS[place.kind]
     try:
-        document = known.model_validate(_mapping(body))
+        document = known.model_validate(_mapping(body), by_alias=True, by_name=False)
     except ValidationError as error:
         raise Unreadable(explain(error, known.model_json_schema()["properties"])[1]) from None
     if document.id != place.name:

@@ -51,6 +51,10 @@ def of_shape(point: RestorePoint, subject: str) -> Check:
     )
 
 
+def of_collision(message: str, subject: str) -> Check:
+    return _block("collision", subject, message)
+
+
 def of_machine(wanted: Wanted, facts: TargetFacts, target: str) -> Iterator[Check]:
     """Those about one machine: one that blocks leaves this machine out."""
     subject = f"{wanted.namespace}/{wanted.point.vm}"
@@ -72,7 +76,7 @@ def of_existing(
     taken = [each.subject for each in objects if _foreign(each, facts, restore_id)]
     if not taken:
         return Check(check="existing", subject=subject, verdict="pass", message="its names are free")
-    what = f"{' and '.join(taken)} exist and are not of this restore"
+    what = f"already there, and not of this restore: {', '.join(taken)}"
     if on_existing is OnExisting.SKIP:
         return _warn("existing", subject, f"{what}; skipped, as onExisting says")
     remedy = "delete or rename them, map the namespace to another one, or ask for onExisting: skip"

@@ -8,8 +8,9 @@ from shared.models import DNS_LABEL, DNS_NAME, RestorePoint, to_instant
 MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
 RESTORE_LABEL = "replant.dev/restore"
 ORIGIN_CLUSTER = "backup.origin.cluster"
-PROTECTED = ("kube-", "cattle-", "longhorn-system", "harvester-system", "fleet-", "replant")
-"""Namespaces that begin so belong to the cluster; a backup may not write there."""
+PROTECTED = {"longhorn-system", "harvester-system", "replant"}
+PROTECTED_PREFIXES = ("kube-", "cattle-", "fleet-")
+"""These namespaces belong to the cluster; a backup may not write there."""
 NETWORK = rf"{DNS_LABEL}/{DNS_NAME}"
 """What a network that exists can be called; a backup may say anything."""
 
@@ -37,7 +38,7 @@ def secret(restore_id: str, name: str) -> str:
 
 
 def protected(namespace: str) -> bool:
-    return namespace.startswith(PROTECTED)
+    return namespace in PROTECTED or namespace.startswith(PROTECTED_PREFIXES)
 
 
 def existing_key(kind: str, namespace: str, name: str) -> str:

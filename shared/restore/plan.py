@@ -66,7 +66,7 @@ def plan(selected: Iterable[Selected], request: RestoreRequest, cluster: Cluster
         raise Refused("; ".join(blocking), "target")
     ordered = sorted(selected, key=lambda each: (request.mapping.namespace(each.point.namespace), each.point.vm))
     machines, of_machines = zip(*(_machine(each, request, cluster, facts) for each in ordered), strict=True)
-    machines = _apart(machines)
+    machines, collisions = _apart(machines)
     return Plan(
         restore_id=request.restore_id,
         target=cluster.id,
@@ -76,7 +76,7 @@ def plan(selected: Iterable[Selected], request: RestoreRequest, cluster: Cluster
         timeout=request.ready.timeout.total_seconds(),
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
         machines=machines,
-        checks=(*of_target, *(check for group in of_machines for check in group)),
+        checks=(*of_target, *(check for group in of_machines for check in group), *collisions),
     )
 
 
@@ -129,21 +129,27 @@ def _is_lazy(each: PlannedObject, facts: TargetFacts) -> bool:
     return each.kind == "PersistentVolumeClaim" and facts.storage_classes.get(storage_class or "") == LAZY
 
 
-def _apart(machines: tuple[MachinePlan, ...]) -> tuple[MachinePlan, ...]:
+def _apart(machines: tuple[MachinePlan, ...]) -> tuple[tuple[MachinePlan, ...], tuple[Check, ...]]:
     """Two machines that would write the same object with different content: the later one is not touched."""
-    seen: dict[str, tuple[str, PlannedObject]] = {}
-    return tuple(_without_collision(machine, seen) for machine in machines)
+    taken: dict[str, tuple[str, PlannedObject]] = {}
+    apart, collisions = [], []
+    for machine in machines:
+        collision = None if machine.problem or machine.skip else _collision(machine, taken)
+        if collision:
+            collisions.append(checks.of_collision(collision, machine.key))
+            machine = machine.model_copy(update={"problem": Problem(code="Conflict", message=collision)})
+        elif not machine.problem and not machine.skip:
+            taken |= {each.subject: (machine.vm, each) for each in machine.objects}
+        apart.append(machine)
+    return tuple(apart), tuple(collisions)
 
 
-def _without_collision(machine: MachinePlan, seen: dict[str, tuple[str, PlannedObject]]) -> MachinePlan:
-    if machine.problem or machine.skip:
-        return machine
+def _collision(machine: MachinePlan, taken: dict[str, tuple[str, PlannedObject]]) -> str | None:
     for each in machine.objects:
-        first, other = seen.setdefault(each.subject, (machine.vm, each))
+        first, other = taken.get(each.subject, (machine.vm, each))
         if first != machine.vm and not _shareable(machine.vm, first, each, other):
-            message = f"{each.subject} is already {first}'s in this restore; map their namespaces apart"
-            return machine.model_copy(update={"problem": Problem(code="Conflict", message=message)})
-    return machine
+            return f"{each.subject} is already {first}'s in this restore; map their namespaces apart"
+    return None
 
 
 def _shareable(vm: str, first: str, each: PlannedObject, other: PlannedObject) -> bool:

@@ -134,7 +134,7 @@ def taken_since(machines: Iterable[MachinePlan], existing: Mapping[str, str], re
         foreign = [name for name in names if existing.get(name, restore_id) != restore_id]
         if foreign:
             what = " and ".join(foreign)
-            taken[machine.key] = f"{what} appeared since the plan was made and is not of this restore; start a new one"
+            taken[machine.key] = f"since the plan was made, somebody else made {what}; start a new restore"
     return taken
 
 

@@ -136,7 +136,7 @@ class RestoreRequest(Value):
     dry_run: bool = False
     approve: Literal["none"] = "none"
     approval_timeout: Literal["PT15M"] = "PT15M"
-    concurrency: Annotated[int, Field(ge=1, le=64)] = 16
+    concurrency: Annotated[int, Field(ge=1, le=64, strict=True)] = 16
     request_id: Annotated[str, Field(min_length=1, max_length=256)]
 
     @property

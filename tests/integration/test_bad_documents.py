@@ -107,7 +107,7 @@ def test_a_bad_version_of_a_target_changes_no_owner(stack: Stack) -> None:
     stack.document("targets/firm.yaml", target(stack, "firm", "firm/"))
     stack.put(below("firm/", "kept"))
     owned(stack, "kept", west="restorable")
-    stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clutser"))
+    stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clusterr"))
     assert "did you mean 'cluster'?" in quarantined(stack, "targets/firm.yaml")["reason"]
     settled(stack)
     owned(stack, "kept", west="restorable")

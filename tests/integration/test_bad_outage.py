@@ -49,8 +49,7 @@ def kill() -> list[str]:
 def test_a_server_that_dies_fails_the_waiting_machines_and_the_same_request_goes_on(stack: Stack, lab: Cluster) -> None:
     for name in NAMES:
         stack.put(a_vm_backup(name, "outage", name, networks=[MANAGEMENT]))
-    for name in NAMES:
-        wait(lambda name=name: stack.newest(f"outage/{name}", "restorable"), seconds=60, what=f"a point of {name}")
+    wait(lambda: all(stack.newest(f"outage/{name}", "restorable") for name in NAMES), seconds=60, what="both points")
     api, machines = lab.api, f"/apis/{KUBEVIRT}/namespaces/outage/virtualmachines"
     api.apply(faults(neverReady="outage/web-2"))
     request = {"select": {"namespace": "outage", "cluster": "east"}, "target": "lab", "requestId": "outage"}

@@ -101,9 +101,9 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        ({"taget": "west"}, "taget", ["'taget'", "did you mean 'target'?"]),
-        ({"target": ..., "tagret": "west"}, "tagret", ["'tagret'", "did you mean 'target'?"]),
-        ({"mapping": {"netwroks": {}}}, "mapping.netwroks", ["'mapping.netwroks'", "did you mean 'networks'?"]),
+        ({"targett": "west"}, "targett", ["'targett'", "did you mean 'target'?"]),
+        ({"target": ..., "targget": "west"}, "targget", ["'targget'", "did you mean 'target'?"]),
+        ({"mapping": {"networkz": {}}}, "mapping.networkz", ["'mapping.networkz'", "did you mean 'networks'?"]),
         ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "leave it out"]),
         ({"strategy": "mount"}, "strategy", ["strategy", "'mount'", "leave it out"]),
         (

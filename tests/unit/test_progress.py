@@ -215,8 +215,8 @@ def test_names_that_somebody_took_since_the_plan_are_told_and_our_own_are_not() 
     (key, said), *more = taken_since(machines, existing, RESTORE_ID).items()
     assert (key, more) == ("default/web02", [])
     assert said == (
-        "PersistentVolumeClaim/default/web02-disk-0 and VirtualMachine/default/web02 appeared since the plan was made"
-        " and is not of this restore; start a new one"
+        "since the plan was made, somebody else made PersistentVolumeClaim/default/web02-disk-0"
+        " and VirtualMachine/default/web02; start a new restore"
     )
 
 
