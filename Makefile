@@ -72,7 +72,7 @@ check-imports: environments
 	$(DEV)/lint-imports
 
 check-spelling: environments
-	$(DEV)/codespell --skip '*.sum,./build'
+	$(DEV)/codespell
 
 check-template: environments
 	$(SAM) validate --lint --region us-east-1

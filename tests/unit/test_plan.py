@@ -131,9 +131,10 @@ def test_what_exists_and_is_not_of_this_restore_is_a_conflict_or_skipped(key: st
         machine = a_machine(on=taken)
         assert machine.problem
         assert machine.problem.code == "Conflict"
-        assert machine.problem.message.startswith(f"already there, and not of this restore: {subject}; delete or rename")
+        said = f"already there, and not of this restore: {subject}"
+        assert machine.problem.message.startswith(f"{said}; delete or rename")
         machine = a_machine(on=taken, onExisting="skip")
-        assert machine.skip == f"already there, and not of this restore: {subject}; skipped, as onExisting says"
+        assert machine.skip == f"{said}; skipped, as onExisting says"
 
 
 def test_what_this_restore_made_earlier_and_what_lies_elsewhere_is_in_nobodys_way() -> None:
