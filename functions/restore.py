@@ -12,7 +12,6 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from shared.catalogue import search
 from shared.catalogue.ledger import Ledger
 from shared.catalogue.objects import StateBucket, metadata
 from shared.catalogue.table import Table
@@ -21,6 +20,7 @@ from shared.kube import clusters
 from shared.kube.apply import Fill, How, apply_all
 from shared.kube.client import Target
 from shared.models import (
+    ClusterDocument,
     Condition,
     MachinePlan,
     MachineResult,
@@ -92,9 +92,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def connected(plan: Plan) -> AbstractContextManager[Target]:
-    cluster = search.document(clients().table, "clusters", plan.target)
-    if cluster is None or cluster.secret != plan.secret:
-        raise Refused(f"clusters/{plan.target}.yaml was changed since the plan was made; start a new restore", "target")
+    cluster = ClusterDocument(id=plan.target, secret=plan.secret)
     kubeconfig = clusters.stored(clients().secrets, cluster)
     allow = settings().allow_loopback_clusters
     return clusters.connected(kubeconfig, cluster, allow_loopback=allow, connections=plan.concurrency)

@@ -172,8 +172,10 @@ def _terminate(record: Process, timeout: float) -> None:
             os.killpg(record.pid, number)
         while _members(record) and time.monotonic() < deadline:
             time.sleep(0.02)
-    if record.pid in _children and _children[record.pid].poll() is not None:
-        del _children[record.pid]
+    child = _children.pop(record.pid, None)
+    if child:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(5)  # a program of many threads is a zombie for a moment before it can be reaped
 
 
 def _forget(record: Process) -> None:

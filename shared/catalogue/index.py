@@ -174,9 +174,7 @@ class Index:
         feeds = [row for row in rows if not row.deleted and _feeds(row, point, targets)]
         feed = newest(feeds)
         if feed is None:
-            gone = all(row.deleted for row in rows)
-            lost = "its metadata was deleted from the bucket" if gone else "no target owns it any more"
-            return _item(tombstone(previous.point, lost), previous.content) if previous else None
+            return _item(tombstone(previous.point, _lost(rows, targets)), previous.content) if previous else None
         target = owner(feed.bucket, feed.key, targets)
         assert target is not None  # noqa: S101  # _feeds asked
         backup: MachineBackup = feed.known()
@@ -205,6 +203,14 @@ def _unchanged(recorded: Recorded) -> bool:
 def _feeds(row: Row, point: str, targets: tuple[TargetDocument, ...]) -> bool:
     target = owner(row.bucket, row.key, targets)
     return bool(target and row.facts and point_id(target.id, row.known()) == point)
+
+
+def _lost(rows: list[Row], targets: tuple[TargetDocument, ...]) -> str:
+    """Why nothing feeds a point any more."""
+    if all(row.deleted for row in rows):
+        return "its metadata was deleted from the bucket"
+    now = {target.id for row in rows if (target := owner(row.bucket, row.key, targets))}
+    return f"its metadata belongs to target {', '.join(sorted(now))} now" if now else "no target owns it any more"
 
 
 def _pointers(row: Row, backup: MachineBackup, point: str) -> list[Item]:

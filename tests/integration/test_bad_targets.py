@@ -105,7 +105,7 @@ def test_a_machine_that_exists_is_skipped_where_that_is_asked(stack: Stack, west
     ended = stack.restore(request(points["t-taken"], onExisting="skip"))
     assert (only(ended)["state"], ended.output["state"]) == ("skipped", "succeeded")
     note = stack.report(ended.output["report"])["machines"][0]["note"]
-    assert "VirtualMachine t-taken/web exist" in note
+    assert "not of this restore: VirtualMachine t-taken/web" in note
     assert west.call("GET", place)["metadata"]["resourceVersion"] == before
 
 
