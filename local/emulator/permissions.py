@@ -1,10 +1,16 @@
-"""IAM: the action that a request needs."""
+"""IAM: the action that a request needs, and what a policy's condition sees of it."""
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from ministack.core import iam_actions
+from ministack.services import dynamodb
 
-from local.emulator.seams import seam
+from local.emulator.seams import require, seam
+
+_HASH_CONDITION = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
 
 
 def a_batch_needs_the_single_action() -> None:
@@ -19,4 +25,42 @@ def a_batch_needs_the_single_action() -> None:
     iam_actions.extract_iam_action = extracted
 
 
-PATCHES = (a_batch_needs_the_single_action,)
+def a_policy_sees_the_leading_keys() -> None:
+    """AWS gives dynamodb:LeadingKeys, the partition keys of a request; MiniStack does not, so any condition holds."""
+    patch = "a_policy_sees_the_leading_keys"
+    context = seam(patch, iam_actions, "dynamodb_service_context", "body")
+    require(patch, hasattr(dynamodb, "_tables"))
+
+    def with_keys(body: bytes) -> dict[str, Any]:
+        return {**context(body), "dynamodb:leadingkeys": list(_leading_keys(json.loads(body or b"{}")))}
+
+    iam_actions.dynamodb_service_context = with_keys
+
+
+def _leading_keys(request: dict[str, Any]) -> Iterator[str]:
+    """Of the operations that the product uses: Get, Put, Update, Delete, Query, BatchGet, BatchWrite."""
+    for table, item in _items(request):
+        name = _hash_attribute(table)
+        if name in item:
+            yield next(iter(item[name].values()))
+    if match := _HASH_CONDITION.search(request.get("KeyConditionExpression", "")):
+        yield next(iter(request["ExpressionAttributeValues"][match[2]].values()))
+
+
+def _items(request: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each table with each key or item that the request names."""
+    single = [request[name] for name in ("Key", "Item") if name in request]
+    yield from ((request.get("TableName", ""), item) for item in single)
+    for table, batch in request.get("RequestItems", {}).items():
+        if isinstance(batch, dict):
+            yield from ((table, key) for key in batch["Keys"])
+        else:
+            yield from ((table, item) for write in batch for each in write.values() for item in each.values())
+
+
+def _hash_attribute(table: str) -> str:
+    found = dynamodb._tables.get(table.rpartition("/")[2])
+    return next((key["AttributeName"] for key in found["KeySchema"] if key["KeyType"] == "HASH"), "") if found else ""
+
+
+PATCHES = (a_batch_needs_the_single_action, a_policy_sees_the_leading_keys)
