@@ -39,7 +39,7 @@ demo: environments host-build ## Tell the whole story on this machine: backups a
 	@$(DEV)/python -m local.demo
 
 test: .venv/.done ## Check, build and run every test; prints how long each part took
-	@$(DEV)/python -m local.timing check build=host-build test=run-tests
+	@$(DEV)/python -m local.timing check build=host-build programs test=run-tests
 
 check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
 
@@ -79,6 +79,11 @@ check-template: environments
 
 check-machines: environments
 	$(DEV)/python -m local.lint
+
+# Before the tests, whose time is limited: the first build takes minutes.
+.PHONY: programs
+programs: .venv/.done
+	@$(DEV)/python -m local.binaries
 
 run-tests: environments
 	$(DEV)/python -m pytest

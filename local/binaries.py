@@ -168,3 +168,7 @@ def _run(*command: str) -> None:
     if answer.returncode:
         said = "\n".join((answer.stdout + answer.stderr).splitlines()[-15:])
         raise BuildError(f"{' '.join(command)} failed:\n{said}\nRemedy: put a new enough `go` on PATH, see go.dev/dl")
+
+
+if __name__ == "__main__":
+    print(control_plane())

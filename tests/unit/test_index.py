@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.catalogue.index import ATTEMPTS, Contended, Index
+from shared.catalogue.index import Index
+from shared.catalogue.points import ATTEMPTS, Contended
 from shared.catalogue.rows import Row
 from shared.catalogue.table import Item, Key, Table
 from shared.models import RestorePoint, State
