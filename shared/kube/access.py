@@ -1,6 +1,7 @@
 """An operator's tool: an administrator's kubeconfig in, a kubeconfig with the rights of Replant alone out."""
 
 import argparse
+import os
 import sys
 import time
 from base64 import b64decode, b64encode
@@ -77,8 +78,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _dynamic(api: ApiClient) -> DynamicClient:
+    """Without the list of resources that it otherwise leaves in the temporary folder."""
+    return DynamicClient(api, cache_file=os.devnull)  # type: ignore[no-untyped-call]
+
+
 def _apply(api: ApiClient) -> None:
-    dynamic = DynamicClient(api)  # type: ignore[no-untyped-call]
+    dynamic = _dynamic(api)
     for manifest in yaml.safe_load_all(RIGHTS.read_text()):
         resource = dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
         # By force: the shipped file says what the rights are, whoever edited them since.
@@ -89,7 +95,7 @@ def _apply(api: ApiClient) -> None:
 
 def _token(api: ApiClient) -> dict[str, str]:
     """The data of the token's Secret, base64 as it is there."""
-    dynamic = DynamicClient(api)  # type: ignore[no-untyped-call]
+    dynamic = _dynamic(api)
     secrets = dynamic.resources.get(api_version="v1", kind="Secret")
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
