@@ -60,6 +60,13 @@ def test_the_catalogue_takes_its_batch(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("backup")
+def test_a_message_that_is_no_event_fails_alone_in_its_batch(stack: Stack) -> None:
+    batch = example("catalogue.json", stack.bucket)
+    batch["Records"].append(batch["Records"][0] | {"messageId": "no-event", "body": "{}"})
+    assert invoke(stack, "CatalogueFunction", batch) == {"batchItemFailures": [{"itemIdentifier": "no-event"}]}
+
+
+@pytest.mark.usefixtures("backup")
 def test_the_question_finds_its_machine(stack: Stack) -> None:
     found = invoke(stack, "SearchFunction", example("search.json"))
     assert [point["vm"] for point in found["restorePoints"]] == ["web01"]
