@@ -22,6 +22,7 @@ from shared.models import (
 )
 
 LONGHORN = "driver.longhorn.io"
+_AS_IN_THE_BACKUP = ("namespace", "vm", "backup", "machine", "networks", "secrets")
 
 
 class Engine(NamedTuple):
@@ -40,51 +41,39 @@ class Previous(NamedTuple):
 
 
 def join(
-    feed: Row,
-    owner: TargetDocument,
-    point_id: str,
-    engines: dict[str, Engine],
-    *,
-    previous: Previous | None,
-    now: datetime,
+    feed: Row, owner: TargetDocument, id_: str, engines: dict[str, Engine], *, previous: Previous | None, now: datetime
 ) -> RestorePoint:
     """ENGINES has an entry for each disk of the feed's machine."""
     backup: MachineBackup = feed.known()
     judged = [_judge(disk, engines[disk.disk]) for disk in backup.disks]
-    reasons = [*_own_reasons(feed, backup), *(reason for _, reason in judged if reason)]
+    reasons = (*_own_reasons(feed, backup), *(reason for _, reason in judged if reason))
     taken_at, taken_at_source = _taken_at(feed, backup, engines)
     state = State.INCOMPLETE if reasons else State.RESTORABLE
     return RestorePoint(
-        id=point_id,
+        id=id_,
         cluster=owner.cluster,
         target=owner.id,
         layout="harvester",
-        namespace=backup.namespace,
-        vm=backup.vm,
-        backup=backup.backup,
         taken_at=taken_at,
         taken_at_source=taken_at_source,
         indexed_at=previous.point.indexed_at if previous else now,
         state=state,
-        reasons=tuple(reasons),
+        reasons=reasons,
         fingerprint=_fingerprint(owner.cluster, taken_at, backup.content, state, previous),
-        source=Source(
-            bucket=feed.bucket,
-            key=feed.key,
-            version_id=feed.version_id,
-            etag=feed.etag,
-            sequencer=feed.sequencer,
-        ),
-        machine=backup.machine,
+        source=_source(feed),
         volumes=tuple(volume for volume, _ in judged),
-        networks=backup.networks,
-        secrets=backup.secrets,
         replicas=owner.replicas,
+        **{name: getattr(backup, name) for name in _AS_IN_THE_BACKUP},
     )
 
 
 def tombstone(point: RestorePoint, reason: str) -> RestorePoint:
     return point.model_copy(update={"state": State.DELETED, "reasons": (reason,)})
+
+
+def _source(feed: Row) -> Source:
+    identity = {"version_id": feed.version_id, "etag": feed.etag, "sequencer": feed.sequencer}
+    return Source.model_validate({"bucket": feed.bucket, "key": feed.key, **identity})
 
 
 def newest(feeds: Iterable[Row]) -> Row | None:

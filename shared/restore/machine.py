@@ -6,7 +6,7 @@ Every function takes and returns a whole VirtualMachine manifest and changes not
 import copy
 import hashlib
 import json
-from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from shared.models import Fill
@@ -114,12 +114,12 @@ def with_claim_templates(vm: Manifest, classes: dict[str, str | None]) -> Manife
 def without_inline_secrets(vm: Manifest) -> tuple[Manifest, tuple[Fill, ...]]:
     """Cloud-init written into the spec itself stays out of the plan; it is filled in from the backup when applied."""
     changed, fills = copy.deepcopy(vm), []
-    for number, volume in enumerate(dig(changed, *SPEC, "volumes") or []):
-        for kind in CLOUD_INIT:
-            for field in SECRET_FIELDS:
-                if isinstance(volume.get(kind), dict) and volume[kind].pop(field, None) is not None:
-                    place = (*SPEC, "volumes", number, kind, field)
-                    fills.append(Fill(to=place, source=("vmSourceSpec", *place)))
+    volumes = dig(changed, *SPEC, "volumes") or []
+    for number, kind, field in product(range(len(volumes)), CLOUD_INIT, SECRET_FIELDS):
+        source = volumes[number].get(kind)
+        if isinstance(source, dict) and source.pop(field, None) is not None:
+            place = (*SPEC, "volumes", number, kind, field)
+            fills.append(Fill(to=place, source=("vmSourceSpec", *place)))
     return changed, tuple(fills)
 
 
@@ -127,17 +127,13 @@ def referenced_secrets(vm: Manifest) -> set[str]:
     return {str(reference[key]) for reference, key in _secret_references(dig(vm, *SPEC) or {})}
 
 
-def _secret_references(spec: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+def _secret_references(spec: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """Every place that names a secret of which Harvester keeps a copy: the mapping, and the key of the name in it."""
-    for volume in spec.get("volumes") or []:
-        for kind in CLOUD_INIT:
-            for field in SECRET_REFERENCES:
-                if isinstance(reference := dig(volume, kind, field), dict) and "name" in reference:
-                    yield reference, "name"
-    for credential in spec.get("accessCredentials") or []:
-        for kind in ("sshPublicKey", "userPassword"):
-            if isinstance(reference := dig(credential, kind, "source", "secret"), dict) and "secretName" in reference:
-                yield reference, "secretName"
+    cloud_init = product(spec.get("volumes") or [], CLOUD_INIT, SECRET_REFERENCES)
+    credentials = product(spec.get("accessCredentials") or [], ("sshPublicKey", "userPassword"))
+    places = [(dig(volume, kind, field), "name") for volume, kind, field in cloud_init]
+    places += [(dig(credential, kind, "source", "secret"), "secretName") for credential, kind in credentials]
+    return [(reference, key) for reference, key in places if isinstance(reference, dict) and key in reference]
 
 
 def _mapped(network: dict[str, Any], mapping: Mapping, namespace: str) -> dict[str, Any]:
