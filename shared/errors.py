@@ -78,6 +78,8 @@ def explain(error: ValidationError, known: Iterable[str] = (), whole: str = "the
     """The first problem of a validation as (field path, sentence); never quotes the value, which may be secret."""
     problem = first(error)
     path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return path, f"{path}: is missing; give it"
     if problem["type"] != "extra_forbidden":
         return path, f"{path or whole}: {problem['msg'].removeprefix('Value error, ')}"
     key = str(problem["loc"][-1])

@@ -62,7 +62,10 @@ class Index:
         return Row.of(item) if item else None
 
     def quarantine(self, recorded: Recorded) -> Quarantined | None:
-        """Brings the list of unreadable objects into line; returns the entry when it is new."""
+        """Brings the list of unreadable objects into line; returns the entry to tell of.
+
+        That is a new one, and for a repeated event the same again: the first may have died before it was told.
+        """
         row = recorded.row
         key, order = (QUARANTINE, feed_key(row.bucket, row.key)), {":position": row.order}
         if row.problem is None or row.deleted:
@@ -74,7 +77,7 @@ class Index:
         )
         item = {"pk": key[0], "sk": key[1], "seen": row.order, "entry": entry.model_dump_json()}
         if not self._table.put(item, condition="attribute_not_exists(pk) OR seen < :position", values=order):
-            return None
+            return None if recorded.fresh else entry
         newer = self.stored((row.pk, row.sk))
         if newer and newer.order > row.order and newer.problem is None:  # whose deletion may have come too early
             self._table.delete(key, condition="seen <= :position", values={":position": newer.order})

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from shared.catalogue.rows import DOCUMENTS, FEED, POINT, QUARANTINE, Row, point_partition
 from shared.catalogue.table import Item, Table
 from shared.errors import InvalidRequest
-from shared.models import ClusterId, Quarantined, RestorePoint, State, Value
+from shared.models import ClusterId, Quarantined, RestorePoint, State, Value, matching
 from shared.requests import parse
 
 LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(
@@ -28,7 +28,9 @@ class Question(Value):
     """The contract's section 4, as far as this version answers it."""
 
     id: Annotated[str, Field(max_length=253)] | None = None
-    vm: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", max_length=317)] | None = None
+    vm: (
+        Annotated[str, Field(max_length=317), matching("[^/]+/[^/]+", "namespace/name such as default/web01")] | None
+    ) = None
     cluster: ClusterId | None = None
     state: State | None = None
     latest: bool = False

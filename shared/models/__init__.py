@@ -21,6 +21,7 @@ from shared.models.base import (
     Name,
     Value,
     from_instant,
+    matching,
     to_instant,
 )
 from shared.models.documents import ClusterDocument, TargetDocument
@@ -92,5 +93,6 @@ __all__ = [
     "Value",
     "Volume",
     "from_instant",
+    "matching",
     "to_instant",
 ]

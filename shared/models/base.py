@@ -1,21 +1,35 @@
 """Names, instants and sizes as constrained types, and the two kinds of model: ours and foreign."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # Kubernetes limits a subdomain as a whole, not its parts
 DNS_NAME = rf"{_PART}(\.{_PART})*"
 
-ClusterId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
-Label = Annotated[str, Field(pattern=f"^{DNS_LABEL}$")]
+
+def matching(pattern: str, what: str) -> AfterValidator:
+    """A text of that form; whoever gives another one is told WHAT it should be, not a pattern."""
+    form = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"is no {what}")
+        return text
+
+    return AfterValidator(check)
+
+
+ClusterId = Annotated[str, matching(r"[a-z0-9-]{1,63}", "id of a-z, 0-9 and -, with at most 63 characters")]
+Label = Annotated[str, matching(DNS_LABEL, "name of a-z, 0-9 and -, with at most 63 characters")]
 """A namespace or any other RFC 1123 label."""
-Name = Annotated[str, Field(pattern=f"^{DNS_NAME}$", max_length=253)]
+Name = Annotated[str, Field(max_length=253), matching(DNS_NAME, "Kubernetes name of a-z, 0-9, - and .")]
 """A Kubernetes object's name: an RFC 1123 subdomain."""
-EngineName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$", max_length=253)]
+EngineName = Annotated[str, Field(max_length=253), matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", "Longhorn name")]
 """A Longhorn volume or backup (backupstore util.ValidateName)."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 

@@ -4,14 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.models.base import ClusterId, Value
+from shared.models.base import ClusterId, Value, matching
+
+_SECRET = "[A-Za-z0-9/_+=.@-]+"  # noqa: S105  # what Secrets Manager takes in a name
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
 
 
 class ClusterDocument(Value):
     """clusters/<id>.yaml: a Kubernetes cluster and the secret that holds its kubeconfig."""
 
     id: ClusterId
-    secret: Annotated[str, Field(pattern=r"^replant/clusters/[A-Za-z0-9/_+=.@-]+$", max_length=512)]
+    secret: Annotated[str, Field(max_length=512), matching(f"replant/clusters/{_SECRET}", "secret replant/clusters/…")]
     harvester: str | None = None
     longhorn: str | None = None
     kubernetes: str | None = None
@@ -21,11 +24,11 @@ class TargetDocument(Value):
     """targets/<id>.yaml: a place where one cluster writes its backups."""
 
     id: ClusterId
-    url: Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$")]
+    url: Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")]
     cluster: ClusterId
-    endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    credential_secret: Annotated[str, Field(pattern=r"^replant/targets/[A-Za-z0-9/_+=.@-]+$")] | None = None
-    replicas: tuple[Annotated[str, Field(pattern=r"^s3://")], ...] = ()
+    endpoint: Annotated[str, matching(r"https?://\S+", "http(s)://… address")] | None = None
+    credential_secret: Annotated[str, matching(f"replant/targets/{_SECRET}", "secret replant/targets/…")] | None = None
+    replicas: tuple[Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")], ...] = ()
 
     @property
     def bucket(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from shared.models import ClusterId, Condition, Instant, Label, Name, Value, from_instant
+from shared.models import ClusterId, Condition, Instant, Label, Name, Value, from_instant, matching
 from shared.requests import parse
 from shared.restore.names import NETWORK
 
@@ -68,9 +68,9 @@ def _waitable(value: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
-_NetworkName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$|^\*$")]
-_Network = Annotated[str, Field(pattern=rf"^{NETWORK}$|^keep$")]
-_Machine = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+_NetworkName = Annotated[str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, nor *")]
+_Network = Annotated[str, matching(rf"{NETWORK}|keep", "namespace/name such as default/vlan200, nor keep")]
+_Machine = Annotated[str, matching(r"[^/\s]+/[^/\s]+", "namespace/name such as default/web01")]
 
 
 class Select(Value):

@@ -108,8 +108,8 @@ MISTAKES = {
         "url: bucket 'elsewhere' is not catalogued; add it to the stack's parameter BackupBuckets, which has "
         "backups, more-backups",
     ),
-    "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: Field required"),
-    "no url": (TARGET.replace("s3:", "http:"), "url: String should match pattern"),
+    "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: is missing"),
+    "no url": (TARGET.replace("s3:", "http:"), "url: is no s3://BUCKET/[PREFIX/]"),
     "list": ("- a\n- b\n", "is YAML, but no mapping of keys to values"),
     "text": ("hello", "is YAML, but no mapping"),
     "empty": ("", "is YAML, but no mapping"),
@@ -137,7 +137,7 @@ def test_other_encodings_than_utf_8_are_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("secret", ["replant/restores/x", "kubeconfig", "replant/clusters/", "replant/clusters/a b"])
 def test_a_cluster_may_only_name_secrets_of_clusters(secret: str) -> None:
-    with pytest.raises(Unreadable, match="secret: String should match pattern"):
+    with pytest.raises(Unreadable, match="secret: is no secret replant/clusters/"):
         cluster(CLUSTER.replace("replant/clusters/west", secret))
 
 
