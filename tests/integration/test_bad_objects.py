@@ -76,7 +76,7 @@ BROKEN: list[Case] = [
     ("machine-nan", "machine", lambda b: b.replace(b"{", b'{"x":NaN,', 1), ["no JSON in UTF-8"]),
     ("machine-list", "machine", lambda b: b"[" + b + b"]", ["JSON, but no object"]),
     ("machine-type", "machine", edited(vmSourceSpec="web01"), ["vmSourceSpec"]),
-    ("machine-nameless", "machine", edited(backupSpec={}), ["backupSpec.source", "required"]),
+    ("machine-nameless", "machine", edited(backupSpec={}), ["backupSpec.source", "is missing"]),
     ("machine-huge", "machine", lambda _: b" " * (17 << 20), ["16777216 bytes"]),
     ("volume-truncated", "volume", half, ["no JSON in UTF-8", "truncated"]),
     ("volume-size", "volume", edited(Size="large"), ["Size"]),
