@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from shared.errors import InvalidRequest, Refused
@@ -66,7 +66,7 @@ def plan(selected: Iterable[Selected], request: RestoreRequest, cluster: Cluster
         raise Refused("; ".join(blocking), "target")
     ordered = sorted(selected, key=lambda each: (request.mapping.namespace(each.point.namespace), each.point.vm))
     machines, of_machines = zip(*(_machine(each, request, cluster, facts) for each in ordered), strict=True)
-    machines, collisions = _apart(machines)
+    machines, collisions = _apart(machines, {each.point.id: each.metadata or {} for each in ordered})
     return Plan(
         restore_id=request.restore_id,
         target=cluster.id,
@@ -129,42 +129,35 @@ def _is_lazy(each: PlannedObject, facts: TargetFacts) -> bool:
     return each.kind == "PersistentVolumeClaim" and facts.storage_classes.get(storage_class or "") == LAZY
 
 
-def _apart(machines: tuple[MachinePlan, ...]) -> tuple[tuple[MachinePlan, ...], tuple[Check, ...]]:
+def _apart(
+    machines: tuple[MachinePlan, ...], metadata: Mapping[str, dict[str, Any]]
+) -> tuple[tuple[MachinePlan, ...], tuple[Check, ...]]:
     """Two machines that would write the same object with different content: the later one is not touched."""
-    taken: dict[str, tuple[str, PlannedObject]] = {}
+    taken: dict[str, tuple[MachinePlan, PlannedObject]] = {}
     apart, collisions = [], []
     for machine in machines:
-        collision = None if machine.problem or machine.skip else _collision(machine, taken)
+        collision = None if machine.problem or machine.skip else _collision(machine, taken, metadata)
         if collision:
             collisions.append(checks.of_collision(collision, machine.key))
             machine = machine.model_copy(update={"problem": Problem(code="Conflict", message=collision)})
         elif not machine.problem and not machine.skip:
-            taken |= {each.subject: (machine.vm, each) for each in machine.objects}
+            taken |= {each.subject: (machine, each) for each in machine.objects}
         apart.append(machine)
     return tuple(apart), tuple(collisions)
 
 
-def _collision(machine: MachinePlan, taken: dict[str, tuple[str, PlannedObject]]) -> str | None:
+def _collision(
+    machine: MachinePlan, taken: dict[str, tuple[MachinePlan, PlannedObject]], metadata: Mapping[str, dict[str, Any]]
+) -> str | None:
+    """Machines may share a secret with the same values: each backup holds a copy."""
     for each in machine.objects:
-        first, other = taken.get(each.subject, (machine.vm, each))
-        if first != machine.vm and not _shareable(machine.vm, first, each, other):
-            return f"{each.subject} is already {first}'s in this restore; map their namespaces apart"
+        if each.subject not in taken:
+            continue
+        first, other = taken[each.subject]
+        values = [filled(one, metadata[of.id]).get("data") for one, of in ((each, machine), (other, first))]
+        if each.kind != "Secret" or values[0] != values[1]:
+            return f"{each.subject} is already {first.vm}'s in this restore; map their namespaces apart"
     return None
-
-
-def _shareable(vm: str, first: str, each: PlannedObject, other: PlannedObject) -> bool:
-    """Machines of one namespace may share a secret; the backups hold it twice."""
-    same_namespace = vm.partition("/")[0] == first.partition("/")[0]
-    return (
-        each.kind == "Secret"
-        and same_namespace
-        and _cluster(each) == _cluster(other)
-        and [fill.to for fill in each.fills] == [fill.to for fill in other.fills]
-    )
-
-
-def _cluster(each: PlannedObject) -> Any:
-    return dig(each.manifest, "metadata", "annotations", names.ORIGIN_CLUSTER)
 
 
 def _missing_namespaces(
