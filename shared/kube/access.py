@@ -1,8 +1,8 @@
 """An operator's tool: an administrator's kubeconfig in, a kubeconfig with the rights of Replant alone out."""
 
 import argparse
-import os
 import sys
+import tempfile
 import time
 from base64 import b64decode, b64encode
 from pathlib import Path
@@ -51,9 +51,11 @@ def make(api: ApiClient, *, server: str | None = None, apply: bool = False) -> s
 
     Raises Refused where the token does not appear or the result could not be used by Replant.
     """
-    if apply:
-        _apply(api)
-    secret = _token(api)
+    with tempfile.TemporaryDirectory() as folder:  # where the client keeps its list of resources
+        dynamic = DynamicClient(api, cache_file=f"{folder}/resources")  # type: ignore[no-untyped-call]
+        if apply:
+            _apply(dynamic)
+        secret = _token(dynamic)
     # Behind another address stands the API server itself, whose CA is the cluster's own.
     ca = None if server else _administrators_ca(api)
     text = _kubeconfig(
@@ -78,13 +80,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _dynamic(api: ApiClient) -> DynamicClient:
-    """Without the list of resources that it otherwise leaves in the temporary folder."""
-    return DynamicClient(api, cache_file=os.devnull)  # type: ignore[no-untyped-call]
-
-
-def _apply(api: ApiClient) -> None:
-    dynamic = _dynamic(api)
+def _apply(dynamic: DynamicClient) -> None:
     for manifest in yaml.safe_load_all(RIGHTS.read_text()):
         resource = dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
         # By force: the shipped file says what the rights are, whoever edited them since.
@@ -93,9 +89,8 @@ def _apply(api: ApiClient) -> None:
         )
 
 
-def _token(api: ApiClient) -> dict[str, str]:
+def _token(dynamic: DynamicClient) -> dict[str, str]:
     """The data of the token's Secret, base64 as it is there."""
-    dynamic = _dynamic(api)
     secrets = dynamic.resources.get(api_version="v1", kind="Secret")
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
