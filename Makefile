@@ -43,8 +43,8 @@ test: .venv/.done ## Check, build and run every test; prints how long each part 
 
 check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
 
-bench: environments host-build ## Run the benchmarks
-	@$(DEV)/python -m bench
+bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" also writes docs/benchmarks.md)
+	@$(DEV)/python -m bench $(BENCH)
 
 build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_64|arm64)
 	@$(call sam-build,lambda,$(ARCH),$(LAMBDA_BUILD))

@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.catalogue import events
 from shared.catalogue.index import Index, Recorded
-from shared.catalogue.rows import Row, object_place, padded
+from shared.catalogue.rows import Row
 from shared.catalogue.table import Table
 from shared.errors import Unreadable
 from shared.layouts import documents, places, read
@@ -79,21 +79,9 @@ def row_of(event: events.ObjectEvent) -> Row | None:
     place, problem = placed(event.bucket, event.key)
     if place.kind is Kind.OTHER:
         return None
-    pk, sk = object_place(place.kind, event.bucket, place.root, event.key, volume=place.volume, name=place.name)
-    row = Row(
-        pk=pk,
-        sk=sk,
-        kind=place.kind,
-        bucket=event.bucket,
-        key=event.key,
-        root=place.root,
-        sequencer=event.detail.object.sequencer,
-        order=padded(event.detail.object.sequencer),
-        object_time=event.time,
-        version_id=event.detail.object.version_id,
-        deleted=event.deleted,
-        problem=None if event.deleted else problem,
-    )
+    said = event.detail.object
+    state = {"deleted": event.deleted, "problem": None if event.deleted else problem, "version_id": said.version_id}
+    row = Row.seen(place, event.bucket, event.key, said.sequencer, event.time, **state)
     return row if event.deleted or event.replayed or problem else filled(row, place)
 
 

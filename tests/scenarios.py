@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from shared.catalogue import search
 from shared.catalogue.index import Index, Recorded
-from shared.catalogue.rows import Row, object_place, padded
+from shared.catalogue.rows import Row
 from shared.catalogue.table import Item, Table
 from shared.errors import Unreadable
 from shared.layouts import documents, places, read
@@ -48,22 +48,9 @@ def row_of(event: Happened) -> Row:
         facts = _facts(place, event.body) if event.body is not None else None
     except Unreadable as error:
         problem = error.message if event.body is not None else None
-    pk, sk = object_place(place.kind, event.bucket, place.root, event.key, volume=place.volume, name=place.name)
-    return Row(
-        pk=pk,
-        sk=sk,
-        kind=place.kind,
-        bucket=event.bucket,
-        key=event.key,
-        root=place.root,
-        sequencer=f"{event.number:x}",
-        order=padded(f"{event.number:04x}"),
-        etag="" if event.body is None else f"etag-{event.number}",
-        object_time=AT,
-        deleted=event.body is None,
-        problem=problem,
-        facts=facts,
-    )
+    etag = "" if event.body is None else f"etag-{event.number}"
+    state = {"deleted": event.body is None, "problem": problem, "facts": facts, "etag": etag}
+    return Row.seen(place, event.bucket, event.key, f"{event.number:04x}", AT, **state)
 
 
 def _facts(place: Place, body: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """What the table holds: object rows, pointers between them, restore points; the one place that knows key strings."""
 
 import hashlib
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -32,6 +32,19 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "targets": TypeAdapter(TargetDocument),
     "clusters": TypeAdapter(ClusterDocument),
 }
+
+
+class Place(Protocol):
+    """What a key says lies there: `layouts.places` tells."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def root(self) -> str: ...
+    @property
+    def volume(self) -> str: ...
+    @property
+    def name(self) -> str: ...
 
 
 class Row(BaseModel):
@@ -70,6 +83,14 @@ class Row(BaseModel):
     def known(self) -> Any:
         """The facts as their model; None when there never were any."""
         return _KINDS[self.kind].validate_json(self.facts) if self.facts else None
+
+    @classmethod
+    def seen(cls, place: Place, bucket: str, key: str, sequencer: str, at: Instant, **more: Any) -> Self:
+        """The row of an object as an event tells of it."""
+        pk, sk = object_place(place.kind, bucket, place.root, key, volume=place.volume, name=place.name)
+        identity = {"pk": pk, "sk": sk, "kind": place.kind, "bucket": bucket, "key": key, "root": place.root}
+        times = {"sequencer": sequencer, "order": padded(sequencer), "object_time": at}
+        return cls.model_validate(identity | times | more)
 
     @classmethod
     def of(cls, item: dict[str, Any]) -> Self:

@@ -185,6 +185,11 @@ def allowed(api: Api, attributes: dict[str, str]) -> bool:
     return bool(api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"])
 
 
+def names_the_right(message: str, verb: str, resource: str) -> None:
+    words = [f'cannot {verb} resource "{resource}"', "on cluster west", "apply docs/target-access.yaml"]
+    assert not [word for word in words if word not in message], message
+
+
 @pytest.mark.parametrize(
     ("verb", "group", "resource"),
     [
@@ -203,8 +208,7 @@ def test_a_right_that_lacks_fails_the_machine_and_names_itself(
         ended = stack.restore(asked)
     found = only(ended)
     assert (found["state"], found["error"]["code"]) == ("failed", "Rejected")
-    words = [f'cannot {verb} resource "{resource}"', "on cluster west", "apply docs/target-access.yaml"]
-    assert not [word for word in words if word not in found["error"]["message"]], found
+    names_the_right(found["error"]["message"], verb, resource)
     objects = stack.report(ended.output["report"])["machines"][0]["objects"]
     assert next(each for each in objects if each["action"] == "failed")["reason"] == found["error"]["message"]
     again = only(stack.restore(asked))
@@ -225,5 +229,4 @@ def test_a_right_that_the_plan_lacks_refuses_the_restore_and_names_itself(
     with without_right(west, verb, group, resource):
         ended = stack.restore(request(points["t-taken"]))
     assert (ended.status, ended.error, ended.cause["code"]) == ("FAILED", "Refused", "Refused"), ended
-    words = [f'cannot {verb} resource "{resource}"', "on cluster west", "apply docs/target-access.yaml"]
-    assert not [word for word in words if word not in ended.cause["message"]], ended.cause
+    names_the_right(ended.cause["message"], verb, resource)
