@@ -49,7 +49,7 @@ bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" al
 build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_64|arm64)
 	@$(call sam-build,lambda,$(ARCH),$(LAMBDA_BUILD))
 	@$(if $(COMPILER_lambda),,echo "Without bytecode, since no Python 3.13 is here: first imports take longer.")
-	@$(DEV)/python -m local.artefacts sizes $(LAMBDA_BUILD)
+	@$(DEV)/python -m local.artifacts sizes $(LAMBDA_BUILD)
 
 deploy: build ## Build and deploy to AWS (STACK=name, ARCH=..., PARAMETERS="Name=value ...")
 	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
@@ -117,7 +117,7 @@ environments: .venv/.done .venv-sam/.done .venv-cloud/.done
 	touch $@
 
 # --- What SAM calls for each resource with `BuildMethod: makefile` ---------------------------------------
-# Layers are kept in build/ per audience and architecture and linked into SAM's artefacts: SAM's own cache
+# Layers are kept in build/ per audience and architecture and linked into SAM's artifacts: SAM's own cache
 # sees neither environment variables nor that only the requirements matter.
 
 LAYER_DIR := build/layers/$(LAYERS)-$(ARCH)
@@ -137,9 +137,9 @@ $(LAYER_DIR)/CoreLayer/requirements.txt: requirements/core.txt
 	mkdir -p $(@D)
 	cp $< $@
 
-$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/artefacts.py
+$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/artifacts.py
 	mkdir -p $(@D)
-	$(DEV)/python -m local.artefacts subtract $< requirements/core.txt > $@
+	$(DEV)/python -m local.artifacts subtract $< requirements/core.txt > $@
 
 # kubernetes/aio is a second, asynchronous copy of the whole client: 41 MB that nothing here imports.
 $(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
@@ -160,6 +160,7 @@ build-%Function: FORCE
 	mkdir -p $(ARTIFACTS_DIR)/functions
 	cp functions/__init__.py functions/$(module).py $(ARTIFACTS_DIR)/functions/
 	cp -r shared $(ARTIFACTS_DIR)/
+	rm -rf $(ARTIFACTS_DIR)/shared/commands
 	grep -qE 'shared(\.| import )kube' functions/$(module).py || rm -rf $(ARTIFACTS_DIR)/shared/kube
 	find $(ARTIFACTS_DIR) -name __pycache__ -prune -exec rm -rf {} +
 	$(call compile,$(ARTIFACTS_DIR))

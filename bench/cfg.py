@@ -1,4 +1,6 @@
-"""The header of a large backup cfg, read as it flows by, against json.loads of the whole; one fresh process a read."""
+"""The header of a large backup cfg, read as it flows by, against json.loads of the whole; one fresh
+process a read.
+"""
 
 import json
 import subprocess
@@ -10,8 +12,8 @@ from pathlib import Path
 
 from bench.figures import Pair, Table, comparison
 from bench.probe import peak_kilobytes
+from local.samples.longhorn import huge_backup_cfg
 from shared.layouts import longhorn
-from tests.generator.longhorn import huge_backup_cfg
 
 ROUNDS = 5
 SIZES_MB = (1, 10, 60)
@@ -70,7 +72,10 @@ def _read(reader: str, file: Path) -> str:
 
 
 def _table(what: str, unit: str, pairs: dict[int, Pair]) -> Table:
-    rows = [(f"{size} MB, {size * 10**6 // BYTES_A_BLOCK:,} blocks", pair) for size, pair in pairs.items()]
+    rows = [
+        (f"{size} MB, {size * 10**6 // BYTES_A_BLOCK:,} blocks", pair)
+        for size, pair in pairs.items()
+    ]
     note = "Peer: `json.loads` of the whole file. Ours also checks each block's form; both read a local file."
     return comparison(f"Backup cfg: {what}", "json.loads", unit, rows, better="lower", note=note)
 

@@ -14,10 +14,14 @@ NAME_IN_CPUINFO = re.compile(r"model name\s*:\s*(.+)")
 
 
 def written(text: str, name: str, tables: Sequence[Table], conditions: str) -> str:
-    """TEXT with what stands between the markers of NAME replaced. Raises ValueError where it has no such markers."""
+    """TEXT with what stands between the markers of NAME replaced. Raises ValueError where it has no
+    such markers.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f"{FILE.name} must have the lines {begin} and {end} once each; restore them")
+        raise ValueError(
+            f"{FILE.name} must have the lines {begin} and {end} once each; restore them"
+        )
     head, _, rest = text.partition(begin)
     tail = rest.partition(end)[2]
     body = "\n\n".join([conditions, *map(markdown, tables)])
@@ -27,7 +31,9 @@ def written(text: str, name: str, tables: Sequence[Table], conditions: str) -> s
 def conditions(name: str, today: date) -> str:
     """When and on what the figures of a benchmark came about."""
     machine = f"{os.cpu_count()} cores ({_processor()}), Python {platform.python_version()}, {platform.system()}"
-    return f"`python -m bench {name}`, {today.isoformat()}, {machine}, load {_load()} when it ended."
+    return (
+        f"`python -m bench {name}`, {today.isoformat()}, {machine}, load {_load()} when it ended."
+    )
 
 
 def _processor() -> str:

@@ -1,4 +1,6 @@
-"""Event to row: requests of the catalogue for one more backup, exact, and its time against those requests made bare."""
+"""Event to row: requests of the catalogue for one more backup, exact, and its time against those
+requests made bare.
+"""
 
 import io
 import json
@@ -15,18 +17,23 @@ from bench.figures import Pair, Table, comparison
 from bench.requests import Counts, Requests, sent_again, told
 from bench.running import ROOT, emulator
 from functions import catalogue
-from local import artefacts, cloud, documents
-from shared.layouts.places import recognise
+from local import artifacts, cloud, documents
+from local.samples.encoding import Object
+from local.samples.world import VmBackup, a_vm_backup
+from shared.layouts.keys import recognise
 from shared.observe import logger, metrics
 from shared.settings import settings
-from tests.generator.encoding import Object
-from tests.generator.world import VmBackup, a_vm_backup
 
 LEVELS = (0, 100, 1000)
 ROUNDS = 11
 MIB = 2**20
 BUCKET, STATE, TABLE = "backups", "state", "catalogue"
-SHAPE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")  # of the table
+SHAPE = (
+    "BillingMode",
+    "AttributeDefinitions",
+    "KeySchema",
+    "GlobalSecondaryIndexes",
+)  # of the table
 TIMED = "1 backup: its three objects"
 GROWN = "volume, larger than before (all its backups are looked at again)"
 
@@ -50,7 +57,9 @@ class Context:
 
 
 class Line:
-    """The catalogue in this process on an emulator, its table made from the template; ENDPOINT is the emulator's."""
+    """The catalogue in this process on an emulator, its table made from the template; ENDPOINT is
+    the emulator's.
+    """
 
     def __init__(self, endpoint: str) -> None:
         for cached in (catalogue.clients, settings):
@@ -59,17 +68,24 @@ class Line:
         metrics.namespace = "bench"
         self.clients = {service: cloud.client(endpoint, service) for service in ("s3", "dynamodb")}
         self.requests = Requests()  # after our own clients: only the function's are counted
-        properties = artefacts.load(ROOT / "template.yaml")["Resources"]["CatalogueTable"]["Properties"]
+        properties = artifacts.load(ROOT / "template.yaml")["Resources"]["CatalogueTable"][
+            "Properties"
+        ]
         shape = {name: properties[name] for name in SHAPE}
         self.clients["dynamodb"].create_table(TableName=TABLE, **shape)
         for bucket in (BUCKET, STATE):
             self.clients["s3"].create_bucket(Bucket=bucket)
         self.sequencer = 0
         self.last: VmBackup | None = None
-        self.landed([("targets/east-s3.yaml", documents.samples(BUCKET)["targets/east-s3.yaml"].encode())], STATE)
+        self.landed(
+            [("targets/east-s3.yaml", documents.samples(BUCKET)["targets/east-s3.yaml"].encode())],
+            STATE,
+        )
 
     def landed(self, objects: Iterable[Object], bucket: str = BUCKET) -> None:
-        """Objects are written and each event is handled, in batches of one. Raises RuntimeError for a failed one."""
+        """Objects are written and each event is handled, in batches of one. Raises RuntimeError for
+        a failed one.
+        """
         for key, body in objects:
             self.clients["s3"].put_object(Bucket=bucket, Key=key, Body=body)
             self.handled(bucket, key)
@@ -88,7 +104,9 @@ class Line:
 
     def next_backup(self) -> VmBackup:
         """One more of the same machine and volume, as Harvester and Longhorn write them in time."""
-        self.last = a_vm_backup("web", "shop", f"b-{self.sequencer}", size=64 * MIB, after=self.last)
+        self.last = a_vm_backup(
+            "web", "shop", f"b-{self.sequencer}", size=64 * MIB, after=self.last
+        )
         return self.last
 
 
@@ -106,7 +124,9 @@ def tables() -> list[Table]:
 
 
 def measured(line: Line) -> Measured:
-    """What one more backup costs, by kind; then ROUNDS more, each timed beside its own requests made bare."""
+    """What one more backup costs, by kind; then ROUNDS more, each timed beside its own requests
+    made bare.
+    """
     kinds: dict[str, Counts] = {}
     for each in catalogued(line.next_backup()):
         with line.requests.of() as made:
@@ -141,15 +161,28 @@ def catalogued(backup: VmBackup) -> list[Object]:
 def event(bucket: str, key: str, sequencer: int) -> dict[str, Any]:
     """One message of the queue, as EventBridge fills it."""
     detail = {"bucket": {"name": bucket}, "object": {"key": key, "sequencer": f"{sequencer:016X}"}}
-    body = {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-08-15T01:00:00Z", "detail": detail}
-    return {"Records": [{"messageId": str(sequencer), "body": json.dumps(body), "eventSource": "aws:sqs"}]}
+    body = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": "2026-08-15T01:00:00Z",
+        "detail": detail,
+    }
+    return {
+        "Records": [
+            {"messageId": str(sequencer), "body": json.dumps(body), "eventSource": "aws:sqs"}
+        ]
+    }
 
 
 def environment(endpoint: str) -> dict[str, str]:
     """What the template and Lambda tell the function."""
     names = {"CATALOGUE_TABLE": TABLE, "STATE_BUCKET": STATE, "BACKUP_BUCKETS": BUCKET}
     unused = {"CATALOGUE_QUEUE": "none", "NOTIFICATION_TOPIC": "none"}
-    access = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": cloud.REGION}
+    access = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": cloud.REGION,
+    }
     return names | unused | access | {"AWS_ENDPOINT_URL": endpoint, "NO_PROXY": "127.0.0.1"}
 
 
@@ -160,10 +193,16 @@ def _milliseconds(work: Callable[..., None], *arguments: Any) -> float:
 
 
 def _counts(levels: dict[int, Measured]) -> list[Table]:
-    columns = ("object", *(f"beside {level:,} backups" for level in levels), f"which, beside {max(levels):,}")
+    columns = (
+        "object",
+        *(f"beside {level:,} backups" for level in levels),
+        f"which, beside {max(levels):,}",
+    )
     each_level = list(levels.values())
     rows = [_row(kind, [each.kinds[kind] for each in each_level]) for kind in each_level[-1].kinds]
-    rows.append(_row("one backup", [sum(each.kinds.values(), Counter[str]()) for each in each_level]))
+    rows.append(
+        _row("one backup", [sum(each.kinds.values(), Counter[str]()) for each in each_level])
+    )
     rows.append(_row(GROWN, [each.grown for each in each_level]))
     note = "Requests of `functions.catalogue` for one event of each object, counted as botocore sends them; exact."
     return [Table("Event to row: requests", columns, tuple(rows), note)]
@@ -179,4 +218,6 @@ def _times(levels: dict[int, Measured]) -> Table:
         "Peer: the very same DynamoDB and S3 requests, made bare with boto3 one after the other. Both against the"
         " embedded AWS on loopback, whose own time grows with its table; the ratio is what our work adds."
     )
-    return comparison("Event to row: milliseconds", "bare requests", "ms", rows, better="lower", note=note)
+    return comparison(
+        "Event to row: milliseconds", "bare requests", "ms", rows, better="lower", note=note
+    )

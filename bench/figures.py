@@ -1,4 +1,6 @@
-"""Measured samples in, rows of a Markdown table out: medians, ratios that say what they divide, spreads."""
+"""Measured samples in, rows of a Markdown table out: medians, ratios that say what they divide,
+spreads.
+"""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -21,19 +23,29 @@ class Table(NamedTuple):
 
 @dataclass
 class Pair:
-    """What a peer and we took for the same work, round by round: the n-th samples are neighbours in time."""
+    """What a peer and we took for the same work, round by round: the n-th samples are neighbours in
+    time.
+    """
 
     peer: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
-        """Ours divided by the peer's: the median over the rounds, so that a busy minute falls on both."""
+        """Ours divided by the peer's: the median over the rounds, so that a busy minute falls on
+        both.
+        """
         return median(ours / peer for peer, ours in zip(self.peer, self.ours, strict=True))
 
 
 def comparison(
-    title: str, peer: str, unit: str, rows: Iterable[tuple[str, Pair]], *, better: str, note: str = ""
+    title: str,
+    peer: str,
+    unit: str,
+    rows: Iterable[tuple[str, Pair]],
+    *,
+    better: str,
+    note: str = "",
 ) -> Table:
     """A table of pairs; BETTER (`lower` or `higher`) says which way its ratio is good."""
     columns = (
@@ -49,7 +61,12 @@ def comparison(
 
 
 def _row(what: str, pair: Pair) -> tuple[str, ...]:
-    shown = (number(median(pair.peer)), number(median(pair.ours)), f"{pair.ratio:.2f}", str(len(pair.ours)))
+    shown = (
+        number(median(pair.peer)),
+        number(median(pair.ours)),
+        f"{pair.ratio:.2f}",
+        str(len(pair.ours)),
+    )
     return (what, *shown, spread(pair.peer), spread(pair.ours))
 
 
@@ -68,7 +85,9 @@ def markdown(table: Table) -> str:
     """A heading, the note and the table, its columns padded for reading as plain text."""
     widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
     rule = tuple("-" * width for width in widths)
-    lines = ["| " + " | ".join(_padded(row, widths)) + " |" for row in (table.columns, rule, *table.rows)]
+    lines = [
+        "| " + " | ".join(_padded(row, widths)) + " |" for row in (table.columns, rule, *table.rows)
+    ]
     note = [textwrap.fill(table.note, WIDTH), ""] if table.note else []
     return "\n".join([f"### {table.title}", "", *note, *lines])
 

@@ -1,4 +1,6 @@
-"""Cold start of each built function against its own base: powertools, pydantic and boto3 with the same clients."""
+"""Cold start of each built function against its own base: powertools, pydantic and boto3 with the
+same clients.
+"""
 
 import json
 import os
@@ -12,15 +14,27 @@ from local.cloud import BUILD, PYTHON
 
 ROUNDS = 11
 PROBE = Path(__file__).with_name("probe.py")
-BASE = ("boto3", "pydantic.main", "aws_lambda_powertools")  # `import pydantic` alone defers nearly all of itself
+BASE = (
+    "boto3",
+    "pydantic.main",
+    "aws_lambda_powertools",
+)  # `import pydantic` alone defers nearly all of itself
 OBSERVERS = ("aws_lambda_powertools:Logger", "aws_lambda_powertools:Metrics")
-NAMES = ("CATALOGUE_TABLE", "STATE_BUCKET", "BACKUP_BUCKETS", "CATALOGUE_QUEUE", "NOTIFICATION_TOPIC")
+NAMES = (
+    "CATALOGUE_TABLE",
+    "STATE_BUCKET",
+    "BACKUP_BUCKETS",
+    "CATALOGUE_QUEUE",
+    "NOTIFICATION_TOPIC",
+)
 
 Sample = dict[str, float]
 
 
 class Function(NamedTuple):
-    """A function as the template has it: its module, what makes its clients, which services those are."""
+    """A function as the template has it: its module, what makes its clients, which services those
+    are.
+    """
 
     folder: str
     module: str
@@ -32,8 +46,18 @@ class Function(NamedTuple):
 FUNCTIONS = (
     Function("CatalogueFunction", "catalogue", ("dynamodb", "s3", "sns", "sqs")),
     Function("SearchFunction", "search", ("dynamodb",), maker="table"),
-    Function("PlanFunction", "plan", ("dynamodb", "s3", "secretsmanager", "stepfunctions"), ("CoreLayer", "KubeLayer")),
-    Function("RestoreFunction", "restore", ("dynamodb", "s3", "secretsmanager"), ("CoreLayer", "KubeLayer")),
+    Function(
+        "PlanFunction",
+        "plan",
+        ("dynamodb", "s3", "secretsmanager", "stepfunctions"),
+        ("CoreLayer", "KubeLayer"),
+    ),
+    Function(
+        "RestoreFunction",
+        "restore",
+        ("dynamodb", "s3", "secretsmanager"),
+        ("CoreLayer", "KubeLayer"),
+    ),
     Function("ReportFunction", "report", ("dynamodb", "s3", "sns")),
 )
 
@@ -42,7 +66,10 @@ def tables() -> list[Table]:
     """Interleaved: base and function in turn, so that both meet the same machine."""
     if not (BUILD / "template.yaml").exists():
         raise FileNotFoundError(f"{BUILD} has no build; run `make host-build` first")
-    runs = {each.folder: [(probed(base(each)), probed(ours(each))) for _ in range(ROUNDS)] for each in FUNCTIONS}
+    runs = {
+        each.folder: [(probed(base(each)), probed(ours(each))) for _ in range(ROUNDS)]
+        for each in FUNCTIONS
+    }
     return [_times(runs), _sizes(runs)]
 
 
@@ -53,14 +80,26 @@ def base(function: Function) -> dict[str, Any]:
 
 
 def ours(function: Function) -> dict[str, Any]:
-    """The function before its first event, and its clients; the path is Lambda's: the function, then its layers."""
-    path = [str(BUILD / function.folder), *(str(BUILD / layer / "python") for layer in function.layers)]
+    """The function before its first event, and its clients; the path is Lambda's: the function,
+    then its layers.
+    """
+    path = [
+        str(BUILD / function.folder),
+        *(str(BUILD / layer / "python") for layer in function.layers),
+    ]
     module = f"functions.{function.module}"
-    return {"path": path, "imports": [module], "calls": [f"{module}:{function.maker}"], "services": []}
+    return {
+        "path": path,
+        "imports": [module],
+        "calls": [f"{module}:{function.maker}"],
+        "services": [],
+    }
 
 
 def probed(task: dict[str, Any]) -> Sample:
-    """One fresh interpreter that sees the artefacts and the standard library, nothing of this environment."""
+    """One fresh interpreter that sees the artifacts and the standard library, nothing of this
+    environment.
+    """
     command = [str(PYTHON), "-I", "-S", str(PROBE), json.dumps(task)]
     answer = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     sample: Sample = json.loads(answer.stdout)
@@ -69,15 +108,22 @@ def probed(task: dict[str, Any]) -> Sample:
 
 def environment() -> dict[str, str]:
     service = {"POWERTOOLS_SERVICE_NAME": OURS, "POWERTOOLS_METRICS_NAMESPACE": OURS}
-    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    credentials = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     return {"PATH": os.environ["PATH"]} | service | credentials | dict.fromkeys(NAMES, "none")
 
 
 def _times(runs: dict[str, list[tuple[Sample, Sample]]]) -> Table:
-    pairs = {name: Pair([b["ms"] for b, _ in samples], [o["ms"] for _, o in samples]) for name, samples in runs.items()}
+    pairs = {
+        name: Pair([b["ms"] for b, _ in samples], [o["ms"] for _, o in samples])
+        for name, samples in runs.items()
+    }
     note = (
         "Base: boto3, pydantic's `BaseModel`, powertools with a `Logger` and `Metrics`, and the function's own SDK"
-        " clients. Ours: the function's module and its clients. Fresh interpreters on the built artefacts, bytecode"
+        " clients. Ours: the function's module and its clients. Fresh interpreters on the built artifacts, bytecode"
         " included; the interpreter's own start is in neither."
     )
     title = "Init: imports and clients of a fresh interpreter"
@@ -85,8 +131,17 @@ def _times(runs: dict[str, list[tuple[Sample, Sample]]]) -> Table:
 
 
 def _sizes(runs: dict[str, list[tuple[Sample, Sample]]]) -> Table:
-    columns = ("function", "modules of base", f"modules of {OURS}", "peak MB of base", f"peak MB of {OURS}")
-    rows = tuple((name, *_middle(samples, "modules"), *_middle(samples, "mb")) for name, samples in runs.items())
+    columns = (
+        "function",
+        "modules of base",
+        f"modules of {OURS}",
+        "peak MB of base",
+        f"peak MB of {OURS}",
+    )
+    rows = tuple(
+        (name, *_middle(samples, "modules"), *_middle(samples, "mb"))
+        for name, samples in runs.items()
+    )
     return Table("Init: modules and memory", columns, rows, f"Medians of the same {ROUNDS} rounds.")
 
 

@@ -1,4 +1,6 @@
-"""What a fresh interpreter takes to import things and make clients: JSON in argv, JSON out; needs only the stdlib."""
+"""What a fresh interpreter takes to import things and make clients: JSON in argv, JSON out; needs
+only the stdlib.
+"""
 
 import importlib
 import json
@@ -35,7 +37,9 @@ def main(task: dict[str, Any]) -> None:
     known, started = len(sys.modules), time.perf_counter()
     prepared(task)
     took = (time.perf_counter() - started) * 1000
-    print(json.dumps({"ms": took, "modules": len(sys.modules) - known, "mb": peak_kilobytes() / 1024}))
+    print(
+        json.dumps({"ms": took, "modules": len(sys.modules) - known, "mb": peak_kilobytes() / 1024})
+    )
 
 
 if __name__ == "__main__":

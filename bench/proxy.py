@@ -12,7 +12,9 @@ CHUNK = 2**16
 
 
 async def relay(source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float) -> None:
-    """Every piece DELAY seconds after it came, in order, until the source ends or either side is gone."""
+    """Every piece DELAY seconds after it came, in order, until the source ends or either side is
+    gone.
+    """
     loop = asyncio.get_running_loop()
     with contextlib.suppress(ConnectionError):
         while piece := await source.read(CHUNK):
@@ -31,7 +33,9 @@ async def accepted(
     """One connection; opening it takes a round trip, as a TCP handshake does."""
     await asyncio.sleep(round_trip)
     answers, requests = await asyncio.open_connection("127.0.0.1", upstream)
-    await asyncio.gather(relay(reader, requests, round_trip / 2), relay(answers, writer, round_trip / 2))
+    await asyncio.gather(
+        relay(reader, requests, round_trip / 2), relay(answers, writer, round_trip / 2)
+    )
 
 
 async def serve(port: int, upstream: int, round_trip: float) -> None:

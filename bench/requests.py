@@ -1,4 +1,6 @@
-"""Requests of the SDK: counted by operation as they leave, kept with their parameters, and sent again bare."""
+"""Requests of the SDK: counted by operation as they leave, kept with their parameters, and sent
+again bare.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -70,7 +72,9 @@ def told(counts: Mapping[str, int]) -> str:
 
 
 def sent_again(clients: Mapping[str, Any], calls: Iterable[Call]) -> None:
-    """The same calls, one after the other; conditions that no longer hold are refused, and change nothing."""
+    """The same calls, one after the other; conditions that no longer hold are refused, and change
+    nothing.
+    """
     for call in calls:
         with suppress(ClientError):
             answer = getattr(clients[call.service], xform_name(call.operation))(**call.parameters)

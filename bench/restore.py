@@ -1,4 +1,6 @@
-"""Restored objects per second: our way of applying, and the whole state machine, against kubectl of the same."""
+"""Restored objects per second: our way of applying, and the whole state machine, against kubectl of
+the same.
+"""
 
 import json
 import subprocess
@@ -17,7 +19,7 @@ from bench.machines import OBJECTS, SOURCE, Fleet, Manifest, fleet, manifests, p
 from bench.running import Running, distant, runtime
 from local.binaries import kubectl
 from local.stack import wait
-from shared.kube import clusters
+from shared.kube import discovery
 from shared.kube.apply import How, apply_all
 from shared.models import ClusterDocument, MachinePlan, Problem
 from shared.restore.plan import filled
@@ -34,7 +36,9 @@ NETWORKS = {"east": "default/vlan100", "west": "default/vlan200"}
 
 
 class Place(NamedTuple):
-    """A cluster to apply to, as both sides see it: an administrator's kubeconfig, and kubectl's cache for it."""
+    """A cluster to apply to, as both sides see it: an administrator's kubeconfig, and kubectl's
+    cache for it.
+    """
 
     cluster: str
     kubeconfig: Path
@@ -54,7 +58,10 @@ def tables() -> list[Table]:
         whole = _whole(running, folder, machines)
         running.without(*REACTING)  # for the rest, east is an API server and its store alone
         near = _near(running, folder)
-        rows = [(f"{size} VMs, {size * OBJECTS:,} objects", _applied(near, machines, size)) for size in SIZES]
+        rows = [
+            (f"{size} VMs, {size * OBJECTS:,} objects", _applied(near, machines, size))
+            for size in SIZES
+        ]
         with distant(running.stack.cluster("east").server, ROUND_TRIP_MS) as server:
             far = _far(near, folder, server)
             rows += [(_far_away(size), _applied(far, machines, size)) for size in DISTANT_SIZES]
@@ -93,16 +100,20 @@ def _applied(place: Place, machines: Fleet, size: int) -> Pair:
 
 
 def by_us(place: Place, machines: Fleet, size: int, namespace: str) -> float:
-    """Seconds of what RestoreFunction does to apply: a connection from the stored kubeconfig, a thread a machine."""
+    """Seconds of what RestoreFunction does to apply: a connection from the stored kubeconfig, a
+    thread a machine.
+    """
     plan = planned(machines, size, namespace, network=NETWORKS[place.cluster])
     document = ClusterDocument(id=place.cluster, secret="replant/clusters/bench")  # noqa: S106  # a name
     text = place.kubeconfig.read_text()
     started = time.perf_counter()
     with (
-        clusters.connected(text, document, allow_loopback=True, connections=THREADS) as target,
+        discovery.connected(text, document, allow_loopback=True, connections=THREADS) as target,
         ThreadPoolExecutor(THREADS) as pool,
     ):
-        problems = list(pool.map(partial(_machine, How(target, dry_run=False), machines), plan.machines))
+        problems = list(
+            pool.map(partial(_machine, How(target, dry_run=False), machines), plan.machines)
+        )
     took = time.perf_counter() - started
     if any(problems):
         raise RuntimeError(f"not everything was applied: {next(filter(None, problems))}")
@@ -115,7 +126,9 @@ def _machine(how: How, machines: Fleet, machine: MachinePlan) -> Problem | None:
 
 
 def by_kubectl(place: Place, machines: Fleet, size: int, namespace: str) -> float:
-    """Seconds of one `kubectl apply --server-side` of the same manifests in the same order, its start included."""
+    """Seconds of one `kubectl apply --server-side` of the same manifests in the same order, its
+    start included.
+    """
     plan = planned(machines, size, namespace, network=NETWORKS[place.cluster])
     file = _file(place, manifests(plan, machines, running=False))
     return _timed(partial(_apply, place, file))
@@ -132,12 +145,18 @@ def _file(place: Place, objects: list[Manifest]) -> Path:
 
 
 def _whole(running: Running, folder: Path, machines: Fleet) -> Pair:
-    """Seconds from the request to machines that run: the state machine, against kubectl apply and kubectl wait."""
+    """Seconds from the request to machines that run: the state machine, against kubectl apply and
+    kubectl wait.
+    """
     stack, pair = running.stack, Pair()
     for backup in list(machines.backups.values())[:WHOLE]:
         stack.put(backup)
     question = {"cluster": "east", "state": "restorable", "limit": 1000}
-    wait(lambda: len(stack.search(**question)["restorePoints"]) == WHOLE, seconds=300, what=f"{WHOLE} restore points")
+    wait(
+        lambda: len(stack.search(**question)["restorePoints"]) == WHOLE,
+        seconds=300,
+        what=f"{WHOLE} restore points",
+    )
     place = _discovered(Place("west", running.kubeconfigs["west"], folder / "west"))
     for number in range(ROUNDS):
         for side in (OURS, PEER):
@@ -145,7 +164,9 @@ def _whole(running: Running, folder: Path, machines: Fleet) -> Pair:
         pair.ours.append(_timed(partial(_executed, running, f"bench-{OURS}-{number}")))
         plan = planned(machines, WHOLE, f"bench-{PEER}-{number}", network=NETWORKS["west"])
         file = _file(place, manifests(plan, machines, running=True))
-        pair.peer.append(_timed(partial(_applied_and_running, place, file, f"bench-{PEER}-{number}")))
+        pair.peer.append(
+            _timed(partial(_applied_and_running, place, file, f"bench-{PEER}-{number}"))
+        )
     return pair
 
 
@@ -154,13 +175,17 @@ def _executed(running: Running, namespace: str) -> None:
     request = {"select": {"namespace": SOURCE}, "target": "west", "mapping": mapping}
     ended = running.stack.restore(request, seconds=600)
     if not ended.output or ended.output["counts"] != {"ready": WHOLE}:
-        raise RuntimeError(f"the restore ended {ended.status}: {ended.cause or ended.output['counts']}")
+        raise RuntimeError(
+            f"the restore ended {ended.status}: {ended.cause or ended.output['counts']}"
+        )
 
 
 def _applied_and_running(place: Place, file: Path, namespace: str) -> None:
     _apply(place, file)
     running = "--for=jsonpath={.status.ready}=true"
-    place.kubectl("wait", running, "virtualmachines.kubevirt.io", "--all", "-n", namespace, "--timeout=600s")
+    place.kubectl(
+        "wait", running, "virtualmachines.kubevirt.io", "--all", "-n", namespace, "--timeout=600s"
+    )
 
 
 def _timed(work: Callable[[], None]) -> float:
@@ -189,4 +214,6 @@ def _seconds(pair: Pair) -> Table:
         f" of the finished manifests, machines not halted, then `{PEER} wait`. Simulated controllers; ours is cold in"
         " the first round."
     )
-    return comparison("Restore: seconds until the machines run", PEER, "s", rows, better="lower", note=note)
+    return comparison(
+        "Restore: seconds until the machines run", PEER, "s", rows, better="lower", note=note
+    )

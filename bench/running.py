@@ -1,4 +1,6 @@
-"""Systems to measure, in folders of their own: the emulator alone, all that `make up` starts, a distant server."""
+"""Systems to measure, in folders of their own: the emulator alone, all that `make up` starts, a
+distant server.
+"""
 
 import json
 import os
@@ -37,7 +39,9 @@ def emulator() -> Iterator[str]:
 
 
 class Running(NamedTuple):
-    """The embedded runtime, its administrators' kubeconfigs by cluster, and the folder that it lives in."""
+    """The embedded runtime, its administrators' kubeconfigs by cluster, and the folder that it
+    lives in.
+    """
 
     stack: Stack
     kubeconfigs: dict[str, Path]
@@ -57,7 +61,9 @@ def runtime() -> Iterator[Running]:
         try:
             _python("-m", "local", "up", folder=folder)
             known = json.loads((folder / "runtime.json").read_text())
-            yield Running(Stack(known), {each: Path(path) for each, path in known["clusters"].items()}, folder)
+            yield Running(
+                Stack(known), {each: Path(path) for each, path in known["clusters"].items()}, folder
+            )
         finally:
             _python("-m", "local", "down", folder=folder)
 
@@ -81,7 +87,9 @@ def distant(server: str, milliseconds: float) -> Iterator[str]:
 
 def _python(*words: str, folder: Path) -> None:
     environment = {**os.environ, "REPLANT_RUNTIME": str(folder), "AUTH": "false"}
-    subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=True, timeout=PATIENCE)
+    subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, check=True, timeout=PATIENCE
+    )
 
 
 def _listens(port: int) -> bool:

@@ -1,4 +1,6 @@
-"""Object events of the backup buckets and the state bucket -> rows of the catalogue, in whatever order they come."""
+"""Object events of the backup buckets and the state bucket -> rows of the catalogue, in whatever
+order they come.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -8,18 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from shared.aws.table import Table
 from shared.catalogue import events
-from shared.catalogue.index import Index, Recorded
+from shared.catalogue.ingest import Index, Recorded
 from shared.catalogue.rows import Row
-from shared.catalogue.table import Table
 from shared.errors import Unreadable
-from shared.layouts import documents, places, read
-from shared.layouts.places import Kind, Place
-from shared.models import Facts, Quarantined, TargetDocument
+from shared.layouts import documents, keys, read
+from shared.layouts.keys import Kind, Place
+from shared.models import BackupTarget, Facts, Quarantined
 from shared.observe import logger, metrics
 from shared.settings import settings
 
@@ -75,19 +81,25 @@ def catalogue(record: SQSRecord) -> None:
 
 
 def row_of(event: events.ObjectEvent) -> Row | None:
-    """What the event and the object's bytes say; None for an object of no use or one that is gone again."""
+    """What the event and the object's bytes say; None for an object of no use or one that is gone
+    again.
+    """
     place, problem = placed(event.bucket, event.key)
     if place.kind is Kind.OTHER:
         return None
     said = event.detail.object
-    state = {"deleted": event.deleted, "problem": None if event.deleted else problem, "version_id": said.version_id}
+    state = {
+        "deleted": event.deleted,
+        "problem": None if event.deleted else problem,
+        "version_id": said.version_id,
+    }
     row = Row.seen(place, event.bucket, event.key, said.sequencer, event.time, **state)
     return row if event.deleted or event.replayed or problem else filled(row, place)
 
 
 def placed(bucket: str, key: str) -> tuple[Place, str | None]:
     try:
-        return (documents if bucket == settings().state_bucket else places).recognise(key), None
+        return (documents if bucket == settings().state_bucket else keys).recognise(key), None
     except Unreadable as error:
         return Place(Kind.UNKNOWN, ""), error.message
 
@@ -98,11 +110,16 @@ def filled(row: Row, place: Place) -> Row | None:
     if found is None:
         logger.info("gone again", extra={"object": row.url})
         return None
-    identity = {"etag": found["ETag"].strip('"'), "version_id": found.get("VersionId") or row.version_id}
+    identity = {
+        "etag": found["ETag"].strip('"'),
+        "version_id": found.get("VersionId") or row.version_id,
+    }
     try:
         facts = parsed(place, found["Body"].iter_chunks(CHUNK)).model_dump_json()
         if len(facts) > FACTS_LIMIT:
-            raise Unreadable(f"says {len(facts)} bytes about one object; the catalogue keeps {FACTS_LIMIT}")
+            raise Unreadable(
+                f"says {len(facts)} bytes about one object; the catalogue keeps {FACTS_LIMIT}"
+            )
     except Unreadable as error:
         return row.model_copy(update=identity | {"problem": error.message})
     finally:
@@ -125,7 +142,9 @@ def fetched(row: Row) -> "GetObjectOutputTypeDef | None":
 def parsed(place: Place, chunks: Iterable[bytes]) -> Facts | Any:
     if place.kind not in documents.KINDS:
         return read(place, chunks)
-    return documents.parse(place, b"".join(chunks), buckets=frozenset(settings().backup_buckets.split(",")))
+    return documents.parse(
+        place, b"".join(chunks), buckets=frozenset(settings().backup_buckets.split(","))
+    )
 
 
 def repeated(row: Row) -> Recorded:
@@ -143,17 +162,27 @@ def announce(entry: Quarantined) -> None:
 
 
 def repeat_objects(recorded: Recorded) -> None:
-    """Sends the machines below a new, changed or removed target through the queue once more, to find their owner."""
+    """Sends the machines below a new, changed or removed target through the queue once more, to
+    find their owner.
+    """
     row, before = recorded.row, recorded.before
     if row.kind != Kind.TARGET or (row.problem and not row.deleted):
         return
-    targets: set[TargetDocument] = {known for known in (row.known(), before and before.known()) if known}
+    targets: set[BackupTarget] = {
+        known for known in (row.known(), before and before.known()) if known
+    }
     index = clients().catalogue
-    messages = (events.replay(machine) for target in targets for machine in index.machines_below(target))
+    messages = (
+        events.replay(machine) for target in targets for machine in index.machines_below(target)
+    )
     while entries := list(_entries(islice(messages, QUEUE_BATCH))):
-        answer = clients().sqs.send_message_batch(QueueUrl=settings().catalogue_queue, Entries=entries)
+        answer = clients().sqs.send_message_batch(
+            QueueUrl=settings().catalogue_queue, Entries=entries
+        )
         if answer.get("Failed"):
-            raise RuntimeError(f"the queue took not all of {len(entries)} messages; the event is retried")
+            raise RuntimeError(
+                f"the queue took not all of {len(entries)} messages; the event is retried"
+            )
 
 
 def _entries(messages: Iterable[str]) -> Iterator[dict[str, str]]:

@@ -10,18 +10,20 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from shared.aws import secrets
+from shared.aws.objects import metadata
+from shared.aws.table import Table
 from shared.catalogue import search
-from shared.catalogue.ledger import Ledger
-from shared.catalogue.objects import StateBucket, metadata
-from shared.catalogue.table import Table
 from shared.errors import InvalidRequest, NotFound, Refused, Rejected
-from shared.kube import clusters
-from shared.kube.client import Target
-from shared.models import ClusterDocument, Phase, Plan, RestorePoint, State, TargetFacts
+from shared.kube import discovery
+from shared.kube.client import TargetCluster
+from shared.models import ClusterDocument, ClusterFacts, Phase, Plan, RestorePoint, State
 from shared.observe import logger
 from shared.restore import plan as planning
 from shared.restore.request import Select, restore_request
 from shared.restore.select import newest_restorable
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
 from shared.settings import settings
 
 READERS = 16
@@ -50,25 +52,37 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ledger.expected(request.digest)
     points = select(request.select)
     needs = planning.needs(points, request)
-    cluster = document(request.target)  # after all that makes the request invalid: that is told first
-    kubeconfig = clusters.stored(clients().secrets, cluster)
-    record = ledger.begin(request.digest, event["execution"], running=running, now=datetime.now(UTC))
+    cluster = document(
+        request.target
+    )  # after all that makes the request invalid: that is told first
+    kubeconfig = secrets.kubeconfig_of(clients().secrets, cluster)
+    record = ledger.begin(
+        request.digest, event["execution"], running=running, now=datetime.now(UTC)
+    )
     state = StateBucket(clients().s3, settings().state_bucket)
     plan = begun(state, ledger, request.restore_id)
     if plan is None:
         allow = settings().allow_loopback_clusters
-        with clusters.connected(kubeconfig, cluster, allow_loopback=allow, connections=1) as target:
+        with discovery.connected(
+            kubeconfig, cluster, allow_loopback=allow, connections=1
+        ) as target:
             facts = observed(target, needs)
         plan = planning.plan(read_again(points), request, cluster, facts)
         state.save_plan(plan)
-    logger.info("planned", extra={"restore": plan.restore_id, "machines": len(plan.machines), "plan_hash": plan.hash})
+    logger.info(
+        "planned",
+        extra={"restore": plan.restore_id, "machines": len(plan.machines), "plan_hash": plan.hash},
+    )
     return {"restoreId": plan.restore_id, "attempt": record.attempt, "planHash": plan.hash}
 
 
 def document(target: str) -> ClusterDocument:
     cluster: ClusterDocument | None = search.document(clients().table, "clusters", target)
     if cluster is None:
-        raise NotFound(f"target: no cluster {target!r}; put clusters/{target}.yaml into the state bucket", "target")
+        raise NotFound(
+            f"target: no cluster {target!r}; put clusters/{target}.yaml into the state bucket",
+            "target",
+        )
     return cluster
 
 
@@ -80,14 +94,20 @@ def select(wanted: Select) -> tuple[RestorePoint, ...]:
         raise NotFound(why_none(wanted), "select")
     if wanted.vm and len(points) > 1:
         owners = ", ".join(sorted(each.cluster for each in points))
-        raise InvalidRequest(f"select.cluster: {wanted.vm} has restore points of {owners}; name one", "select.cluster")
+        raise InvalidRequest(
+            f"select.cluster: {wanted.vm} has restore points of {owners}; name one",
+            "select.cluster",
+        )
     return points
 
 
 def by_id(ids: tuple[str, ...]) -> tuple[RestorePoint, ...]:
     known = search.by_id(clients().table, ids)
     if unknown := [id_ for id_ in ids if id_ not in known]:
-        raise NotFound(f"select: no restore point {', '.join(unknown[:10])}; SearchFunction lists them", "select")
+        raise NotFound(
+            f"select: no restore point {', '.join(unknown[:10])}; SearchFunction lists them",
+            "select",
+        )
     return tuple(known[id_] for id_ in ids)
 
 
@@ -98,7 +118,9 @@ def candidates(wanted: Select) -> Iterator[RestorePoint]:
 
 
 def why_none(wanted: Select) -> str:
-    """The sentence for a selection without a restorable point: with the newest one's reason, where there is one."""
+    """The sentence for a selection without a restorable point: with the newest one's reason, where
+    there is one.
+    """
     what = f"machine {wanted.vm}" if wanted.vm else f"namespace {wanted.namespace}"
     what += f" of cluster {wanted.cluster}" if wanted.cluster else ""
     newest = next((each for each in candidates(wanted) if each.state is not State.DELETED), None)
@@ -120,15 +142,17 @@ def running(execution: str) -> bool:
 
 def begun(state: StateBucket, ledger: Ledger, restore_id: str) -> Plan | None:
     """The plan of an earlier attempt that has done something already: it is gone on with as it is."""
-    touched = any(result.phase is not Phase.PENDING or result.objects for result in ledger.results().values())
+    touched = any(
+        result.phase is not Phase.PENDING or result.objects for result in ledger.results().values()
+    )
     plan = state.plan(restore_id) if touched else None
     return plan if plan and not plan.dry_run else None
 
 
-def observed(target: Target, needs: planning.Needs) -> TargetFacts:
+def observed(target: TargetCluster, needs: planning.Needs) -> ClusterFacts:
     """Raises Refused for what the credentials may not see: no machine can be judged without it."""
     try:
-        return clusters.observe(target, needs.namespaces, needs.networks)
+        return discovery.observe(target, needs.namespaces, needs.networks)
     except Rejected as error:
         raise Refused(error.message, "target") from None
 

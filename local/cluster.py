@@ -1,4 +1,6 @@
-"""A name in, a Kubernetes control plane on loopback out: real API server, simulated Harvester below it."""
+"""A name in, a Kubernetes control plane on loopback out: real API server, simulated Harvester below
+it.
+"""
 
 import shutil
 import subprocess
@@ -41,25 +43,41 @@ class Cluster:
     def start(self) -> None:
         """Launch the store and the API server on an empty folder."""
         if self._alive():
-            raise FileExistsError(f"cluster {self.name} is running already: stop it first (make down)")
+            raise FileExistsError(
+                f"cluster {self.name} is running already: stop it first (make down)"
+            )
         shutil.rmtree(self.folder, ignore_errors=True)
         pki.create(self._pki, self.name)
         store, port = f"http://127.0.0.1:{processes.free_port()}", processes.free_port()
         pki.write_kubeconfig(self.kubeconfig, self._pki, self.name, f"https://127.0.0.1:{port}")
         peer = f"http://127.0.0.1:{processes.free_port()}"
         self._spawn("etcd", binaries.control_plane(), "etcd", self.folder / "etcd", store, peer)
-        self._spawn("apiserver", binaries.control_plane(), "kube-apiserver", *self._api_server(store, port))
+        self._spawn(
+            "apiserver", binaries.control_plane(), "kube-apiserver", *self._api_server(store, port)
+        )
 
     def ready(self) -> None:
-        """Wait for the API server, then add kinds, controllers and seeds; return when all is served."""
+        """Wait for the API server, then add kinds, controllers and seeds; return when all is
+        served.
+        """
         api, server = self.api, self._process("apiserver")
         what = f"the API server of cluster {self.name} answers"
-        processes.wait_until(lambda: api.answers("/readyz"), seconds=PATIENCE, what=what, name=server)
+        processes.wait_until(
+            lambda: api.answers("/readyz"), seconds=PATIENCE, what=what, name=server
+        )
         crds.load(api, crds.folder(), server=server)
         # After the kinds: the garbage collector looks for new ones only every 30 seconds.
-        self._spawn("controllers", binaries.control_plane(), "kube-controller-manager", *self._controllers())
+        self._spawn(
+            "controllers", binaries.control_plane(), "kube-controller-manager", *self._controllers()
+        )
         self._spawn("snapshots", binaries.snapshot_controller(), *self._snapshot_controller())
-        simulation: list[str | Path] = [sys.executable, "-m", "local.controllers", "--kubeconfig", self.kubeconfig]
+        simulation: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "local.controllers",
+            "--kubeconfig",
+            self.kubeconfig,
+        ]
         processes.spawn(self._process("simulation"), simulation, cwd=ROOT)
         for manifest in seeds(NETWORKS.get(self.name)):
             api.apply(manifest)
@@ -74,10 +92,18 @@ class Cluster:
         api = self.api
         for document in yaml.safe_load_all(manifest.read_text()):
             api.apply(document)
-        command = [sys.executable, "-m", "shared.kube.access", "--kubeconfig", str(self.kubeconfig)]
+        command = [
+            sys.executable,
+            "-m",
+            "shared.commands.access",
+            "--kubeconfig",
+            str(self.kubeconfig),
+        ]
         answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if answer.returncode:
-            raise RuntimeError(f"no kubeconfig for cluster {self.name} from {manifest.name}: {answer.stderr.strip()}")
+            raise RuntimeError(
+                f"no kubeconfig for cluster {self.name} from {manifest.name}: {answer.stderr.strip()}"
+            )
         return answer.stdout
 
     @property

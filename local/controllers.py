@@ -70,7 +70,9 @@ class Simulation(threading.Thread):
         try:
             self._simulate()
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)  # without this thread the process would only look alive
+            os.kill(
+                os.getpid(), signal.SIGTERM
+            )  # without this thread the process would only look alive
 
     def _simulate(self) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
@@ -101,7 +103,9 @@ class Simulation(threading.Thread):
                 yield from decide(self._world, thing, now)
 
     def _make(self, step: Step) -> tuple[str, Object]:
-        """Make one request; a refused one is asked for again by the next round, if the world still wants it."""
+        """Make one request; a refused one is asked for again by the next round, if the world still
+        wants it.
+        """
         content = MERGE if step.method == "PATCH" else "application/json"
         try:
             answer = self._api.call(step.method, step.path, step.body, content)
@@ -145,7 +149,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Simulated controllers of one cluster")
     parser.add_argument("--kubeconfig", type=Path, required=True)
     chosen = parser.parse_args().kubeconfig
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     os.environ["KUBECONFIG"] = str(chosen)  # where kopf looks
     simulation = Simulation(Api(chosen))
     simulation.start()

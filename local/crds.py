@@ -22,22 +22,30 @@ def folder() -> Path:
     """The folder named by REPLANT_CRDS, else our own minimal set."""
     chosen = Path(os.environ.get("REPLANT_CRDS") or Path(__file__).parent / "crds").absolute()
     if not chosen.is_dir():
-        raise FileNotFoundError(f"REPLANT_CRDS={chosen} is no folder: correct it, or unset it for our own set")
+        raise FileNotFoundError(
+            f"REPLANT_CRDS={chosen} is no folder: correct it, or unset it for our own set"
+        )
     return chosen
 
 
 @cache
 def definitions(chosen: Path) -> tuple[Object, ...]:
     """All definitions below a folder, of the supported versions only."""
-    documents = (document for file in _files(chosen) for document in yaml.load_all(file.read_text(), LOADER))
+    documents = (
+        document for file in _files(chosen) for document in yaml.load_all(file.read_text(), LOADER)
+    )
     found = tuple(document for document in documents if document)
     if not found:
-        raise FileNotFoundError(f"no CustomResourceDefinition below {chosen}: is REPLANT_CRDS right?")
+        raise FileNotFoundError(
+            f"no CustomResourceDefinition below {chosen}: is REPLANT_CRDS right?"
+        )
     return found
 
 
 def load(api: Api, chosen: Path, *, server: str | None = None) -> None:
-    """Apply all definitions of a folder in parallel and return when every kind is served, or that process ended."""
+    """Apply all definitions of a folder in parallel and return when every kind is served, or that
+    process ended.
+    """
     wanted = definitions(chosen)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(api.apply, wanted))

@@ -1,4 +1,6 @@
-"""State machine definitions -> what would not run the same on AWS and on the embedded AWS, or not end well."""
+"""State machine definitions -> what would not run the same on AWS and on the embedded AWS, or not
+end well.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -45,8 +47,14 @@ def _machine_problems(machine: State) -> Iterator[str]:
 
 
 def _state_problems(state: State, states: States) -> Iterator[str]:
-    yield from (f"{field} is not to be used: {advice}" for field, advice in AVOIDED.items() if field in state)
-    yield from (f"leads to {target}, which is no state" for target in _next(state) if target not in states)
+    yield from (
+        f"{field} is not to be used: {advice}"
+        for field, advice in AVOIDED.items()
+        if field in state
+    )
+    yield from (
+        f"leads to {target}, which is no state" for target in _next(state) if target not in states
+    )
     if state.get("Type") == "Task":
         yield from _task_problems(state, states)
     if state.get("Type") == "Map":
@@ -61,7 +69,9 @@ def _task_problems(state: State, states: States) -> Iterator[str]:
         yield "S3 calls belong into a function: the embedded AWS cannot make them from a state machine"
     if "lambda" not in resource:
         return
-    ends = [catch["Next"] for catch in state.get("Catch", []) if "States.ALL" in catch["ErrorEquals"]]
+    ends = [
+        catch["Next"] for catch in state.get("Catch", []) if "States.ALL" in catch["ErrorEquals"]
+    ]
     if not ends:
         yield "a Lambda task needs a Catch of States.ALL"
     if ends and not any(_ends(states[name]) for name in _reachable(states, ends[0])):
@@ -75,7 +85,9 @@ def _map_problems(state: State) -> Iterator[str]:
     if processor.get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
         return
     for field, value in state.items():
-        if field == "Items" or (field != "ItemProcessor" and any(map(_is_expression, _leaves(value)))):
+        if field == "Items" or (
+            field != "ItemProcessor" and any(map(_is_expression, _leaves(value)))
+        ):
             yield f"{field}: a distributed Map's own fields are taken literally, write them in JSONPath"
 
 
@@ -84,7 +96,9 @@ def _is_expression(value: Any) -> bool:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
     if inner is None:
         yield value
     else:
@@ -115,7 +129,11 @@ def _reachable(states: States, start: Any) -> set[str]:
 def main(folder: Path) -> None:
     """Print every problem of every definition; fail when there is one."""
     files = sorted(folder.glob("*.asl.yaml"))
-    found = [f"{file.name}: {each}" for file in files for each in problems(yaml.safe_load(file.read_text()))]
+    found = [
+        f"{file.name}: {each}"
+        for file in files
+        for each in problems(yaml.safe_load(file.read_text()))
+    ]
     print("\n".join(found) or f"{len(files)} state machines: nothing to object to")
     sys.exit(1 if found else 0)
 

@@ -1,4 +1,4 @@
-"""A built template and its artefacts -> the same template with its artefacts in a bucket."""
+"""A built template and its artifacts -> the same template with its artifacts in a bucket."""
 
 import hashlib
 import io
@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from local.artefacts import load
+from local.artifacts import load
 
 Upload = Callable[[str, bytes], str]
 
-# What a resource type calls its artefact. Stored, not deflated: nothing travels further than this machine.
-_ARTEFACTS = {
+# What a resource type calls its artifact. Stored, not deflated: nothing travels further than this
+# machine.
+_ARTIFACTS = {
     "AWS::Serverless::Function": "CodeUri",
     "AWS::Serverless::LayerVersion": "ContentUri",
     "AWS::Serverless::StateMachine": "DefinitionUri",
@@ -21,7 +22,7 @@ _ARTEFACTS = {
 
 
 def package(build: Path, upload: Upload) -> str:
-    """Upload every artefact under the hash of its content; the template that names them, as JSON."""
+    """Upload every artifact under the hash of its content; the template that names them, as JSON."""
     template = load(build / "template.yaml")
     for properties, name in _artefacts(template):
         path = build / properties[name]
@@ -32,7 +33,7 @@ def package(build: Path, upload: Upload) -> str:
 
 def _artefacts(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for resource in template["Resources"].values():
-        name = _ARTEFACTS.get(resource["Type"])
+        name = _ARTIFACTS.get(resource["Type"])
         if name and name in resource["Properties"]:
             yield resource["Properties"], name
 

@@ -1,4 +1,6 @@
-"""A folder in; a cluster's certificates, its service-account key pair and an administrator's kubeconfig out."""
+"""A folder in; a cluster's certificates, its service-account key pair and an administrator's
+kubeconfig out.
+"""
 
 import base64
 import datetime
@@ -15,7 +17,10 @@ LIFETIME = datetime.timedelta(days=365)
 CLOCK_SKEW = datetime.timedelta(minutes=5)
 # 10.0.0.1 is the first address of the service range, by which the API server calls itself.
 SERVER_NAMES = x509.SubjectAlternativeName(
-    [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ("127.0.0.1", "10.0.0.1"))]
+    [
+        x509.DNSName("localhost"),
+        *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ("127.0.0.1", "10.0.0.1")),
+    ]
 )
 
 SIGNS = x509.KeyUsage(
@@ -32,7 +37,9 @@ SIGNS = x509.KeyUsage(
 
 
 class Authority:
-    """A certificate authority that writes what it issues into its folder, readable by the owner only."""
+    """A certificate authority that writes what it issues into its folder, readable by the owner
+    only.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -40,13 +47,19 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(self._name, self._key.public_key())
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
         builder = builder.add_extension(SIGNS, critical=True)
         own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         self._write("ca.crt", self._sign(builder.add_extension(own, critical=False)))
 
     def issue(
-        self, file: str, subject: x509.Name, usage: x509.ObjectIdentifier, *extensions: x509.ExtensionType
+        self,
+        file: str,
+        subject: x509.Name,
+        usage: x509.ObjectIdentifier,
+        *extensions: x509.ExtensionType,
     ) -> None:
         """Write FILE.crt and FILE.key."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -63,7 +76,9 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         public = serialization.PublicFormat.SubjectPublicKeyInfo
         self._write(f"{file}.key", _private(key))
-        self._write(f"{file}.pub", key.public_key().public_bytes(serialization.Encoding.PEM, public))
+        self._write(
+            f"{file}.pub", key.public_key().public_bytes(serialization.Encoding.PEM, public)
+        )
 
     def _sign(self, builder: x509.CertificateBuilder) -> bytes:
         certificate = builder.issuer_name(self._name).sign(self._key, hashes.SHA256())
@@ -93,14 +108,20 @@ def create(folder: Path, name: str) -> None:
 def write_kubeconfig(path: Path, folder: Path, name: str, server: str) -> None:
     """Write a self-contained kubeconfig of the administrator."""
     data = {
-        file: base64.b64encode((folder / file).read_bytes()).decode() for file in ("ca.crt", "admin.crt", "admin.key")
+        file: base64.b64encode((folder / file).read_bytes()).decode()
+        for file in ("ca.crt", "admin.crt", "admin.key")
     }
     user = {"client-certificate-data": data["admin.crt"], "client-key-data": data["admin.key"]}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": name,
-        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": data["ca.crt"]}}],
+        "clusters": [
+            {
+                "name": name,
+                "cluster": {"server": server, "certificate-authority-data": data["ca.crt"]},
+            }
+        ],
         "users": [{"name": "admin", "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}}],
     }

@@ -12,7 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-RUNTIME = Path(os.environ.get("REPLANT_RUNTIME") or Path(__file__).parent.parent / ".replant").absolute()
+RUNTIME = Path(
+    os.environ.get("REPLANT_RUNTIME") or Path(__file__).parent.parent / ".replant"
+).absolute()
 
 PROC = Path("/proc")
 
@@ -26,7 +28,9 @@ class NotReadyError(TimeoutError):
 
 @dataclass(frozen=True)
 class Process:
-    """A process of ours: its pid means nothing without its start time, since the kernel reuses pids."""
+    """A process of ours: its pid means nothing without its start time, since the kernel reuses
+    pids.
+    """
 
     name: str
     pid: int
@@ -38,9 +42,15 @@ class Process:
 
 
 def spawn(
-    name: str, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> int:
-    """Start a program in a session of its own, its output in the log of that name; `env` replaces ours."""
+    """Start a program in a session of its own, its output in the log of that name; `env` replaces
+    ours.
+    """
     log = log_file(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with _records() as records, log.open("ab") as output:
@@ -102,7 +112,12 @@ def free_port() -> int:
 
 
 def wait_until(
-    question: Callable[[], bool], *, seconds: float, what: str, every: float = 0.05, name: str | None = None
+    question: Callable[[], bool],
+    *,
+    seconds: float,
+    what: str,
+    every: float = 0.05,
+    name: str | None = None,
 ) -> None:
     """Ask until the answer is yes; give up early when the process of that name has ended."""
     deadline = time.monotonic() + seconds
@@ -137,7 +152,9 @@ def start_time(pid: int) -> str | None:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the name (it may hold blanks): state, parent, group, session, ..."""
+    """The fields of /proc/PID/stat after the name (it may hold blanks): state, parent, group,
+    session, ...
+    """
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -146,7 +163,9 @@ def _stat(pid: int) -> list[str] | None:
 
 def _start_time_by_ps(pid: int) -> str | None:
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    return (
+        subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    )
 
 
 def _members(record: Process) -> list[int]:
@@ -160,7 +179,11 @@ def _members(record: Process) -> list[int]:
     if not PROC.exists():
         return [record.pid] if leader else []
     stats = {int(entry.name): _stat(int(entry.name)) for entry in PROC.glob("[0-9]*")}
-    return [pid for pid, stat in stats.items() if stat and stat[0] not in "ZX" and stat[2] == str(record.pid)]
+    return [
+        pid
+        for pid, stat in stats.items()
+        if stat and stat[0] not in "ZX" and stat[2] == str(record.pid)
+    ]
 
 
 def _terminate(record: Process, timeout: float) -> None:
@@ -175,7 +198,9 @@ def _terminate(record: Process, timeout: float) -> None:
     child = _children.pop(record.pid, None)
     if child:
         with suppress(subprocess.TimeoutExpired):
-            child.wait(5)  # a program of many threads is a zombie for a moment before it can be reaped
+            child.wait(
+                5
+            )  # a program of many threads is a zombie for a moment before it can be reaped
 
 
 def _forget(record: Process) -> None:
@@ -195,7 +220,9 @@ def _records() -> Iterator[list[Process]]:
     RUNTIME.mkdir(parents=True, exist_ok=True)
     with (RUNTIME / "processes.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = [Process(**record) for record in json.loads(path.read_text())] if path.exists() else []
+        before = (
+            [Process(**record) for record in json.loads(path.read_text())] if path.exists() else []
+        )
         records = list(before)
         yield records
         if records != before:

@@ -27,7 +27,9 @@ def up() -> int:
     if FILE.exists():
         return _already()
     if left := processes.running():
-        print(f"Still starting, or left over from an interrupted start: {', '.join(left)}. First: make down")
+        print(
+            f"Still starting, or left over from an interrupted start: {', '.join(left)}. First: make down"
+        )
         return 1
     started = time.monotonic()
     with _all_or_nothing():
@@ -55,7 +57,9 @@ def status() -> int:
 
 def _already() -> int:
     if dead := _dead():
-        print(f"It was up, but {', '.join(dead)} has ended: see {processes.RUNTIME / 'logs'}, then make down")
+        print(
+            f"It was up, but {', '.join(dead)} has ended: see {processes.RUNTIME / 'logs'}, then make down"
+        )
         return 1
     print(f"It is up already: {json.loads(FILE.read_text())['awsEndpoint']}, see {FILE}")
     return 0
@@ -71,7 +75,10 @@ def _all_or_nothing() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        print(f"Not started; stopping what was. The logs are in {processes.RUNTIME / 'logs'}", flush=True)
+        print(
+            f"Not started; stopping what was. The logs are in {processes.RUNTIME / 'logs'}",
+            flush=True,
+        )
         FILE.unlink(missing_ok=True)
         processes.stop_all()
         raise
@@ -115,7 +122,9 @@ def _parameters() -> Outputs:
 def _load_secrets(endpoint: str) -> None:
     """The kubeconfigs that the system uses have only the rights of the shipped ClusterRole."""
     with ThreadPoolExecutor() as pool:
-        kubeconfigs = list(pool.map(partial(cluster.restricted_kubeconfig, manifest_path=ACCESS), NAMES))
+        kubeconfigs = list(
+            pool.map(partial(cluster.restricted_kubeconfig, manifest_path=ACCESS), NAMES)
+        )
     secrets = cloud.client(endpoint, "secretsmanager")
     for name, kubeconfig in zip(NAMES, kubeconfigs, strict=True):
         secrets.create_secret(Name=documents.secret(name), SecretString=kubeconfig)
@@ -128,14 +137,19 @@ def _load_documents(endpoint: str, outputs: Outputs) -> None:
         bucket.put_object(Bucket=outputs["StateBucket"], Key=key, Body=text.encode())
     known = partial(_known, cloud.client(endpoint, "dynamodb"), outputs)
     processes.wait_until(
-        lambda: set(samples) <= known(), seconds=60, what="the catalogue knows the documents", name=cloud.NAME
+        lambda: set(samples) <= known(),
+        seconds=60,
+        what="the catalogue knows the documents",
+        name=cloud.NAME,
     )
 
 
 def _known(tables: Any, outputs: Outputs) -> set[str]:
     """The keys of the state bucket that the catalogue has read; a refused document ends the start."""
     rows = tables.scan(TableName=outputs["CatalogueTable"], ConsistentRead=True)["Items"]
-    ours = [row for row in rows if row.get("bucket") == {"S": outputs["StateBucket"]} and "key" in row]
+    ours = [
+        row for row in rows if row.get("bucket") == {"S": outputs["StateBucket"]} and "key" in row
+    ]
     for row in ours:
         if "problem" in row and "S" in row["problem"]:
             raise ValueError(f"the catalogue refuses {row['key']['S']}: {row['problem']['S']}")

@@ -1,4 +1,6 @@
-"""The running system as its users see it: objects in, questions, restores, and a look at the clusters."""
+"""The running system as its users see it: objects in, questions, restores, and a look at the
+clusters.
+"""
 
 import json
 import time
@@ -80,7 +82,9 @@ class Stack:
     def start(self, request: Any) -> str:
         name = f"run-{uuid.uuid4().hex[:16]}"
         machine = self.outputs["RestoreStateMachine"]
-        started = self._states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(request))
+        started = self._states.start_execution(
+            stateMachineArn=machine, name=name, input=json.dumps(request)
+        )
         arn: str = started["executionArn"]
         return arn
 
@@ -96,7 +100,9 @@ class Stack:
 
     def report(self, address: str) -> dict[str, Any]:
         bucket, _, key = address.removeprefix("s3://").partition("/")
-        found: dict[str, Any] = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        found: dict[str, Any] = json.loads(
+            self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        )
         return found
 
     def _ended(self, arn: str) -> dict[str, Any] | None:
@@ -104,7 +110,9 @@ class Stack:
         return found if found["status"] != "RUNNING" else None
 
 
-def wait(question: Callable[[], Found | None], *, seconds: float, what: str, every: float = 0.5) -> Found:
+def wait(
+    question: Callable[[], Found | None], *, seconds: float, what: str, every: float = 0.5
+) -> Found:
     """The first answer that is something. Raises TimeoutError that says what was waited for."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

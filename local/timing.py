@@ -10,7 +10,10 @@ def run(part: str) -> tuple[str, float, bool]:
     """Run one `[label=]target`; its label, seconds and success."""
     label, _, target = part.rpartition("=")
     started = time.monotonic()
-    done = subprocess.run([os.environ.get("MAKE", "make"), "--no-print-directory", "--keep-going", target], check=False)
+    done = subprocess.run(
+        [os.environ.get("MAKE", "make"), "--no-print-directory", "--keep-going", target],
+        check=False,
+    )
     return label or target, time.monotonic() - started, done.returncode == 0
 
 

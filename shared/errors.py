@@ -1,4 +1,6 @@
-"""The errors that callers, state machines and users know by name; each says the thing, the value and the remedy."""
+"""The errors that callers, state machines and users know by name; each says the thing, the value
+and the remedy.
+"""
 
 import difflib
 import json
@@ -74,8 +76,12 @@ def first(error: ValidationError) -> Any:
     return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
 
 
-def explain(error: ValidationError, known: Iterable[str] = (), whole: str = "the document") -> tuple[str, str]:
-    """The first problem of a validation as (field path, sentence); never quotes the value, which may be secret."""
+def explain(
+    error: ValidationError, known: Iterable[str] = (), whole: str = "the document"
+) -> tuple[str, str]:
+    """The first problem of a validation as (field path, sentence); never quotes the value, which
+    may be secret.
+    """
     problem = first(error)
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
@@ -85,6 +91,10 @@ def explain(error: ValidationError, known: Iterable[str] = (), whole: str = "the
     key = str(problem["loc"][-1])
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = (
-        f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}" if known else "remove it"
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"known here: {', '.join(sorted(known))}"
+        if known
+        else "remove it"
     )
     return path, f"unknown key {path!r}; {hint}"

@@ -26,4 +26,6 @@ def settings() -> Settings:
         return Settings.model_validate(dict(os.environ))
     except ValidationError as error:
         names = ", ".join(str(problem["loc"][0]) for problem in error.errors())
-        raise RuntimeError(f"environment variable {names} is missing or wrong; template.yaml sets it") from None
+        raise RuntimeError(
+            f"environment variable {names} is missing or wrong; template.yaml sets it"
+        ) from None

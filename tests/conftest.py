@@ -1,4 +1,6 @@
-"""One embedded runtime for all tests that need one: the real template, the real API servers, IAM enforced."""
+"""One embedded runtime for all tests that need one: the real template, the real API servers, IAM
+enforced.
+"""
 
 import json
 import os
@@ -16,7 +18,9 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Started on first use, beside one that a developer may have up. AUTH: least privilege is tested, not believed."""
+    """Started on first use, beside one that a developer may have up. AUTH: least privilege is
+    tested, not believed.
+    """
     folder = tmp_path_factory.mktemp("runtime")
     environment = {**os.environ, "REPLANT_RUNTIME": str(folder), "AUTH": "true"}
     command = [sys.executable, "-m", "local"]

@@ -11,12 +11,24 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from shared.catalogue.table import Item, Key, Table
+from shared.aws.table import Item, Key, Table
 
 _pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
 _LACKS = re.compile(r"attribute_not_exists\((#?\w+)\)")
 _COMPARES = re.compile(r"(#?\w+) (=|<|<=) (:\w+)")
-_RESERVED = {"order", "position", "state", "name", "key", "values", "members", "bucket", "hash", "role", "source"}
+_RESERVED = {
+    "order",
+    "position",
+    "state",
+    "name",
+    "key",
+    "values",
+    "members",
+    "bucket",
+    "hash",
+    "role",
+    "source",
+}
 _HASHES = {"clusters": "cluster", "machines": "machine"}
 _LONGEST = {"pk": 2048, "sk": 1024}
 
@@ -30,7 +42,10 @@ class MemoryTable(Table):
     def rows(self, *, without: Iterable[str] = ()) -> dict[Key, Item]:
         """Everything in it, but for the attributes WITHOUT: what a test compares."""
         left = set(without)
-        return {key: {k: v for k, v in _plain(row).items() if k not in left} for key, row in self.packed.items()}
+        return {
+            key: {k: v for k, v in _plain(row).items() if k not in left}
+            for key, row in self.packed.items()
+        }
 
     def get(self, key: Key) -> Item | None:
         row = self.packed.get(_checked(key))
@@ -47,7 +62,11 @@ class MemoryTable(Table):
     def index(self, index: str, value: str, *, before: str | None, page: int) -> Iterator[Item]:
         _checked((value, before or "-"))
         rows = [row for row in map(_plain, self.packed.values()) if "position" in row]
-        mine = [row for row in rows if row[_HASHES[index]] == value and (not before or row["position"] < before)]
+        mine = [
+            row
+            for row in rows
+            if row[_HASHES[index]] == value and (not before or row["position"] < before)
+        ]
         return iter(sorted(mine, key=lambda row: str(row["position"]), reverse=True))
 
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
@@ -103,11 +122,15 @@ def _checked(key: Key) -> Key:
     return key
 
 
-def _holds(condition: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+def _holds(
+    condition: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]
+) -> bool:
     return any(_term(term, row, names, values) for term in condition.split(" OR "))
 
 
-def _term(term: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+def _term(
+    term: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]
+) -> bool:
     if match := _LACKS.fullmatch(term):
         return _name(match[1], names) not in row
     match = _COMPARES.fullmatch(term)
@@ -116,7 +139,11 @@ def _term(term: str, row: Mapping[str, Any], names: Mapping[str, str], values: M
     if name not in row:
         return False
     mine = _unpack(row[name])
-    return bool(mine == value or operator != "=") and bool(mine <= value) and not (operator == "<" and mine == value)
+    return (
+        bool(mine == value or operator != "=")
+        and bool(mine <= value)
+        and not (operator == "<" and mine == value)
+    )
 
 
 def _name(written: str, names: Mapping[str, str]) -> str:
@@ -125,7 +152,9 @@ def _name(written: str, names: Mapping[str, str]) -> str:
 
 
 class Watched(Table):
-    """Another table, and something that happens ahead of every call to it; batches are written one by one."""
+    """Another table, and something that happens ahead of every call to it; batches are written one
+    by one.
+    """
 
     def __init__(self, table: Table, before: Callable[[], None]) -> None:
         self._table, self._before = table, before

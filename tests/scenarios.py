@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from local.samples.encoding import Object
+from local.samples.world import a_vm_backup
+from shared.aws.table import Item, Table
 from shared.catalogue import search
-from shared.catalogue.index import Index, Recorded
+from shared.catalogue.ingest import Index, Recorded
 from shared.catalogue.rows import Row
-from shared.catalogue.table import Item, Table
 from shared.errors import Unreadable
-from shared.layouts import documents, places, read
-from shared.layouts.places import Kind, Place
+from shared.layouts import documents, keys, read
+from shared.layouts.keys import Kind, Place
 from shared.models import RestorePoint, State
-from tests.generator.encoding import Object
-from tests.generator.world import a_vm_backup
 
 BUCKET, STATE = "backups", "state"
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
@@ -35,7 +35,9 @@ class Happened(NamedTuple):
     bucket: str = BUCKET
 
 
-def target(id_: str = "east-s3", *, prefix: str = "", cluster: str = "east", number: int = 1) -> Happened:
+def target(
+    id_: str = "east-s3", *, prefix: str = "", cluster: str = "east", number: int = 1
+) -> Happened:
     text = f"id: {id_}\nurl: s3://{BUCKET}/{prefix}\ncluster: {cluster}\n"
     return Happened(f"targets/{id_}.yaml", text.encode(), number, STATE)
 
@@ -44,7 +46,7 @@ def row_of(event: Happened) -> Row:
     """What functions/catalogue.py makes of an event and the object's bytes."""
     place, facts, problem = Place(Kind.UNKNOWN, ""), None, None
     try:
-        place = (documents if event.bucket == STATE else places).recognise(event.key)
+        place = (documents if event.bucket == STATE else keys).recognise(event.key)
         facts = _facts(place, event.body) if event.body is not None else None
     except Unreadable as error:
         problem = error.message if event.body is not None else None
@@ -105,7 +107,12 @@ def complete_backup_is_restorable(index: Index, table: Table) -> None:
     settle(index, [target(), *objects(a_vm_backup(image=IMAGE))])
     point = only(table)
     assert (point.state, point.reasons, point.cluster) == (State.RESTORABLE, (), "east")
-    assert only(table, vm="default/web01") == only(table, id=point.id) == only(table, latest=True) == point
+    assert (
+        only(table, vm="default/web01")
+        == only(table, id=point.id)
+        == only(table, latest=True)
+        == point
+    )
 
 
 def target_that_comes_last_finds_its_objects(index: Index, table: Table) -> None:
@@ -145,7 +152,11 @@ def garbage_is_quarantined_and_repaired(index: Index, table: Table) -> None:
     assert "cannot be read any more" in only(table).reasons[0]
     settle(index, [event._replace(number=3) for event in objects(backup)])
     after = only(table)
-    assert (after.state, after.fingerprint, quarantined(table)) == (before.state, before.fingerprint, [])
+    assert (after.state, after.fingerprint, quarantined(table)) == (
+        before.state,
+        before.fingerprint,
+        [],
+    )
 
 
 def garbage_in_each_object_is_repaired(index: Index, table: Table) -> None:
@@ -178,7 +189,10 @@ def target_that_moves_takes_and_leaves(index: Index, table: Table) -> None:
     assert only(table).vm == "web01"
     settle(index, [target(prefix="new", number=2)])
     states = {point.vm: (point.state, point.reasons) for point in points(table)}
-    assert states == {"web01": (State.DELETED, ("no target owns it any more",)), "web02": (State.RESTORABLE, ())}
+    assert states == {
+        "web01": (State.DELETED, ("no target owns it any more",)),
+        "web02": (State.RESTORABLE, ()),
+    }
 
 
 def target_that_is_removed_and_returns(index: Index, table: Table) -> None:
@@ -200,7 +214,11 @@ def target_whose_cluster_changes(index: Index, table: Table) -> None:
     before = only(table)
     settle(index, [target(cluster="west", number=2)])
     after = only(table, cluster="west")
-    assert (after.id, after.state, points(table, cluster="east")) == (before.id, State.RESTORABLE, [])
+    assert (after.id, after.state, points(table, cluster="east")) == (
+        before.id,
+        State.RESTORABLE,
+        [],
+    )
     assert after.fingerprint != before.fingerprint
 
 
@@ -216,7 +234,9 @@ def disks_of_one_engine_backup_are_no_obstacle(index: Index, table: Table) -> No
     backup = a_vm_backup()
     metadata = json.loads(dict(backup)[backup.key])
     metadata["volumeBackups"].append(metadata["volumeBackups"][0] | {"volumeName": "disk-1"})
-    settle(index, [target(), *objects(backup), Happened(backup.key, json.dumps(metadata).encode(), 2)])
+    settle(
+        index, [target(), *objects(backup), Happened(backup.key, json.dumps(metadata).encode(), 2)]
+    )
     assert len(only(table).volumes) == 2
 
 

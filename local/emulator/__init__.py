@@ -1,1 +1,3 @@
-"""MiniStack on the loopback interface, corrected where this project's template needs AWS's behaviour."""
+"""MiniStack on the loopback interface, corrected where this project's template needs AWS's
+behaviour.
+"""

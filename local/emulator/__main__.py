@@ -20,7 +20,9 @@ def main(port: int) -> None:
         TMPDIR=str(temporary),
     )
     for name in [name for name in os.environ if name.startswith("AWS_") or name == "PYTHONPATH"]:
-        del os.environ[name]  # functions inherit the rest: they must see their own role, artefact and layers only
+        del os.environ[
+            name
+        ]  # functions inherit the rest: they must see their own role, artifact and layers only
 
     from local.emulator import server
 

@@ -24,7 +24,9 @@ _MISSING = {"breaching": True, "notBreaching": False}
 
 
 def alarms_wait_for_their_clock() -> None:
-    """AWS evaluates an alarm as its periods end; MiniStack at each PutMetricData, over all dimensions mixed."""
+    """AWS evaluates an alarm as its periods end; MiniStack at each PutMetricData, over all
+    dimensions mixed.
+    """
     patch = "alarms_wait_for_their_clock"
     seam(patch, cloudwatch, "_evaluate_alarm", "alarm")
     seam(patch, cloudwatch, "_evaluate_all_alarms")
@@ -33,9 +35,13 @@ def alarms_wait_for_their_clock() -> None:
 
 
 def changes_are_events() -> None:
-    """AWS sends every change of an alarm's state to EventBridge; MiniStack only runs the alarm's actions."""
+    """AWS sends every change of an alarm's state to EventBridge; MiniStack only runs the alarm's
+    actions.
+    """
     patch = "changes_are_events"
-    act = seam(patch, cloudwatch, "_dispatch_alarm_actions", "alarm", "old_state", "new_state", "reason")
+    act = seam(
+        patch, cloudwatch, "_dispatch_alarm_actions", "alarm", "old_state", "new_state", "reason"
+    )
     put = seam(patch, eventbridge, "_put_events", "data", "allow_aws_source")
 
     def dispatched(alarm: Alarm, old: str, new: str, reason: str, *rest: Any) -> None:

@@ -37,7 +37,9 @@ def _true(value: Any) -> bool:
 
 
 def tables_keep_ttl_and_recovery() -> None:
-    """AWS sets a table's time to live and point-in-time recovery from the template; MiniStack drops both."""
+    """AWS sets a table's time to live and point-in-time recovery from the template; MiniStack drops
+    both.
+    """
     patch = "tables_keep_ttl_and_recovery"
     set_ttl = seam(patch, dynamodb, "_update_ttl", "data")
     set_backups = seam(patch, dynamodb, "_update_continuous_backups", "data")
@@ -92,4 +94,8 @@ def roles_take_policies() -> None:
     }
 
 
-PATCHES = (tables_keep_ttl_and_recovery, functions_keep_their_dead_letter_queue, roles_take_policies)
+PATCHES = (
+    tables_keep_ttl_and_recovery,
+    functions_keep_their_dead_letter_queue,
+    roles_take_policies,
+)

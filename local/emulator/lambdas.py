@@ -87,7 +87,9 @@ def _lines_until_mark(lines: "queue.Queue[str]", deadline: float) -> list[str]:
 
 
 def logging_reaches_the_log() -> None:
-    """AWS's runtime logs from INFO on when a function's LogFormat is JSON; MiniStack's has no handler."""
+    """AWS's runtime logs from INFO on when a function's LogFormat is JSON; MiniStack's has no
+    handler.
+    """
     runtime._PYTHON_WORKER_SCRIPT = edit(
         "logging_reaches_the_log",
         runtime._PYTHON_WORKER_SCRIPT,
@@ -97,8 +99,12 @@ def logging_reaches_the_log() -> None:
 
 
 def environments_are_few() -> None:
-    """AWS runs up to 1,000 environments; this machine runs 4 a function (52 MB each), the rest waits."""
-    dispatch = seam("environments_are_few", lambda_svc, "_execute_function_dispatch", "func", "config", "event")
+    """AWS runs up to 1,000 environments; this machine runs 4 a function (52 MB each), the rest
+    waits.
+    """
+    dispatch = seam(
+        "environments_are_few", lambda_svc, "_execute_function_dispatch", "func", "config", "event"
+    )
     slots: dict[str, threading.Semaphore] = {}
 
     def limited(func: Result, config: Result, *rest: Any) -> Any:
@@ -109,9 +115,13 @@ def environments_are_few() -> None:
 
 
 def dead_letters_are_the_event() -> None:
-    """AWS puts the event itself into a function's dead-letter queue; MiniStack wraps it as for a destination."""
+    """AWS puts the event itself into a function's dead-letter queue; MiniStack wraps it as for a
+    destination.
+    """
     patch = "dead_letters_are_the_event"
-    route = seam(patch, lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result")
+    route = seam(
+        patch, lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result"
+    )
     send = seam(patch, eventbridge, "_dispatch_to_sqs", "spec", "payload")
     publish = seam(patch, eventbridge, "_dispatch_to_sns", "arn")
 

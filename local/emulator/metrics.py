@@ -1,4 +1,6 @@
-"""CloudWatch metrics that AWS publishes by itself: of functions, of queues, and those in a function's log."""
+"""CloudWatch metrics that AWS publishes by itself: of functions, of queues, and those in a
+function's log.
+"""
 
 import functools
 import json
@@ -15,9 +17,19 @@ Log = dict[str, Any]
 
 
 def every_invocation_counts() -> None:
-    """AWS counts invocations and errors whoever invoked; MiniStack only those through the Invoke API."""
+    """AWS counts invocations and errors whoever invoked; MiniStack only those through the Invoke
+    API.
+    """
     patch = "every_invocation_counts"
-    emit = seam(patch, lambda_svc, "_emit_lambda_metrics", "function_name", "duration_ms", "error", "throttle")
+    emit = seam(
+        patch,
+        lambda_svc,
+        "_emit_lambda_metrics",
+        "function_name",
+        "duration_ms",
+        "error",
+        "throttle",
+    )
     dispatch = seam(patch, lambda_svc, "_execute_function_dispatch", "func", "config", "event")
 
     def only_throttles(name: str, duration_ms: float, error: bool, throttle: bool) -> None:
@@ -29,7 +41,12 @@ def every_invocation_counts() -> None:
         started = time.monotonic()
         result = dispatch(func, config, *rest)
         took = (time.monotonic() - started) * 1000
-        emit(config["FunctionName"], duration_ms=took, error=bool(result.get("error")), throttle=False)
+        emit(
+            config["FunctionName"],
+            duration_ms=took,
+            error=bool(result.get("error")),
+            throttle=False,
+        )
         return result
 
     lambda_svc._emit_lambda_metrics = only_throttles
@@ -37,10 +54,23 @@ def every_invocation_counts() -> None:
 
 
 def logs_carry_metrics() -> None:
-    """AWS turns log lines in the Embedded Metric Format into metrics; MiniStack only stores the lines."""
+    """AWS turns log lines in the Embedded Metric Format into metrics; MiniStack only stores the
+    lines.
+    """
     patch = "logs_carry_metrics"
     emit = seam(patch, lambda_svc, "_emit_lambda_logs", "func", "request_id", "log_text")
-    store = seam(patch, cloudwatch, "_store_datum", "namespace", "name", "dims", "ts", "unit", "value", "values")
+    store = seam(
+        patch,
+        cloudwatch,
+        "_store_datum",
+        "namespace",
+        "name",
+        "dims",
+        "ts",
+        "unit",
+        "value",
+        "values",
+    )
 
     def emitted(func: Log, request_id: str, log_text: str, *rest: Any, **more: Any) -> None:
         emit(func, request_id, log_text, *rest, **more)
@@ -65,7 +95,13 @@ def embedded_metrics(line: str) -> Iterator[tuple[str, str, dict[str, str], str,
             for metric in directive["Metrics"]:
                 found = record[metric["Name"]]
                 values = [float(value) for value in (found if isinstance(found, list) else [found])]
-                yield directive["Namespace"], metric["Name"], dimensions, metric.get("Unit", "None"), values
+                yield (
+                    directive["Namespace"],
+                    metric["Name"],
+                    dimensions,
+                    metric.get("Unit", "None"),
+                    values,
+                )
 
 
 def publish_queue_depths(now: float) -> None:
@@ -81,7 +117,15 @@ def publish_queue_depths(now: float) -> None:
         depth = float(attributes["ApproximateNumberOfMessages"])
         dimensions = {"QueueName": attributes["QueueArn"].rsplit(":", 1)[-1]}
         cloudwatch._store_datum(
-            "AWS/SQS", "ApproximateNumberOfMessagesVisible", dimensions, now, "Count", depth, None, None, None
+            "AWS/SQS",
+            "ApproximateNumberOfMessagesVisible",
+            dimensions,
+            now,
+            "Count",
+            depth,
+            None,
+            None,
+            None,
         )
 
 

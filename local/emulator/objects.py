@@ -12,7 +12,9 @@ _version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version",
 
 
 def events_name_the_version() -> None:
-    """AWS puts `version-id` into the EventBridge event of a versioned object; MiniStack leaves it out."""
+    """AWS puts `version-id` into the EventBridge event of a versioned object; MiniStack leaves it
+    out.
+    """
     patch = "events_name_the_version"
     fire = seam(patch, s3, "_fire_s3_event", "bucket_name", "key", "event_name")
     dispatch = seam(patch, eventbridge, "_dispatch_event", "event", "view")

@@ -14,7 +14,9 @@ _HASH_CONDITION = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
 
 
 def a_batch_needs_the_single_action() -> None:
-    """AWS lets sqs:SendMessage cover SendMessageBatch and so on; MiniStack asks for actions that AWS has not."""
+    """AWS lets sqs:SendMessage cover SendMessageBatch and so on; MiniStack asks for actions that
+    AWS has not.
+    """
     patch = "a_batch_needs_the_single_action"
     extract = seam(patch, iam_actions, "extract_iam_action", "service", "method", "path")
 
@@ -26,19 +28,26 @@ def a_batch_needs_the_single_action() -> None:
 
 
 def a_policy_sees_the_leading_keys() -> None:
-    """AWS gives dynamodb:LeadingKeys, the partition keys of a request; MiniStack does not, so any condition holds."""
+    """AWS gives dynamodb:LeadingKeys, the partition keys of a request; MiniStack does not, so any
+    condition holds.
+    """
     patch = "a_policy_sees_the_leading_keys"
     context = seam(patch, iam_actions, "dynamodb_service_context", "body")
     require(patch, hasattr(dynamodb, "_tables"))
 
     def with_keys(body: bytes) -> dict[str, Any]:
-        return {**context(body), "dynamodb:leadingkeys": list(_leading_keys(json.loads(body or b"{}")))}
+        return {
+            **context(body),
+            "dynamodb:leadingkeys": list(_leading_keys(json.loads(body or b"{}"))),
+        }
 
     iam_actions.dynamodb_service_context = with_keys
 
 
 def _leading_keys(request: dict[str, Any]) -> Iterator[str]:
-    """Of the operations that the product uses: Get, Put, Update, Delete, Query, BatchGet, BatchWrite."""
+    """Of the operations that the product uses: Get, Put, Update, Delete, Query, BatchGet,
+    BatchWrite.
+    """
     for table, item in _items(request):
         name = _hash_attribute(table)
         if name in item:
@@ -55,12 +64,21 @@ def _items(request: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         if isinstance(batch, dict):
             yield from ((table, key) for key in batch["Keys"])
         else:
-            yield from ((table, item) for write in batch for each in write.values() for item in each.values())
+            yield from (
+                (table, item)
+                for write in batch
+                for each in write.values()
+                for item in each.values()
+            )
 
 
 def _hash_attribute(table: str) -> str:
     found = dynamodb._tables.get(table.rpartition("/")[2])
-    return next((key["AttributeName"] for key in found["KeySchema"] if key["KeyType"] == "HASH"), "") if found else ""
+    return (
+        next((key["AttributeName"] for key in found["KeySchema"] if key["KeyType"] == "HASH"), "")
+        if found
+        else ""
+    )
 
 
 PATCHES = (a_batch_needs_the_single_action, a_policy_sees_the_leading_keys)

@@ -1,4 +1,6 @@
-"""What a patch replaces, looked up with a check: a new MiniStack fails at start, with the patch's name."""
+"""What a patch replaces, looked up with a check: a new MiniStack fails at start, with the patch's
+name.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +14,9 @@ class SeamError(RuntimeError):
 def require(patch: str, holds: bool) -> None:
     """Refuse to start when a patch's assumption does not hold."""
     if not holds:
-        raise SeamError(f"patch {patch}: this MiniStack differs from the version that it was written for")
+        raise SeamError(
+            f"patch {patch}: this MiniStack differs from the version that it was written for"
+        )
 
 
 def seam(patch: str, owner: Any, name: str, *parameters: str) -> Callable[..., Any]:

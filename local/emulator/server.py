@@ -13,7 +13,15 @@ from hypercorn.asyncio import serve as run
 from hypercorn.config import Config
 from ministack import app as ministack
 
-from local.emulator import alarms, cloudformation, lambdas, metrics, objects, permissions, statemachines
+from local.emulator import (
+    alarms,
+    cloudformation,
+    lambdas,
+    metrics,
+    objects,
+    permissions,
+    statemachines,
+)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

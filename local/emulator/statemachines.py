@@ -10,7 +10,9 @@ from local.emulator.seams import require, seam
 
 
 def definitions_may_be_yaml() -> None:
-    """AWS accepts a definition in YAML; MiniStack stores it as it is, and then every execution fails."""
+    """AWS accepts a definition in YAML; MiniStack stores it as it is, and then every execution
+    fails.
+    """
     patch = "definitions_may_be_yaml"
     resolve = seam(patch, provisioners, "_sfn_definition", "props")
     require(patch, callable(engine.yaml.safe_load))
@@ -27,12 +29,18 @@ def failed_executions_count() -> None:
     patch = "failed_executions_count"
     emit = seam(patch, stepfunctions, "_emit_execution_status_event", "execution")
     record = seam(patch, cloudwatch, "record_metric", "namespace", "metric_name", "value")
-    names = {"FAILED": "ExecutionsFailed", "SUCCEEDED": "ExecutionsSucceeded", "ABORTED": "ExecutionsAborted"}
+    names = {
+        "FAILED": "ExecutionsFailed",
+        "SUCCEEDED": "ExecutionsSucceeded",
+        "ABORTED": "ExecutionsAborted",
+    }
 
     def emitted(execution: dict[str, Any]) -> None:
         emit(execution)
         if name := names.get(execution["status"]):
-            record("AWS/States", name, 1, "Count", {"StateMachineArn": execution["stateMachineArn"]})
+            record(
+                "AWS/States", name, 1, "Count", {"StateMachineArn": execution["stateMachineArn"]}
+            )
 
     stepfunctions._emit_execution_status_event = emitted
 

@@ -12,11 +12,15 @@ INSTANCES = "virtualmachineinstances"
 KUBEVIRT = "kubevirt.io/v1"
 LEFT_ALONE = {"Halted", "Manual"}
 
-Obstacle = tuple[str, str, str]  # printable status, reason, and a sentence that names what is missing
+Obstacle = tuple[
+    str, str, str
+]  # printable status, reason, and a sentence that names what is missing
 
 
 def machine_steps(world: World, machine: Object, now: datetime.datetime) -> Iterator[Step]:
-    """Start a machine once what it needs is there, stop one that is to be halted, and say so when it is done."""
+    """Start a machine once what it needs is there, stop one that is to be halted, and say so when
+    it is done.
+    """
     namespace, name = key_of(machine)
     if machine["metadata"].get("deletionTimestamp"):
         return
@@ -72,7 +76,11 @@ def _missing_networks(world: World, machine: Object) -> Iterator[Obstacle]:
         namespace, _, name = wanted.rpartition("/")
         namespace = namespace or machine["metadata"]["namespace"]
         if wanted and not world.get("network-attachment-definitions", namespace, name):
-            yield "ErrorUnschedulable", "NetworkNotFound", f"network {namespace}/{name} does not exist"
+            yield (
+                "ErrorUnschedulable",
+                "NetworkNotFound",
+                f"network {namespace}/{name} does not exist",
+            )
 
 
 def _guest(machine: Object) -> Object:
@@ -82,22 +90,41 @@ def _guest(machine: Object) -> Object:
 
 def _status(printable: str, reason: str, message: str, now: datetime.datetime) -> Object:
     ready = printable == "Running"
-    conditions = _running_conditions(now) if ready else [_condition("Ready", "False", now, reason, message)]
-    return {"printableStatus": printable, "ready": ready, "created": ready, "conditions": conditions}
+    conditions = (
+        _running_conditions(now) if ready else [_condition("Ready", "False", now, reason, message)]
+    )
+    return {
+        "printableStatus": printable,
+        "ready": ready,
+        "created": ready,
+        "conditions": conditions,
+    }
 
 
 def _running_conditions(now: datetime.datetime) -> list[Object]:
     return [_condition("Ready", "True", now), _condition("AgentConnected", "True", now)]
 
 
-def _condition(kind: str, status: str, now: datetime.datetime, reason: str = "", message: str = "") -> Object:
+def _condition(
+    kind: str, status: str, now: datetime.datetime, reason: str = "", message: str = ""
+) -> Object:
     said = {"reason": reason, "message": message} if reason else {}
-    return {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": text(now)} | said
+    return {
+        "type": kind,
+        "status": status,
+        "lastProbeTime": None,
+        "lastTransitionTime": text(now),
+    } | said
 
 
 def _instance(machine: Object, now: datetime.datetime) -> Object:
     namespace, name = key_of(machine)
-    owner = {"apiVersion": KUBEVIRT, "kind": "VirtualMachine", "name": name, "uid": machine["metadata"]["uid"]}
+    owner = {
+        "apiVersion": KUBEVIRT,
+        "kind": "VirtualMachine",
+        "name": name,
+        "uid": machine["metadata"]["uid"],
+    }
     template = machine["spec"]["template"]
     labels = (template.get("metadata") or {}).get("labels") or {}
     return {
@@ -110,5 +137,9 @@ def _instance(machine: Object, now: datetime.datetime) -> Object:
             "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
         },
         "spec": template["spec"],
-        "status": {"phase": "Running", "nodeName": "node-1", "conditions": _running_conditions(now)},
+        "status": {
+            "phase": "Running",
+            "nodeName": "node-1",
+            "conditions": _running_conditions(now),
+        },
     }

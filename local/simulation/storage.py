@@ -35,10 +35,15 @@ def _released(content: Object, where: str) -> Iterator[Step]:
     metadata = content["metadata"]
     unbound = not content["spec"]["volumeSnapshotRef"].get("uid")
     finalizers = metadata.get("finalizers") or []
-    if CONTENT_FINALIZER in finalizers and (unbound or BEING_DELETED in (metadata.get("annotations") or {})):
+    if CONTENT_FINALIZER in finalizers and (
+        unbound or BEING_DELETED in (metadata.get("annotations") or {})
+    ):
         kept = [finalizer for finalizer in finalizers if finalizer != CONTENT_FINALIZER]
         yield Step(
-            "PATCH", CONTENTS, where, {"metadata": {"finalizers": kept, "resourceVersion": metadata["resourceVersion"]}}
+            "PATCH",
+            CONTENTS,
+            where,
+            {"metadata": {"finalizers": kept, "resourceVersion": metadata["resourceVersion"]}},
         )
 
 
@@ -89,7 +94,9 @@ def _provisionable(world: World, claim: Object) -> bool:
         return not source
     snapshot = world.get("volumesnapshots", namespace, source["name"])
     status = (snapshot or {}).get("status") or {}
-    enough = _bytes(spec["resources"]["requests"]["storage"]) >= _bytes(status.get("restoreSize") or 0)
+    enough = _bytes(spec["resources"]["requests"]["storage"]) >= _bytes(
+        status.get("restoreSize") or 0
+    )
     return bool(status.get("readyToUse")) and enough
 
 

@@ -48,13 +48,17 @@ def _number(data: dict[str, str], key: str) -> float:
     try:
         return float(data.get(key) or 0)
     except ValueError:
-        logger.warning("ConfigMap %s: %s is %r and no number: taken as 0", "/".join(FAULTS), key, data[key])
+        logger.warning(
+            "ConfigMap %s: %s is %r and no number: taken as 0", "/".join(FAULTS), key, data[key]
+        )
         return 0
 
 
 @dataclass
 class World:
-    """The objects of a cluster by plural name, then by namespace and name; and when each was first seen."""
+    """The objects of a cluster by plural name, then by namespace and name; and when each was first
+    seen.
+    """
 
     objects: dict[str, dict[Key, Object]] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
@@ -63,7 +67,11 @@ class World:
     def see(self, plural: str, thing: Object, now: float) -> None:
         """Take in what a watch or an answer shows, unless it is older than what is known."""
         known = self.get(plural, *key_of(thing))
-        if known and known["metadata"]["uid"] == thing["metadata"]["uid"] and age(known) > age(thing):
+        if (
+            known
+            and known["metadata"]["uid"] == thing["metadata"]["uid"]
+            and age(known) > age(thing)
+        ):
             return
         self.objects.setdefault(plural, {})[key_of(thing)] = thing
         self.first_seen.setdefault(thing["metadata"]["uid"], now)

@@ -1,4 +1,6 @@
-"""What S3 says happened, as EventBridge delivers it through the queue, and as we repeat it for a new target."""
+"""What S3 says happened, as EventBridge delivers it through the queue, and as we repeat it for a
+new target.
+"""
 
 import json
 
@@ -56,12 +58,17 @@ def parse(body: str) -> ObjectEvent:
     try:
         return ObjectEvent.model_validate_json(body)
     except ValidationError as error:
-        raise Unreadable(f"the message is no S3 event of EventBridge: {explain(error)[1]}") from None
+        raise Unreadable(
+            f"the message is no S3 event of EventBridge: {explain(error)[1]}"
+        ) from None
 
 
 def replay(row: Row) -> str:
     """The message that makes the catalogue look again at a row whose owner may have changed."""
-    detail = {"bucket": {"name": row.bucket}, "object": {"key": row.key, "sequencer": row.sequencer}}
+    detail = {
+        "bucket": {"name": row.bucket},
+        "object": {"key": row.key, "sequencer": row.sequencer},
+    }
     event = {
         "source": REPLAY,
         "detail-type": "Object Created",

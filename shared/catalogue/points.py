@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from shared.catalogue.join import Engine, Previous, join, newest, tombstone
+from shared.aws.table import Item, Key, Table
+from shared.catalogue.assemble import Engine, Previous, join, newest, tombstone
 from shared.catalogue.rows import (
     DOCUMENTS,
     FEED,
@@ -24,8 +25,7 @@ from shared.catalogue.rows import (
     point_partition,
     volume_partition,
 )
-from shared.catalogue.table import Item, Key, Table
-from shared.models import DiskBackup, EngineVolume, MachineBackup, RestorePoint, TargetDocument
+from shared.models import BackupTarget, DiskBackup, EngineVolume, MachineBackup, RestorePoint
 
 ATTEMPTS = 10
 FEW, THREADS = 8, 8
@@ -42,7 +42,7 @@ class Points:
         self._table = table
         self._now = now
 
-    def targets(self) -> tuple[TargetDocument, ...]:
+    def targets(self) -> tuple[BackupTarget, ...]:
         """The target documents in force."""
         rows = [Row.of(item) for item in self._table.query(DOCUMENTS, "targets/")]
         return tuple(row.known() for row in rows if row.facts and not row.deleted)
@@ -57,13 +57,17 @@ class Points:
         for _ in range(ATTEMPTS):
             rows = list(self._table.query(point_partition(point)))
             current = next((row for row in rows if row["sk"] == POINT), None)
-            item = self._computed(point, [row for row in rows if row["sk"].startswith(FEED)], _previous(current))
+            item = self._computed(
+                point, [row for row in rows if row["sk"].startswith(FEED)], _previous(current)
+            )
             if item is None or (made and current and _same(item, current)):
                 return
             revision = int(current["revision"]) if current else 0
             item["revision"] = revision + 1
             condition = "revision = :revision" if current else "attribute_not_exists(pk)"
-            written = self._table.put(item, condition=condition, values={":revision": revision} if current else {})
+            written = self._table.put(
+                item, condition=condition, values={":revision": revision} if current else {}
+            )
             if written and current:
                 return
             made = written
@@ -82,17 +86,25 @@ class Points:
         feeds = [row for row in rows if not row.deleted and _feeds(row, point, targets)]
         feed = newest(feeds)
         if feed is None:
-            return _item(tombstone(previous.point, _lost(rows, targets)), previous.content) if previous else None
+            return (
+                _item(tombstone(previous.point, _lost(rows, targets)), previous.content)
+                if previous
+                else None
+            )
         target = owner(feed.bucket, feed.key, targets)
         assert target is not None  # noqa: S101  # _feeds asked
         backup: MachineBackup = feed.known()
         engines = self._engines(feed, backup)
-        return _item(join(feed, target, point, engines, previous=previous, now=self._now()), backup.content)
+        return _item(
+            join(feed, target, point, engines, previous=previous, now=self._now()), backup.content
+        )
 
     def _engines(self, feed: Row, backup: MachineBackup) -> dict[str, Engine]:
         places = {disk.disk: _engine_keys(feed, disk) for disk in backup.disks}
         found = _rows(self._table, (key for keys in places.values() for key in keys))
-        images = {volume.pk: _image_key(volume) for volume in found.values() if volume.sk == VOLUME_FILE}
+        images = {
+            volume.pk: _image_key(volume) for volume in found.values() if volume.sk == VOLUME_FILE
+        }
         image_rows = _rows(self._table, (key for key in images.values() if key))
         engines = {}
         for disk, (volume_key, backup_key) in places.items():
@@ -102,17 +114,21 @@ class Points:
         return engines
 
 
-def _feeds(row: Row, point: str, targets: tuple[TargetDocument, ...]) -> bool:
+def _feeds(row: Row, point: str, targets: tuple[BackupTarget, ...]) -> bool:
     target = owner(row.bucket, row.key, targets)
     return bool(target and row.facts and point_id(target.id, row.known()) == point)
 
 
-def _lost(rows: list[Row], targets: tuple[TargetDocument, ...]) -> str:
+def _lost(rows: list[Row], targets: tuple[BackupTarget, ...]) -> str:
     """Why nothing feeds a point any more."""
     if all(row.deleted for row in rows):
         return "its metadata was deleted from the bucket"
     now = {target.id for row in rows if (target := owner(row.bucket, row.key, targets))}
-    return f"its metadata belongs to target {', '.join(sorted(now))} now" if now else "no target owns it any more"
+    return (
+        f"its metadata belongs to target {', '.join(sorted(now))} now"
+        if now
+        else "no target owns it any more"
+    )
 
 
 def _engine_keys(feed: Row, disk: DiskBackup) -> tuple[Key, Key]:
@@ -132,7 +148,9 @@ def _rows(table: Table, keys: Iterable[Key]) -> dict[Key, Row]:
 
 
 def _previous(item: Item | None) -> Previous | None:
-    return Previous(RestorePoint.model_validate_json(item["body"]), item["content"]) if item else None
+    return (
+        Previous(RestorePoint.model_validate_json(item["body"]), item["content"]) if item else None
+    )
 
 
 def _item(point: RestorePoint, content: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""What the table holds: object rows, pointers between them, restore points; the one place that knows key strings."""
+"""What the table holds: object rows, pointers between them, restore points; the one place that
+knows key strings.
+"""
 
 import hashlib
 from typing import Any, Protocol, Self
@@ -7,19 +9,22 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from shared.models import (
     BackingImage,
+    BackupTarget,
     ClusterDocument,
     EngineBackup,
     EngineVolume,
     ImageBackup,
     Instant,
     MachineBackup,
-    TargetDocument,
 )
 
 SEQUENCER_WIDTH = 64
 POINT = "point"
 VOLUME_FILE, IMAGE_FILE = "volume.cfg", "backing-image.cfg"
-REFERENCE, FEED = "ref#", "source#"  # a query of a point reads in this order: "point" before what feeds it
+REFERENCE, FEED = (
+    "ref#",
+    "source#",
+)  # a query of a point reads in this order: "point" before what feeds it
 DOCUMENTS, QUARANTINE = "documents", "quarantine"
 PREFIXES = "prefixes"
 
@@ -29,7 +34,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "volume": TypeAdapter(EngineVolume),
     "backup": TypeAdapter(EngineBackup),
     "backing-image": TypeAdapter(BackingImage),
-    "targets": TypeAdapter(TargetDocument),
+    "targets": TypeAdapter(BackupTarget),
     "clusters": TypeAdapter(ClusterDocument),
 }
 
@@ -85,10 +90,21 @@ class Row(BaseModel):
         return _KINDS[self.kind].validate_json(self.facts) if self.facts else None
 
     @classmethod
-    def seen(cls, place: Place, bucket: str, key: str, sequencer: str, at: Instant, **more: Any) -> Self:
+    def seen(
+        cls, place: Place, bucket: str, key: str, sequencer: str, at: Instant, **more: Any
+    ) -> Self:
         """The row of an object as an event tells of it."""
-        pk, sk = object_place(place.kind, bucket, place.root, key, volume=place.volume, name=place.name)
-        identity = {"pk": pk, "sk": sk, "kind": place.kind, "bucket": bucket, "key": key, "root": place.root}
+        pk, sk = object_place(
+            place.kind, bucket, place.root, key, volume=place.volume, name=place.name
+        )
+        identity = {
+            "pk": pk,
+            "sk": sk,
+            "kind": place.kind,
+            "bucket": bucket,
+            "key": key,
+            "root": place.root,
+        }
         times = {"sequencer": sequencer, "order": padded(sequencer), "object_time": at}
         return cls.model_validate(identity | times | more)
 
@@ -98,11 +114,15 @@ class Row(BaseModel):
 
 
 def padded(sequencer: str) -> str:
-    """S3 compares sequencers after padding the shorter one with zeros on the right (S3 event notification guide)."""
+    """S3 compares sequencers after padding the shorter one with zeros on the right (S3 event
+    notification guide).
+    """
     return sequencer.upper().ljust(SEQUENCER_WIDTH, "0")
 
 
-def object_place(kind: str, bucket: str, root: str, key: str, *, volume: str = "", name: str = "") -> tuple[str, str]:
+def object_place(
+    kind: str, bucket: str, root: str, key: str, *, volume: str = "", name: str = ""
+) -> tuple[str, str]:
     """Where an object's row lies: what is read together lies together."""
     if kind == "volume":
         return volume_partition(bucket, root, volume), VOLUME_FILE
@@ -142,7 +162,9 @@ def point_id(target: str, backup: MachineBackup) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def owner(bucket: str, key: str, targets: tuple[TargetDocument, ...]) -> TargetDocument | None:
+def owner(bucket: str, key: str, targets: tuple[BackupTarget, ...]) -> BackupTarget | None:
     """The target below whose prefix a key lies; the longest prefix wins."""
-    mine = [target for target in targets if target.bucket == bucket and key.startswith(target.prefix)]
+    mine = [
+        target for target in targets if target.bucket == bucket and key.startswith(target.prefix)
+    ]
     return max(mine, key=lambda target: (len(target.prefix), target.id), default=None)

@@ -9,14 +9,26 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from shared.aws.table import Item, Table
 from shared.catalogue.rows import DOCUMENTS, FEED, POINT, QUARANTINE, Row, point_partition
-from shared.catalogue.table import Item, Table
 from shared.errors import InvalidRequest
 from shared.models import ClusterId, Quarantined, RestorePoint, State, Value, matching
-from shared.requests import parse
+from shared.validation import parse
 
 LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(
-    ("target", "namespace", "label", "image", "volume", "after", "before", "verified", "asOf", "summary"), ()
+    (
+        "target",
+        "namespace",
+        "label",
+        "image",
+        "volume",
+        "after",
+        "before",
+        "verified",
+        "asOf",
+        "summary",
+    ),
+    (),
 )
 PAGE = 100
 PAGE_BYTES = 4_000_000  # a function answers at most 6 MB
@@ -29,7 +41,12 @@ class Question(Value):
 
     id: Annotated[str, Field(max_length=253)] | None = None
     vm: (
-        Annotated[str, Field(max_length=317), matching("[^/]+/[^/]+", "namespace/name such as default/web01")] | None
+        Annotated[
+            str,
+            Field(max_length=317),
+            matching("[^/]+/[^/]+", "namespace/name such as default/web01"),
+        ]
+        | None
     ) = None
     cluster: ClusterId | None = None
     state: State | None = None
@@ -55,7 +72,9 @@ def answer(table: Table, asked: Question) -> dict[str, Any]:
     start = _read_cursor(asked.cursor, _OBJECT if asked.quarantine else _POSITION)
     if asked.quarantine:
         entries = _quarantined(table, start)
-        return _page("quarantined", entries, asked.limit, lambda entry: entry[0], lambda entry: entry[1])
+        return _page(
+            "quarantined", entries, asked.limit, lambda entry: entry[0], lambda entry: entry[1]
+        )
     items = points(table, asked, before=start)
     return _page(
         "restorePoints",
@@ -113,13 +132,19 @@ def _candidates(table: Table, asked: Question, before: str | None) -> Iterator[I
 
 
 def _clusters(table: Table) -> list[str]:
-    """Every cluster that ever owned a target; deleted documents included, since their points are kept."""
+    """Every cluster that ever owned a target; deleted documents included, since their points are
+    kept.
+    """
     known = [Row.of(item).known() for item in table.query(DOCUMENTS, "targets/")]
     return sorted({target.cluster for target in known if target})
 
 
 def _matches(item: Item, asked: Question) -> bool:
-    wanted = {"cluster": asked.cluster, "machine": asked.vm, "state": asked.state and asked.state.value}
+    wanted = {
+        "cluster": asked.cluster,
+        "machine": asked.vm,
+        "state": asked.state and asked.state.value,
+    }
     return all(value is None or item[name] == value for name, value in wanted.items())
 
 
@@ -147,7 +172,11 @@ def _quarantined(table: Table, start: str | None) -> Iterator[tuple[str, dict[st
 
 
 def _page(
-    name: str, rows: Iterator[Any], limit: int, position: Callable[[Any], str], shown: Callable[[Any], Any]
+    name: str,
+    rows: Iterator[Any],
+    limit: int,
+    position: Callable[[Any], str],
+    shown: Callable[[Any], Any],
 ) -> dict[str, Any]:
     """Looks one row ahead, so that only the last page has no cursor."""
     page: list[Any] = []
@@ -174,6 +203,7 @@ def _read_cursor(cursor: str | None, form: re.Pattern[str]) -> str | None:
         position = ""
     if not form.fullmatch(position):
         raise InvalidRequest(
-            "cursor: is none of this question's; repeat the question without it to start at the top", "cursor"
+            "cursor: is none of this question's; repeat the question without it to start at the top",
+            "cursor",
         )
     return position

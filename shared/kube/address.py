@@ -1,4 +1,6 @@
-"""Which addresses a stored kubeconfig may lead to: none that only this function's own machine can reach."""
+"""Which addresses a stored kubeconfig may lead to: none that only this function's own machine can
+reach.
+"""
 
 import os
 import re
@@ -8,7 +10,9 @@ Address = IPv4Address | IPv6Address
 
 NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)")
-"""A host that ends in a number is an address to the C library, also as 2130706433, 0x7f.1 or 0177.0.0.1."""
+"""A host that ends in a number is an address to the C library, also as 2130706433, 0x7f.1 or
+0177.0.0.1.
+"""
 
 METADATA = tuple(map(ip_network, ("169.254.169.0/24", "169.254.170.0/24", "fd00:ec2::/32")))
 THIS_MACHINE = ip_network("0.0.0.0/8")
@@ -32,7 +36,9 @@ def host_refusal(host: str, port: int, *, allow_loopback: bool) -> str | None:
 
 
 def address_refusal(address: Address, port: int, *, allow_loopback: bool) -> str | None:
-    """Why an address (of a literal, or of the peer of a connection) is refused; None where it is not."""
+    """Why an address (of a literal, or of the peer of a connection) is refused; None where it is
+    not.
+    """
     reasons = (_refusal(form, port, allow_loopback) for form in _forms(address))
     return next(filter(None, reasons), None)
 
@@ -58,7 +64,9 @@ def _refusal(address: Address, port: int, allow_loopback: bool) -> str | None:
 
 
 def _forms(address: Address) -> list[Address]:
-    """The address and the IPv4 address that it may carry: ::ffff:7f00:1 and 64:ff9b::7f00:1 are 127.0.0.1."""
+    """The address and the IPv4 address that it may carry: ::ffff:7f00:1 and 64:ff9b::7f00:1 are
+    127.0.0.1.
+    """
     if isinstance(address, IPv4Address):
         return [address]
     inner = address.ipv4_mapped or address.sixtofour

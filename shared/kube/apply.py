@@ -1,11 +1,13 @@
-"""One machine's objects onto the target, in order; the first that is refused ends its machine and no other."""
+"""One machine's objects onto the target, in order; the first that is refused ends its machine and
+no other.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from shared.errors import Conflict, Rejected
-from shared.kube.client import Target
+from shared.kube.client import TargetCluster
 from shared.models import ObjectResult, PlannedObject, Problem
 
 CREATED_ONLY = ("Secret", "Namespace", "VolumeSnapshotContent")
@@ -22,7 +24,7 @@ class How(NamedTuple):
     BEFORE has the metadata of the restore's objects that an earlier attempt made, by subject.
     """
 
-    target: Target
+    target: TargetCluster
     dry_run: bool
     absent: frozenset[str] = frozenset()
     before: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -46,18 +48,28 @@ def apply_all(
 
 def _one(how: How, each: PlannedObject, fill: Fill) -> tuple[ObjectResult, Problem | None]:
     if how.dry_run and each.namespace in how.absent:
-        return _result(each, "unchecked", f"{each.reason}; namespace {each.namespace} is still to be made"), None
+        return _result(
+            each, "unchecked", f"{each.reason}; namespace {each.namespace} is still to be made"
+        ), None
     try:
         return _result(each, _applied(how, each, fill(each)), each.reason), None
     except Conflict as error:
-        return _result(each, "conflict", error.message), Problem(code=error.code, message=error.message)
+        return _result(each, "conflict", error.message), Problem(
+            code=error.code, message=error.message
+        )
     except Rejected as error:
-        return _result(each, "failed", error.message), Problem(code=error.code, message=error.message)
+        return _result(each, "failed", error.message), Problem(
+            code=error.code, message=error.message
+        )
 
 
-def _applied(how: How, each: PlannedObject, manifest: Mapping[str, Any]) -> Literal["create", "update", "unchanged"]:
+def _applied(
+    how: How, each: PlannedObject, manifest: Mapping[str, Any]
+) -> Literal["create", "update", "unchanged"]:
     if each.kind not in CREATED_ONLY:
-        return how.target.apply(manifest, before=how.before.get(each.subject), dry_run=how.dry_run).action
+        return how.target.apply(
+            manifest, before=how.before.get(each.subject), dry_run=how.dry_run
+        ).action
     try:
         return how.target.create(manifest, dry_run=how.dry_run).action
     except Conflict:
@@ -70,5 +82,11 @@ def _left_out(objects: tuple[PlannedObject, ...], problem: Problem) -> Iterator[
 
 def _result(each: PlannedObject, action: str, reason: str) -> ObjectResult:
     return ObjectResult.model_validate(
-        {"kind": each.kind, "namespace": each.namespace, "name": each.name, "action": action, "reason": reason}
+        {
+            "kind": each.kind,
+            "namespace": each.namespace,
+            "name": each.name,
+            "action": action,
+            "reason": reason,
+        }
     )

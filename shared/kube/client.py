@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared.errors import Conflict, Refused, Unreachable
-from shared.kube.answers import error_of, installed
 from shared.kube.credentials import Credentials
-from shared.kube.kinds import Object, Objects, Subject, subject_of
+from shared.kube.errors import error_of, installed
+from shared.kube.resources import Object, Objects, Subject, subject_of
 from shared.kube.transport import Reply, Transport
 
 MANAGER = "replant"
@@ -27,7 +27,7 @@ class Applied:
     resource_version: str
 
 
-class Target:
+class TargetCluster:
     """One API server. Safe to share between threads; every request may be repeated after a lost answer.
 
     Every method raises Unreachable (no usable answer after `attempts`), Refused (the credentials, the
@@ -59,16 +59,26 @@ class Target:
             return None
         return _succeeded(reply, subject)
 
-    def list(self, kind: str, namespace: str | None = None, *, labels: str | None = None) -> Objects:
-        """Whole objects of a namespace, or of all; `labels` is a selector, such as `app=web,tier!=test`."""
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: str | None = None
+    ) -> Objects:
+        """Whole objects of a namespace, or of all; `labels` is a selector, such as
+        `app=web,tier!=test`.
+        """
         return [*self._items(Subject(self.cluster, kind, namespace), JSON, labels)]
 
-    def list_metadata(self, kind: str, namespace: str | None = None, *, labels: str | None = None) -> Objects:
+    def list_metadata(
+        self, kind: str, namespace: str | None = None, *, labels: str | None = None
+    ) -> Objects:
         """As `list`, but each object is `{"metadata": …}` only."""
         return [*self._items(Subject(self.cluster, kind, namespace), METADATA_LIST, labels)]
 
     def apply(
-        self, manifest: Mapping[str, Any], *, before: Mapping[str, Any] | None = None, dry_run: bool = False
+        self,
+        manifest: Mapping[str, Any],
+        *,
+        before: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
     ) -> Applied:
         """Server-side apply without force. `before` is the object's `metadata` as a listing or `get` showed it:
         without it, an apply that changes nothing is told as an update.
@@ -88,17 +98,23 @@ class Target:
         """
         subject = subject_of(manifest, self.cluster)
         headers = METADATA | {"Content-Type": "application/json"}
-        reply = self._transport.send("POST", subject.collection, headers, dict(manifest), **_query(dry_run))
+        reply = self._transport.send(
+            "POST", subject.collection, headers, dict(manifest), **_query(dry_run)
+        )
         return _applied(reply, subject, None)
 
     def close(self) -> None:
         """Closes the idle connections."""
         self._transport.close()
 
-    def _items(self, subject: Subject, headers: Mapping[str, str], labels: str | None) -> Iterator[Object]:
+    def _items(
+        self, subject: Subject, headers: Mapping[str, str], labels: str | None
+    ) -> Iterator[Object]:
         query = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
         while True:
-            page = _succeeded(self._transport.send("GET", subject.collection, headers, **query), subject)
+            page = _succeeded(
+                self._transport.send("GET", subject.collection, headers, **query), subject
+            )
             yield from page.get("items") or ()
             token = page.get("metadata", {}).get("continue")
             if not token:
@@ -115,7 +131,9 @@ def _succeeded(reply: Reply, subject: Subject) -> Object:
     if reply.status not in {200, 201}:
         raise error_of(reply, subject)
     if not reply.body:
-        raise Unreachable(f"{subject}: the answer is no JSON object; check that `server` is the API server")
+        raise Unreachable(
+            f"{subject}: the answer is no JSON object; check that `server` is the API server"
+        )
     return reply.body
 
 
@@ -124,8 +142,12 @@ def _applied(reply: Reply, subject: Subject, before: Mapping[str, Any] | None) -
     if meta.get("deletionTimestamp"):
         raise Conflict(f"{subject}: it is being deleted; wait until it is gone and repeat")
     if "uid" not in meta:
-        raise Refused(f"{subject}: the server answers {reply.status} without an object; check `server`")
-    return Applied(_action(reply.status, meta, before), meta["uid"], meta.get("resourceVersion", ""))
+        raise Refused(
+            f"{subject}: the server answers {reply.status} without an object; check `server`"
+        )
+    return Applied(
+        _action(reply.status, meta, before), meta["uid"], meta.get("resourceVersion", "")
+    )
 
 
 def _action(
@@ -142,4 +164,10 @@ def _state(meta: Mapping[str, Any]) -> list[object]:
     Not resourceVersion: a dry run keeps it, every status moves it, and so does the first re-apply of a claim.
     """
     ours = [entry for entry in meta.get("managedFields") or () if entry.get("manager") == MANAGER]
-    return [meta.get("uid"), meta.get("generation"), meta.get("labels"), meta.get("annotations"), ours]
+    return [
+        meta.get("uid"),
+        meta.get("generation"),
+        meta.get("labels"),
+        meta.get("annotations"),
+        ours,
+    ]

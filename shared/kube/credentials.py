@@ -1,4 +1,6 @@
-"""What a connection to a cluster needs, and the TLS context made from it without leaving a key on disk."""
+"""What a connection to a cluster needs, and the TLS context made from it without leaving a key on
+disk.
+"""
 
 import ssl
 from tempfile import NamedTemporaryFile
@@ -7,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 
 class Credentials(BaseModel):
-    """One API server and one identity: a token, or a certificate with its key. All certificates are PEM."""
+    """One API server and one identity: a token, or a certificate with its key. All certificates are
+    PEM.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

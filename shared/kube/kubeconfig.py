@@ -1,4 +1,6 @@
-"""A stored kubeconfig, which is hostile input, to credentials: an allow-list, in memory, nothing executed."""
+"""A stored kubeconfig, which is hostile input, to credentials: an allow-list, in memory, nothing
+executed.
+"""
 
 import re
 import ssl
@@ -11,15 +13,16 @@ from pydantic import SecretStr
 from shared.errors import Refused
 from shared.kube.address import NAME, host_refusal
 from shared.kube.credentials import Credentials, present, trusting
-from shared.kube.document import Fault, mapping, read, text
+from shared.strict_yaml import Fault, mapping, read, text
 
 REMEDY = (
     "store a kubeconfig with a service-account token, made by "
-    "`python -m shared.kube.access --kubeconfig ADMIN_KUBECONFIG --apply`"
+    "`python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`"
 )
 
 ALLOWED = {
-    "": {"apiVersion", "kind", "preferences", "current-context"} | {"clusters", "users", "contexts"},
+    "": {"apiVersion", "kind", "preferences", "current-context"}
+    | {"clusters", "users", "contexts"},
     "cluster": {"server", "certificate-authority-data", "tls-server-name", "disable-compression"},
     "user": {"token", "client-certificate-data", "client-key-data"},
     "context": {"cluster", "user", "namespace"},
@@ -79,7 +82,9 @@ def _credentials(config: dict[str, object], *, allow_loopback: bool) -> Credenti
         Credentials(
             server=_server(cluster.get("server"), f"{cluster_path}.server", allow_loopback),
             ca=_pem(cluster, "certificate-authority-data", cluster_path),
-            tls_server_name=None if name is None else _host_name(name, f"{cluster_path}.tls-server-name"),
+            tls_server_name=None
+            if name is None
+            else _host_name(name, f"{cluster_path}.tls-server-name"),
             allow_loopback=allow_loopback,
             **_identity(user, user_path),
         ),
@@ -113,12 +118,16 @@ def _check_keys(body: dict[str, object], path: str, kind: Entry | Literal[""]) -
             continue
         if key not in HAZARDS:
             shown = key if SAFE_KEY.fullmatch(key) else "KEY"
-            raise Fault(f"{path}.{shown}".lstrip("."), "is a key that a kubeconfig for Replant may not have")
+            raise Fault(
+                f"{path}.{shown}".lstrip("."), "is a key that a kubeconfig for Replant may not have"
+            )
         if not isinstance(value, str) or value.lower() not in UNSET:
             raise Fault(f"{path}.{key}".lstrip("."), HAZARDS[key])
 
 
-def _find(entries: dict[str, tuple[dict[str, object], str]], name: object, path: str) -> tuple[dict[str, object], str]:
+def _find(
+    entries: dict[str, tuple[dict[str, object], str]], name: object, path: str
+) -> tuple[dict[str, object], str]:
     if not isinstance(name, str) or name not in entries:
         raise Fault(path, "is missing or names no entry")
     return entries[name]
@@ -196,7 +205,9 @@ def _loaded(credentials: Credentials, cluster_path: str, user_path: str) -> Cred
     try:
         context = trusting(credentials.ca)
     except (ssl.SSLError, ValueError):
-        raise Fault(f"{cluster_path}.certificate-authority-data", "holds no certificate that loads") from None
+        raise Fault(
+            f"{cluster_path}.certificate-authority-data", "holds no certificate that loads"
+        ) from None
     if credentials.client_certificate and credentials.client_key:
         try:
             present(context, credentials.client_certificate, credentials.client_key)

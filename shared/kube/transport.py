@@ -28,7 +28,8 @@ TIMEOUTS = (5.0, 30.0)
 LONGEST_PAUSE = 30.0
 TEMPORARY = {429, 502, 503, 504}
 TEMPORARY_REASONS = {"InternalError", "ServerTimeout"}
-"""Of status 500: a webhook that timed out, a changed leader. Type errors are 500 without a reason."""
+"""Of status 500: a webhook that timed out, a changed leader. Type errors are 500 without a reason.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Reply:
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        """The JSON object in the answer; empty where it is something else (429 and some 404 are text)."""
+        """The JSON object in the answer; empty where it is something else (429 and some 404 are
+        text).
+        """
         try:
             value = json.loads(self.data)
         except ValueError:
@@ -50,7 +53,9 @@ class Reply:
 
     @property
     def temporary(self) -> bool:
-        return self.status in TEMPORARY or (self.status == 500 and self.body.get("reason") in TEMPORARY_REASONS)
+        return self.status in TEMPORARY or (
+            self.status == 500 and self.body.get("reason") in TEMPORARY_REASONS
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class Transport:
         self.headers |= {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
         self._rest = _rest(self.credentials, self.connections)
 
-    def send(self, method: str, path: str, headers: Mapping[str, str], body: object = None, **query: str) -> Reply:
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: object = None, **query: str
+    ) -> Reply:
         """The answer, whatever its status; one that stays temporary is returned after the last attempt.
 
         Raises Unreachable where no answer came, Refused where the server's name leads to a refused address.
@@ -98,7 +105,9 @@ class Transport:
     def close(self) -> None:
         self._rest.close()
 
-    def _once(self, method: str, url: str, headers: dict[str, str], body: object) -> Reply | Silence:
+    def _once(
+        self, method: str, url: str, headers: dict[str, str], body: object
+    ) -> Reply | Silence:
         try:
             answer = self._rest.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=TIMEOUTS
@@ -121,7 +130,9 @@ class AddressRefusal(Exception):
 
 def _rest(credentials: Credentials, connections: int) -> RESTClientObject:
     # An empty proxy: one from the environment would carry the token past the check of the peer.
-    configuration = Configuration(host=credentials.server, proxy="", connection_pool_maxsize=connections)
+    configuration = Configuration(
+        host=credentials.server, proxy="", connection_pool_maxsize=connections
+    )
     configuration.tls_server_name = credentials.tls_server_name
     configuration.retries = False
     rest = RESTClientObject(configuration)
@@ -152,12 +163,16 @@ def _pause(outcome: Reply | Silence, attempt: int) -> float:
     """Seconds: 0.5, 1, 2, … less up to half by chance, so that many machines do not return at once."""
     backoff = 0.5 * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - not a secret
     asked = outcome.headers.get("Retry-After", "") if isinstance(outcome, Reply) else ""
-    return min(LONGEST_PAUSE, max(backoff, float(asked) if re.fullmatch("[0-9]{1,6}", asked) else 0))
+    return min(
+        LONGEST_PAUSE, max(backoff, float(asked) if re.fullmatch("[0-9]{1,6}", asked) else 0)
+    )
 
 
 def _tls_failure(reason: str) -> Silence:
     if "mismatch" in reason:
-        return Silence("presents a certificate for another name; set tls-server-name or server", final=True)
+        return Silence(
+            "presents a certificate for another name; set tls-server-name or server", final=True
+        )
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return Silence(
             "presents a certificate that certificate-authority-data of the kubeconfig does not fit; "
@@ -169,7 +184,9 @@ def _tls_failure(reason: str) -> Silence:
 
 def _cause(error: exceptions.HTTPError) -> str:
     # The texts of urllib3 hold addresses of objects and whole URLs.
-    what = next((text for kind, text in _CAUSES if isinstance(error, kind)), "broke the connection off")
+    what = next(
+        (text for kind, text in _CAUSES if isinstance(error, kind)), "broke the connection off"
+    )
     return f"{what}; check that the API server runs and that the function's network leads there"
 
 

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 
 from shared.errors import Unreadable
 from shared.layouts import harvester, longhorn
-from shared.layouts.places import Kind, Place
+from shared.layouts.keys import Kind, Place
 from shared.models import Facts
 
-METADATA_LIMIT = 16 * 2**20  # a machine's metadata has a few KiB, the largest cloud-init with it some hundred
+METADATA_LIMIT = (
+    16 * 2**20
+)  # a machine's metadata has a few KiB, the largest cloud-init with it some hundred
 
 
 def read(place: Place, chunks: Iterable[bytes]) -> Facts | None:

@@ -6,18 +6,20 @@ import yaml
 from pydantic import ValidationError
 
 from shared.errors import Unreadable, explain
-from shared.layouts.places import Kind, Place
-from shared.models import ClusterDocument, TargetDocument
+from shared.layouts.keys import Kind, Place
+from shared.models import BackupTarget, ClusterDocument
 
-KINDS: dict[str, type[ClusterDocument] | type[TargetDocument]] = {
+KINDS: dict[str, type[ClusterDocument] | type[BackupTarget]] = {
     Kind.CLUSTER: ClusterDocument,
-    Kind.TARGET: TargetDocument,
+    Kind.TARGET: BackupTarget,
 }
 SIZE_LIMIT = 2**16
 
 
 class _Loader(yaml.BaseLoader):
-    """Every scalar is text, so that `longhorn: 1.10` stays 1.10; models turn texts into what they need."""
+    """Every scalar is text, so that `longhorn: 1.10` stays 1.10; models turn texts into what they
+    need.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -35,22 +37,28 @@ def recognise(key: str) -> Place:
     """The kind and id (its name) that a key of the state bucket says; raises Unreadable."""
     kind, _, name = key.partition("/")
     if kind not in KINDS:
-        raise Unreadable(f"{key!r}: this version has no documents of the kind {kind!r}; it knows {', '.join(KINDS)}")
+        raise Unreadable(
+            f"{key!r}: this version has no documents of the kind {kind!r}; it knows {', '.join(KINDS)}"
+        )
     if not name.endswith(".yaml") or "/" in name:
         raise Unreadable(f"{key!r}: a document of this kind is named {kind}/<id>.yaml; rename it")
     return Place(Kind(kind), "", name=name.removesuffix(".yaml"))
 
 
-def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> ClusterDocument | TargetDocument:
-    """BUCKETS are the catalogued ones. Raises Unreadable with the key, the value's place and the remedy."""
+def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> ClusterDocument | BackupTarget:
+    """BUCKETS are the catalogued ones. Raises Unreadable with the key, the value's place and the
+    remedy.
+    """
     known = KINDS[place.kind]
     try:
         document = known.model_validate(_mapping(body), by_alias=True, by_name=False)
     except ValidationError as error:
         raise Unreadable(explain(error, known.model_json_schema()["properties"])[1]) from None
     if document.id != place.name:
-        raise Unreadable(f"id: is {document.id!r}, but the key says {place.name!r}; make them the same")
-    if isinstance(document, TargetDocument) and document.bucket not in buckets:
+        raise Unreadable(
+            f"id: is {document.id!r}, but the key says {place.name!r}; make them the same"
+        )
+    if isinstance(document, BackupTarget) and document.bucket not in buckets:
         raise Unreadable(
             f"url: bucket {document.bucket!r} is not catalogued; add it to the stack's parameter BackupBuckets,"
             f" which has {', '.join(sorted(buckets))}"
@@ -66,7 +74,9 @@ def _mapping(body: bytes) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         where = f" at line {place.line + 1}" if place else ""
-        raise Unreadable(f"is no YAML in UTF-8{where}: {getattr(error, 'problem', type(error).__name__)}") from None
+        raise Unreadable(
+            f"is no YAML in UTF-8{where}: {getattr(error, 'problem', type(error).__name__)}"
+        ) from None
     if not isinstance(value, dict):
         raise Unreadable("is YAML, but no mapping of keys to values")
     return value

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shared.errors import Unreadable
-from shared.layouts import records
-from shared.layouts.foreign import EPOCH_YEAR, document, model
+from shared.layouts import harvester_schema
+from shared.layouts.parsing import EPOCH_YEAR, document, model
 from shared.models import (
     DiskBackup,
     ImageBackup,
@@ -26,14 +26,21 @@ from shared.models import (
 
 IMAGE_ANNOTATION = "harvesterhci.io/imageId"
 OS_LABEL = "harvesterhci.io/os"
-_SCHEDULED = re.compile(r"svmb-.+-(\d{8}\.\d{4})")  # controller/master/schedulevmbackup: timeFormat 20060102.1504
-_MOVING = {"progress", "readyToUse", "creationTime", "error"}  # of a volume: they change without new content
+_SCHEDULED = re.compile(
+    r"svmb-.+-(\d{8}\.\d{4})"
+)  # controller/master/schedulevmbackup: timeFormat 20060102.1504
+_MOVING = {
+    "progress",
+    "readyToUse",
+    "creationTime",
+    "error",
+}  # of a volume: they change without new content
 
 
 def machine_backup(body: bytes) -> MachineBackup:
     """Raises Unreadable."""
     raw = document(body)
-    meta = model(records.Metadata, raw)
+    meta = model(harvester_schema.Metadata, raw)
     pod = meta.source.spec.template.spec
     namespace = meta.namespace or "default"
     if len({volume.disk for volume in meta.volumes}) < len(meta.volumes):
@@ -47,7 +54,9 @@ def machine_backup(body: bytes) -> MachineBackup:
             "machine": _machine(meta.source),
             "disks": tuple(sorted(map(_disk, meta.volumes), key=lambda disk: disk.disk)),
             "networks": tuple(_networks(pod, namespace)),
-            "secrets": tuple(SecretNames(name=s.name, keys=tuple(sorted(s.data))) for s in meta.secrets),
+            "secrets": tuple(
+                SecretNames(name=s.name, keys=tuple(sorted(s.data))) for s in meta.secrets
+            ),
             "gaps": tuple(_gaps(meta)),
             "named_at": _time_in_name(meta.name),
             "content": content_hash(raw),
@@ -57,7 +66,7 @@ def machine_backup(body: bytes) -> MachineBackup:
 
 def image_backup(body: bytes) -> ImageBackup:
     """Raises Unreadable."""
-    image = model(records.Image, document(body))
+    image = model(harvester_schema.Image, document(body))
     names = parse_qs(urlsplit(image.url).query).get("backingImage", [])
     return model(
         ImageBackup,
@@ -77,11 +86,18 @@ def run_strategy(spec: dict[str, Any]) -> str:
 
 
 def content_hash(raw: dict[str, Any]) -> str:
-    """SHA-256 of what a restore would make of it: Harvester shuffles the volumes and rewrites progress."""
-    volumes = [{k: v for k, v in volume.items() if k not in _MOVING} for volume in raw.get("volumeBackups") or []]
+    """SHA-256 of what a restore would make of it: Harvester shuffles the volumes and rewrites
+    progress.
+    """
+    volumes = [
+        {k: v for k, v in volume.items() if k not in _MOVING}
+        for volume in raw.get("volumeBackups") or []
+    ]
     ordered = {
         "volumeBackups": sorted(volumes, key=lambda volume: str(volume.get("volumeName"))),
-        "secretBackups": sorted(raw.get("secretBackups") or [], key=lambda secret: str(secret.get("name"))),
+        "secretBackups": sorted(
+            raw.get("secretBackups") or [], key=lambda secret: str(secret.get("name"))
+        ),
     }
     text = json.dumps(_settled({**raw, **ordered}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -93,7 +109,7 @@ def _settled(value: Any) -> Any:
     return [_settled(item) for item in value] if isinstance(value, list) else value
 
 
-def _machine(source: records.SourceSpec) -> Machine:
+def _machine(source: harvester_schema.SourceSpec) -> Machine:
     domain = source.spec.template.spec.domain
     limits, requests = domain.resources.limits, domain.resources.requests
     cpu = domain.cpu.cores * domain.cpu.sockets * domain.cpu.threads if domain.cpu else limits.cpu
@@ -104,13 +120,15 @@ def _machine(source: records.SourceSpec) -> Machine:
             "memory_bytes": limits.memory or domain.memory.guest or requests.memory,
             "os": source.metadata.labels.get(OS_LABEL),
             "labels": source.metadata.labels,
-            "run_strategy": run_strategy({"runStrategy": source.spec.run_strategy, "running": source.spec.running}),
+            "run_strategy": run_strategy(
+                {"runStrategy": source.spec.run_strategy, "running": source.spec.running}
+            ),
             "firmware_uuid": domain.firmware.uuid,
         },
     )
 
 
-def _disk(volume: records.VolumeBackup) -> DiskBackup:
+def _disk(volume: harvester_schema.VolumeBackup) -> DiskBackup:
     spec = volume.claim.spec
     return model(
         DiskBackup,
@@ -127,28 +145,33 @@ def _disk(volume: records.VolumeBackup) -> DiskBackup:
     )
 
 
-def _networks(pod: records.PodSpec, namespace: str) -> list[NetworkInterface]:
+def _networks(pod: harvester_schema.PodSpec, namespace: str) -> list[NetworkInterface]:
     macs = {interface.name: interface.mac_address for interface in pod.domain.devices.interfaces}
     return [
-        NetworkInterface(interface=n.name, network=_network(n, namespace), mac=macs.get(n.name)) for n in pod.networks
+        NetworkInterface(interface=n.name, network=_network(n, namespace), mac=macs.get(n.name))
+        for n in pod.networks
     ]
 
 
-def _network(network: records.Network, namespace: str) -> str:
+def _network(network: harvester_schema.Network, namespace: str) -> str:
     if network.multus is None:
         return "pod"
     name = network.multus.network_name
     return name if "/" in name else f"{namespace}/{name}"
 
 
-def _gaps(meta: records.Metadata) -> list[str]:
+def _gaps(meta: harvester_schema.Metadata) -> list[str]:
     """Harvester backs up the claims of a machine, and nothing else that holds data."""
     saved = {volume.claim.metadata.name for volume in meta.volumes}
     volumes = meta.source.spec.template.spec.volumes
     claims = [
-        f"disk {v.name}: claim {v.claim.claim_name}" for v in volumes if v.claim and v.claim.claim_name not in saved
+        f"disk {v.name}: claim {v.claim.claim_name}"
+        for v in volumes
+        if v.claim and v.claim.claim_name not in saved
     ]
-    return claims + [f"disk {v.name}: data volume {v.data_volume.name}" for v in volumes if v.data_volume]
+    return claims + [
+        f"disk {v.name}: data volume {v.data_volume.name}" for v in volumes if v.data_volume
+    ]
 
 
 def _time_in_name(backup: str) -> Instant | None:

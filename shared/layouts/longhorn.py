@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from shared.errors import Unreadable
-from shared.layouts.foreign import Moment, Nullable, document, model, quantity
+from shared.layouts.parsing import Moment, Nullable, document, model, quantity
 from shared.models import BackingImage, Bytes, EngineBackup, EngineVolume
 
 DEFAULT_BLOCK_SIZE = 2 * 2**20
@@ -19,14 +19,20 @@ HEADER_LIMIT = 4 * 2**20
 
 # Cannot occur inside a JSON string, where the quotes would be escaped.
 _START = re.compile(rb'"Blocks"[ \t\r\n]*:[ \t\r\n]*\[')
-_BLOCKS = re.compile(rb'(?:\{"Offset":\d{1,19},"BlockChecksum":"[0-9a-f]{64}"\}(?:,(?=\{)|(?=\])))*+')
+_BLOCKS = re.compile(
+    rb'(?:\{"Offset":\d{1,19},"BlockChecksum":"[0-9a-f]{64}"\}(?:,(?=\{)|(?=\])))*+'
+)
 _ENTRY = re.compile(rb"[ \t\r\n]*(\{[^{}\[\]]*\})[ \t\r\n]*(?:,(?=[ \t\r\n]*\{)|(?=\]))")
 _SPACE = b" \t\r\n"
 
 
 def _unwrapped(value: Any) -> Any:
     """Go's `json:",string"` on a string field: volume.cfg holds "\\"lz4\\""."""
-    return value[1:-1] if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"' else value
+    return (
+        value[1:-1]
+        if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"'
+        else value
+    )
 
 
 _Twice = Annotated[str, BeforeValidator(_unwrapped)]
@@ -118,7 +124,9 @@ def without_blocks(chunks: Iterable[bytes]) -> tuple[bytes, int]:
 
 
 def _until_blocks(flow: Iterator[bytes]) -> tuple[bytes, bytes | None]:
-    """What precedes the first block, and what has been read behind that; None when there is no block list."""
+    """What precedes the first block, and what has been read behind that; None when there is no
+    block list.
+    """
     seen = b""
     for chunk in flow:
         seen += chunk
@@ -129,7 +137,9 @@ def _until_blocks(flow: Iterator[bytes]) -> tuple[bytes, bytes | None]:
 
 
 def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
-    """Consumes entries up to the list's end; returns their number and what follows, from the bracket on."""
+    """Consumes entries up to the list's end; returns their number and what follows, from the
+    bracket on.
+    """
     blocks = 0
     while True:
         count, rest = _consume(rest)
@@ -145,7 +155,9 @@ def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
 
 
 def _consume(text: bytes) -> tuple[int, bytes]:
-    """Counts whole entries at the start of the text: in the usual form by one expression, others one by one."""
+    """Counts whole entries at the start of the text: in the usual form by one expression, others
+    one by one.
+    """
     end = _BLOCKS.match(text).end()  # type: ignore[union-attr]  # it matches the empty text as well
     count = text.count(b"{", 0, end)
     while match := _ENTRY.match(text, end):
@@ -153,13 +165,17 @@ def _consume(text: bytes) -> tuple[int, bytes]:
         count, end = count + 1, match.end()
     rest = text[end:].lstrip(_SPACE)
     if rest[:1] not in b"]{":
-        raise Unreadable(f"has something else than a block in its block list, after {count} entries")
+        raise Unreadable(
+            f"has something else than a block in its block list, after {count} entries"
+        )
     return count, rest
 
 
 def _within_limit(text: bytes) -> bytes:
     if len(text) > HEADER_LIMIT:
-        raise Unreadable(f"has a header of more than {HEADER_LIMIT} bytes; no Longhorn writes such a file")
+        raise Unreadable(
+            f"has a header of more than {HEADER_LIMIT} bytes; no Longhorn writes such a file"
+        )
     return text
 
 
@@ -170,10 +186,14 @@ def _block_size(parameters: dict[str, str]) -> int:
     except ValueError as error:
         raise Unreadable(f"Parameters.backup-block-size: {error}") from None
     if not 0 < size <= LARGEST_BLOCK:
-        raise Unreadable(f"Parameters.backup-block-size: is none that Longhorn has; blocks have up to {LARGEST_BLOCK}")
+        raise Unreadable(
+            f"Parameters.backup-block-size: is none that Longhorn has; blocks have up to {LARGEST_BLOCK}"
+        )
     return size
 
 
 def _same(field: str, inside: str, in_key: str) -> None:
     if inside != in_key:
-        raise Unreadable(f"{field}: is not {in_key!r}, as its key says; it was copied to a wrong place")
+        raise Unreadable(
+            f"{field}: is not {in_key!r}, as its key says; it was copied to a wrong place"
+        )

@@ -24,9 +24,10 @@ from shared.models.base import (
     matching,
     to_instant,
 )
-from shared.models.documents import ClusterDocument, TargetDocument
-from shared.models.plans import (
+from shared.models.documents import BackupTarget, ClusterDocument
+from shared.models.restore_plans import (
     Check,
+    ClusterFacts,
     Condition,
     Fill,
     MachinePlan,
@@ -38,9 +39,8 @@ from shared.models.plans import (
     PlannedObject,
     Problem,
     RestoreRecord,
-    TargetFacts,
 )
-from shared.models.points import (
+from shared.models.restore_points import (
     Machine,
     NetworkInterface,
     Quarantined,
@@ -55,9 +55,11 @@ __all__ = [
     "DNS_LABEL",
     "DNS_NAME",
     "BackingImage",
+    "BackupTarget",
     "Bytes",
     "Check",
     "ClusterDocument",
+    "ClusterFacts",
     "ClusterId",
     "Condition",
     "DiskBackup",
@@ -88,8 +90,6 @@ __all__ = [
     "SecretNames",
     "Source",
     "State",
-    "TargetDocument",
-    "TargetFacts",
     "Value",
     "Volume",
     "from_instant",

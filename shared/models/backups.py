@@ -1,7 +1,8 @@
 """What single objects of a backup bucket say: the facts that restore points are joined from."""
 
+from shared.labels import LONGHORN_DRIVER
 from shared.models.base import Bytes, EngineName, Instant, Label, Name, Value
-from shared.models.points import Machine, NetworkInterface, SecretNames
+from shared.models.restore_points import Machine, NetworkInterface, SecretNames
 
 
 class DiskBackup(Value):
@@ -14,11 +15,13 @@ class DiskBackup(Value):
     image: str | None = None
     engine_volume: EngineName | None = None
     engine_backup: EngineName | None = None
-    driver: str = "driver.longhorn.io"  # files of Harvester 1.0 do not say it
+    driver: str = LONGHORN_DRIVER  # files of Harvester 1.0 do not say it
 
 
 class MachineBackup(Value):
-    """What one metadata object says of a machine's backup; gaps are disks of the machine that it lacks."""
+    """What one metadata object says of a machine's backup; gaps are disks of the machine that it
+    lacks.
+    """
 
     namespace: Label
     vm: Name

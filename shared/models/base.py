@@ -24,12 +24,18 @@ def matching(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-ClusterId = Annotated[str, matching(r"[a-z0-9-]{1,63}", "id of a-z, 0-9 and -, with at most 63 characters")]
+ClusterId = Annotated[
+    str, matching(r"[a-z0-9-]{1,63}", "id of a-z, 0-9 and -, with at most 63 characters")
+]
 Label = Annotated[str, matching(DNS_LABEL, "name of a-z, 0-9 and -, with at most 63 characters")]
 """A namespace or any other RFC 1123 label."""
-Name = Annotated[str, Field(max_length=253), matching(DNS_NAME, "Kubernetes name of a-z, 0-9, - and .")]
+Name = Annotated[
+    str, Field(max_length=253), matching(DNS_NAME, "Kubernetes name of a-z, 0-9, - and .")
+]
 """A Kubernetes object's name: an RFC 1123 subdomain."""
-EngineName = Annotated[str, Field(max_length=253), matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", "Longhorn name")]
+EngineName = Annotated[
+    str, Field(max_length=253), matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", "Longhorn name")
+]
 """A Longhorn volume or backup (backupstore util.ValidateName)."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -54,7 +60,9 @@ def _instant(value: Any) -> Any:
     return from_instant(value) if isinstance(value, str) else value
 
 
-Instant = Annotated[datetime, BeforeValidator(_instant), PlainSerializer(to_instant, return_type=str)]
+Instant = Annotated[
+    datetime, BeforeValidator(_instant), PlainSerializer(to_instant, return_type=str)
+]
 
 
 class Value(BaseModel):

@@ -14,20 +14,26 @@ class ClusterDocument(Value):
     """clusters/<id>.yaml: a Kubernetes cluster and the secret that holds its kubeconfig."""
 
     id: ClusterId
-    secret: Annotated[str, Field(max_length=512), matching(f"replant/clusters/{_SECRET}", "secret replant/clusters/…")]
+    secret: Annotated[
+        str,
+        Field(max_length=512),
+        matching(f"replant/clusters/{_SECRET}", "secret replant/clusters/…"),
+    ]
     harvester: str | None = None
     longhorn: str | None = None
     kubernetes: str | None = None
 
 
-class TargetDocument(Value):
+class BackupTarget(Value):
     """targets/<id>.yaml: a place where one cluster writes its backups."""
 
     id: ClusterId
     url: Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")]
     cluster: ClusterId
     endpoint: Annotated[str, matching(r"https?://\S+", "http(s)://… address")] | None = None
-    credential_secret: Annotated[str, matching(f"replant/targets/{_SECRET}", "secret replant/targets/…")] | None = None
+    credential_secret: (
+        Annotated[str, matching(f"replant/targets/{_SECRET}", "secret replant/targets/…")] | None
+    ) = None
     replicas: tuple[Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")], ...] = ()
 
     @property

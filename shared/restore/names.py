@@ -1,13 +1,10 @@
 """The names, labels and annotations of restored objects (contract, section 5)."""
 
 import hashlib
-from typing import Any
 
+from shared import labels
 from shared.models import DNS_LABEL, DNS_NAME, RestorePoint, to_instant
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
-RESTORE_LABEL = "replant.dev/restore"
-ORIGIN_CLUSTER = "backup.origin.cluster"
 PROTECTED = {"longhorn-system", "harvester-system", "replant"}
 PROTECTED_PREFIXES = ("kube-", "cattle-", "fleet-")
 """These namespaces belong to the cluster; a backup may not write there."""
@@ -15,16 +12,12 @@ NETWORK = rf"{DNS_LABEL}/{DNS_NAME}"
 """What a network that exists can be called; a backup may say anything."""
 
 
-def labels(restore_id: str) -> dict[str, str]:
-    return MANAGED_BY | {RESTORE_LABEL: restore_id}
-
-
 def origin(point: RestorePoint) -> dict[str, str]:
     return {
-        ORIGIN_CLUSTER: point.cluster,
-        "backup.origin.fingerprint": point.fingerprint or "",
-        "backup.origin.taken-at": to_instant(point.taken_at),
-        "backup.origin.restore-point": point.id,
+        labels.ORIGIN_CLUSTER: point.cluster,
+        labels.ORIGIN_FINGERPRINT: point.fingerprint or "",
+        labels.ORIGIN_TAKEN_AT: to_instant(point.taken_at),
+        labels.ORIGIN_RESTORE_POINT: point.id,
     }
 
 
@@ -43,15 +36,3 @@ def protected(namespace: str) -> bool:
 
 def existing_key(kind: str, namespace: str, name: str) -> str:
     return f"{kind}/{namespace}/{name}"
-
-
-def dig(value: Any, *path: str | int) -> Any:
-    """The value at a path of a JSON document; None when anything on the way is absent."""
-    for part in path:
-        if isinstance(value, dict) and isinstance(part, str):
-            value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
-            return None
-    return value

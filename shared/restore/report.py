@@ -26,11 +26,15 @@ Error = Mapping[str, str]
 """What Step Functions says of a failed state: Error and Cause."""
 
 
-def ended(results: Mapping[str, MachineResult], error: Error | None, now: datetime) -> list[MachineResult]:
+def ended(
+    results: Mapping[str, MachineResult], error: Error | None, now: datetime
+) -> list[MachineResult]:
     """Failures first; a machine that an error cut off has failed of it."""
     problem = _problem(error)
     cut_off = {"state": MachineState.FAILED, "error": problem, "finished_at": now}
-    final = [result if result.final else result.model_copy(update=cut_off) for result in results.values()]
+    final = [
+        result if result.final else result.model_copy(update=cut_off) for result in results.values()
+    ]
     return sorted(final, key=lambda result: (result.state not in _FAILURES_FIRST, result.key))
 
 
@@ -55,7 +59,9 @@ def output(plan: Plan, results: list[MachineResult], report: str) -> dict[str, A
 
 
 def report(plan: Plan, record: RestoreRecord, results: list[MachineResult], now: datetime) -> str:
-    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has none."""
+    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has
+    none.
+    """
     planned = {machine.key: machine.objects for machine in plan.machines}
     machines = [
         {
@@ -74,7 +80,10 @@ def report(plan: Plan, record: RestoreRecord, results: list[MachineResult], now:
         "attempt": record.attempt,
         "startedAt": to_instant(record.started_at),
         "finishedAt": to_instant(now),
-        "namespaces": [{"name": each.name, "action": "create", "reason": each.reason} for each in plan.namespaces],
+        "namespaces": [
+            {"name": each.name, "action": "create", "reason": each.reason}
+            for each in plan.namespaces
+        ],
         "checks": [check.model_dump(mode="json") for check in plan.checks],
         "machines": machines,
     }
@@ -84,7 +93,10 @@ def report(plan: Plan, record: RestoreRecord, results: list[MachineResult], now:
 def _unmade(planned: tuple[PlannedObject, ...]) -> Iterator[ObjectResult]:
     """Of a machine that was not touched, the objects that it would have had."""
     return (
-        ObjectResult(kind=o.kind, namespace=o.namespace, name=o.name, action="skip", reason=o.reason) for o in planned
+        ObjectResult(
+            kind=o.kind, namespace=o.namespace, name=o.name, action="skip", reason=o.reason
+        )
+        for o in planned
     )
 
 
@@ -92,7 +104,9 @@ def _brief(result: MachineResult) -> MachineResult:
     error = result.error
     if error is None or len(error.message) <= SAID:
         return result
-    return result.model_copy(update={"error": error.model_copy(update={"message": f"{error.message[: SAID - 1]}…"})})
+    return result.model_copy(
+        update={"error": error.model_copy(update={"message": f"{error.message[: SAID - 1]}…"})}
+    )
 
 
 def _machine(result: MachineResult) -> dict[str, Any]:
@@ -108,7 +122,11 @@ def _problem(error: Error | None) -> Problem:
     """Only our own errors speak for themselves; others may quote anything, so they are only named."""
     name = error["Error"] if error else "Cancelled"
     try:
-        said = json.loads(json.loads(error["Cause"])["errorMessage"]) if error else {"code": name, "message": ""}
+        said = (
+            json.loads(json.loads(error["Cause"])["errorMessage"])
+            if error
+            else {"code": name, "message": ""}
+        )
         message = {said["code"]: str(said["message"])}[name]
     except (ValueError, KeyError, TypeError):
         message = f"the restore function ended with {name}; its log has the details"

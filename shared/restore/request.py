@@ -1,4 +1,6 @@
-"""A restore request as a user types it -> a frozen model with every default filled in (contract, section 5)."""
+"""A restore request as a user types it -> a frozen model with every default filled in (contract,
+section 5).
+"""
 
 import hashlib
 import json
@@ -9,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from shared.models import ClusterId, Condition, Instant, Label, Name, Value, from_instant, matching
-from shared.requests import parse
 from shared.restore.names import NETWORK
+from shared.validation import parse
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.labels": (),
@@ -19,7 +21,12 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "strategy": ("auto", "csi"),
     "mapping.addresses": ([],),
     "mapping.names": ({}, {"suffix": ""}),
-    "mapping.resources": ({}, {"cpuPercent": 100}, {"memoryPercent": 100}, {"cpuPercent": 100, "memoryPercent": 100}),
+    "mapping.resources": (
+        {},
+        {"cpuPercent": 100},
+        {"memoryPercent": 100},
+        {"cpuPercent": 100, "memoryPercent": 100},
+    ),
     "mapping.patches": ([],),
     "onExisting": ("fail", "skip"),
     "approve": ("none",),
@@ -51,7 +58,11 @@ def _at(value: Any) -> Any:
         return None
     try:
         return from_instant(value)
-    except (ValueError, TypeError, OverflowError):  # whose own texts quote the value, or escape pydantic
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+    ):  # whose own texts quote the value, or escape pydantic
         raise ValueError("is neither latest nor an instant such as 2026-08-15T01:00:00Z") from None
 
 
@@ -68,13 +79,19 @@ def _waitable(value: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
-_NetworkName = Annotated[str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, nor *")]
-_Network = Annotated[str, matching(rf"{NETWORK}|keep", "namespace/name such as default/vlan200, nor keep")]
+_NetworkName = Annotated[
+    str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, nor *")
+]
+_Network = Annotated[
+    str, matching(rf"{NETWORK}|keep", "namespace/name such as default/vlan200, nor keep")
+]
 _Machine = Annotated[str, matching(r"[^/\s]+/[^/\s]+", "namespace/name such as default/web01")]
 
 
 class Select(Value):
-    """One of id, ids, vm or namespace; cluster and at narrow the last two, at None being the latest."""
+    """One of id, ids, vm or namespace; cluster and at narrow the last two, at None being the
+    latest.
+    """
 
     id: str | None = None
     ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=5000)] | None = None
@@ -85,11 +102,17 @@ class Select(Value):
 
     @model_validator(mode="after")
     def _one_subject(self) -> "Select":
-        ways = [name for name in ("id", "ids", "vm", "namespace") if getattr(self, name) is not None]
+        ways = [
+            name for name in ("id", "ids", "vm", "namespace") if getattr(self, name) is not None
+        ]
         if len(ways) != 1:
-            raise ValueError(f"give exactly one of id, ids, vm, namespace; it has {', '.join(ways) or 'none of them'}")
+            raise ValueError(
+                f"give exactly one of id, ids, vm, namespace; it has {', '.join(ways) or 'none of them'}"
+            )
         if ways[0] in ("id", "ids") and (self.cluster or self.at):
-            raise ValueError(f"{ways[0]} already says which restore point: leave cluster and at out")
+            raise ValueError(
+                f"{ways[0]} already says which restore point: leave cluster and at out"
+            )
         if self.ids and len(set(self.ids)) != len(self.ids):
             raise ValueError("ids: the same restore point twice")
         return self

@@ -7,7 +7,9 @@ from shared.restore.request import Select
 
 
 def newest_restorable(points: Iterable[RestorePoint], select: Select) -> tuple[RestorePoint, ...]:
-    """The newest restorable point of each machine at or before the instant; POINTS come newest first."""
+    """The newest restorable point of each machine at or before the instant; POINTS come newest
+    first.
+    """
     newest: dict[tuple[str, str, str], RestorePoint] = {}
     for point in points:
         if _fits(point, select):

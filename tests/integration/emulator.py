@@ -65,15 +65,22 @@ def template(layer: dict[str, str]) -> dict[str, Any]:
     resources = {
         "Letters": queue,
         "Events": queue,
-        "Batches": {"Type": queue["Type"], "Properties": {"VisibilityTimeout": 1, "RedrivePolicy": redrive}},
-        "Role": _resource("IAM::Role", AssumeRolePolicyDocument={"Version": "2012-10-17", "Statement": []}),
+        "Batches": {
+            "Type": queue["Type"],
+            "Properties": {"VisibilityTimeout": 1, "RedrivePolicy": redrive},
+        },
+        "Role": _resource(
+            "IAM::Role", AssumeRolePolicyDocument={"Version": "2012-10-17", "Statement": []}
+        ),
         "RolePolicy": _resource(
             "IAM::RolePolicy",
             RoleName={"Ref": "Role"},
             PolicyName="Extra",
             PolicyDocument={
                 "Version": "2012-10-17",
-                "Statement": [{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}],
+                "Statement": [
+                    {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}
+                ],
             },
         ),
         "Layer": _resource("Lambda::LayerVersion", Content=layer),
@@ -153,21 +160,25 @@ class Emulator:
             pass
 
     def invoke(self, **event: Any) -> Any:
-        answer = self.client("lambda").invoke(FunctionName=self.outputs["Function"], Payload=json.dumps(event).encode())
+        answer = self.client("lambda").invoke(
+            FunctionName=self.outputs["Function"], Payload=json.dumps(event).encode()
+        )
         return json.loads(answer["Payload"].read())
 
     def run(self, **request: Any) -> dict[str, Any]:
         """One execution of the machine, when it has ended."""
         machines = self.client("stepfunctions")
-        arn = machines.start_execution(stateMachineArn=self.outputs["Machine"], input=json.dumps(request))[
-            "executionArn"
-        ]
+        arn = machines.start_execution(
+            stateMachineArn=self.outputs["Machine"], input=json.dumps(request)
+        )["executionArn"]
         eventually(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
         ended: dict[str, Any] = machines.describe_execution(executionArn=arn)
         return ended
 
     def received(self, queue: str, wanted: Callable[[Any], bool] = bool) -> Any:
-        """The first message in a queue that fits, when it has come; it is deleted, as are those before it."""
+        """The first message in a queue that fits, when it has come; it is deleted, as are those
+        before it.
+        """
         queues, url, found = self.client("sqs"), self.outputs[queue], []
 
         def look() -> bool:

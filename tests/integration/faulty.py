@@ -21,10 +21,14 @@ class Topic:
 
     def about(self, text: str) -> Message:
         """The first message with that text, once it has come."""
-        return wait(lambda: self._about(text), seconds=30, what=f"a message about {text}", every=0.1)
+        return wait(
+            lambda: self._about(text), seconds=30, what=f"a message about {text}", every=0.1
+        )
 
     def _about(self, text: str) -> Message | None:
-        messages = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", [])
+        messages = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get(
+            "Messages", []
+        )
         self._seen += [json.loads(each["Body"]) for each in messages]
         return next((each for each in self._seen if text in each["Message"]), None)
 
@@ -34,12 +38,20 @@ def subscribed(stack: Stack) -> Iterator[Topic]:
     """A queue of our own that the topic may send to."""
     sns, sqs = stack.client("sns"), stack.client("sqs")
     url = sqs.create_queue(QueueName=f"told-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    may_send = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    may_send = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+    }
     policy = {"Version": "2012-10-17", "Statement": [may_send | {"Resource": arn}]}
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
     topic = stack.outputs["NotificationTopic"]
-    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    subscription = sns.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
+    )
     try:
         yield Topic(sqs, url)
     finally:
@@ -76,7 +88,9 @@ def queue(stack: Stack, name: str) -> str:
 def depth(stack: Stack, name: str) -> int:
     """Messages that wait or are worked on."""
     wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = stack.client("sqs").get_queue_attributes(QueueUrl=queue(stack, name), AttributeNames=wanted)
+    answer = stack.client("sqs").get_queue_attributes(
+        QueueUrl=queue(stack, name), AttributeNames=wanted
+    )
     return sum(int(value) for value in answer["Attributes"].values())
 
 
@@ -84,10 +98,19 @@ def settled(stack: Stack) -> None:
     wait(lambda: depth(stack, "CatalogueQueue") == 0, seconds=30, what="an empty queue", every=0.1)
 
 
-def tell(stack: Stack, key: str, sequencer: str, kind: str = "Object Created", times: int = 1) -> None:
+def tell(
+    stack: Stack, key: str, sequencer: str, kind: str = "Object Created", times: int = 1
+) -> None:
     """What EventBridge would say of the object; returns when the catalogue has heard it."""
     detail = {"bucket": {"name": stack.bucket}, "object": {"key": key, "sequencer": sequencer}}
-    event = {"source": "aws.s3", "detail-type": kind, "time": "2026-08-15T02:00:00Z", "detail": detail}
+    event = {
+        "source": "aws.s3",
+        "detail-type": kind,
+        "time": "2026-08-15T02:00:00Z",
+        "detail": detail,
+    }
     for _ in range(times):
-        stack.client("sqs").send_message(QueueUrl=queue(stack, "CatalogueQueue"), MessageBody=json.dumps(event))
+        stack.client("sqs").send_message(
+            QueueUrl=queue(stack, "CatalogueQueue"), MessageBody=json.dumps(event)
+        )
     settled(stack)

@@ -1,4 +1,6 @@
-"""Manifests of one restored machine, and of the faults that the simulated controllers are asked for."""
+"""Manifests of one restored machine, and of the faults that the simulated controllers are asked
+for.
+"""
 
 from local.api import Object
 
@@ -7,7 +9,9 @@ KUBEVIRT = "kubevirt.io/v1"
 SIZE = 2 << 30
 
 
-def manifest(version: str, kind: str, name: str, namespace: str | None = None, **parts: object) -> Object:
+def manifest(
+    version: str, kind: str, name: str, namespace: str | None = None, **parts: object
+) -> Object:
     where = {"namespace": namespace} if namespace else {}
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | where} | parts
 
@@ -17,7 +21,12 @@ def faults(**data: str) -> Object:
 
 
 def content(space: str, handle: str = "bak://volume/backup-1") -> Object:
-    reference = {"apiVersion": SNAPSHOT, "kind": "VolumeSnapshot", "name": "disk", "namespace": space}
+    reference = {
+        "apiVersion": SNAPSHOT,
+        "kind": "VolumeSnapshot",
+        "name": "disk",
+        "namespace": space,
+    }
     spec = {
         "driver": "driver.longhorn.io",
         "deletionPolicy": "Retain",
@@ -29,7 +38,10 @@ def content(space: str, handle: str = "bak://volume/backup-1") -> Object:
 
 
 def snapshot(space: str) -> Object:
-    spec = {"volumeSnapshotClassName": "longhorn", "source": {"volumeSnapshotContentName": f"{space}-disk"}}
+    spec = {
+        "volumeSnapshotClassName": "longhorn",
+        "source": {"volumeSnapshotContentName": f"{space}-disk"},
+    }
     return manifest(SNAPSHOT, "VolumeSnapshot", "disk", space, spec=spec)
 
 
@@ -39,7 +51,11 @@ def claim(space: str, size: int = SIZE, storage_class: str = "harvester-longhorn
         "volumeMode": "Block",
         "storageClassName": storage_class,
         "resources": {"requests": {"storage": str(size)}},
-        "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "disk"},
+        "dataSource": {
+            "apiGroup": "snapshot.storage.k8s.io",
+            "kind": "VolumeSnapshot",
+            "name": "disk",
+        },
     }
     return manifest("v1", "PersistentVolumeClaim", "disk", space, spec=spec)
 
@@ -53,10 +69,20 @@ def machine(space: str, strategy: str = "RerunOnFailure", network: str | None = 
         {"name": "disk-0", "persistentVolumeClaim": {"claimName": "disk"}},
         {"name": "init", "cloudInitNoCloud": {"secretRef": {"name": "web-1"}}},
     ]
-    networks: list[Object] = [{"name": "nic-1", "multus": {"networkName": network}}] if network else []
-    spec: Object = {"domain": {"cpu": {"cores": 2}, "devices": {}}, "volumes": volumes, "networks": networks}
+    networks: list[Object] = (
+        [{"name": "nic-1", "multus": {"networkName": network}}] if network else []
+    )
+    spec: Object = {
+        "domain": {"cpu": {"cores": 2}, "devices": {}},
+        "volumes": volumes,
+        "networks": networks,
+    }
     return manifest(
-        KUBEVIRT, "VirtualMachine", "web", space, spec={"runStrategy": strategy, "template": {"spec": spec}}
+        KUBEVIRT,
+        "VirtualMachine",
+        "web",
+        space,
+        spec={"runStrategy": strategy, "template": {"spec": spec}},
     )
 
 

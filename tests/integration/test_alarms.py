@@ -1,4 +1,6 @@
-"""Every alarm of the template fires when what its description says has happened; the dead letters' has its own test."""
+"""Every alarm of the template fires when what its description says has happened; the dead letters'
+has its own test.
+"""
 
 import json
 import time
@@ -8,11 +10,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
-from tests.generator.world import a_vm_backup
 from tests.integration.faulty import subscribed
 
-GARBAGE = {"messageId": "1", "body": "no event", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:x:1:q"}
+GARBAGE = {
+    "messageId": "1",
+    "body": "no event",
+    "eventSource": "aws:sqs",
+    "eventSourceARN": "arn:aws:sqs:x:1:q",
+}
 UNKNOWN = {"restoreId": "r-0000000000000000", "attempt": 1}
 
 
@@ -22,21 +29,27 @@ def function(stack: Stack, name: str) -> str:
 
 
 def fails(stack: Stack, name: str, event: dict[str, Any]) -> None:
-    answer = stack.client("lambda").invoke(FunctionName=function(stack, name), Payload=json.dumps(event).encode())
+    answer = stack.client("lambda").invoke(
+        FunctionName=function(stack, name), Payload=json.dumps(event).encode()
+    )
     assert "FunctionError" in answer
 
 
 def search_fails(stack: Stack) -> None:
     """A question cannot break it, so its table is taken away for a moment."""
     name, functions = function(stack, "SearchFunction"), stack.client("lambda")
-    environment = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    environment = functions.get_function_configuration(FunctionName=name)["Environment"][
+        "Variables"
+    ]
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": environment | {"CATALOGUE_TABLE": "gone"}}
     )
     try:
         fails(stack, "SearchFunction", {"vm": "a/b"})
     finally:
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": environment})
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": environment}
+        )
 
 
 def restore_cannot_begin(stack: Stack) -> None:
@@ -45,9 +58,13 @@ def restore_cannot_begin(stack: Stack) -> None:
 
 def restore_is_unsuccessful(stack: Stack) -> None:
     stack.put(a_vm_backup("alarming", "alarms", "alarming"))
-    wait(lambda: stack.newest("alarms/alarming", "restorable"), seconds=60, what="a restorable point")
+    wait(
+        lambda: stack.newest("alarms/alarming", "restorable"), seconds=60, what="a restorable point"
+    )
     mapping = {"storageClasses": {"*": "not-there"}}
-    ended = stack.restore({"select": {"vm": "alarms/alarming"}, "target": "west", "mapping": mapping})
+    ended = stack.restore(
+        {"select": {"vm": "alarms/alarming"}, "target": "west", "mapping": mapping}
+    )
     assert ended.output["state"] == "failed"
 
 
@@ -82,5 +99,7 @@ def test_a_finished_restore_is_told_with_its_report(stack: Stack) -> None:
         restore_is_unsuccessful(stack)
         told = json.loads(topic.about('"truncated"')["Message"])
     assert told["state"] == "failed"
-    assert told["machines"][0]["error"]["message"].startswith("storage class not-there of disk-0 is not on west")
+    assert told["machines"][0]["error"]["message"].startswith(
+        "storage class not-there of disk-0 is not on west"
+    )
     assert stack.report(told["report"])["restoreId"] == told["restoreId"]

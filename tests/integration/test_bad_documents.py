@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
-from tests.generator.world import a_vm_backup
 from tests.integration.faulty import entry, quarantined, settled, subscribed
 
 CLUSTER = "id: spare\nsecret: replant/clusters/spare\n"
@@ -20,7 +20,9 @@ def target(stack: Stack, id_: str, prefix: str, cluster: str = "west") -> str:
 
 
 def below(prefix: str, vm: str) -> list[tuple[str, bytes]]:
-    return [(prefix + key, body) for key, body in a_vm_backup(vm, "branch", f"{prefix.strip('/')}-{vm}")]
+    return [
+        (prefix + key, body) for key, body in a_vm_backup(vm, "branch", f"{prefix.strip('/')}-{vm}")
+    ]
 
 
 def owners(stack: Stack, vm: str) -> dict[str, str]:
@@ -30,7 +32,9 @@ def owners(stack: Stack, vm: str) -> dict[str, str]:
 
 
 def owned(stack: Stack, vm: str, **states: str) -> None:
-    wait(lambda: owners(stack, vm) == states, seconds=30, what=f"branch/{vm} of {states}", every=0.1)
+    wait(
+        lambda: owners(stack, vm) == states, seconds=30, what=f"branch/{vm} of {states}", every=0.1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,30 +42,59 @@ def spare(stack: Stack) -> dict[str, Any]:
     """A cluster document in force; its secret does not exist, which a restore to it says."""
     stack.document("clusters/spare.yaml", CLUSTER)
     stack.put(a_vm_backup("web", "branch", "web"))
-    return wait(lambda: stack.newest("branch/web", "restorable"), seconds=60, what="a point of branch/web", every=0.1)
+    return wait(
+        lambda: stack.newest("branch/web", "restorable"),
+        seconds=60,
+        what="a point of branch/web",
+        every=0.1,
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "text", "words"),
     [
-        ("clusters/spare.yaml", CLUSTER.replace("secret", "secrett"), ["'secrett'", "did you mean 'secret'?"]),
-        ("clusters/spare.yaml", CLUSTER + "xyz: red\n", ["'xyz'", "known here: harvester, id, kubernetes"]),
+        (
+            "clusters/spare.yaml",
+            CLUSTER.replace("secret", "secrett"),
+            ["'secrett'", "did you mean 'secret'?"],
+        ),
+        (
+            "clusters/spare.yaml",
+            CLUSTER + "xyz: red\n",
+            ["'xyz'", "known here: harvester, id, kubernetes"],
+        ),
         (
             "clusters/spare.yaml",
             CLUSTER.replace("id: spare", "id: other"),
             ["'other'", "'spare'", "make them the same"],
         ),
         ("clusters/spare.yaml", "id: spare\n", ["secret: is missing"]),
-        ("clusters/spare.yaml", "id: spare\nsecret: elsewhere/spare\n", ["secret: is no secret replant/clusters/…"]),
+        (
+            "clusters/spare.yaml",
+            "id: spare\nsecret: elsewhere/spare\n",
+            ["secret: is no secret replant/clusters/…"],
+        ),
         ("clusters/spare.yaml", CLUSTER + "secret: twice\n", ["secret twice", "keep one"]),
         ("clusters/spare.yaml", "id: &a spare\nsecret: *a\n", ["alias", "write the value out"]),
         ("clusters/spare.yaml", "id: [spare\n", ["no YAML", "line 2"]),
         ("clusters/spare.yaml", "- spare\n", ["no mapping"]),
         ("clusters/spare.yaml", "# " + "x" * 70_000, ["70002 bytes", "65536"]),
         ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "rename it"]),
-        ("targets/bad.yaml", "id: bad\nurl: s3://not-ours/\ncluster: west\n", ["'not-ours'", "BackupBuckets"]),
-        ("targets/bad.yaml", "id: bad\nurl: backups\ncluster: west\n", ["url: is no s3://BUCKET/[PREFIX/]"]),
-        ("targets/bad.yaml", "id: bad\nurl: s3://not-ours/\ncluster: West\n", ["cluster: is no id of a-z, 0-9 and -"]),
+        (
+            "targets/bad.yaml",
+            "id: bad\nurl: s3://not-ours/\ncluster: west\n",
+            ["'not-ours'", "BackupBuckets"],
+        ),
+        (
+            "targets/bad.yaml",
+            "id: bad\nurl: backups\ncluster: west\n",
+            ["url: is no s3://BUCKET/[PREFIX/]"],
+        ),
+        (
+            "targets/bad.yaml",
+            "id: bad\nurl: s3://not-ours/\ncluster: West\n",
+            ["cluster: is no id of a-z, 0-9 and -"],
+        ),
         ("plans/payments.yaml", "name: payments\n", ["'plans'", "clusters, targets"]),
     ],
 )
@@ -107,15 +140,24 @@ def test_a_bad_version_of_a_target_changes_no_owner(stack: Stack) -> None:
     stack.document("targets/firm.yaml", target(stack, "firm", "firm/"))
     stack.put(below("firm/", "kept"))
     owned(stack, "kept", west="restorable")
-    stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clusterr"))
+    stack.document(
+        "targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clusterr")
+    )
     assert "did you mean 'cluster'?" in quarantined(stack, "targets/firm.yaml")["reason"]
     settled(stack)
     owned(stack, "kept", west="restorable")
     stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east"))
-    wait(lambda: owners(stack, "kept").get("east") == "restorable", seconds=30, what="the new owner", every=0.1)
+    wait(
+        lambda: owners(stack, "kept").get("east") == "restorable",
+        seconds=30,
+        what="the new owner",
+        every=0.1,
+    )
 
 
-def test_a_cluster_whose_document_was_deleted_is_not_found(stack: Stack, spare: dict[str, Any]) -> None:
+def test_a_cluster_whose_document_was_deleted_is_not_found(
+    stack: Stack, spare: dict[str, Any]
+) -> None:
     stack.document("clusters/brief.yaml", "id: brief\nsecret: replant/clusters/brief\n")
     request = {"select": {"id": spare["id"]}, "target": "brief"}
     settled(stack)

@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from local.samples.longhorn import huge_backup_cfg
+from local.samples.world import VmBackup, a_vm_backup
 from local.stack import Stack, wait
-from tests.generator.longhorn import huge_backup_cfg
-from tests.generator.world import VmBackup, a_vm_backup
 from tests.integration.faulty import (
     Topic,
     entry,
@@ -72,7 +72,12 @@ BROKEN: list[Case] = [
     ("machine-truncated", "machine", half, ["no JSON in UTF-8", "truncated"]),
     ("machine-empty", "machine", lambda _: b"", ["no JSON in UTF-8", "truncated"]),
     ("machine-yaml", "machine", lambda _: b"name: web01\n", ["no JSON in UTF-8"]),
-    ("machine-latin", "machine", lambda b: b.replace(b"broken", b"br\xf6ken", 1), ["no JSON in UTF-8"]),
+    (
+        "machine-latin",
+        "machine",
+        lambda b: b.replace(b"broken", b"br\xf6ken", 1),
+        ["no JSON in UTF-8"],
+    ),
     ("machine-nan", "machine", lambda b: b.replace(b"{", b'{"x":NaN,', 1), ["no JSON in UTF-8"]),
     ("machine-list", "machine", lambda b: b"[" + b + b"]", ["JSON, but no object"]),
     ("machine-type", "machine", edited(vmSourceSpec="web01"), ["vmSourceSpec"]),
@@ -83,7 +88,12 @@ BROKEN: list[Case] = [
     ("volume-other", "volume", edited(Name="pvc-other"), ["Name", "its key says", "wrong place"]),
     ("backup-truncated", "backup", half, ["truncated"]),
     ("backup-time", "backup", edited(SnapshotCreatedAt="yesterday"), ["SnapshotCreatedAt"]),
-    ("backup-blocks", "backup", lambda b: b.replace(b'"Blocks":[{', b'"Blocks":[7,{'), ["block list"]),
+    (
+        "backup-blocks",
+        "backup",
+        lambda b: b.replace(b'"Blocks":[{', b'"Blocks":[7,{'),
+        ["block list"],
+    ),
 ]
 
 
@@ -103,7 +113,9 @@ def test_a_broken_object_is_named_everywhere_and_its_repair_undoes_it(
     assert "cannot be read" in message["Subject"]
     point = in_state(stack, vm, "incomplete")
     assert found["reason"] in point["reasons"][0]
-    assert {"machine": key, "volume": "volume.cfg", "backup": made.disks[0].backup}[part] in point["reasons"][0]
+    assert {"machine": key, "volume": "volume.cfg", "backup": made.disks[0].backup}[part] in point[
+        "reasons"
+    ][0]
     assert stack.newest("broken/control", "restorable")
     stack.put([(key, good)])
     assert restorable(stack, vm)["fingerprint"] == point["fingerprint"]
@@ -113,13 +125,21 @@ def test_a_broken_object_is_named_everywhere_and_its_repair_undoes_it(
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("stray/notes.yaml", ["unknown layout", "stray/notes.yaml", "harvester/vmbackups/", "move it"]),
+        (
+            "stray/notes.yaml",
+            ["unknown layout", "stray/notes.yaml", "harvester/vmbackups/", "move it"],
+        ),
         ("stray/web01.qcow2", ["unknown layout", "no other layout", "move it"]),
-        ("backupstore/volumes/00/11/pvc-1/volume.cfg", ["'pvc-1'", "00/11", "Longhorn keeps it in"]),
+        (
+            "backupstore/volumes/00/11/pvc-1/volume.cfg",
+            ["'pvc-1'", "00/11", "Longhorn keeps it in"],
+        ),
         ("backupstore/backup_1.cfg", ["unknown layout", "backupstore/backup_1.cfg"]),
     ],
 )
-def test_an_object_in_a_wrong_place_says_which_places_there_are(stack: Stack, key: str, words: list[str]) -> None:
+def test_an_object_in_a_wrong_place_says_which_places_there_are(
+    stack: Stack, key: str, words: list[str]
+) -> None:
     stack.put([(key, b"{}")])
     found = quarantined(stack, key)
     assert not [word for word in words if word not in found["reason"]], found
@@ -163,7 +183,9 @@ def test_a_late_deletion_removes_nothing_and_a_late_creation_revives_nothing(sta
     tell(stack, made.key, "0", "Object Deleted")
     assert stack.newest("broken/order", "restorable")
     tell(stack, made.key, FAR, "Object Deleted")
-    assert in_state(stack, "order", "deleted")["reasons"] == ["its metadata was deleted from the bucket"]
+    assert in_state(stack, "order", "deleted")["reasons"] == [
+        "its metadata was deleted from the bucket"
+    ]
     tell(stack, made.key, "0", times=2)
     assert in_state(stack, "order", "deleted")
 
@@ -172,7 +194,9 @@ def test_a_deleted_backup_is_kept_as_deleted_and_returns_as_the_same_point(stack
     made = a_backup(stack, "gone")
     before = restorable(stack, "gone")
     stack.s3.delete_object(Bucket=stack.bucket, Key=made.key)
-    assert in_state(stack, "gone", "deleted")["reasons"] == ["its metadata was deleted from the bucket"]
+    assert in_state(stack, "gone", "deleted")["reasons"] == [
+        "its metadata was deleted from the bucket"
+    ]
     assert stack.search(vm="broken/gone", latest=True)["restorePoints"] == []
     stack.put(made.metadata)
     again = restorable(stack, "gone")
@@ -183,10 +207,14 @@ def test_a_deleted_backup_is_kept_as_deleted_and_returns_as_the_same_point(stack
     assert "was deleted from the bucket" in reason
 
 
-def test_a_message_that_is_no_event_ends_as_a_dead_letter_and_raises_the_alarm(stack: Stack) -> None:
+def test_a_message_that_is_no_event_ends_as_a_dead_letter_and_raises_the_alarm(
+    stack: Stack,
+) -> None:
     sqs, watch = stack.client("sqs"), stack.client("cloudwatch")
     waiting, dead = queue(stack, "CatalogueQueue"), queue(stack, "CatalogueDeadLetters")
-    sqs.set_queue_attributes(QueueUrl=waiting, Attributes={"VisibilityTimeout": "1"})  # not twelve minutes a try
+    sqs.set_queue_attributes(
+        QueueUrl=waiting, Attributes={"VisibilityTimeout": "1"}
+    )  # not twelve minutes a try
 
     def alarm() -> str:
         now = json.dumps({"now": time.time() + 60}).encode()  # the period that runs is over then

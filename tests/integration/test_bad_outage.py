@@ -12,9 +12,9 @@ import pytest
 
 from local import cloud, cluster, processes
 from local.cluster import Cluster
+from local.samples.harvester import MANAGEMENT
+from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
-from tests.generator.harvester import MANAGEMENT
-from tests.generator.world import a_vm_backup
 from tests.integration.lab_objects import KUBEVIRT, faults
 
 pytestmark = pytest.mark.timeout(600)
@@ -31,7 +31,9 @@ def lab(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     try:
         started = cluster.start(["lab"])["lab"]
         kubeconfig = started.restricted_kubeconfig(RIGHTS)
-        stack.client("secretsmanager").create_secret(Name="replant/clusters/lab", SecretString=kubeconfig)
+        stack.client("secretsmanager").create_secret(
+            Name="replant/clusters/lab", SecretString=kubeconfig
+        )
         stack.document("clusters/lab.yaml", "id: lab\nsecret: replant/clusters/lab\n")
         yield started
     finally:
@@ -46,13 +48,23 @@ def kill() -> list[str]:
     return command
 
 
-def test_a_server_that_dies_fails_the_waiting_machines_and_the_same_request_goes_on(stack: Stack, lab: Cluster) -> None:
+def test_a_server_that_dies_fails_the_waiting_machines_and_the_same_request_goes_on(
+    stack: Stack, lab: Cluster
+) -> None:
     for name in NAMES:
         stack.put(a_vm_backup(name, "outage", name, networks=[MANAGEMENT]))
-    wait(lambda: all(stack.newest(f"outage/{name}", "restorable") for name in NAMES), seconds=60, what="both points")
+    wait(
+        lambda: all(stack.newest(f"outage/{name}", "restorable") for name in NAMES),
+        seconds=60,
+        what="both points",
+    )
     api, machines = lab.api, f"/apis/{KUBEVIRT}/namespaces/outage/virtualmachines"
     api.apply(faults(neverReady="outage/web-2"))
-    request = {"select": {"namespace": "outage", "cluster": "east"}, "target": "lab", "requestId": "outage"}
+    request = {
+        "select": {"namespace": "outage", "cluster": "east"},
+        "target": "lab",
+        "requestId": "outage",
+    }
     running = stack.start(request)
     wait(lambda: ready(lab, machines, "web-1"), seconds=60, what="the first machine runs")
     time.sleep(3)  # the restore has seen it

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from local.api import Api
+from local.samples.world import a_vm_backup
 from local.stack import Ended, Stack, wait
-from tests.generator.world import a_vm_backup
 from tests.integration.lab_objects import faults
 
 VM = {"vm": "ask/web", "cluster": "east"}
@@ -25,15 +25,28 @@ ELSEWHERE = base64.urlsafe_b64encode(b"an answer of somebody else").decode()
 @pytest.fixture(scope="module")
 def backups(stack: Stack) -> dict[str, Any]:
     """A machine that can be restored, one that cannot, and one of two clusters."""
-    stack.document("clusters/nowhere.yaml", "\n".join(f"{key}: {value}" for key, value in NOWHERE.items()))
-    stack.document("targets/ask-west.yaml", f"id: ask-west\nurl: s3://{stack.bucket}/ask-west/\ncluster: west\n")
+    stack.document(
+        "clusters/nowhere.yaml", "\n".join(f"{key}: {value}" for key, value in NOWHERE.items())
+    )
+    stack.document(
+        "targets/ask-west.yaml",
+        f"id: ask-west\nurl: s3://{stack.bucket}/ask-west/\ncluster: west\n",
+    )
     stack.put(a_vm_backup("web", "ask", "web"))
     stack.put(a_vm_backup("half", "ask", "half").metadata)
     both = list(a_vm_backup("both", "ask", "both"))
     stack.put([*both, *((f"ask-west/{key}", body) for key, body in both)])
     wait(lambda: stack.newest("ask/half"), seconds=60, what="the point of ask/half")
-    wait(lambda: len(points(stack, vm="ask/both", state="restorable")) == 2, seconds=60, what="both of ask/both")
-    return wait(lambda: stack.newest("ask/web", "restorable"), seconds=60, what="a restorable point of ask/web")
+    wait(
+        lambda: len(points(stack, vm="ask/both", state="restorable")) == 2,
+        seconds=60,
+        what="both of ask/both",
+    )
+    return wait(
+        lambda: stack.newest("ask/web", "restorable"),
+        seconds=60,
+        what="a restorable point of ask/web",
+    )
 
 
 @pytest.fixture
@@ -64,7 +77,11 @@ def failed(ended: Ended, error: str, field: str | None, *words: str) -> None:
         ({"clustre": "east"}, "clustre", ["'clustre'", "did you mean 'cluster'?"]),
         ({"xyz": "mint"}, "xyz", ["'xyz'", "known here: cluster, cursor, id"]),
         ({"label": "tier=db"}, "label", ["label", "'tier=db'", "leave it out"]),
-        ({"asOf": "2026-08-15T01:00:00Z"}, "asOf", ["asOf", "2026-08-15T01:00:00Z", "leave it out"]),
+        (
+            {"asOf": "2026-08-15T01:00:00Z"},
+            "asOf",
+            ["asOf", "2026-08-15T01:00:00Z", "leave it out"],
+        ),
         ({"summary": True}, "summary", ["summary", "leave it out"]),
         ({"limit": 0}, "limit", ["limit", "greater than or equal to 1", "it is 0"]),
         ({"limit": 1001}, "limit", ["limit", "less than or equal to 1000", "it is 1001"]),
@@ -103,7 +120,11 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
     [
         ({"targett": "west"}, "targett", ["'targett'", "did you mean 'target'?"]),
         ({"target": ..., "targget": "west"}, "targget", ["'targget'", "did you mean 'target'?"]),
-        ({"mapping": {"networkz": {}}}, "mapping.networkz", ["'mapping.networkz'", "did you mean 'networks'?"]),
+        (
+            {"mapping": {"networkz": {}}},
+            "mapping.networkz",
+            ["'mapping.networkz'", "did you mean 'networks'?"],
+        ),
         ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "leave it out"]),
         ({"strategy": "mount"}, "strategy", ["strategy", "'mount'", "leave it out"]),
         (
@@ -111,19 +132,51 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             "mapping.patches",
             ["mapping.patches", "leave it out"],
         ),
-        ({"mapping": {"names": {"suffix": "-dr"}}}, "mapping.names", ["mapping.names", "leave it out"]),
-        ({"mapping": {"networks": {"vlan100": "a/b"}}}, "mapping.networks.vlan100.[key]", ["vlan100", "/"]),
-        ({"mapping": {"mac": "random"}}, "mapping.mac", ["mapping.mac", "'clear', 'keep' or 'derive'", "'random'"]),
+        (
+            {"mapping": {"names": {"suffix": "-dr"}}},
+            "mapping.names",
+            ["mapping.names", "leave it out"],
+        ),
+        (
+            {"mapping": {"networks": {"vlan100": "a/b"}}},
+            "mapping.networks.vlan100.[key]",
+            ["vlan100", "/"],
+        ),
+        (
+            {"mapping": {"mac": "random"}},
+            "mapping.mac",
+            ["mapping.mac", "'clear', 'keep' or 'derive'", "'random'"],
+        ),
         ({"onExisting": "recreate"}, "onExisting", ["onExisting", "'recreate'", "leave it out"]),
         ({"approve": "required"}, "approve", ["approve", "'required'", "leave it out"]),
-        ({"select": {"plan": "payments"}}, "select.plan", ["select.plan", "'payments'", "leave it out"]),
-        ({"select": {"labels": {"tier": "db"}}}, "select.labels", ["select.labels", "leave it out"]),
+        (
+            {"select": {"plan": "payments"}},
+            "select.plan",
+            ["select.plan", "'payments'", "leave it out"],
+        ),
+        (
+            {"select": {"labels": {"tier": "db"}}},
+            "select.labels",
+            ["select.labels", "leave it out"],
+        ),
         ({"select": {}}, "select", ["exactly one of id, ids, vm, namespace", "none of them"]),
         ({"select": {"id": "a", "vm": "ask/web"}}, "select", ["exactly one", "id, vm"]),
-        ({"select": VM | {"at": "yesterday"}}, "select.at", ["latest", "2026-08-15T01:00:00Z", "'yesterday'"]),
+        (
+            {"select": VM | {"at": "yesterday"}},
+            "select.at",
+            ["latest", "2026-08-15T01:00:00Z", "'yesterday'"],
+        ),
         ({"ready": {"timeout": "5m"}}, "ready.timeout", ["ready.timeout", "PT30M", "'5m'"]),
-        ({"ready": {"timeout": "P30D"}}, "ready.timeout", ["ready.timeout", "between PT1S and P1D", "'P30D'"]),
-        ({"concurrency": 0}, "concurrency", ["concurrency", "greater than or equal to 1", "it is 0"]),
+        (
+            {"ready": {"timeout": "P30D"}},
+            "ready.timeout",
+            ["ready.timeout", "between PT1S and P1D", "'P30D'"],
+        ),
+        (
+            {"concurrency": 0},
+            "concurrency",
+            ["concurrency", "greater than or equal to 1", "it is 0"],
+        ),
         ({"target": "West!"}, "target", ["target", "a-z, 0-9 and -", "'West!'"]),
         ({"target": None}, "target", ["target", "string"]),
     ],
@@ -135,14 +188,22 @@ def test_a_bad_request_fails_with_the_key_the_value_and_the_remedy(
     failed(stack.restore(asked), "InvalidRequest", field, *words)
 
 
-@pytest.mark.parametrize(("body", "what"), [([GOOD], "a list"), ("west", "a text"), (None, "null"), (5, "a number")])
+@pytest.mark.parametrize(
+    ("body", "what"), [([GOOD], "a list"), ("west", "a text"), (None, "null"), (5, "a number")]
+)
 def test_a_request_that_is_no_object_is_told_so(stack: Stack, body: Any, what: str) -> None:
     failed(stack.restore(body), "InvalidRequest", None, what, "must be an object")
 
 
 @pytest.mark.parametrize("key", ["select", "target"])
 def test_a_request_without_a_needed_key_names_it(stack: Stack, key: str) -> None:
-    failed(stack.restore({k: v for k, v in GOOD.items() if k != key}), "InvalidRequest", key, key, "is missing")
+    failed(
+        stack.restore({k: v for k, v in GOOD.items() if k != key}),
+        "InvalidRequest",
+        key,
+        key,
+        "is missing",
+    )
 
 
 def test_an_unknown_cluster_is_not_found_and_the_document_to_write_is_named(
@@ -156,7 +217,14 @@ def test_a_cluster_without_its_secret_is_not_found_and_says_how_to_make_one(
     stack: Stack, backups: dict[str, Any]
 ) -> None:
     ended = stack.restore(GOOD | {"target": "nowhere"})
-    failed(ended, "NotFound", "target", "nowhere", NOWHERE["secret"], "python -m shared.kube.access")
+    failed(
+        ended,
+        "NotFound",
+        "target",
+        "nowhere",
+        NOWHERE["secret"],
+        "python -m shared.commands.access",
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,10 +233,19 @@ def test_a_cluster_without_its_secret_is_not_found_and_says_how_to_make_one(
         ({"id": "0" * 32}, ["0" * 32, "SearchFunction"]),
         ({"ids": ["0" * 32]}, ["0" * 32, "SearchFunction"]),
         ({"vm": "ask/nobody"}, ["machine ask/nobody", "SearchFunction"]),
-        ({"vm": "ask/web", "cluster": "west"}, ["machine ask/web of cluster west", "SearchFunction"]),
-        ({"namespace": "empty", "cluster": "east"}, ["namespace empty of cluster east", "SearchFunction"]),
+        (
+            {"vm": "ask/web", "cluster": "west"},
+            ["machine ask/web of cluster west", "SearchFunction"],
+        ),
+        (
+            {"namespace": "empty", "cluster": "east"},
+            ["namespace empty of cluster east", "SearchFunction"],
+        ),
         ({"vm": "ask/half"}, ["ask/half", "half", "incomplete", "has not been seen in the bucket"]),
-        ({"vm": "ask/web", "at": "2020-01-01T00:00:00Z"}, ["ask/web", "2020-01-01T00:00:00Z", "younger"]),
+        (
+            {"vm": "ask/web", "at": "2020-01-01T00:00:00Z"},
+            ["ask/web", "2020-01-01T00:00:00Z", "younger"],
+        ),
     ],
 )
 def test_what_cannot_be_found_is_named_with_the_reason(
@@ -182,9 +259,18 @@ def test_a_machine_of_two_clusters_asks_which(stack: Stack, backups: dict[str, A
     failed(ended, "InvalidRequest", "select.cluster", "ask/both", "east, west", "name one")
 
 
-def test_two_machines_that_would_become_one_are_named_with_their_points(stack: Stack, backups: dict[str, Any]) -> None:
+def test_two_machines_that_would_become_one_are_named_with_their_points(
+    stack: Stack, backups: dict[str, Any]
+) -> None:
     ids = [each["id"] for each in points(stack, vm="ask/both", state="restorable")]
-    failed(stack.restore(GOOD | {"select": {"ids": ids}}), "InvalidRequest", "select", *ids, "ask/both", "map")
+    failed(
+        stack.restore(GOOD | {"select": {"ids": ids}}),
+        "InvalidRequest",
+        "select",
+        *ids,
+        "ask/both",
+        "map",
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,8 +291,13 @@ def test_of_several_errors_the_first_of_the_contract_is_told(
     failed(stack.restore(GOOD | change), error, field)
 
 
-def test_a_restore_is_refused_while_the_first_of_its_id_runs(stack: Stack, backups: dict[str, Any], west: Api) -> None:
-    request = GOOD | {"requestId": "ask-busy", "mapping": NETWORKS | {"namespaces": {"ask": "stuck"}}}
+def test_a_restore_is_refused_while_the_first_of_its_id_runs(
+    stack: Stack, backups: dict[str, Any], west: Api
+) -> None:
+    request = GOOD | {
+        "requestId": "ask-busy",
+        "mapping": NETWORKS | {"namespaces": {"ask": "stuck"}},
+    }
     running = stack.start(request)
     wait(lambda: west.answers(MACHINE), seconds=60, what="the machine of the first restore")
     failed(stack.restore(request), "Refused", "requestId", running, "wait for it or stop it")
@@ -230,6 +321,9 @@ def test_a_restore_that_failed_is_continued_by_the_same_request(
     before = west.call("GET", MACHINE.replace("stuck", "again"))["metadata"]
     west.apply(faults())
     second = stack.restore(request)
-    assert (second.output["state"], second.output["restoreId"]) == ("succeeded", first.output["restoreId"])
+    assert (second.output["state"], second.output["restoreId"]) == (
+        "succeeded",
+        first.output["restoreId"],
+    )
     after = west.call("GET", MACHINE.replace("stuck", "again"))["metadata"]
     assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])

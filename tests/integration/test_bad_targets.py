@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from local.api import MERGE, Api, Object
+from local.samples.harvester import Nic
+from local.samples.world import a_vm_backup
 from local.stack import Ended, Stack, wait
-from tests.generator.harvester import Nic
-from tests.generator.world import a_vm_backup
 from tests.integration.lab_objects import KUBEVIRT, faults, machine, manifest
 
-MAPPING = {"networks": {"default/vlan100": "default/vlan200"}, "namespaces": {"t-sys": "kube-system"}}
+MAPPING = {
+    "networks": {"default/vlan100": "default/vlan200"},
+    "namespaces": {"t-sys": "kube-system"},
+}
 CLASSES = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses"
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/replant"
 STAYS = "/api/v1/namespaces/t-term/configmaps/stays"
@@ -30,7 +33,9 @@ def points(stack: Stack) -> Points:
         stack.put(a_vm_backup("web", space, space))
     stack.put(a_vm_backup("web", "t-net", "t-net", networks=[Nic(network="default/absent")]))
     stack.put(a_vm_backup("web", "t-class", "t-class", image="default/jammy"))
-    stack.put(a_vm_backup("web", "t-key", "t-key", secrets={"web-ci": {"userdata": "#cloud-config"}}))
+    stack.put(
+        a_vm_backup("web", "t-key", "t-key", secrets={"web-ci": {"userdata": "#cloud-config"}})
+    )
     return {space: point(stack, space) for space in (*OBSTACLES, "t-good", "t-slow", "t-key")}
 
 
@@ -55,7 +60,12 @@ def partial(stack: Stack, west: Api, points: Points) -> Ended:
 
 
 def point(stack: Stack, space: str) -> dict[str, Any]:
-    return wait(lambda: stack.newest(f"{space}/web", "restorable"), seconds=60, what=f"a point of {space}", every=0.1)
+    return wait(
+        lambda: stack.newest(f"{space}/web", "restorable"),
+        seconds=60,
+        what=f"a point of {space}",
+        every=0.1,
+    )
 
 
 def request(point: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -69,11 +79,26 @@ def only(ended: Ended) -> dict[str, Any]:
 
 
 OBSTACLES: dict[str, tuple[str, list[str]]] = {
-    "t-net": ("Refused", ["network default/absent of nic-1 is not on west", "create it, or map it"]),
-    "t-class": ("Refused", ["storage class lh-", "disk-0 is not on west", "storageClasses", "has harvester-longhorn"]),
-    "t-sys": ("Refused", ["namespace kube-system belongs to the cluster", "map t-sys to another one"]),
-    "t-term": ("Refused", ["namespace t-term is being deleted", "wait until it is gone, or map another one"]),
-    "t-taken": ("Conflict", ["VirtualMachine t-taken/web", "not of this restore", "onExisting: skip"]),
+    "t-net": (
+        "Refused",
+        ["network default/absent of nic-1 is not on west", "create it, or map it"],
+    ),
+    "t-class": (
+        "Refused",
+        ["storage class lh-", "disk-0 is not on west", "storageClasses", "has harvester-longhorn"],
+    ),
+    "t-sys": (
+        "Refused",
+        ["namespace kube-system belongs to the cluster", "map t-sys to another one"],
+    ),
+    "t-term": (
+        "Refused",
+        ["namespace t-term is being deleted", "wait until it is gone, or map another one"],
+    ),
+    "t-taken": (
+        "Conflict",
+        ["VirtualMachine t-taken/web", "not of this restore", "onExisting: skip"],
+    ),
 }
 
 
@@ -89,7 +114,9 @@ def test_a_machine_with_an_obstacle_tells_it_in_output_and_report(
         assert not [word for word in words if word not in found["error"]["message"]], found
     found = next(each for each in report["machines"] if each["id"] == points[space]["id"])
     assert {each["action"] for each in found["objects"]} == {"skip"}
-    assert any(each["verdict"] == "block" and words[0] in each["message"] for each in report["checks"])
+    assert any(
+        each["verdict"] == "block" and words[0] in each["message"] for each in report["checks"]
+    )
 
 
 def test_the_machines_without_an_obstacle_come_back(partial: Ended, west: Api) -> None:
@@ -99,7 +126,9 @@ def test_the_machines_without_an_obstacle_come_back(partial: Ended, west: Api) -
     assert not west.answers("/api/v1/namespaces/t-net")
 
 
-def test_a_machine_that_exists_is_skipped_where_that_is_asked(stack: Stack, west: Api, points: Points) -> None:
+def test_a_machine_that_exists_is_skipped_where_that_is_asked(
+    stack: Stack, west: Api, points: Points
+) -> None:
     place = f"/apis/{KUBEVIRT}/namespaces/t-taken/virtualmachines/web"
     before = west.call("GET", place)["metadata"]["resourceVersion"]
     ended = stack.restore(request(points["t-taken"], onExisting="skip"))
@@ -127,7 +156,11 @@ def test_a_missing_snapshot_class_refuses_the_restore_and_shows_in_a_dry_run(
     with without_snapshot_class(west):
         refused = stack.restore(asked)
         planned = stack.restore(asked | {"dryRun": True})
-    assert (refused.status, refused.error, refused.cause["field"]) == ("FAILED", "Refused", "target")
+    assert (refused.status, refused.error, refused.cause["field"]) == (
+        "FAILED",
+        "Refused",
+        "target",
+    )
     message = refused.cause["message"]
     assert "cluster west has no VolumeSnapshotClass of driver.longhorn.io" in message
     assert "create one such as `longhorn`" in message
@@ -136,27 +169,45 @@ def test_a_missing_snapshot_class_refuses_the_restore_and_shows_in_a_dry_run(
     assert [each["message"] for each in checks if each["verdict"] == "block"] == [message]
 
 
-def test_a_snapshot_that_fails_is_the_reason_of_its_machine(stack: Stack, west: Api, points: Points) -> None:
+def test_a_snapshot_that_fails_is_the_reason_of_its_machine(
+    stack: Stack, west: Api, points: Points
+) -> None:
     volume = points["t-slow"]["volumes"][0]
     west.apply(faults(snapshotError=f"bak://{volume['engineVolume']}/*"))
     try:
-        found = only(stack.restore(request(points["t-slow"], ready={"timeout": "PT5S"}, requestId="t-slow")))
+        found = only(
+            stack.restore(request(points["t-slow"], ready={"timeout": "PT5S"}, requestId="t-slow"))
+        )
     finally:
         west.apply(faults())
     assert (found["state"], found["error"]["code"]) == ("failed", "NotReady")
-    words = ["not ready after 5 s", volume["claim"], "VolumeSnapshot replant-", volume["engineBackup"], "is not found"]
+    words = [
+        "not ready after 5 s",
+        volume["claim"],
+        "VolumeSnapshot replant-",
+        volume["engineBackup"],
+        "is not found",
+    ]
     assert not [word for word in words if word not in found["error"]["message"]], found
 
 
-def test_a_machine_that_never_gets_ready_says_what_it_waits_for(stack: Stack, west: Api, points: Points) -> None:
+def test_a_machine_that_never_gets_ready_says_what_it_waits_for(
+    stack: Stack, west: Api, points: Points
+) -> None:
     west.apply(faults(neverReady="t-slow-2/*"))
     namespaces = MAPPING | {"namespaces": {"t-slow": "t-slow-2"}}
     try:
-        found = only(stack.restore(request(points["t-slow"], ready={"timeout": "PT5S"}, mapping=namespaces)))
+        found = only(
+            stack.restore(request(points["t-slow"], ready={"timeout": "PT5S"}, mapping=namespaces))
+        )
     finally:
         west.apply(faults())
     assert (found["state"], found["error"]["code"]) == ("failed", "NotReady")
-    words = ["not ready after 5 s", "VirtualMachine t-slow-2/web is Starting", "never becomes ready"]
+    words = [
+        "not ready after 5 s",
+        "VirtualMachine t-slow-2/web is Starting",
+        "never becomes ready",
+    ]
     assert not [word for word in words if word not in found["error"]["message"]], found
 
 
@@ -165,28 +216,48 @@ def without_right(api: Api, verb: str, group: str, resource: str) -> Iterator[No
     """The shipped role, less one right, as soon as the API server acts on it."""
     rules = api.call("GET", ROLE)["rules"]
     less = [
-        rule | {"verbs": [each for each in rule["verbs"] if each != verb or resource not in rule["resources"]]}
+        rule
+        | {
+            "verbs": [
+                each for each in rule["verbs"] if each != verb or resource not in rule["resources"]
+            ]
+        }
         for rule in rules
     ]
     less = [rule for rule in less if rule["verbs"]]
     ask = {"verb": verb, "group": group, "resource": resource, "namespace": "t-any"}
     try:
         api.call("PATCH", ROLE, {"rules": less}, MERGE)
-        wait(lambda: not allowed(api, ask), seconds=20, what=f"no right to {verb} {resource}", every=0.1)
+        wait(
+            lambda: not allowed(api, ask),
+            seconds=20,
+            what=f"no right to {verb} {resource}",
+            every=0.1,
+        )
         yield
     finally:
         api.call("PATCH", ROLE, {"rules": rules}, MERGE)
-        wait(lambda: allowed(api, ask), seconds=20, what=f"the right to {verb} {resource}", every=0.1)
+        wait(
+            lambda: allowed(api, ask), seconds=20, what=f"the right to {verb} {resource}", every=0.1
+        )
 
 
 def allowed(api: Api, attributes: dict[str, str]) -> bool:
     spec = {"user": "system:serviceaccount:replant:replant", "resourceAttributes": attributes}
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-    return bool(api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"])
+    return bool(
+        api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"][
+            "allowed"
+        ]
+    )
 
 
 def names_the_right(message: str, verb: str, resource: str) -> None:
-    words = [f'cannot {verb} resource "{resource}"', "on cluster west", "apply docs/target-access.yaml"]
+    words = [
+        f'cannot {verb} resource "{resource}"',
+        "on cluster west",
+        "apply docs/target-access.yaml",
+    ]
     assert not [word for word in words if word not in message], message
 
 
@@ -210,7 +281,10 @@ def test_a_right_that_lacks_fails_the_machine_and_names_itself(
     assert (found["state"], found["error"]["code"]) == ("failed", "Rejected")
     names_the_right(found["error"]["message"], verb, resource)
     objects = stack.report(ended.output["report"])["machines"][0]["objects"]
-    assert next(each for each in objects if each["action"] == "failed")["reason"] == found["error"]["message"]
+    assert (
+        next(each for each in objects if each["action"] == "failed")["reason"]
+        == found["error"]["message"]
+    )
     again = only(stack.restore(asked))
     assert again["state"] == "ready", again
 
@@ -228,5 +302,7 @@ def test_a_right_that_the_plan_lacks_refuses_the_restore_and_names_itself(
 ) -> None:
     with without_right(west, verb, group, resource):
         ended = stack.restore(request(points["t-taken"]))
-    assert (ended.status, ended.error, ended.cause["code"]) == ("FAILED", "Refused", "Refused"), ended
+    assert (ended.status, ended.error, ended.cause["code"]) == ("FAILED", "Refused", "Refused"), (
+        ended
+    )
     names_the_right(ended.cause["message"], verb, resource)

@@ -1,4 +1,6 @@
-"""The scenarios of the catalogue's rows on the real embedded DynamoDB: what the stand-in of the unit tests is worth."""
+"""The scenarios of the catalogue's rows on the real embedded DynamoDB: what the stand-in of the
+unit tests is worth.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +8,8 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from shared.catalogue.index import Index
-from shared.catalogue.table import Table
+from shared.aws.table import Table
+from shared.catalogue.ingest import Index
 from tests.scenarios import NOW, SCENARIOS
 
 Scenario = Callable[[Index, Table], None]
@@ -16,7 +18,8 @@ Scenario = Callable[[Index, Table], None]
 def copied(described: dict[str, Any], name: str) -> dict[str, Any]:
     """The deployed table's shape, for a table of another name."""
     indexes = [
-        {k: each[k] for k in ("IndexName", "KeySchema", "Projection")} for each in described["GlobalSecondaryIndexes"]
+        {k: each[k] for k in ("IndexName", "KeySchema", "Projection")}
+        for each in described["GlobalSecondaryIndexes"]
     ]
     return {
         "TableName": name,

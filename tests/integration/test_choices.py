@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from local.api import Api
+from local.samples.guests import Nic
+from local.samples.world import a_vm_backup
 from local.stack import Ended, Stack, wait
-from tests.generator.guests import Nic
-from tests.generator.world import a_vm_backup
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9")
 MAC = "52:54:00:6b:3c:02"
@@ -21,22 +21,34 @@ def west(stack: Stack) -> Api:
 
 @pytest.fixture(scope="module", autouse=True)
 def backups(stack: Stack) -> None:
-    """A machine with two backups, one that was halted and came from an image, one that says only `running`."""
+    """A machine with two backups, one that was halted and came from an image, one that says only
+    `running`.
+    """
     first = a_vm_backup("web", "many", "web-1", taken_at=OLDER, networks=[Nic(mac=MAC)])
     stack.put(first)
-    stack.put(a_vm_backup("web", "many", "web-2", taken_at=NEWER, networks=[Nic(mac=MAC)], after=first))
-    stack.put(a_vm_backup("halted", "many", "halted", image="default/image-8xv2l", run_strategy="Halted"))
+    stack.put(
+        a_vm_backup("web", "many", "web-2", taken_at=NEWER, networks=[Nic(mac=MAC)], after=first)
+    )
+    stack.put(
+        a_vm_backup("halted", "many", "halted", image="default/image-8xv2l", run_strategy="Halted")
+    )
     stack.put(a_vm_backup("running", "many", "running", version="1.0", running=True))
     for vm in ("web", "halted", "running"):
         restorable(stack, f"many/{vm}")
 
 
 def restorable(stack: Stack, vm: str) -> dict[str, Any]:
-    return wait(lambda: stack.newest(vm, "restorable"), seconds=60, what=f"a restorable point of {vm}")
+    return wait(
+        lambda: stack.newest(vm, "restorable"), seconds=60, what=f"a restorable point of {vm}"
+    )
 
 
 def restored(
-    stack: Stack, into: str, select: dict[str, Any], mapping: dict[str, Any] | None = None, **more: Any
+    stack: Stack,
+    into: str,
+    select: dict[str, Any],
+    mapping: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Ended:
     """The mapping that every case here needs, and more; each case has a namespace of its own."""
     always = {
@@ -44,7 +56,9 @@ def restored(
         "networks": {"*": "default/vlan200"},
         "storageClasses": {"*": "harvester-longhorn"},
     }
-    ended = stack.restore({"select": select, "target": "west", "mapping": always | (mapping or {}), **more})
+    ended = stack.restore(
+        {"select": select, "target": "west", "mapping": always | (mapping or {}), **more}
+    )
     assert (ended.status, ended.output["state"]) == ("SUCCEEDED", "succeeded"), ended
     return ended
 
@@ -90,7 +104,9 @@ def test_macs_are_cleared_kept_or_derived(stack: Stack, west: Api) -> None:
     assert derived.startswith("02:")
 
 
-def test_a_machine_that_is_not_to_start_stays_halted_over_its_disks(stack: Stack, west: Api) -> None:
+def test_a_machine_that_is_not_to_start_stays_halted_over_its_disks(
+    stack: Stack, west: Api
+) -> None:
     ended = restored(stack, "c-halted", {"vm": "many/web"}, start=False)
     assert (states(ended), strategy(west, "c-halted")) == ({"web": "applied"}, "Halted")
     claims = west.call("GET", "/api/v1/namespaces/c-halted/persistentvolumeclaims")["items"]
@@ -102,7 +118,9 @@ def test_nobody_waits_for_a_machine_with_the_condition_none(stack: Stack, west: 
     assert (states(ended), strategy(west, "c-none")) == ({"web": "applied"}, "RerunOnFailure")
 
 
-def test_a_storage_class_is_mapped_for_the_claim_and_in_harvesters_note(stack: Stack, west: Api) -> None:
+def test_a_storage_class_is_mapped_for_the_claim_and_in_harvesters_note(
+    stack: Stack, west: Api
+) -> None:
     west.apply(
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -111,10 +129,17 @@ def test_a_storage_class_is_mapped_for_the_claim_and_in_harvesters_note(stack: S
             "provisioner": "driver.longhorn.io",
         }
     )
-    restored(stack, "c-class", {"id": restorable(stack, "many/halted")["id"]}, {"storageClasses": {"*": "fast"}})
+    restored(
+        stack,
+        "c-class",
+        {"id": restorable(stack, "many/halted")["id"]},
+        {"storageClasses": {"*": "fast"}},
+    )
     [claim] = west.call("GET", "/api/v1/namespaces/c-class/persistentvolumeclaims")["items"]
     assert claim["spec"]["storageClassName"] == "fast"
-    note = vm(west, "c-class", "halted")["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+    note = vm(west, "c-class", "halted")["metadata"]["annotations"][
+        "harvesterhci.io/volumeClaimTemplates"
+    ]
     assert '"storageClassName":"fast"' in note
 
 

@@ -1,4 +1,6 @@
-"""What the embedded IAM must know for least privilege to be tested: each test a sentence of what AWS does."""
+"""What the embedded IAM must know for least privilege to be tested: each test a sentence of what
+AWS does.
+"""
 
 import json
 from collections.abc import Callable
@@ -20,17 +22,23 @@ ONLY_MINE = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["mine#*"]}}
 
 @pytest.fixture(scope="module")
 def limited(stack: Stack) -> Callable[[str], Any]:
-    """Clients of a role that may do everything to rows whose partition key begins with mine#, and send messages."""
+    """Clients of a role that may do everything to rows whose partition key begins with mine#, and
+    send messages.
+    """
     statements = [
         {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*", "Condition": ONLY_MINE},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"},
     ]
     iam = stack.client("iam")
-    arn = iam.create_role(RoleName="limited", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+    arn = iam.create_role(RoleName="limited", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"][
+        "Arn"
+    ]
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_role_policy(RoleName="limited", PolicyName="limited", PolicyDocument=policy)
     given = stack.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-    session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], REGION)
+    session = boto3.Session(
+        given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], REGION
+    )
     return lambda service: session.client(service, endpoint_url=stack.endpoint)  # type: ignore[call-overload]  # any service
 
 
@@ -51,7 +59,9 @@ OPERATIONS: list[Callable[[Any, str, str], Any]] = [
     lambda rows, table, pk: rows.put_item(TableName=table, Item=row(pk)),
     lambda rows, table, pk: rows.delete_item(TableName=table, Key=row(pk)),
     lambda rows, table, pk: rows.batch_get_item(RequestItems={table: {"Keys": [row(pk)]}}),
-    lambda rows, table, pk: rows.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": row(pk)}}]}),
+    lambda rows, table, pk: rows.batch_write_item(
+        RequestItems={table: [{"PutRequest": {"Item": row(pk)}}]}
+    ),
     lambda rows, table, pk: rows.query(
         TableName=table,
         KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
@@ -69,7 +79,9 @@ def test_a_condition_on_leading_keys_limits_a_role_to_its_partitions(
     assert denied(lambda: operation(rows, table, "documents"))
 
 
-def test_the_right_to_send_a_message_covers_a_batch(stack: Stack, limited: Callable[[str], Any]) -> None:
+def test_the_right_to_send_a_message_covers_a_batch(
+    stack: Stack, limited: Callable[[str], Any]
+) -> None:
     url = stack.client("sqs").create_queue(QueueName="limited")["QueueUrl"]
     entries = [{"Id": "1", "MessageBody": "x"}]
     assert not denied(lambda: limited("sqs").send_message_batch(QueueUrl=url, Entries=entries))

@@ -19,9 +19,13 @@ def about(key: str, kind: str) -> Any:
     return lambda body: body["detail-type"] == kind and body["detail"]["object"]["key"] == key
 
 
-def test_the_event_of_an_object_has_its_plain_key_size_etag_and_sequencer(emulator: Emulator) -> None:
+def test_the_event_of_an_object_has_its_plain_key_size_etag_and_sequencer(
+    emulator: Emulator,
+) -> None:
     key = "a b/ä+%2F=c.cfg"
-    put = emulator.client("s3").put_object(Bucket=emulator.outputs["Bucket"], Key=key, Body=b"12345")
+    put = emulator.client("s3").put_object(
+        Bucket=emulator.outputs["Bucket"], Key=key, Body=b"12345"
+    )
     event = emulator.received("Events", about(key, "Object Created"))
     told = event["detail"]["object"]
     assert (told["size"], told["etag"]) == (5, put["ETag"].strip('"'))
@@ -50,10 +54,13 @@ def test_deleting_an_object_is_an_event_with_a_later_sequencer(emulator: Emulato
     assert deleted["detail"]["object"]["sequencer"] > created["detail"]["object"]["sequencer"]
 
 
-def test_a_message_reported_as_failed_comes_again_and_then_is_a_dead_letter(emulator: Emulator) -> None:
+def test_a_message_reported_as_failed_comes_again_and_then_is_a_dead_letter(
+    emulator: Emulator,
+) -> None:
     queues, url = emulator.client("sqs"), emulator.outputs["Batches"]
     queues.send_message_batch(
-        QueueUrl=url, Entries=[{"Id": body, "MessageBody": body} for body in ("good", "bad", "fine")]
+        QueueUrl=url,
+        Entries=[{"Id": body, "MessageBody": body} for body in ("good", "bad", "fine")],
     )
     letters = emulator.outputs["Letters"]
     found: list[str] = []
@@ -66,7 +73,10 @@ def test_a_message_reported_as_failed_comes_again_and_then_is_a_dead_letter(emul
     eventually(arrived)
     assert found == ["bad"]
     left = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    assert (left["ApproximateNumberOfMessages"], left["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
+    assert (left["ApproximateNumberOfMessages"], left["ApproximateNumberOfMessagesNotVisible"]) == (
+        "0",
+        "0",
+    )
 
 
 def run(emulator: Emulator, states: dict[str, Any], first: str) -> dict[str, Any]:
@@ -76,7 +86,9 @@ def run(emulator: Emulator, states: dict[str, Any], first: str) -> dict[str, Any
     machine = machines.create_state_machine(
         name=first, definition=json.dumps(definition), roleArn="arn:aws:iam::000000000000:role/any"
     )["stateMachineArn"]
-    execution = machines.start_execution(stateMachineArn=machine, name="run-1", input='{"list":[3,1,2]}')
+    execution = machines.start_execution(
+        stateMachineArn=machine, name="run-1", input='{"list":[3,1,2]}'
+    )
     arn = execution["executionArn"]
     eventually(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
     ended: dict[str, Any] = machines.describe_execution(executionArn=arn)
@@ -107,7 +119,9 @@ def test_waits_choices_maps_and_variables_take_expressions(emulator: Emulator) -
     states = {
         "Begin": {
             "Type": "Pass",
-            "Assign": {"plan": {"factor": 10, "waits": {"seconds": "{% $count($states.input.list) - 2 %}"}}},
+            "Assign": {
+                "plan": {"factor": 10, "waits": {"seconds": "{% $count($states.input.list) - 2 %}"}}
+            },
             "Next": "Pause",
         },
         "Pause": {"Type": "Wait", "Seconds": "{% $plan.waits.seconds %}", "Next": "Each"},
@@ -133,12 +147,25 @@ def test_waits_choices_maps_and_variables_take_expressions(emulator: Emulator) -
 def test_a_retry_by_name_repeats_only_that_error(emulator: Emulator) -> None:
     def task(event: dict[str, str], **more: Any) -> dict[str, Any]:
         arguments = {"FunctionName": emulator.outputs["Function"], "Payload": event}
-        state = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": arguments}
-        retry = [{"ErrorEquals": ["Unreachable"], "IntervalSeconds": 1, "MaxAttempts": 2, "BackoffRate": 1}]
+        state = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke",
+            "Arguments": arguments,
+        }
+        retry = [
+            {
+                "ErrorEquals": ["Unreachable"],
+                "IntervalSeconds": 1,
+                "MaxAttempts": 2,
+                "BackoffRate": 1,
+            }
+        ]
         return {**state, "TimeoutSeconds": 30, "Retry": retry, **more}
 
     states = {
-        "Try": task({"do": "fail"}, Catch=[{"ErrorEquals": ["Refused"], "Next": "No"}, caught()], End=True),
+        "Try": task(
+            {"do": "fail"}, Catch=[{"ErrorEquals": ["Refused"], "Next": "No"}, caught()], End=True
+        ),
         "No": {"Type": "Fail"},
         "Told": {"Type": "Succeed", "Output": "{% $problem %}"},
     }

@@ -19,10 +19,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield started
 
 
-# --- lambdas ----------------------------------------------------------------------------------------------
+# --- lambdas
+# ----------------------------------------------------------------------------------------------
 
 
-def test_a_failed_invocation_answers_the_exceptions_class_message_and_stack(emulator: Emulator) -> None:
+def test_a_failed_invocation_answers_the_exceptions_class_message_and_stack(
+    emulator: Emulator,
+) -> None:
     error = emulator.invoke(do="fail")
     assert (error["errorType"], error["errorMessage"]) == ("Unreachable", "no API server answers")
     assert "in handler" in error["stackTrace"][0]
@@ -63,7 +66,9 @@ def test_a_layer_is_unpacked_once_for_all_environments(emulator: Emulator) -> No
     assert emulator.invoke(do="module").count("/layers/") == 1
 
 
-def test_a_rules_function_is_tried_three_times_and_then_its_event_is_a_dead_letter(emulator: Emulator) -> None:
+def test_a_rules_function_is_tried_three_times_and_then_its_event_is_a_dead_letter(
+    emulator: Emulator,
+) -> None:
     entry = {"Source": "test", "DetailType": "t", "Detail": json.dumps({"case": "letter"})}
     calls = emulator.invoke(do="count")
     emulator.client("events").put_events(Entries=[entry])
@@ -72,7 +77,8 @@ def test_a_rules_function_is_tried_three_times_and_then_its_event_is_a_dead_lett
     assert emulator.invoke(do="count") == calls + 4
 
 
-# --- cloudformation ---------------------------------------------------------------------------------------
+# --- cloudformation
+# ---------------------------------------------------------------------------------------
 
 
 def test_a_table_has_its_time_to_live_and_its_point_in_time_recovery(emulator: Emulator) -> None:
@@ -85,7 +91,9 @@ def test_a_table_has_its_time_to_live_and_its_point_in_time_recovery(emulator: E
 
 
 def test_a_function_has_its_dead_letter_queue(emulator: Emulator) -> None:
-    function = emulator.client("lambda").get_function_configuration(FunctionName=emulator.outputs["Function"])
+    function = emulator.client("lambda").get_function_configuration(
+        FunctionName=emulator.outputs["Function"]
+    )
     assert function["DeadLetterConfig"]["TargetArn"].startswith("arn:aws:sqs:")
 
 
@@ -94,7 +102,8 @@ def test_a_role_has_the_policy_of_its_role_policy_resource(emulator: Emulator) -
     assert policies["PolicyNames"] == ["Extra"]
 
 
-# --- statemachines ----------------------------------------------------------------------------------------
+# --- statemachines
+# ----------------------------------------------------------------------------------------
 
 
 def test_a_definition_may_be_yaml_and_errors_are_caught_by_name(emulator: Emulator) -> None:
@@ -117,7 +126,8 @@ def test_a_succeed_state_has_its_own_output(emulator: Emulator) -> None:
     assert json.loads(emulator.run(do="count")["output"]) == "done"
 
 
-# --- metrics ----------------------------------------------------------------------------------------------
+# --- metrics
+# ----------------------------------------------------------------------------------------------
 
 
 def test_errors_are_counted_whoever_invoked(emulator: Emulator) -> None:
@@ -141,7 +151,8 @@ def test_the_depth_of_every_queue_is_a_metric(emulator: Emulator) -> None:
     assert emulator.total("AWS/SQS", "ApproximateNumberOfMessagesVisible", QueueName="deep") == 1
 
 
-# --- alarms -----------------------------------------------------------------------------------------------
+# --- alarms
+# -----------------------------------------------------------------------------------------------
 
 
 def alarm(emulator: Emulator, name: str, **settings: Any) -> None:
@@ -161,7 +172,9 @@ def alarm(emulator: Emulator, name: str, **settings: Any) -> None:
 def measured(emulator: Emulator, name: str, when: float, cluster: str = "east") -> None:
     datum = {"MetricName": name, "Value": 1, "Timestamp": when}
     dimensions = [{"Name": "cluster", "Value": cluster}]
-    emulator.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=[{**datum, "Dimensions": dimensions}])
+    emulator.client("cloudwatch").put_metric_data(
+        Namespace="Test", MetricData=[{**datum, "Dimensions": dimensions}]
+    )
 
 
 def state(emulator: Emulator, name: str) -> str:
@@ -185,7 +198,9 @@ def test_an_alarm_sees_its_own_dimensions_only(emulator: Emulator) -> None:
     ("missing", "expected"),
     [("breaching", "ALARM"), ("notBreaching", "OK"), ("missing", "INSUFFICIENT_DATA")],
 )
-def test_missing_data_is_treated_as_the_alarm_says(emulator: Emulator, missing: str, expected: str) -> None:
+def test_missing_data_is_treated_as_the_alarm_says(
+    emulator: Emulator, missing: str, expected: str
+) -> None:
     alarm(emulator, f"Silent{missing}", TreatMissingData=missing)
     emulator.tick(time.time())
     assert state(emulator, f"Silent{missing}") == expected
@@ -193,7 +208,9 @@ def test_missing_data_is_treated_as_the_alarm_says(emulator: Emulator, missing: 
 
 def test_an_alarm_may_want_m_of_n_periods(emulator: Emulator) -> None:
     start = time.time() // MINUTE * MINUTE
-    alarm(emulator, "Often", EvaluationPeriods=3, DatapointsToAlarm=2, TreatMissingData="notBreaching")
+    alarm(
+        emulator, "Often", EvaluationPeriods=3, DatapointsToAlarm=2, TreatMissingData="notBreaching"
+    )
     measured(emulator, "Often", start)
     emulator.tick(start + 3 * MINUTE)
     assert state(emulator, "Often") == "OK"
@@ -207,11 +224,16 @@ def test_a_change_of_an_alarm_is_an_event_and_a_message(emulator: Emulator) -> N
     letters = emulator.client("sqs").get_queue_attributes(
         QueueUrl=emulator.outputs["Letters"], AttributeNames=["QueueArn"]
     )
-    emulator.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=letters["Attributes"]["QueueArn"])
+    emulator.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=letters["Attributes"]["QueueArn"]
+    )
     alarm(emulator, "Told", TreatMissingData="breaching", AlarmActions=[topic])
     emulator.tick(time.time())
     event = emulator.received(
-        "Events", lambda body: body["detail"].get("alarmName") == "Told" and body["source"] == "aws.cloudwatch"
+        "Events",
+        lambda body: (
+            body["detail"].get("alarmName") == "Told" and body["source"] == "aws.cloudwatch"
+        ),
     )
     assert event["detail-type"] == "CloudWatch Alarm State Change"
     assert event["detail"]["state"]["value"] == "ALARM"
@@ -219,10 +241,15 @@ def test_a_change_of_an_alarm_is_an_event_and_a_message(emulator: Emulator) -> N
     assert json.loads(message["Message"])["NewStateValue"] == "ALARM"
 
 
-# --- objects ----------------------------------------------------------------------------------------------
+# --- objects
+# ----------------------------------------------------------------------------------------------
 
 
 def test_the_event_of_a_versioned_object_names_the_version(emulator: Emulator) -> None:
-    put = emulator.client("s3").put_object(Bucket=emulator.outputs["Bucket"], Key="versioned", Body=b"x")
-    event = emulator.received("Events", lambda body: body["detail"].get("object", {}).get("key") == "versioned")
+    put = emulator.client("s3").put_object(
+        Bucket=emulator.outputs["Bucket"], Key="versioned", Body=b"x"
+    )
+    event = emulator.received(
+        "Events", lambda body: body["detail"].get("object", {}).get("key") == "versioned"
+    )
     assert event["detail"]["object"]["version-id"] == put["VersionId"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from shared.catalogue import events
 from shared.layouts import documents
-from shared.layouts.places import Kind, Place
+from shared.layouts.keys import Kind, Place
 from shared.restore.request import restore_request
-from tests.generator.world import a_vm_backup
 
 FOLDER = Path(__file__).parents[2] / "events"
 MINE = "my-backups"
@@ -25,7 +25,11 @@ def example(name: str, bucket: str = MINE) -> Any:
 def backup(stack: Stack) -> None:
     """The machine's backup that the examples are about."""
     stack.put(a_vm_backup("web01", "default", "nightly"))
-    wait(lambda: stack.newest("default/web01", "restorable"), seconds=60, what="a restorable point of default/web01")
+    wait(
+        lambda: stack.newest("default/web01", "restorable"),
+        seconds=60,
+        what="a restorable point of default/web01",
+    )
 
 
 def invoke(stack: Stack, function: str, event: Any) -> Any:
@@ -41,12 +45,16 @@ def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
     """Compared with what the running bucket really sends, through a rule and a queue of the test."""
     queue, source = stack.client("sqs"), {"source": ["aws.s3"], "detail-type": ["Object Created"]}
     url = queue.create_queue(QueueName="seen")["QueueUrl"]
-    arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     rules = stack.client("events")
     rules.put_rule(Name="seen", EventPattern=json.dumps(source))
     rules.put_targets(Rule="seen", Targets=[{"Id": "seen", "Arn": arn}])
     stack.put([("harvester/vmbackups/default/event.cfg", b"{}")])
-    seen = wait(lambda: queue.receive_message(QueueUrl=url).get("Messages"), seconds=30, what="the event")
+    seen = wait(
+        lambda: queue.receive_message(QueueUrl=url).get("Messages"), seconds=30, what="the event"
+    )
     real, ours = json.loads(seen[0]["Body"]), example("object-created.json")
     assert set(ours) == set(real)
     assert set(real["detail"]["object"]) <= set(ours["detail"]["object"])
@@ -56,14 +64,18 @@ def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
 
 @pytest.mark.usefixtures("backup")
 def test_the_catalogue_takes_its_batch(stack: Stack) -> None:
-    assert invoke(stack, "CatalogueFunction", example("catalogue.json", stack.bucket)) == {"batchItemFailures": []}
+    assert invoke(stack, "CatalogueFunction", example("catalogue.json", stack.bucket)) == {
+        "batchItemFailures": []
+    }
 
 
 @pytest.mark.usefixtures("backup")
 def test_a_message_that_is_no_event_fails_alone_in_its_batch(stack: Stack) -> None:
     batch = example("catalogue.json", stack.bucket)
     batch["Records"].append(batch["Records"][0] | {"messageId": "no-event", "body": "{}"})
-    assert invoke(stack, "CatalogueFunction", batch) == {"batchItemFailures": [{"itemIdentifier": "no-event"}]}
+    assert invoke(stack, "CatalogueFunction", batch) == {
+        "batchItemFailures": [{"itemIdentifier": "no-event"}]
+    }
 
 
 @pytest.mark.usefixtures("backup")
@@ -81,7 +93,9 @@ def test_the_restore_request_ends_planned(stack: Stack) -> None:
 @pytest.mark.usefixtures("backup")
 def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack) -> None:
     planned = invoke(stack, "PlanFunction", example("plan.json"))
-    assert {"restoreId": planned["restoreId"], "attempt": planned["attempt"]} == example("restore.json")
+    assert {"restoreId": planned["restoreId"], "attempt": planned["attempt"]} == example(
+        "restore.json"
+    )
     assert invoke(stack, "RestoreFunction", example("restore.json")) == example("report.json")
     assert invoke(stack, "ReportFunction", example("report.json"))["state"] == "planned"
 
@@ -93,7 +107,8 @@ def test_the_plan_event_holds_the_request_of_the_console() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "id_", "file"), [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")]
+    ("kind", "id_", "file"),
+    [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")],
 )
 def test_the_documents_are_valid(kind: Kind, id_: str, file: str) -> None:
     body = (FOLDER / "documents" / f"{file}.yaml").read_bytes()

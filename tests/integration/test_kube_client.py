@@ -21,12 +21,12 @@ import pytest
 import yaml
 
 from local.cluster import Cluster
+from shared.commands import access
 from shared.errors import Conflict, Refused, Rejected, ReplantError, Unreachable
-from shared.kube import access
-from shared.kube.client import JSON, Target
+from shared.kube.client import JSON, TargetCluster
 from shared.kube.credentials import Credentials
-from shared.kube.kinds import KINDS, Kind
 from shared.kube.kubeconfig import parse
+from shared.kube.resources import KINDS, Kind
 from shared.kube.transport import Reply, Transport
 
 Object = dict[str, Any]
@@ -55,7 +55,14 @@ def administrator() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def printed(administrator: Path) -> str:
     """What an operator gets."""
-    command = [sys.executable, "-m", "shared.kube.access", "--kubeconfig", str(administrator), "--apply"]
+    command = [
+        sys.executable,
+        "-m",
+        "shared.commands.access",
+        "--kubeconfig",
+        str(administrator),
+        "--apply",
+    ]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
@@ -89,8 +96,8 @@ def admin(administrator: Path) -> Iterator[Admin]:
 
 
 @pytest.fixture(scope="module")
-def target(printed: str) -> Iterator[Target]:
-    target = Target(credentials(printed), cluster="west")
+def target(printed: str) -> Iterator[TargetCluster]:
+    target = TargetCluster(credentials(printed), cluster="west")
     yield target
     target.close()
 
@@ -117,7 +124,12 @@ def manifest(kind: str, namespace: str | None, name: str, **body: object) -> Obj
 
 def vm(namespace: str, name: str = "web01", **spec: object) -> Object:
     template: Object = {"spec": {"domain": {"devices": {}}}}
-    return manifest("VirtualMachine", namespace, name, spec={"runStrategy": "Halted", "template": template} | spec)
+    return manifest(
+        "VirtualMachine",
+        namespace,
+        name,
+        spec={"runStrategy": "Halted", "template": template} | spec,
+    )
 
 
 def claim(namespace: str, name: str = "disk", **spec: object) -> Object:
@@ -184,7 +196,7 @@ def test_the_printed_kubeconfig_holds_a_server_a_ca_and_a_token(printed: str) ->
     assert found.ca.startswith("-----BEGIN CERTIFICATE")
 
 
-def test_the_shipped_role_is_enough_for_a_restore(target: Target) -> None:
+def test_the_shipped_role_is_enough_for_a_restore(target: TargetCluster) -> None:
     name = f"t-{uuid.uuid4().hex[:10]}"
     assert target.version().startswith("v")
     assert target.get("Namespace", None, name) is None
@@ -202,22 +214,29 @@ def test_the_shipped_role_is_enough_for_a_restore(target: Target) -> None:
         [found] = target.list(kind, name)
         assert (found["metadata"]["uid"], found["metadata"]["name"]) == (created.uid, meta["name"])
         eventually(lambda each=each: repeats(target, each), f"applying {kind} again changes it")  # type: ignore[misc]
-    for kind in ("VirtualMachineInstance", "StorageClass", "VolumeSnapshotClass", "VolumeSnapshotContent"):
+    for kind in (
+        "VirtualMachineInstance",
+        "StorageClass",
+        "VolumeSnapshotClass",
+        "VolumeSnapshotContent",
+    ):
         assert isinstance(target.list(kind), list)
     assert target.get("NetworkAttachmentDefinition", name, "nothing") is None
 
 
-def repeats(target: Target, manifest: Object) -> bool:
+def repeats(target: TargetCluster, manifest: Object) -> bool:
     """Whether a second apply changes nothing; a controller of the cluster may come between."""
     meta = manifest["metadata"]
     listed = target.list_metadata(manifest["kind"], meta.get("namespace"))
     assert "spec" not in listed[0]
     [before] = [item["metadata"] for item in listed if item["metadata"]["name"] == meta["name"]]
-    actions = {target.apply(manifest, before=before, dry_run=dry_run).action for dry_run in (True, False)}
+    actions = {
+        target.apply(manifest, before=before, dry_run=dry_run).action for dry_run in (True, False)
+    }
     return actions == {"unchanged"}
 
 
-def test_a_listing_is_of_one_namespace_and_selector(target: Target, namespace: str) -> None:
+def test_a_listing_is_of_one_namespace_and_selector(target: TargetCluster, namespace: str) -> None:
     labelled = vm(namespace, "labelled")
     labelled["metadata"]["labels"] = {"replant.dev/restore": "r-1"}
     target.apply(labelled)
@@ -228,7 +247,7 @@ def test_a_listing_is_of_one_namespace_and_selector(target: Target, namespace: s
         assert found["metadata"]["name"] == "labelled"
 
 
-def test_a_change_is_an_update_also_in_a_dry_run(target: Target, namespace: str) -> None:
+def test_a_change_is_an_update_also_in_a_dry_run(target: TargetCluster, namespace: str) -> None:
     target.apply(vm(namespace))
     [before] = [item["metadata"] for item in target.list_metadata("VirtualMachine", namespace)]
     started = vm(namespace, runStrategy="Always")
@@ -260,7 +279,9 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize(("method", "where"), FORBIDDEN)
-def test_the_shipped_role_is_enough_for_nothing_else(limited: Admin, namespace: str, method: str, where: str) -> None:
+def test_the_shipped_role_is_enough_for_nothing_else(
+    limited: Admin, namespace: str, method: str, where: str
+) -> None:
     body: Object | None = {} if method in {"POST", "PATCH"} else None
     assert limited.send(method, where.format(namespace), body).status == 403
 
@@ -278,7 +299,7 @@ def without(group: str, plural: str, verb: str) -> list[Object]:
     return [{"apiGroups": [g], "resources": [p], "verbs": [v]} for g, p, v in kept]
 
 
-def use(target: Target, plural: str, verb: str, namespace: str) -> None:
+def use(target: TargetCluster, plural: str, verb: str, namespace: str) -> None:
     """What the restore needs the verb for."""
     [kind] = [name for name, kind in KINDS.items() if kind.plural == plural]
     where = namespace if KINDS[kind].namespaced else None
@@ -290,7 +311,7 @@ def use(target: Target, plural: str, verb: str, namespace: str) -> None:
         _write(target, kind, namespace)
 
 
-def _write(target: Target, kind: str, namespace: str) -> None:
+def _write(target: TargetCluster, kind: str, namespace: str) -> None:
     builders: dict[str, Callable[[str, str], Object]] = {
         "PersistentVolumeClaim": claim,
         "VirtualMachine": vm,
@@ -308,24 +329,31 @@ def _write(target: Target, kind: str, namespace: str) -> None:
 
 @pytest.mark.parametrize(("group", "plural", "verb"), [*rules()])
 def test_each_verb_of_the_role_is_needed(
-    admin: Admin, target: Target, namespace: str, group: str, plural: str, verb: str
+    admin: Admin, target: TargetCluster, namespace: str, group: str, plural: str, verb: str
 ) -> None:
     shipped = admin("GET", RBAC)["rules"]
     admin("PATCH", RBAC, {"rules": without(group, plural, verb)})
     try:
-        eventually(lambda: denied(lambda: use(target, plural, verb, namespace)), f"{verb} {plural} is not needed")
+        eventually(
+            lambda: denied(lambda: use(target, plural, verb, namespace)),
+            f"{verb} {plural} is not needed",
+        )
         message = rejected(lambda: use(target, plural, verb, namespace))
         assert f'cannot {verb} resource "{plural}"' in message
         assert "docs/target-access.yaml" in message
     finally:
         admin("PATCH", RBAC, {"rules": shipped})
-    eventually(lambda: not denied(lambda: use(target, plural, verb, namespace)), "the role is not back")
+    eventually(
+        lambda: not denied(lambda: use(target, plural, verb, namespace)), "the role is not back"
+    )
 
 
 # What a real server answers
 
 
-def test_another_managers_field_is_a_conflict_that_names_both(admin: Admin, target: Target, namespace: str) -> None:
+def test_another_managers_field_is_a_conflict_that_names_both(
+    admin: Admin, target: TargetCluster, namespace: str
+) -> None:
     theirs = vm(namespace, runStrategy="Always")
     admin("PATCH", path(theirs), theirs, fieldManager="somebody")
     message = rejected(lambda: target.apply(vm(namespace)), Conflict)
@@ -335,13 +363,19 @@ def test_another_managers_field_is_a_conflict_that_names_both(admin: Admin, targ
 
 
 @pytest.mark.parametrize("build", [secret, vm, claim])
-def test_creating_twice_is_a_conflict(target: Target, namespace: str, build: Callable[[str], Object]) -> None:
+def test_creating_twice_is_a_conflict(
+    target: TargetCluster, namespace: str, build: Callable[[str], Object]
+) -> None:
     target.create(build(namespace))
     assert "exists already" in rejected(lambda: target.create(build(namespace)), Conflict)
 
 
-@pytest.mark.parametrize("stale", [{"resourceVersion": "1"}, {"uid": "00000000-0000-0000-0000-000000000000"}])
-def test_a_stale_identity_stops_an_apply(target: Target, namespace: str, stale: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "stale", [{"resourceVersion": "1"}, {"uid": "00000000-0000-0000-0000-000000000000"}]
+)
+def test_a_stale_identity_stops_an_apply(
+    target: TargetCluster, namespace: str, stale: dict[str, str]
+) -> None:
     changed = vm(namespace, runStrategy="Always")
     if "resourceVersion" in stale:
         target.apply(vm(namespace))
@@ -349,23 +383,35 @@ def test_a_stale_identity_stops_an_apply(target: Target, namespace: str, stale: 
     rejected(lambda: target.apply(changed), Conflict)
 
 
-def test_an_object_that_is_being_deleted_is_a_conflict(admin: Admin, target: Target, namespace: str) -> None:
+def test_an_object_that_is_being_deleted_is_a_conflict(
+    admin: Admin, target: TargetCluster, namespace: str
+) -> None:
     held = vm(namespace)
-    admin("POST", path(held).rpartition("/")[0], held | {"metadata": held["metadata"] | {"finalizers": [FINALIZER]}})
+    admin(
+        "POST",
+        path(held).rpartition("/")[0],
+        held | {"metadata": held["metadata"] | {"finalizers": [FINALIZER]}},
+    )
     admin("DELETE", path(held))
     assert "being deleted" in rejected(lambda: target.apply(held), Conflict)
     admin("PATCH", path(held), {"metadata": {"finalizers": []}})
 
 
-def test_a_namespace_that_is_being_deleted_rejects(admin: Admin, target: Target, namespace: str) -> None:
+def test_a_namespace_that_is_being_deleted_rejects(
+    admin: Admin, target: TargetCluster, namespace: str
+) -> None:
     held = vm(namespace, "held")
-    admin("POST", path(held).rpartition("/")[0], held | {"metadata": held["metadata"] | {"finalizers": [FINALIZER]}})
+    admin(
+        "POST",
+        path(held).rpartition("/")[0],
+        held | {"metadata": held["metadata"] | {"finalizers": [FINALIZER]}},
+    )
     admin("DELETE", f"/api/v1/namespaces/{namespace}")
     assert "namespace is being deleted" in rejected(lambda: target.apply(vm(namespace)))
     admin("PATCH", path(held), {"metadata": {"finalizers": []}})
 
 
-def test_a_missing_namespace_rejects_also_a_dry_run(target: Target) -> None:
+def test_a_missing_namespace_rejects_also_a_dry_run(target: TargetCluster) -> None:
     for dry_run in (False, True):
         message = rejected(lambda dry=dry_run: target.apply(vm("nowhere"), dry_run=dry))  # type: ignore[misc]
         assert "namespace nowhere does not exist" in message
@@ -375,9 +421,24 @@ PERMANENT: list[tuple[str, Callable[[str], Object]]] = [
     ("field not declared in schema", lambda ns: claim(ns, noSuchField=1)),
     ("failed to create typed patch object", lambda ns: claim(ns, accessModes="one")),
     ("Required value", lambda ns: manifest("PersistentVolumeClaim", ns, "disk", spec={})),
-    ("spec.template", lambda ns: manifest("VirtualMachine", ns, "web01", spec={"runStrategy": "Halted"})),
-    ("413", lambda ns: claim(ns) | {"metadata": {"name": "d", "namespace": ns, "annotations": {"a": "x" * 4_000_000}}}),
-    ("400", lambda ns: vm(ns) | {"metadata": {"name": "d", "namespace": ns, "managedFields": [{"manager": "x"}]}}),
+    (
+        "spec.template",
+        lambda ns: manifest("VirtualMachine", ns, "web01", spec={"runStrategy": "Halted"}),
+    ),
+    (
+        "413",
+        lambda ns: (
+            claim(ns)
+            | {"metadata": {"name": "d", "namespace": ns, "annotations": {"a": "x" * 4_000_000}}}
+        ),
+    ),
+    (
+        "400",
+        lambda ns: (
+            vm(ns)
+            | {"metadata": {"name": "d", "namespace": ns, "managedFields": [{"manager": "x"}]}}
+        ),
+    ),
     ("422", lambda ns: vm(ns, "Not_A_Name")),
 ]
 
@@ -387,14 +448,14 @@ def test_a_wrong_object_is_rejected_at_once(
     printed: str, namespace: str, said: str, build: Callable[[str], Object]
 ) -> None:
     pauses: list[float] = []
-    target = Target(credentials(printed), cluster="west", sleep=pauses.append)
+    target = TargetCluster(credentials(printed), cluster="west", sleep=pauses.append)
     message = rejected(lambda: target.apply(build(namespace)))
     assert said in message
     assert len(message) < 800
     assert pauses == []
 
 
-def test_immutable_fields_reject(admin: Admin, target: Target, namespace: str) -> None:
+def test_immutable_fields_reject(admin: Admin, target: TargetCluster, namespace: str) -> None:
     target.apply(claim(namespace))
     changed = claim(namespace, accessModes=["ReadWriteOnce"])
     assert "immutable" in rejected(lambda: target.apply(changed))
@@ -403,14 +464,16 @@ def test_immutable_fields_reject(admin: Admin, target: Target, namespace: str) -
     assert admin.send("PATCH", path(made), {"spec": other["spec"]}).status == 422
 
 
-def test_a_foreign_uid_rejects(target: Target, namespace: str) -> None:
+def test_a_foreign_uid_rejects(target: TargetCluster, namespace: str) -> None:
     target.apply(vm(namespace))
     changed = vm(namespace)
     changed["metadata"]["uid"] = str(uuid.uuid4())
     rejected(lambda: target.apply(changed))
 
 
-def test_creating_with_an_unknown_field_is_rejected_instead_of_pruned(target: Target, namespace: str) -> None:
+def test_creating_with_an_unknown_field_is_rejected_instead_of_pruned(
+    target: TargetCluster, namespace: str
+) -> None:
     assert "noSuchField" in rejected(lambda: target.create(claim(namespace, noSuchField=1)))
 
 
@@ -419,20 +482,26 @@ SECRETS: list[Callable[[str], Object]] = [
     lambda ns: secret(ns, stringData={"a b": PLANTED}),
     lambda ns: secret(ns, stringData={"a": [PLANTED]}),
     lambda ns: secret(ns, data={"a": PLANTED}),
-    lambda ns: secret(ns, stringData={".dockerconfigjson": PLANTED}, type="kubernetes.io/dockerconfigjson"),
+    lambda ns: secret(
+        ns, stringData={".dockerconfigjson": PLANTED}, type="kubernetes.io/dockerconfigjson"
+    ),
     lambda ns: secret(ns, stringData={"a": PLANTED * 100_000}),
 ]
 
 
 @pytest.mark.parametrize("build", SECRETS)
-def test_a_rejected_secret_is_never_quoted(target: Target, namespace: str, build: Callable[[str], Object]) -> None:
+def test_a_rejected_secret_is_never_quoted(
+    target: TargetCluster, namespace: str, build: Callable[[str], Object]
+) -> None:
     message = rejected(lambda: target.create(build(namespace)))
     assert f"Secret {namespace}/cloud-init on cluster west" in message
 
 
-def test_a_kind_that_is_not_installed_is_refused(administrator: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_that_is_not_installed_is_refused(
+    administrator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(KINDS, "Ghost", Kind("ghost.example/v1", "ghosts"))
-    target = Target(credentials(administrator.read_text()), cluster="west")
+    target = TargetCluster(credentials(administrator.read_text()), cluster="west")
     for act in (target.list, target.list_metadata):
         assert "does not serve this kind" in rejected(lambda call=act: call("Ghost"), Refused)  # type: ignore[misc]
     assert "Ghost default/x" in rejected(lambda: target.get("Ghost", "default", "x"), Refused)
@@ -443,15 +512,23 @@ def test_a_kind_that_is_not_installed_is_refused(administrator: Path, monkeypatc
 def test_a_token_that_is_not_accepted_is_refused(printed: str) -> None:
     config = yaml.safe_load(printed)
     config["users"][0]["user"]["token"] = PLANTED
-    target = Target(credentials(yaml.safe_dump(config)), cluster="west")
+    target = TargetCluster(credentials(yaml.safe_dump(config)), cluster="west")
     assert "does not accept the token" in rejected(lambda: target.list("StorageClass"), Refused)
     target.close()
 
 
-def test_an_admission_policy_rejects(admin: Admin, target: Target, namespace: str) -> None:
+def test_an_admission_policy_rejects(admin: Admin, target: TargetCluster, namespace: str) -> None:
     selector = {"matchLabels": {"test": namespace}}
-    rule = {"apiGroups": ["kubevirt.io"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["virtualmachines"]}
-    policy = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "false"}]}
+    rule = {
+        "apiGroups": ["kubevirt.io"],
+        "apiVersions": ["v1"],
+        "operations": ["*"],
+        "resources": ["virtualmachines"],
+    }
+    policy = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false"}],
+    }
     binding = {
         "policyName": namespace,
         "validationActions": ["Deny"],
@@ -461,14 +538,19 @@ def test_an_admission_policy_rejects(admin: Admin, target: Target, namespace: st
     admin("POST", f"{ADMISSION}validatingadmissionpolicies", meta | {"spec": policy})
     admin("POST", f"{ADMISSION}validatingadmissionpolicybindings", meta | {"spec": binding})
     try:
-        eventually(lambda: denied(lambda: target.apply(vm(namespace), dry_run=True)), "the policy is not active")
+        eventually(
+            lambda: denied(lambda: target.apply(vm(namespace), dry_run=True)),
+            "the policy is not active",
+        )
         assert "denied request" in rejected(lambda: target.apply(vm(namespace)))
     finally:
         admin("DELETE", f"{ADMISSION}validatingadmissionpolicybindings/{namespace}")
         admin("DELETE", f"{ADMISSION}validatingadmissionpolicies/{namespace}")
 
 
-def test_a_webhook_that_is_down_is_tried_again_and_then_unreachable(admin: Admin, printed: str, namespace: str) -> None:
+def test_a_webhook_that_is_down_is_tried_again_and_then_unreachable(
+    admin: Admin, printed: str, namespace: str
+) -> None:
     webhook = {
         "name": "down.test.replant.dev",
         "admissionReviewVersions": ["v1"],
@@ -476,24 +558,31 @@ def test_a_webhook_that_is_down_is_tried_again_and_then_unreachable(admin: Admin
         "clientConfig": {"url": "https://127.0.0.1:1/"},
         "namespaceSelector": {"matchLabels": {"test": namespace}},
         "rules": [
-            {"apiGroups": ["kubevirt.io"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["virtualmachines"]}
+            {
+                "apiGroups": ["kubevirt.io"],
+                "apiVersions": ["v1"],
+                "operations": ["*"],
+                "resources": ["virtualmachines"],
+            }
         ],
     }
     where = f"{ADMISSION}validatingwebhookconfigurations"
     admin("POST", where, {"metadata": {"name": namespace}, "webhooks": [webhook]})
     pauses: list[float] = []
-    target = Target(credentials(printed), cluster="west", sleep=pauses.append)
+    target = TargetCluster(credentials(printed), cluster="west", sleep=pauses.append)
     try:
         eventually(lambda: _down(target, namespace), "the webhook is not active")
         pauses.clear()
-        assert "failed calling webhook" in rejected(lambda: target.apply(vm(namespace)), Unreachable)
+        assert "failed calling webhook" in rejected(
+            lambda: target.apply(vm(namespace)), Unreachable
+        )
         assert len(pauses) == 3
     finally:
         admin("DELETE", f"{where}/{namespace}")
         target.close()
 
 
-def _down(target: Target, namespace: str) -> bool:
+def _down(target: TargetCluster, namespace: str) -> bool:
     try:
         target.apply(vm(namespace), dry_run=True)
     except Unreachable:
@@ -501,7 +590,7 @@ def _down(target: Target, namespace: str) -> bool:
     return False
 
 
-def test_one_target_serves_many_threads(target: Target, namespace: str) -> None:
+def test_one_target_serves_many_threads(target: TargetCluster, namespace: str) -> None:
     machines = [vm(namespace, f"web{number:02}") for number in range(48)]
     with ThreadPoolExecutor(16) as threads:
         actions = [applied.action for applied in threads.map(target.apply, machines * 2)]
@@ -514,10 +603,18 @@ def test_one_target_serves_many_threads(target: Target, namespace: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [(["--apply"], "403"), (["--context", "nowhere"], "not usable"), (["--server", "https://169.254.169.254"], "403")],
+    [
+        (["--apply"], "403"),
+        (["--context", "nowhere"], "not usable"),
+        (["--server", "https://169.254.169.254"], "403"),
+    ],
 )
 def test_the_tool_says_what_is_wrong_and_prints_no_kubeconfig(
-    printed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], reason: str
+    printed: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    reason: str,
 ) -> None:
     config = tmp_path / "limited.kubeconfig"
     config.write_text(printed)
@@ -531,7 +628,9 @@ def test_the_tool_says_what_is_wrong_and_prints_no_kubeconfig(
 def test_another_server_gets_the_clusters_own_ca(
     administrator: Path, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert access.main(["--kubeconfig", str(administrator), "--server", "https://10.1.2.3:6443"]) == 0
+    assert (
+        access.main(["--kubeconfig", str(administrator), "--server", "https://10.1.2.3:6443"]) == 0
+    )
     found = credentials(capsys.readouterr().out)
     assert found.server == "https://10.1.2.3:6443"
     assert found.token == credentials(printed).token
@@ -541,5 +640,8 @@ def test_a_server_that_replant_would_refuse_is_refused_at_once(
     administrator: Path, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert printed
-    assert access.main(["--kubeconfig", str(administrator), "--server", "https://169.254.169.254"]) == 1
+    assert (
+        access.main(["--kubeconfig", str(administrator), "--server", "https://169.254.169.254"])
+        == 1
+    )
     assert "metadata address" in capsys.readouterr().err

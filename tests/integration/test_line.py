@@ -1,4 +1,6 @@
-"""The whole line on the running system: a backup lands, is catalogued, planned, restored, and reported."""
+"""The whole line on the running system: a backup lands, is catalogued, planned, restored, and
+reported.
+"""
 
 import base64
 import json
@@ -7,19 +9,23 @@ from typing import Any
 
 import pytest
 
+from local.samples.harvester import Nic
+from local.samples.world import VmBackup, a_vm_backup
 from local.stack import Ended, Stack, wait
-from tests.generator.harvester import Nic
-from tests.generator.world import VmBackup, a_vm_backup
 
 PLANTED = "planted-password-7d1f"
 MAPPING = {"networks": {"default/vlan100": "default/vlan200"}}
-SECRETS = {"web-ci": {"userdata": f"#cloud-config\npassword: {PLANTED}", "networkdata": "version: 2"}}
+SECRETS = {
+    "web-ci": {"userdata": f"#cloud-config\npassword: {PLANTED}", "networkdata": "version: 2"}
+}
 
 
 @pytest.fixture(scope="module")
 def backup(stack: Stack) -> VmBackup:
     """Two disks, one network, one secret; every object twice, each time in another order."""
-    made = a_vm_backup("web", "shop", "nightly", disks=2, secrets=SECRETS, networks=[Nic(name="nic-0")])
+    made = a_vm_backup(
+        "web", "shop", "nightly", disks=2, secrets=SECRETS, networks=[Nic(name="nic-0")]
+    )
     for seed in (1, 2):
         objects = list(made)
         random.Random(seed).shuffle(objects)  # noqa: S311  # an order, not a secret
@@ -29,16 +35,26 @@ def backup(stack: Stack) -> VmBackup:
 
 @pytest.fixture(scope="module")
 def point(stack: Stack, backup: VmBackup) -> dict[str, Any]:
-    return wait(lambda: stack.newest("shop/web", "restorable"), seconds=60, what="a restorable point of shop/web")
+    return wait(
+        lambda: stack.newest("shop/web", "restorable"),
+        seconds=60,
+        what="a restorable point of shop/web",
+    )
 
 
 @pytest.fixture(scope="module")
 def restored(stack: Stack, point: dict[str, Any]) -> Ended:
-    request = {"select": {"vm": "shop/web"}, "target": "west", "mapping": MAPPING | {"namespaces": {"shop": "prod"}}}
+    request = {
+        "select": {"vm": "shop/web"},
+        "target": "west",
+        "mapping": MAPPING | {"namespaces": {"shop": "prod"}},
+    }
     return stack.restore(request | {"requestId": "line"})
 
 
-def test_a_point_is_joined_from_its_objects_in_any_order(point: dict[str, Any], backup: VmBackup) -> None:
+def test_a_point_is_joined_from_its_objects_in_any_order(
+    point: dict[str, Any], backup: VmBackup
+) -> None:
     assert point["cluster"] == "east"
     assert point["target"] == "east-s3"
     assert point["fingerprint"].startswith("sha256:")
@@ -75,7 +91,9 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(stack: Stack, point: dict[
     assert ("VirtualMachine", "unchecked") in actions
 
 
-def test_a_restore_ends_ready_with_every_object_in_its_report(stack: Stack, restored: Ended) -> None:
+def test_a_restore_ends_ready_with_every_object_in_its_report(
+    stack: Stack, restored: Ended
+) -> None:
     assert (restored.status, restored.output["state"]) == ("SUCCEEDED", "succeeded"), restored
     assert restored.output["counts"] == {"ready": 1}
     report = stack.report(restored.output["report"])
@@ -85,8 +103,12 @@ def test_a_restore_ends_ready_with_every_object_in_its_report(stack: Stack, rest
     assert {each["action"] for each in report["machines"][0]["objects"]} == {"create"}
 
 
-def test_the_machine_stands_with_its_origin_and_runs(stack: Stack, restored: Ended, point: dict[str, Any]) -> None:
-    vm = stack.cluster("west").call("GET", "/apis/kubevirt.io/v1/namespaces/prod/virtualmachines/web")
+def test_the_machine_stands_with_its_origin_and_runs(
+    stack: Stack, restored: Ended, point: dict[str, Any]
+) -> None:
+    vm = stack.cluster("west").call(
+        "GET", "/apis/kubevirt.io/v1/namespaces/prod/virtualmachines/web"
+    )
     notes, spec = vm["metadata"]["annotations"], vm["spec"]["template"]["spec"]
     assert notes["backup.origin.cluster"] == "east"
     assert notes["backup.origin.fingerprint"] == point["fingerprint"]
@@ -104,8 +126,12 @@ def test_the_secret_is_whole_under_its_new_name(stack: Stack, restored: Ended) -
     assert PLANTED in base64.b64decode(secret["data"]["userdata"]).decode()
 
 
-def test_the_snapshots_can_never_delete_the_backup(stack: Stack, restored: Ended, backup: VmBackup) -> None:
-    contents = stack.cluster("west").call("GET", "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents")["items"]
+def test_the_snapshots_can_never_delete_the_backup(
+    stack: Stack, restored: Ended, backup: VmBackup
+) -> None:
+    contents = stack.cluster("west").call(
+        "GET", "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
+    )["items"]
     ours = [each for each in contents if each["spec"]["volumeSnapshotRef"]["namespace"] == "prod"]
     assert {each["spec"]["deletionPolicy"] for each in ours} == {"Retain"}
     handles = {f"bak://{disk.volume}/{disk.backup}" for disk in backup.disks}
@@ -115,10 +141,17 @@ def test_the_snapshots_can_never_delete_the_backup(stack: Stack, restored: Ended
 def test_the_same_request_again_changes_nothing(stack: Stack, restored: Ended) -> None:
     path = "/apis/kubevirt.io/v1/namespaces/prod/virtualmachines/web"
     before = stack.cluster("west").call("GET", path)["metadata"]
-    request = {"select": {"vm": "shop/web"}, "target": "west", "mapping": MAPPING | {"namespaces": {"shop": "prod"}}}
+    request = {
+        "select": {"vm": "shop/web"},
+        "target": "west",
+        "mapping": MAPPING | {"namespaces": {"shop": "prod"}},
+    }
     again = stack.restore(request | {"requestId": "line"})
     assert again.output["counts"] == {"ready": 1}
-    assert stack.cluster("west").call("GET", path)["metadata"]["resourceVersion"] == before["resourceVersion"]
+    assert (
+        stack.cluster("west").call("GET", path)["metadata"]["resourceVersion"]
+        == before["resourceVersion"]
+    )
 
 
 def test_another_request_under_the_same_id_is_invalid(stack: Stack, restored: Ended) -> None:
@@ -128,7 +161,11 @@ def test_another_request_under_the_same_id_is_invalid(stack: Stack, restored: En
 
 
 def test_a_machine_that_exists_is_not_touched(stack: Stack, restored: Ended) -> None:
-    request = {"select": {"vm": "shop/web"}, "target": "west", "mapping": MAPPING | {"namespaces": {"shop": "prod"}}}
+    request = {
+        "select": {"vm": "shop/web"},
+        "target": "west",
+        "mapping": MAPPING | {"namespaces": {"shop": "prod"}},
+    }
     ended = stack.restore(request)
     assert ended.output["state"] == "failed"
     assert ended.output["machines"][0]["error"]["code"] == "Conflict"
@@ -136,15 +173,25 @@ def test_a_machine_that_exists_is_not_touched(stack: Stack, restored: Ended) -> 
     assert (skipped.output["state"], skipped.output["counts"]) == ("succeeded", {"skipped": 1})
 
 
-def test_no_secret_value_is_in_table_history_state_bucket_or_log(stack: Stack, restored: Ended) -> None:
+def test_no_secret_value_is_in_table_history_state_bucket_or_log(
+    stack: Stack, restored: Ended
+) -> None:
     states, logs = stack.client("stepfunctions"), stack.client("logs")
     history = states.get_paginator("get_execution_history").paginate(executionArn=restored.arn)
     pages: list[Any] = list(history)
-    pages += stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.outputs["CatalogueTable"])
+    pages += (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(TableName=stack.outputs["CatalogueTable"])
+    )
     keys = [each["Key"] for each in stack.s3.list_objects_v2(Bucket=stack.state_bucket)["Contents"]]
-    pages += [stack.s3.get_object(Bucket=stack.state_bucket, Key=key)["Body"].read() for key in keys]
+    pages += [
+        stack.s3.get_object(Bucket=stack.state_bucket, Key=key)["Body"].read() for key in keys
+    ]
     for group in logs.describe_log_groups()["logGroups"]:
-        pages += logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+        pages += logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group["logGroupName"]
+        )
     text = "".join(str(page) for page in pages)
     assert restored.output["restoreId"] in text
     assert PLANTED not in text

@@ -102,20 +102,38 @@ def test_a_restored_machine_becomes_ready(lab: Api, space: str) -> None:
     running = lab.call("GET", instance(space))
     assert running["status"]["phase"] == "Running"
     assert {one["type"] for one in running["status"]["conditions"]} == {"Ready", "AgentConnected"}
-    assert running["metadata"]["ownerReferences"][0]["uid"] == get(lab, machine(space))["metadata"]["uid"]
+    assert (
+        running["metadata"]["ownerReferences"][0]["uid"]
+        == get(lab, machine(space))["metadata"]["uid"]
+    )
 
 
-def test_the_order_does_not_matter_and_a_waiting_machine_names_what_is_missing(lab: Api, space: str) -> None:
+def test_the_order_does_not_matter_and_a_waiting_machine_names_what_is_missing(
+    lab: Api, space: str
+) -> None:
     apply(lab, machine(space, network=f"{space}/vlan"))
     eventually(lambda: f"PVC {space}/disk does not exist" in said(lab, space), "the claim is named")
     apply(lab, claim(space))
-    eventually(lambda: f"PVC {space}/disk is not bound" in said(lab, space), "the pending claim is named")
+    eventually(
+        lambda: f"PVC {space}/disk is not bound" in said(lab, space), "the pending claim is named"
+    )
     assert state(lab, space) == "WaitingForVolumeBinding"
     apply(lab, snapshot(space), content(space))
-    eventually(lambda: f"network {space}/vlan does not exist" in said(lab, space), "the network is named")
+    eventually(
+        lambda: f"network {space}/vlan does not exist" in said(lab, space), "the network is named"
+    )
     assert state(lab, space) == "ErrorUnschedulable"
     assert not lab.answers(instance(space))
-    apply(lab, manifest("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "vlan", space, spec={"config": "{}"}))
+    apply(
+        lab,
+        manifest(
+            "k8s.cni.cncf.io/v1",
+            "NetworkAttachmentDefinition",
+            "vlan",
+            space,
+            spec={"config": "{}"},
+        ),
+    )
     eventually(lambda: state(lab, space) == "Running", "the machine runs")
 
 
@@ -123,7 +141,9 @@ def test_a_halted_machine_has_no_instance(lab: Api, space: str) -> None:
     apply(lab, *everything(space))
     eventually(lambda: state(lab, space) == "Running", "the machine runs")
     apply(lab, machine(space, "Halted"))
-    eventually(lambda: state(lab, space) == "Stopped" and not lab.answers(instance(space)), "it is halted")
+    eventually(
+        lambda: state(lab, space) == "Stopped" and not lab.answers(instance(space)), "it is halted"
+    )
     assert status(lab, machine(space))["ready"] is False
 
 
@@ -136,7 +156,9 @@ def test_a_deleted_machine_takes_its_instance_with_it(lab: Api, space: str) -> N
 
 def test_a_snapshot_and_its_content_can_be_deleted(lab: Api, space: str) -> None:
     apply(lab, content(space), snapshot(space))
-    eventually(lambda: bool(status(lab, snapshot(space)).get("readyToUse")), "the snapshot is ready")
+    eventually(
+        lambda: bool(status(lab, snapshot(space)).get("readyToUse")), "the snapshot is ready"
+    )
     for each in (snapshot(space), content(space)):
         lab.call("DELETE", lab.path_of(each))
     eventually(lambda: not lab.answers(lab.path_of(content(space))), "the content goes")
@@ -149,22 +171,37 @@ def test_a_snapshot_handle_never_changes(lab: Api, space: str) -> None:
     assert refused.value.status == 422
 
 
-def test_the_real_controller_misses_a_snapshot_class_that_does_not_exist(lab: Api, space: str) -> None:
+def test_the_real_controller_misses_a_snapshot_class_that_does_not_exist(
+    lab: Api, space: str
+) -> None:
     wanted = snapshot(space)
-    wanted["spec"] = {"volumeSnapshotClassName": "nowhere", "source": {"persistentVolumeClaimName": "disk"}}
+    wanted["spec"] = {
+        "volumeSnapshotClassName": "nowhere",
+        "source": {"persistentVolumeClaimName": "disk"},
+    }
     apply(lab, claim(space), wanted)
-    eventually(lambda: "snapshot class" in str(status(lab, wanted).get("error")), "the class is missed")
+    eventually(
+        lambda: "snapshot class" in str(status(lab, wanted).get("error")), "the class is missed"
+    )
 
 
 def test_a_claim_waits_for_its_storage_class(lab: Api, space: str) -> None:
     apply(lab, content(space), snapshot(space), claim(space, storage_class=space))
     never(lambda: bound(lab, space), "bound without a class")
-    apply(lab, manifest("storage.k8s.io/v1", "StorageClass", space, provisioner="driver.longhorn.io"))
+    apply(
+        lab, manifest("storage.k8s.io/v1", "StorageClass", space, provisioner="driver.longhorn.io")
+    )
     eventually(lambda: bound(lab, space), "the claim is bound")
 
 
 def test_a_claim_smaller_than_its_snapshot_stays_pending(lab: Api, space: str) -> None:
-    apply(lab, faults(restoreSize=str(SIZE)), content(space), snapshot(space), claim(space, size=SIZE - 1))
+    apply(
+        lab,
+        faults(restoreSize=str(SIZE)),
+        content(space),
+        snapshot(space),
+        claim(space, size=SIZE - 1),
+    )
     never(lambda: bound(lab, space), "bound to a larger snapshot")
     assert status(lab, snapshot(space))["restoreSize"] == "2Gi"
 
@@ -173,9 +210,13 @@ def test_the_size_of_a_snapshot_is_the_one_that_longhorn_knows(lab: Api, space: 
     apply(lab, manifest("v1", "Namespace", "longhorn-system"))
     backup = manifest("longhorn.io/v1beta2", "Backup", space, "longhorn-system", spec={})
     apply(lab, backup)
-    lab.call("PATCH", f"{lab.path_of(backup)}/status", {"status": {"volumeSize": "12345678"}}, MERGE)
+    lab.call(
+        "PATCH", f"{lab.path_of(backup)}/status", {"status": {"volumeSize": "12345678"}}, MERGE
+    )
     apply(lab, content(space, handle=f"bak://volume/{space}"))
-    eventually(lambda: status(lab, content(space)).get("restoreSize") == 12345678, "the size is reported")
+    eventually(
+        lambda: status(lab, content(space)).get("restoreSize") == 12345678, "the size is reported"
+    )
 
 
 def test_injected_a_machine_is_never_ready(lab: Api, space: str) -> None:
@@ -187,8 +228,16 @@ def test_injected_a_machine_is_never_ready(lab: Api, space: str) -> None:
 
 
 def test_injected_a_snapshot_has_an_error(lab: Api, space: str) -> None:
-    apply(lab, faults(snapshotError=f"*/{space}*"), content(space, f"bak://volume/{space}-1"), snapshot(space))
-    eventually(lambda: "not found (simulated)" in str(status(lab, snapshot(space)).get("error")), "an error")
+    apply(
+        lab,
+        faults(snapshotError=f"*/{space}*"),
+        content(space, f"bak://volume/{space}-1"),
+        snapshot(space),
+    )
+    eventually(
+        lambda: "not found (simulated)" in str(status(lab, snapshot(space)).get("error")),
+        "an error",
+    )
     never(lambda: bool(status(lab, snapshot(space)).get("readyToUse")), "it is ready")
 
 
@@ -225,7 +274,9 @@ def test_every_kind_of_ours_is_served_like_the_real_one(lab: Api) -> None:
             assert lab.answers(f"{path(version, plural)}?limit=1"), (version, plural)
 
 
-def test_a_stopped_cluster_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stopped_cluster_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(processes, "RUNTIME", tmp_path)
     monkeypatch.setenv("REPLANT_CRDS", str(OWN))
     brief = cluster.start(["brief"])["brief"]
@@ -238,13 +289,21 @@ def test_a_stopped_cluster_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real definitions are not here")
 def test_our_definitions_have_the_names_scopes_and_subresources_of_the_real_ones() -> None:
-    real = {definition["metadata"]["name"]: shape(definition) for definition in crds.definitions(REAL)}
-    ours = {definition["metadata"]["name"]: shape(definition) for definition in crds.definitions(OWN)}
+    real = {
+        definition["metadata"]["name"]: shape(definition) for definition in crds.definitions(REAL)
+    }
+    ours = {
+        definition["metadata"]["name"]: shape(definition) for definition in crds.definitions(OWN)
+    }
     assert ours == {name: real[name] for name in ours}
 
 
 def shape(definition: Object) -> Object:
     spec = definition["spec"]
     names = {key: value for key, value in spec["names"].items() if key != "listKind"}
-    versions = {one["name"]: "status" in (one.get("subresources") or {}) for one in spec["versions"] if one["served"]}
+    versions = {
+        one["name"]: "status" in (one.get("subresources") or {})
+        for one in spec["versions"]
+        if one["served"]
+    }
     return {"group": spec["group"], "scope": spec["scope"], "names": names, "versions": versions}

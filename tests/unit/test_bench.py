@@ -16,7 +16,7 @@ from bench import document, init, machines
 from bench.figures import Pair, Table, comparison, markdown, number, spread
 from bench.proxy import relay
 from bench.requests import Call, Requests, sent_again, told
-from local import artefacts
+from local import artifacts
 from local.cloud import ROOT
 
 TABLE = Table("Title", ("work", "ms"), (("short", "1.00"), ("much longer", "12.0")), "A note.")
@@ -46,7 +46,8 @@ def test_a_comparison_has_medians_ratio_rounds_and_spreads_in_the_order_of_its_c
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.123, "0.12"), (9.876, "9.88"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")]
+    ("value", "shown"),
+    [(0.123, "0.12"), (9.876, "9.88"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")],
 )
 def test_numbers_show_three_digits_that_count(value: float, shown: str) -> None:
     assert number(value) == shown
@@ -82,7 +83,9 @@ def test_only_what_stands_between_the_markers_is_replaced_and_again() -> None:
     assert document.written(once, "x", [TABLE], "conditions") == once
 
 
-@pytest.mark.parametrize("page", ["", "<!-- x: begin -->", "<!-- x: begin --><!-- x: begin --><!-- x: end -->"])
+@pytest.mark.parametrize(
+    "page", ["", "<!-- x: begin -->", "<!-- x: begin --><!-- x: begin --><!-- x: end -->"]
+)
 def test_a_page_without_the_markers_is_not_touched(page: str) -> None:
     with pytest.raises(ValueError, match="once each"):
         document.written(page, "x", [TABLE], "")
@@ -122,21 +125,30 @@ def test_requests_are_counted_by_operation_as_they_leave(monkeypatch: pytest.Mon
 
 
 def test_the_most_frequent_request_is_told_first() -> None:
-    assert told(Counter(Query=1, GetItem=1, PutItem=3, GetObject=0)) == "3 PutItem, 1 GetItem, 1 Query"
+    assert (
+        told(Counter(Query=1, GetItem=1, PutItem=3, GetObject=0)) == "3 PutItem, 1 GetItem, 1 Query"
+    )
     assert told({}) == "none"
 
 
 def test_the_same_requests_are_sent_again_and_refused_conditions_ignored() -> None:
     client = Mock()
-    client.put_item.side_effect = ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
+    client.put_item.side_effect = ClientError(
+        {"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem"
+    )
     client.query.return_value = {}
-    sent_again({"dynamodb": client}, [Call("dynamodb", "PutItem", {"a": 1}), Call("dynamodb", "Query", {"b": 2})])
+    sent_again(
+        {"dynamodb": client},
+        [Call("dynamodb", "PutItem", {"a": 1}), Call("dynamodb", "Query", {"b": 2})],
+    )
     assert client.mock_calls == [call.put_item(a=1), call.query(b=2)]
 
 
 def test_every_function_of_the_template_is_measured_with_its_layers() -> None:
-    template = artefacts.load(ROOT / "template.yaml")
-    functions = {k: v for k, v in template["Resources"].items() if v["Type"] == "AWS::Serverless::Function"}
+    template = artifacts.load(ROOT / "template.yaml")
+    functions = {
+        k: v for k, v in template["Resources"].items() if v["Type"] == "AWS::Serverless::Function"
+    }
     shared = template["Globals"]["Function"]["Layers"]
     expected = {
         name: (
@@ -151,7 +163,9 @@ def test_every_function_of_the_template_is_measured_with_its_layers() -> None:
 def test_a_function_is_compared_with_a_base_that_has_the_same_clients() -> None:
     for each in init.FUNCTIONS:
         source = Path(ROOT, "functions", f"{each.module}.py").read_text()
-        assert {name for name in SERVICES if f'boto3.client("{name}"' in source} == set(each.services)
+        assert {name for name in SERVICES if f'boto3.client("{name}"' in source} == set(
+            each.services
+        )
         assert init.base(each)["services"] == each.services
 
 
@@ -162,10 +176,15 @@ def test_both_sides_of_a_restore_get_the_same_eight_objects_a_machine() -> None:
     machine = machines.fleet(2)
     plan = machines.planned(machine, 2, "target", network="default/vlan200")
     halted = machines.manifests(plan, machine, running=False)
-    assert [each["kind"] for each in halted] == [each.kind for vm in plan.machines for each in vm.objects]
+    assert [each["kind"] for each in halted] == [
+        each.kind for vm in plan.machines for each in vm.objects
+    ]
     assert len(halted) == 2 * machines.OBJECTS
     assert halted[0]["data"]["userdata"]
-    strategies = [each["spec"]["runStrategy"] for each in machines.manifests(plan, machine, running=True)[7::8]]
+    strategies = [
+        each["spec"]["runStrategy"]
+        for each in machines.manifests(plan, machine, running=True)[7::8]
+    ]
     assert (halted[7]["spec"]["runStrategy"], strategies) == ("Halted", ["RerunOnFailure"] * 2)
 
 

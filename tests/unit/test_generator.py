@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.generator import replay
-from tests.generator.encoding import MIB, Event, Object, block_checksum, compress, marshal
-from tests.generator.guests import MANAGEMENT, Nic, Traits
-from tests.generator.harvester import Disk, machine, schedule_name, vm_image
-from tests.generator.longhorn import BLOCK, LARGE_BLOCK, LonghornVolume, huge_backup_cfg
-from tests.generator.records import backup_cfg, block_key, lock, volume_path
-from tests.generator.replay import Store, codec, decoded, objects_in, records
-from tests.generator.world import a_vm_backup
+from local.samples import replay
+from local.samples.encoding import MIB, Event, Object, block_checksum, compress, marshal
+from local.samples.guests import MANAGEMENT, Nic, Traits
+from local.samples.harvester import Disk, machine, schedule_name, vm_image
+from local.samples.longhorn import BLOCK, LARGE_BLOCK, LonghornVolume, huge_backup_cfg
+from local.samples.records import backup_cfg, block_key, lock, volume_path
+from local.samples.replay import Store, codec, decoded, objects_in, records
+from local.samples.world import a_vm_backup
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
@@ -38,10 +38,15 @@ def store(name: str) -> Store:
 
 def our_store() -> Store:
     first = a_vm_backup(image="default/image-8xv2l", disks=2)
-    second = a_vm_backup(backup="second", taken_at=LATER, after=first, data={2 * BLOCK: bytes(BLOCK)})
+    second = a_vm_backup(
+        backup="second", taken_at=LATER, after=first, data={2 * BLOCK: bytes(BLOCK)}
+    )
     large = LonghornVolume("pvc-large", 64 * MIB, LARGE_BLOCK, "gzip")
     plain = LonghornVolume("pvc-plain", 64 * MIB, compression="none", claim="default/plain")
-    written = [large.backup("backup-1", AT, {0: b"1"}), plain.backup("backup-2", AT, {0: b"2"}, mode="full")]
+    written = [
+        large.backup("backup-1", AT, {0: b"1"}),
+        plain.backup("backup-2", AT, {0: b"2"}, mode="full"),
+    ]
     parts: list[Iterable[Object]] = [first, second, *written, plain.unfinished("backup-3")]
     held = {"backupstore/locks/lock-0.lck": lock("lock-0", 1)}
     return held | {key: body for part in parts for key, body in part}
@@ -52,16 +57,24 @@ VOLUMES = [(name, key) for name in STORES for key in records(store(name), r"/vol
 
 def machines() -> dict[str, tuple[str, bytes]]:
     """Machine metadata with the version that wrote it: ours, and the genuine where they exist."""
-    secrets = {"web01-wf9qc": {"userdata": "#cloud-config\n# <a & b>\n", "networkdata": "version: 2\n"}}
+    secrets = {
+        "web01-wf9qc": {"userdata": "#cloud-config\n# <a & b>\n", "networkdata": "version: 2\n"}
+    }
     traits: Traits = {"networks": (MANAGEMENT, Nic()), "secrets": secrets, "ssh_names": "[]"}
-    ours = {f"own-{version}": (version, machine(version=version, **traits)[1]) for version in VERSIONS}
-    files = [file for file in sorted(FIXTURES.glob("harvester/v*_*.cfg")) if "vmimage" not in file.name]
+    ours = {
+        f"own-{version}": (version, machine(version=version, **traits)[1]) for version in VERSIONS
+    }
+    files = [
+        file for file in sorted(FIXTURES.glob("harvester/v*_*.cfg")) if "vmimage" not in file.name
+    ]
     return ours | {file.name: (file.name[1:4], file.read_bytes()) for file in files}
 
 
 def images() -> dict[str, bytes]:
     own = {"own": vm_image(backing_image="vmi-1", checksum="00ff", description="a <test>")[1]}
-    return own | {file.name: file.read_bytes() for file in sorted(FIXTURES.glob("harvester/*vmimage*.cfg"))}
+    return own | {
+        file.name: file.read_bytes() for file in sorted(FIXTURES.glob("harvester/*vmimage*.cfg"))
+    }
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -89,7 +102,9 @@ def test_the_same_backups_of_a_volume_give_the_same_records(name: str, key: str)
     assert volume.cfg() == store(name)[key]
     assert written.keys() <= store(name).keys()
     for cfg in records(written, "/backups/"):
-        assert replay.without_upload_sizes(written[cfg]) == replay.without_upload_sizes(store(name)[cfg])
+        assert replay.without_upload_sizes(written[cfg]) == replay.without_upload_sizes(
+            store(name)[cfg]
+        )
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -102,7 +117,9 @@ def test_markers_of_unfinished_backups_and_locks_have_the_same_bytes(name: str) 
         assert lock(held["Name"], held["Type"], acquired=held["Acquired"]) == store(name)[key]
 
 
-@pytest.mark.parametrize("name", [name for name in STORES if records(store(name), "backing-image.cfg$")])
+@pytest.mark.parametrize(
+    "name", [name for name in STORES if records(store(name), "backing-image.cfg$")]
+)
 def test_the_same_backing_image_gives_the_same_record_and_blocks(name: str) -> None:
     for key, cfg in records(store(name), "backing-image.cfg$").items():
         again = dict(replay.replayed_image(store(name), cfg["Name"]))
@@ -143,7 +160,9 @@ SHAPES = {
 
 @pytest.mark.parametrize(("version", "fields"), SHAPES.items())
 def test_a_backup_has_the_fields_of_its_longhorn_version(version: str, fields: str) -> None:
-    written = dict(LonghornVolume("pvc-1", 64 * MIB, version=version).backup("backup-1", AT, {0: b"1"}))
+    written = dict(
+        LonghornVolume("pvc-1", 64 * MIB, version=version).backup("backup-1", AT, {0: b"1"})
+    )
     (cfg,) = records(written, "/backups/").values()
     assert list(cfg) == [*fields.split(), "SingleFile"]
     (block,) = [body for key, body in written.items() if key.endswith(".blk")]
@@ -196,7 +215,16 @@ def test_a_backup_is_written_in_the_order_of_longhorn() -> None:
     writes = [*volume.backup("backup-1", AT, {0: b"1"}).events()]
     names = [re.sub(r"-[0-9a-f]{16}|[0-9a-f]{64}", "", key.rpartition("/")[2]) for key, _ in writes]
     marker, final = "backup_backup-1.cfg", ["backup_backup-1.cfg", "volume.cfg"]
-    assert names == ["lock.lck", "lock.lck", "volume.cfg", "lock.lck", marker, ".blk", *final, "lock.lck"]
+    assert names == [
+        "lock.lck",
+        "lock.lck",
+        "volume.cfg",
+        "lock.lck",
+        marker,
+        ".blk",
+        *final,
+        "lock.lck",
+    ]
     assert json.loads(writes[4][1] or b"")["CreatedTime"] == ""
     assert writes[-1] == (writes[0][0], None)
 
@@ -211,8 +239,12 @@ def test_deleting_takes_the_blocks_that_nobody_needs_unless_a_backup_is_unfinish
     second = volume.backup("backup-2", LATER, {BLOCK: b"3"})
     volume.unfinished("backup-3")
     assert collected(volume.delete("backup-2").events()) == set()
-    assert collected(volume.delete("backup-3").events()) == {key for key, _ in second if key.endswith(".blk")}
-    assert collected(volume.delete("backup-1").events()) == {key for key, _ in first if key.endswith(".blk")}
+    assert collected(volume.delete("backup-3").events()) == {
+        key for key, _ in second if key.endswith(".blk")
+    }
+    assert collected(volume.delete("backup-1").events()) == {
+        key for key, _ in first if key.endswith(".blk")
+    }
 
 
 def test_blocks_lie_within_the_volume_and_on_their_boundaries() -> None:
@@ -238,13 +270,19 @@ def test_a_vm_backup_refers_to_nothing_that_it_does_not_hold(version: str) -> No
     backups = records(objects, "/backups/")
     for key, cfg in backups.items():
         folder = key.partition("/backups/")[0]
-        assert {block_key(folder, block["BlockChecksum"]) for block in cfg["Blocks"]} <= objects.keys()
+        assert {
+            block_key(folder, block["BlockChecksum"]) for block in cfg["Blocks"]
+        } <= objects.keys()
     (metadata,) = records(objects, "^harvester/vmbackups/").values()
     named = {one["longhornBackupName"] for one in metadata["volumeBackups"]}
     assert named == {cfg["Name"] for cfg in backups.values()}
-    assert len(records(objects, "backing-image.cfg$|^harvester/vmimages/")) == (2 if version >= "1.4" else 0)
+    assert len(records(objects, "backing-image.cfg$|^harvester/vmimages/")) == (
+        2 if version >= "1.4" else 0
+    )
     assert [*objects][-1].startswith("harvester/vmbackups/")
 
 
 def test_the_generator_needs_no_test_framework() -> None:
-    assert not any("import pytest" in file.read_text() for file in (ROOT / "tests/generator").glob("*.py"))
+    assert not any(
+        "import pytest" in file.read_text() for file in (ROOT / "tests/generator").glob("*.py")
+    )

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from shared.errors import Conflict, Refused, Rejected, ReplantError, Unreachable
 from shared.kube import transport
-from shared.kube.client import Target
+from shared.kube.client import TargetCluster
 from shared.kube.credentials import Credentials
 from tests.certificates import Authority
 
@@ -69,7 +69,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.requests.append((self.command, self.path, dict(self.headers), json.loads(body or b"null")))
+        self.server.requests.append(
+            (self.command, self.path, dict(self.headers), json.loads(body or b"null"))
+        )
         answer = self.server.next()
         time.sleep(answer.pause)
         if not answer.status:
@@ -111,7 +113,7 @@ class Client:
     script: Script
     pauses: list[float] = field(default_factory=list)
 
-    def target(self, *answers: Answer, **changes: object) -> Target:
+    def target(self, *answers: Answer, **changes: object) -> TargetCluster:
         self.script.answers = list(answers) or [Answer()]
         known: dict[str, Any] = {
             "server": f"https://127.0.0.1:{self.script.server_port}",
@@ -119,7 +121,9 @@ class Client:
             "token": SecretStr(PLANTED),
             "allow_loopback": True,
         }
-        return Target(Credentials(**known | changes), cluster="west", sleep=self.pauses.append)
+        return TargetCluster(
+            Credentials(**known | changes), cluster="west", sleep=self.pauses.append
+        )
 
     @property
     def count(self) -> int:
@@ -151,7 +155,10 @@ def secret() -> dict[str, Any]:
 
 
 def stored(**metadata: object) -> dict[str, Any]:
-    return {"kind": "PartialObjectMetadata", "metadata": {"uid": "u-1", "resourceVersion": "7"} | metadata}
+    return {
+        "kind": "PartialObjectMetadata",
+        "metadata": {"uid": "u-1", "resourceVersion": "7"} | metadata,
+    }
 
 
 def test_an_apply_is_a_strict_patch_that_asks_for_metadata_only(client: Client) -> None:
@@ -181,7 +188,9 @@ def test_an_apply_is_a_strict_patch_that_asks_for_metadata_only(client: Client) 
         ({"uid": "u-1", "labels": {"a": "b"}}, "update"),
     ],
 )
-def test_unchanged_is_told_by_the_metadata_before(client: Client, before: dict[str, Any] | None, action: str) -> None:
+def test_unchanged_is_told_by_the_metadata_before(
+    client: Client, before: dict[str, Any] | None, action: str
+) -> None:
     assert client.target(Answer(200, stored())).apply(vm(), before=before).action == action
 
 
@@ -208,7 +217,9 @@ def test_names_are_percent_encoded_and_paths_cannot_be_climbed(client: Client) -
         {},
     ],
 )  # fmt: skip
-def test_a_manifest_outside_the_table_is_rejected_unsent(client: Client, manifest: dict[str, Any]) -> None:
+def test_a_manifest_outside_the_table_is_rejected_unsent(
+    client: Client, manifest: dict[str, Any]
+) -> None:
     target = client.target()
     for act in (target.apply, target.create):
         with pytest.raises(Rejected):
@@ -234,9 +245,13 @@ def test_a_passing_fault_is_repeated(client: Client, answer: Answer) -> None:
     assert len(client.pauses) == 2
 
 
-@pytest.mark.parametrize("answer", [BUSY, Answer(503, "x"), status(500, "InternalError", "y"), Answer(0)])
+@pytest.mark.parametrize(
+    "answer", [BUSY, Answer(503, "x"), status(500, "InternalError", "y"), Answer(0)]
+)
 @pytest.mark.parametrize("act", ["apply", "create"])
-def test_a_lasting_fault_is_unreachable_after_four_attempts(client: Client, answer: Answer, act: str) -> None:
+def test_a_lasting_fault_is_unreachable_after_four_attempts(
+    client: Client, answer: Answer, act: str
+) -> None:
     with pytest.raises(Unreachable, match="cluster west"):
         getattr(client.target(answer), act)(vm())
     assert client.count == 4
@@ -248,8 +263,12 @@ def test_pauses_grow_and_obey_retry_after(client: Client) -> None:
     assert client.pauses[2] == 7
 
 
-@pytest.mark.parametrize(("asked", "longest"), [("99999", 30), ("Mon, 1 Jan 2030 00:00:00 GMT", 1), ("-1", 1)])
-def test_retry_after_cannot_hold_the_function_up(client: Client, asked: str, longest: float) -> None:
+@pytest.mark.parametrize(
+    ("asked", "longest"), [("99999", 30), ("Mon, 1 Jan 2030 00:00:00 GMT", 1), ("-1", 1)]
+)
+def test_retry_after_cannot_hold_the_function_up(
+    client: Client, asked: str, longest: float
+) -> None:
     client.target(Answer(429, "x", {"Retry-After": asked}), VERSION).version()
     assert client.pauses[0] <= longest
 
@@ -257,7 +276,11 @@ def test_retry_after_cannot_hold_the_function_up(client: Client, asked: str, lon
 @pytest.mark.parametrize(
     "answer",
     [
-        status(500, None, "failed to create typed patch object: .spec.noSuchField: field not declared in schema"),
+        status(
+            500,
+            None,
+            "failed to create typed patch object: .spec.noSuchField: field not declared in schema",
+        ),
         status(422, "Invalid", "spec is immutable"),
         status(400, "BadRequest", "strict decoding error"),
         status(413, "RequestEntityTooLarge", "limit is 3145728"),
@@ -280,7 +303,9 @@ def test_an_answer_that_stops_in_the_middle_is_repeated(client: Client) -> None:
     assert client.target(short, VERSION).version() == "v1.34.1"
 
 
-def test_a_slow_answer_is_given_up_and_repeated(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_answer_is_given_up_and_repeated(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transport, "TIMEOUTS", (1.0, 0.1))
     with pytest.raises(Unreachable, match="did not answer within"):
         client.target(Answer(200, {}, pause=0.4)).version()
@@ -341,14 +366,18 @@ def test_a_name_that_leads_to_loopback_is_refused_before_a_byte_is_sent(
     assert client.count == 0
 
 
-def test_a_proxy_of_the_environment_is_not_used(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_not_used(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert client.target(VERSION).version() == "v1.34.1"
 
 
 def test_a_redirect_is_not_followed(client: Client) -> None:
-    elsewhere = Answer(302, "", {"Location": f"https://127.0.0.1:{client.script.server_port}/elsewhere"})
+    elsewhere = Answer(
+        302, "", {"Location": f"https://127.0.0.1:{client.script.server_port}/elsewhere"}
+    )
     with pytest.raises(Refused, match="302"):
         client.target(elsewhere).version()
     assert client.count == 1
@@ -392,7 +421,11 @@ def test_field_conflicts_name_manager_and_field(client: Client) -> None:
 
 @pytest.mark.parametrize("code", [400, 403, 422, 500, 503])
 def test_a_server_that_quotes_a_secret_is_not_quoted(client: Client, code: int) -> None:
-    cause = {"reason": "FieldValueInvalid", "field": "data[a]", "message": f"Invalid value: {PLANTED}"}
+    cause = {
+        "reason": "FieldValueInvalid",
+        "field": "data[a]",
+        "message": f"Invalid value: {PLANTED}",
+    }
     answer = status(code, "Invalid", f'webhook "x" denied: {PLANTED}', causes=[cause])
     with pytest.raises(ReplantError) as caught:
         client.target(answer).create(secret())

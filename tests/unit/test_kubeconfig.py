@@ -1,4 +1,6 @@
-"""A stored kubeconfig is hostile input: what is refused, how it is said, and that no secret is repeated."""
+"""A stored kubeconfig is hostile input: what is refused, how it is said, and that no secret is
+repeated.
+"""
 
 import base64
 import contextlib
@@ -46,14 +48,21 @@ def kubeconfig() -> Document:
             }
         ],
         "users": [{"name": "u", "user": {"token": PLANTED}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "n", "extensions": []}}],
+        "contexts": [
+            {
+                "name": "x",
+                "context": {"cluster": "c", "user": "u", "namespace": "n", "extensions": []},
+            }
+        ],
         "current-context": "x",
     }
 
 
 def parsed(document: object, *, allow_loopback: bool = False) -> Credentials:
     text = document if isinstance(document, str) else yaml.safe_dump(document)
-    return parse(text, cluster="west", secret="replant/clusters/west", allow_loopback=allow_loopback)
+    return parse(
+        text, cluster="west", secret="replant/clusters/west", allow_loopback=allow_loopback
+    )
 
 
 def refusal(document: object, *, allow_loopback: bool = False) -> Refused:
@@ -63,7 +72,7 @@ def refusal(document: object, *, allow_loopback: bool = False) -> Refused:
     assert error.code == "Refused"
     assert "cluster west" in error.message
     assert "replant/clusters/west" in error.message
-    assert "python -m shared.kube.access" in error.message
+    assert "python -m shared.commands.access" in error.message
     assert "PLANTED" not in str(error)
     assert error.__cause__ is None
     return error
@@ -99,7 +108,9 @@ def test_a_token_kubeconfig_yields_server_ca_and_token() -> None:
     assert PLANTED not in repr(credentials)
 
 
-def test_a_certificate_kubeconfig_loads_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_kubeconfig_loads_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     credentials = parsed(with_certificate())
     assert credentials.client_key
@@ -113,13 +124,17 @@ def test_the_context_verifies_host_names_against_the_given_ca_alone() -> None:
     assert context.check_hostname
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert len(context.get_ca_certs()) == 1
-    assert not context.verify_flags & ssl.VERIFY_X509_STRICT, "RKE2 CAs lack what Python 3.13 asks for"
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT, (
+        "RKE2 CAs lack what Python 3.13 asks for"
+    )
 
 
 def test_base64_may_be_folded_over_lines() -> None:
     document = kubeconfig()
     data = cluster(document)["certificate-authority-data"]
-    cluster(document)["certificate-authority-data"] = "\n".join(data[i : i + 64] for i in range(0, len(data), 64))
+    cluster(document)["certificate-authority-data"] = "\n".join(
+        data[i : i + 64] for i in range(0, len(data), 64)
+    )
     assert parsed(document).ca == CA.certificate
 
 
@@ -285,7 +300,8 @@ def test_a_token_and_a_certificate_are_one_identity_too_many() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [OTHER.key, "-----BEGIN PRIVATE KEY-----\nPLANTED\n-----END PRIVATE KEY-----", "-----BEGIN "]
+    "key",
+    [OTHER.key, "-----BEGIN PRIVATE KEY-----\nPLANTED\n-----END PRIVATE KEY-----", "-----BEGIN "],
 )
 def test_a_key_that_does_not_load_or_fit_is_refused(key: str) -> None:
     assert refusal(with_certificate(key)).field == "users[0].user.client-key-data"
@@ -331,7 +347,9 @@ def test_metadata_and_runtime_addresses_stay_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize("api", ["127.0.0.1:7777", "sandbox.internal:7777", "169.254.100.1:7777"])
-def test_the_runtime_api_is_where_the_environment_says(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runtime_api_is_where_the_environment_says(
+    api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", api)
     document = kubeconfig()
     cluster(document)["server"] = f"https://{api}"
@@ -355,7 +373,9 @@ def test_an_ordinary_server_is_accepted(server: str) -> None:
 
 def bomb() -> str:
     lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
-    lines += [f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]" for i in range(8)]
+    lines += [
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]" for i in range(8)
+    ]
     return "\n".join(lines)
 
 
@@ -396,11 +416,14 @@ KEYS = st.sampled_from(
     ]
 )
 LEAVES = st.one_of(
-    st.text(max_size=20), st.sampled_from(["x", "c", "u", "https://[", "https://h:x", b64(CA.certificate)])
+    st.text(max_size=20),
+    st.sampled_from(["x", "c", "u", "https://[", "https://h:x", b64(CA.certificate)]),
 )
 TREES = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=4)
+    ),
 )
 
 
@@ -422,7 +445,9 @@ PLACES = [(key,) for key in kubeconfig()] + [
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PLACES), TREES | st.text().map(lambda text: f"https://{text}"))
-def test_no_value_in_a_good_file_raises_anything_but_a_refusal(place: tuple[str | int, ...], value: object) -> None:
+def test_no_value_in_a_good_file_raises_anything_but_a_refusal(
+    place: tuple[str | int, ...], value: object
+) -> None:
     document = kubeconfig()
     put(value, *place)(document)
     with contextlib.suppress(Refused):

@@ -1,26 +1,32 @@
-"""Documents of the state bucket: what a user may write, and that every mistake is answered with its remedy."""
+"""Documents of the state bucket: what a user may write, and that every mistake is answered with its
+remedy.
+"""
 
 import pytest
 
 from shared.errors import Unreadable
 from shared.layouts import documents
 from shared.layouts.documents import SIZE_LIMIT
-from shared.layouts.places import Kind, Place
-from shared.models import ClusterDocument, TargetDocument
+from shared.layouts.keys import Kind, Place
+from shared.models import BackupTarget, ClusterDocument
 
 BUCKETS = frozenset({"backups", "more-backups"})
 TARGET = "id: east-s3\nurl: s3://backups/\ncluster: east\n"
 CLUSTER = "id: west\nsecret: replant/clusters/west\n"
 
 
-def target(text: str) -> TargetDocument:
-    found = documents.parse(documents.recognise("targets/east-s3.yaml"), text.encode(), buckets=BUCKETS)
-    assert isinstance(found, TargetDocument)
+def target(text: str) -> BackupTarget:
+    found = documents.parse(
+        documents.recognise("targets/east-s3.yaml"), text.encode(), buckets=BUCKETS
+    )
+    assert isinstance(found, BackupTarget)
     return found
 
 
 def cluster(text: str) -> ClusterDocument:
-    found = documents.parse(documents.recognise("clusters/west.yaml"), text.encode(), buckets=BUCKETS)
+    found = documents.parse(
+        documents.recognise("clusters/west.yaml"), text.encode(), buckets=BUCKETS
+    )
     assert isinstance(found, ClusterDocument)
     return found
 
@@ -33,7 +39,10 @@ def test_the_key_says_kind_and_id() -> None:
 @pytest.mark.parametrize(
     ("key", "sentence"),
     [
-        ("plans/a.yaml", "this version has no documents of the kind 'plans'; it knows clusters, targets"),
+        (
+            "plans/a.yaml",
+            "this version has no documents of the kind 'plans'; it knows clusters, targets",
+        ),
         ("readme", "no documents of the kind 'readme'"),
         ("", "no documents of the kind ''"),
         ("targets/a.yml", r"is named targets/<id>\.yaml; rename it"),
@@ -78,7 +87,9 @@ def test_versions_stay_as_they_were_written() -> None:
 
 def test_words_that_yaml_has_other_ideas_of_stay_texts() -> None:
     found = documents.parse(
-        Place(Kind.CLUSTER, "", name="no"), CLUSTER.replace("west\nsecret", "no\nsecret").encode(), buckets=BUCKETS
+        Place(Kind.CLUSTER, "", name="no"),
+        CLUSTER.replace("west\nsecret", "no\nsecret").encode(),
+        buckets=BUCKETS,
     )
     assert found.id == "no"
 
@@ -92,7 +103,10 @@ MISTAKES = {
         TARGET + "credentialsecret: x\n",
         "unknown key 'credentialsecret'; did you mean 'credentialSecret'?",
     ),
-    "unknown key": (TARGET + "zzz: 1\n", "unknown key 'zzz'; known here: cluster, credentialSecret, endpoint, id"),
+    "unknown key": (
+        TARGET + "zzz: 1\n",
+        "unknown key 'zzz'; known here: cluster, credentialSecret, endpoint, id",
+    ),
     "doubled key": (TARGET + "cluster: west\n", "has the key cluster twice; keep one"),
     "doubled below": (TARGET + "replicas: [{a: 1, a: 2}]\n", "has the key a twice; keep one"),
     "alias": (
@@ -116,9 +130,15 @@ MISTAKES = {
     "two documents": (f"{TARGET}---\n{TARGET}", "is no YAML in UTF-8 at line 4"),
     "bad indentation": ("id: a\n url: b\n", "is no YAML in UTF-8 at line 2"),
     "tab": ("id:\t- a\n\tb", "is no YAML in UTF-8 at line"),
-    "value of a wrong kind": (TARGET.replace("east\n", "[east]\n"), "cluster: Input should be a valid string"),
+    "value of a wrong kind": (
+        TARGET.replace("east\n", "[east]\n"),
+        "cluster: Input should be a valid string",
+    ),
     "endless nesting": ("[" * 20_000, "is no YAML in UTF-8"),
-    "too large": ("#" * (SIZE_LIMIT + 1), f"has {SIZE_LIMIT + 1} bytes; a document has at most {SIZE_LIMIT}"),
+    "too large": (
+        "#" * (SIZE_LIMIT + 1),
+        f"has {SIZE_LIMIT + 1} bytes; a document has at most {SIZE_LIMIT}",
+    ),
 }
 
 
@@ -135,7 +155,9 @@ def test_other_encodings_than_utf_8_are_refused(body: bytes) -> None:
         documents.parse(Place(Kind.TARGET, "", name="east-s3"), body, buckets=BUCKETS)
 
 
-@pytest.mark.parametrize("secret", ["replant/restores/x", "kubeconfig", "replant/clusters/", "replant/clusters/a b"])
+@pytest.mark.parametrize(
+    "secret", ["replant/restores/x", "kubeconfig", "replant/clusters/", "replant/clusters/a b"]
+)
 def test_a_cluster_may_only_name_secrets_of_clusters(secret: str) -> None:
     with pytest.raises(Unreadable, match="secret: is no secret replant/clusters/"):
         cluster(CLUSTER.replace("replant/clusters/west", secret))
@@ -143,12 +165,18 @@ def test_a_cluster_may_only_name_secrets_of_clusters(secret: str) -> None:
 
 def test_a_tag_makes_nothing_but_text() -> None:
     assert (
-        cluster(CLUSTER + 'harvester: !!python/object/apply:os.system ["true"]\n'.replace('["true"]', "x")).harvester
+        cluster(
+            CLUSTER
+            + 'harvester: !!python/object/apply:os.system ["true"]\n'.replace('["true"]', "x")
+        ).harvester
         == "x"
     )
 
 
 def test_a_secret_below_a_wrong_key_is_not_quoted() -> None:
     with pytest.raises(Unreadable) as refusal:
-        cluster(CLUSTER.replace("replant/clusters/west", "hunter2-hunter2") + "longhorn: [hunter2-hunter2]\n")
+        cluster(
+            CLUSTER.replace("replant/clusters/west", "hunter2-hunter2")
+            + "longhorn: [hunter2-hunter2]\n"
+        )
     assert "hunter2" not in str(refusal.value)

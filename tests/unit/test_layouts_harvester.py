@@ -11,27 +11,34 @@ from typing import Any
 
 import pytest
 
+from local.samples.encoding import GIB, MIB
+from local.samples.guests import MANAGEMENT, Disk, Nic
+from local.samples.harvester import machine, schedule_name, vm_image
+from local.samples.replay import objects_in
 from shared.errors import Unreadable
-from shared.layouts import places, read
-from shared.layouts.foreign import quantity
+from shared.layouts import keys, read
 from shared.layouts.harvester import content_hash, image_backup, machine_backup, run_strategy
-from shared.layouts.places import Kind
+from shared.layouts.keys import Kind
+from shared.layouts.parsing import quantity
 from shared.models import ImageBackup, MachineBackup, to_instant
-from tests.generator.encoding import GIB, MIB
-from tests.generator.guests import MANAGEMENT, Disk, Nic
-from tests.generator.harvester import machine, schedule_name, vm_image
-from tests.generator.replay import objects_in
 
 Raw = dict[str, Any]
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
 VERSIONS = [f"1.{minor}" for minor in range(10)]
 SECRET = "hunter2-hunter2"
-DISKS = tuple(Disk(name=f"disk-{n}", claim=f"web01-disk-{n}", backup=f"backup-{n}") for n in range(3))
+DISKS = tuple(
+    Disk(name=f"disk-{n}", claim=f"web01-disk-{n}", backup=f"backup-{n}") for n in range(3)
+)
 
 
 def files() -> dict[str, bytes]:
-    ours = {f"own-{v}": machine(version=v, disks=DISKS, secrets={"web01-key": {"userdata": SECRET}}) for v in VERSIONS}
-    genuine = [file for file in sorted(FIXTURES.glob("harvester/**/*.cfg")) if "vmimage" not in str(file)]
+    ours = {
+        f"own-{v}": machine(version=v, disks=DISKS, secrets={"web01-key": {"userdata": SECRET}})
+        for v in VERSIONS
+    }
+    genuine = [
+        file for file in sorted(FIXTURES.glob("harvester/**/*.cfg")) if "vmimage" not in str(file)
+    ]
     return {name: made[1] for name, made in ours.items()} | {
         str(file.relative_to(FIXTURES)): file.read_bytes() for file in genuine
     }
@@ -55,13 +62,18 @@ def test_every_versions_metadata_is_read(name: str, written: bytes) -> None:
     assert [disk.disk for disk in read_.disks] == sorted(volumes)
     for disk in read_.disks:
         claim = volumes[disk.disk]["persistentVolumeClaim"]
-        assert (disk.claim, disk.engine_volume) == (claim["metadata"]["name"], claim["spec"]["volumeName"])
+        assert (disk.claim, disk.engine_volume) == (
+            claim["metadata"]["name"],
+            claim["spec"]["volumeName"],
+        )
         assert disk.size_bytes == quantity(claim["spec"]["resources"]["requests"]["storage"])
         assert disk.engine_backup == volumes[disk.disk]["longhornBackupName"]
         assert disk.driver == "driver.longhorn.io"
     assert read_.machine.cpu == spec["domain"]["cpu"]["cores"]
     assert read_.machine.memory_bytes == quantity(spec["domain"]["resources"]["limits"]["memory"])
-    assert [nic.interface for nic in read_.networks] == [network["name"] for network in spec["networks"]]
+    assert [nic.interface for nic in read_.networks] == [
+        network["name"] for network in spec["networks"]
+    ]
     assert {secret.name: set(secret.keys) for secret in read_.secrets} == {
         secret["name"]: set(secret["data"]) for secret in source.get("secretBackups", [])
     }
@@ -71,30 +83,50 @@ def test_every_versions_metadata_is_read(name: str, written: bytes) -> None:
 
 def stored() -> dict[str, bytes]:
     """Objects by key: those of the genuine layouts where they exist, and always ours."""
-    genuine = {key: body for tree in FIXTURES.glob("harvester/*layout") for key, body in objects_in(tree).items()}
+    genuine = {
+        key: body
+        for tree in FIXTURES.glob("harvester/*layout")
+        for key, body in objects_in(tree).items()
+    }
     image = vm_image(backing_image="vmi-1", checksum="00ff")
     return dict([image, *(machine(version=version) for version in VERSIONS)]) | genuine
 
 
 @pytest.mark.parametrize(("key", "written"), stored().items(), ids=stored())
 def test_a_key_leads_to_the_name_in_the_metadata(key: str, written: bytes) -> None:
-    place = places.recognise(key)
+    place = keys.recognise(key)
     found = read(place, [written])
     assert place.kind is (Kind.IMAGE if isinstance(found, ImageBackup) else Kind.MACHINE)
-    assert place.name.endswith(found.backup if isinstance(found, MachineBackup) else json.loads(written)["name"])
+    assert place.name.endswith(
+        found.backup if isinstance(found, MachineBackup) else json.loads(written)["name"]
+    )
 
 
 def test_an_image_says_its_backing_image_and_checksum() -> None:
-    image = image_backup(vm_image(backing_image="vmi-1", checksum="00ff", display_name="Ubuntu <24.04>")[1])
-    assert (image.namespace, image.name, image.display_name) == ("default", "image-8xv2l", "Ubuntu <24.04>")
+    image = image_backup(
+        vm_image(backing_image="vmi-1", checksum="00ff", display_name="Ubuntu <24.04>")[1]
+    )
+    assert (image.namespace, image.name, image.display_name) == (
+        "default",
+        "image-8xv2l",
+        "Ubuntu <24.04>",
+    )
     assert (image.backing_image, image.checksum) == ("vmi-1", "00ff")
     assert image_backup(b'{"name":"image-1","url":"https://x/y.img"}').backing_image is None
 
 
 def test_a_network_is_named_with_its_namespace_and_the_pod_network_is_pod() -> None:
-    nics = (MANAGEMENT, Nic(name="a", network="vlan1", mac="52:54:00:00:00:01"), Nic(name="b", network="net/vlan2"))
+    nics = (
+        MANAGEMENT,
+        Nic(name="a", network="vlan1", mac="52:54:00:00:00:01"),
+        Nic(name="b", network="net/vlan2"),
+    )
     found = machine_backup(machine(namespace="blue", networks=nics)[1]).networks
-    assert {nic.interface: nic.network for nic in found} == {"default": "pod", "a": "blue/vlan1", "b": "net/vlan2"}
+    assert {nic.interface: nic.network for nic in found} == {
+        "default": "pod",
+        "a": "blue/vlan1",
+        "b": "net/vlan2",
+    }
     assert found[1].mac == "52:54:00:00:00:01"
 
 
@@ -148,15 +180,28 @@ def test_order_progress_and_empty_times_are_no_content() -> None:
     other["volumeBackups"].reverse()
     other["secretBackups"].reverse()
     for volume in other["volumeBackups"]:
-        volume |= {"progress": 7, "readyToUse": True, "creationTime": "2026-01-01T00:00:00Z", "error": {"message": "x"}}
+        volume |= {
+            "progress": 7,
+            "readyToUse": True,
+            "creationTime": "2026-01-01T00:00:00Z",
+            "error": {"message": "x"},
+        }
         volume["persistentVolumeClaim"]["metadata"]["creationTimestamp"] = None
     other["vmSourceSpec"]["metadata"]["creationTimestamp"] = None
     assert content_hash(other) == content_hash(source)
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [leaf for key, part in parts for leaf in leaves(part, (*path, key))] or ([path] if value is not None else [])
+    parts = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    return [leaf for key, part in parts for leaf in leaves(part, (*path, key))] or (
+        [path] if value is not None else []
+    )
 
 
 def changed(source: Raw, path: tuple[str | int, ...]) -> Raw:
@@ -169,7 +214,10 @@ def changed(source: Raw, path: tuple[str | int, ...]) -> Raw:
 
 
 def test_every_other_change_is_new_content() -> None:
-    labels, secrets = {"progress": "1", "error": "1"}, {"web01-key": {"creationTime": "x", "readyToUse": "y"}}
+    labels, secrets = (
+        {"progress": "1", "error": "1"},
+        {"web01-key": {"creationTime": "x", "readyToUse": "y"}},
+    )
     source = raw(labels=labels, secrets=secrets)
     for path in leaves(source):
         moving = (path[0], path[-1]) == ("volumeBackups", "progress")
@@ -210,7 +258,24 @@ def test_a_quantity_is_a_whole_number_rounded_up(text: str, number: int) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Gi", "1gi", "1 Gi", " 1", "1_000", "1e", "1e400", "nan", "inf", "²", "0x10", "1KiB", "9" * 70, SECRET]
+    "text",
+    [
+        "",
+        "Gi",
+        "1gi",
+        "1 Gi",
+        " 1",
+        "1_000",
+        "1e",
+        "1e400",
+        "nan",
+        "inf",
+        "²",
+        "0x10",
+        "1KiB",
+        "9" * 70,
+        SECRET,
+    ],
 )
 def test_what_is_no_quantity_is_refused_unquoted(text: str) -> None:
     with pytest.raises(ValueError, match="is no Kubernetes quantity such as 40Gi") as refusal:
@@ -231,17 +296,39 @@ WRONG: list[tuple[str, Callable[[Raw], object]]] = [
     ("volumeBackups", lambda source: source.update(volumeBackups={"a": SECRET})),
     ("volumeBackups.0.volumeSize", volume(lambda one: one.update(volumeSize=SECRET))),
     ("volumeBackups.0.volumeSize", volume(lambda one: one.update(volumeSize=2**63))),
-    ("volumeBackups.0.persistentVolumeClaim", volume(lambda one: one.update(persistentVolumeClaim=SECRET))),
-    ("vmSourceSpec.spec.template.spec.domain.cpu.cores", vm(lambda s: s["domain"]["cpu"].update(cores=10**4000))),
-    ("vmSourceSpec.spec.template.spec.domain.cpu.cores", vm(lambda s: s["domain"]["cpu"].update(cores=-1))),
-    ("vmSourceSpec.spec.template.spec.networks.0.name", vm(lambda s: s["networks"][0].update(name=[SECRET]))),
-    ("secretBackups.0.data", lambda source: source.update(secretBackups=[{"name": "a", "data": SECRET}])),
-    ("secretBackups.0.name", lambda source: source.update(secretBackups=[{"name": "../x", "data": {}}])),
+    (
+        "volumeBackups.0.persistentVolumeClaim",
+        volume(lambda one: one.update(persistentVolumeClaim=SECRET)),
+    ),
+    (
+        "vmSourceSpec.spec.template.spec.domain.cpu.cores",
+        vm(lambda s: s["domain"]["cpu"].update(cores=10**4000)),
+    ),
+    (
+        "vmSourceSpec.spec.template.spec.domain.cpu.cores",
+        vm(lambda s: s["domain"]["cpu"].update(cores=-1)),
+    ),
+    (
+        "vmSourceSpec.spec.template.spec.networks.0.name",
+        vm(lambda s: s["networks"][0].update(name=[SECRET])),
+    ),
+    (
+        "secretBackups.0.data",
+        lambda source: source.update(secretBackups=[{"name": "a", "data": SECRET}]),
+    ),
+    (
+        "secretBackups.0.name",
+        lambda source: source.update(secretBackups=[{"name": "../x", "data": {}}]),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("field", "edit"), WRONG, ids=[f"{n}-{field}" for n, (field, _) in enumerate(WRONG)])
-def test_a_wrong_field_is_named_and_its_value_is_not_quoted(field: str, edit: Callable[[Raw], object]) -> None:
+@pytest.mark.parametrize(
+    ("field", "edit"), WRONG, ids=[f"{n}-{field}" for n, (field, _) in enumerate(WRONG)]
+)
+def test_a_wrong_field_is_named_and_its_value_is_not_quoted(
+    field: str, edit: Callable[[Raw], object]
+) -> None:
     source = raw()
     edit(source)
     with pytest.raises(Unreadable) as refusal:

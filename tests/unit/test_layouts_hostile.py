@@ -1,4 +1,6 @@
-"""Bytes and names that nobody should write: whatever they are, the answer is Unreadable and quotes none of them."""
+"""Bytes and names that nobody should write: whatever they are, the answer is Unreadable and quotes
+none of them.
+"""
 
 import copy
 import json
@@ -9,19 +11,23 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from local.samples.harvester import machine
+from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
 from shared.layouts import METADATA_LIMIT, documents, read
-from shared.layouts.foreign import document
 from shared.layouts.harvester import machine_backup
-from shared.layouts.places import Kind, Place
+from shared.layouts.keys import Kind, Place
+from shared.layouts.parsing import document
 from shared.models import Facts
-from tests.generator.harvester import machine
-from tests.generator.world import a_vm_backup
 
 Raw = dict[str, Any]
 SECRET = "hunter2-hunter2"
 PLACES = [Place(kind, "", "pvc-1", "name-1") for kind in Kind]
-WRITTEN = [body for key, body in a_vm_backup(image="default/ubuntu", secrets={"s": {"k": SECRET}}) if ".cfg" in key]
+WRITTEN = [
+    body
+    for key, body in a_vm_backup(image="default/ubuntu", secrets={"s": {"k": SECRET}})
+    if ".cfg" in key
+]
 
 NO_JSON = {
     "empty": b"",
@@ -83,24 +89,48 @@ def test_arbitrary_bytes_are_unreadable_at_most(chunks: list[bytes], place: Plac
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part, max_size=3),
+    lambda part: (
+        st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part, max_size=3)
+    ),
     max_leaves=6,
 )
 TIMES = ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
 NUMBERS = (10**4299, -(10**4298), 2**63, 1e308, "9" * 5000, "1e99")
 ODD = JSON | st.sampled_from(
-    [SECRET, "\x00", "../..", {}, [], [None], {"": None}, "A" * 10_000, {"k" * 10_000: 1}, *TIMES, *NUMBERS]
+    [
+        SECRET,
+        "\x00",
+        "../..",
+        {},
+        [],
+        [None],
+        {"": None},
+        "A" * 10_000,
+        {"k" * 10_000: 1},
+        *TIMES,
+        *NUMBERS,
+    ]
 )
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path] * bool(path) + [found for key, part in parts for found in paths(part, (*path, key))]
+    parts = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    return [path] * bool(path) + [
+        found for key, part in parts for found in paths(part, (*path, key))
+    ]
 
 
 @settings(deadline=None, max_examples=400)
 @given(st.sampled_from(WRITTEN), st.data())
-def test_a_record_with_any_value_anywhere_is_unreadable_at_most(body: bytes, data: st.DataObject) -> None:
+def test_a_record_with_any_value_anywhere_is_unreadable_at_most(
+    body: bytes, data: st.DataObject
+) -> None:
     source: Any = json.loads(body)
     name, volume = str(source.get("Name")), str(source.get("VolumeName", source.get("Name")))
     for path in data.draw(st.lists(st.sampled_from(paths(source)), min_size=1, max_size=3)):
@@ -117,9 +147,13 @@ def test_a_record_with_any_value_anywhere_is_unreadable_at_most(body: bytes, dat
 
 @settings(deadline=None)
 @given(st.sampled_from(WRITTEN), st.data())
-def test_a_record_with_bytes_changed_or_cut_is_unreadable_at_most(body: bytes, data: st.DataObject) -> None:
+def test_a_record_with_bytes_changed_or_cut_is_unreadable_at_most(
+    body: bytes, data: st.DataObject
+) -> None:
     at = data.draw(st.integers(0, len(body)))
-    changed = body[:at] + data.draw(st.binary(max_size=3)) + body[at + data.draw(st.integers(0, 3)) :]
+    changed = (
+        body[:at] + data.draw(st.binary(max_size=3)) + body[at + data.draw(st.integers(0, 3)) :]
+    )
     for place in PLACES:
         readable_or_unreadable(place, [changed[: data.draw(st.integers(0, len(changed)))], changed])
 
@@ -139,7 +173,20 @@ def test_metadata_without_end_is_refused_before_it_fills_the_memory() -> None:
         read(Place(Kind.MACHINE, ""), endless)
 
 
-HOSTILE = ["../../secrets", "Web01", "a" * 300, "-a", "a/b", "a b", "a\n", "a.", "ä", "a..b", "%2e%2e", SECRET + "_"]
+HOSTILE = [
+    "../../secrets",
+    "Web01",
+    "a" * 300,
+    "-a",
+    "a/b",
+    "a b",
+    "a\n",
+    "a.",
+    "ä",
+    "a..b",
+    "%2e%2e",
+    SECRET + "_",
+]
 
 
 def at(*path: str | int) -> Callable[[Raw, str], None]:
@@ -168,7 +215,9 @@ ENGINE_NAMES = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("put", NAMES.values(), ids=NAMES)
-def test_a_name_that_no_kubernetes_object_has_is_refused(put: Callable[[Raw, str], None], name: str) -> None:
+def test_a_name_that_no_kubernetes_object_has_is_refused(
+    put: Callable[[Raw, str], None], name: str
+) -> None:
     source = json.loads(machine(secrets={"web01-key": {"userdata": "x"}})[1])
     put(source, name)
     with pytest.raises(Unreadable) as refusal:
@@ -178,7 +227,9 @@ def test_a_name_that_no_kubernetes_object_has_is_refused(put: Callable[[Raw, str
 
 @pytest.mark.parametrize("name", ["../../x", "a" * 300, "a", "-ab", "a/b", "a b", "ab\n", "äb"])
 @pytest.mark.parametrize("put", ENGINE_NAMES.values(), ids=ENGINE_NAMES)
-def test_a_name_that_no_longhorn_object_has_is_refused(put: Callable[[Raw, str], None], name: str) -> None:
+def test_a_name_that_no_longhorn_object_has_is_refused(
+    put: Callable[[Raw, str], None], name: str
+) -> None:
     source = json.loads(machine()[1])
     put(source, name)
     with pytest.raises(Unreadable):
@@ -187,7 +238,9 @@ def test_a_name_that_no_longhorn_object_has_is_refused(put: Callable[[Raw, str],
 
 @pytest.mark.parametrize("claim", ["a" * 64 + "-disk-0-x7k2p", "a" * 253])
 def test_a_long_name_that_kubernetes_takes_is_read(claim: str) -> None:
-    """Harvester calls a claim <machine>-<disk>-<five characters>: 63 characters for the machine alone are usual."""
+    """Harvester calls a claim <machine>-<disk>-<five characters>: 63 characters for the machine
+    alone are usual.
+    """
     source = json.loads(machine()[1])
     NAMES["claim"](source, claim)
     assert machine_backup(json.dumps(source).encode()).disks[0].claim == claim

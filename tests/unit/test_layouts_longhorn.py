@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local.samples.encoding import MIB
+from local.samples.longhorn import LARGE_BLOCK, LonghornVolume, backing_image, huge_backup_cfg
+from local.samples.records import backup_cfg
+from local.samples.replay import objects_in
+from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
-from shared.layouts import longhorn, places, read
-from shared.layouts.places import Kind
+from shared.layouts import keys, longhorn, read
+from shared.layouts.keys import Kind
 from shared.models import BackingImage, EngineBackup, EngineVolume, to_instant
-from tests.generator.encoding import MIB
-from tests.generator.longhorn import LARGE_BLOCK, LonghornVolume, backing_image, huge_backup_cfg
-from tests.generator.records import backup_cfg
-from tests.generator.replay import objects_in
-from tests.generator.world import a_vm_backup
 
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
 AT = "2026-08-15T01:00:00Z"
@@ -34,21 +34,36 @@ USUAL = '{"Offset":0,"BlockChecksum":"' + "a" * 64 + '"}'
 def trees() -> dict[str, dict[str, bytes]]:
     """Records: one tree of ours for each version, and the genuine ones where they exist."""
     versions = [f"1.{minor}" for minor in range(10)]
-    ours = {f"own-{one}": dict(a_vm_backup(version=one, image="default/ubuntu", disks=2)) for one in versions}
-    return ours | {tree.parent.name: dict(objects_in(tree)) for tree in sorted(FIXTURES.glob("longhorn/*/target"))}
+    ours = {
+        f"own-{one}": dict(a_vm_backup(version=one, image="default/ubuntu", disks=2))
+        for one in versions
+    }
+    return ours | {
+        tree.parent.name: dict(objects_in(tree))
+        for tree in sorted(FIXTURES.glob("longhorn/*/target"))
+    }
 
 
 def cfgs(kind: Kind) -> list[tuple[str, str, bytes]]:
-    found = [(name, key, body) for name, tree in trees().items() for key, body in tree.items() if key.endswith(".cfg")]
-    return [(name, key, body) for name, key, body in found if places.recognise(key).kind is kind]
+    found = [
+        (name, key, body)
+        for name, tree in trees().items()
+        for key, body in tree.items()
+        if key.endswith(".cfg")
+    ]
+    return [(name, key, body) for name, key, body in found if keys.recognise(key).kind is kind]
 
 
 def named(case: Any) -> str | None:
     return case.rpartition("/")[2] if isinstance(case, str) else None
 
 
-def backup(body: bytes | Iterable[bytes], name: str = "backup-1", volume: str = "pvc-1") -> EngineBackup:
-    return longhorn.engine_backup([body] if isinstance(body, bytes) else body, volume=volume, backup=name)
+def backup(
+    body: bytes | Iterable[bytes], name: str = "backup-1", volume: str = "pvc-1"
+) -> EngineBackup:
+    return longhorn.engine_backup(
+        [body] if isinstance(body, bytes) else body, volume=volume, backup=name
+    )
 
 
 def record(**changes: Any) -> bytes:
@@ -59,7 +74,7 @@ def record(**changes: Any) -> bytes:
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.VOLUME), ids=named)
 def test_a_volume_says_its_size_and_image(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    volume = read(places.recognise(key), [body])
+    volume = read(keys.recognise(key), [body])
     assert isinstance(volume, EngineVolume)
     assert (volume.volume, volume.size_bytes) == (raw["Name"], int(raw["Size"]))
     assert json.dumps(volume.backing_image) == raw.get("BackingImageName", '""')
@@ -70,23 +85,27 @@ def test_a_volume_says_its_size_and_image(tree: str, key: str, body: bytes) -> N
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.BACKUP), ids=named)
 def test_a_backup_says_its_times_and_counts_its_blocks(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    if f"/backup_{raw['Name']}.cfg" not in key:  # the genuine tree has one that was copied to another name
+    if (
+        f"/backup_{raw['Name']}.cfg" not in key
+    ):  # the genuine tree has one that was copied to another name
         with pytest.raises(Unreadable, match="Name: is not 'backup-ed6e00000000bb01'"):
-            read(places.recognise(key), [body])
+            read(keys.recognise(key), [body])
         return
-    found = read(places.recognise(key), [body])
+    found = read(keys.recognise(key), [body])
     assert isinstance(found, EngineBackup)
     assert (found.volume, found.backup) == (raw["VolumeName"], raw["Name"])
     assert (found.created_at is None) == (raw["CreatedTime"] == "")
     assert (to_instant(found.snapshot_at) if found.snapshot_at else "") == raw["SnapshotCreatedAt"]
     assert found.blocks == len(raw.get("Blocks") or [])
-    assert found.block_size_bytes == int((raw.get("Parameters") or {}).get("backup-block-size", 2 * MIB))
+    assert found.block_size_bytes == int(
+        (raw.get("Parameters") or {}).get("backup-block-size", 2 * MIB)
+    )
 
 
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.BACKING_IMAGE), ids=named)
 def test_a_backing_image_says_its_checksum(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    image = read(places.recognise(key), [body])
+    image = read(keys.recognise(key), [body])
     wanted = {"name": raw["Name"], "size_bytes": int(raw["Size"]), "checksum": raw["Checksum"]}
     assert image == BackingImage(**wanted, complete=raw["CompleteTime"] != "")
 
@@ -98,7 +117,11 @@ def test_every_versions_marker_of_an_unfinished_backup_has_no_time(version: str)
 
 
 def test_an_unfinished_backing_image_is_not_complete() -> None:
-    events = [body for key, body in backing_image("vmi-1", b"data").events() if key.endswith("backing-image.cfg")]
+    events = [
+        body
+        for key, body in backing_image("vmi-1", b"data").events()
+        if key.endswith("backing-image.cfg")
+    ]
     written = [longhorn.backing_image([body or b""], name="vmi-1").complete for body in events]
     assert written == [False, True]
 
@@ -160,7 +183,9 @@ def test_gos_ways_to_say_no_time_are_none(zero: str | None) -> None:
         ({"Name": {"is": SECRET}}, "Name"),
     ],
 )
-def test_a_wrong_field_is_named_and_its_value_is_not_quoted(changes: dict[str, Any], field: str) -> None:
+def test_a_wrong_field_is_named_and_its_value_is_not_quoted(
+    changes: dict[str, Any], field: str
+) -> None:
     with pytest.raises(Unreadable) as refusal:
         backup(record(**changes))
     assert refusal.value.message.startswith(f"{field}: ")
@@ -201,17 +226,26 @@ VALUE = st.one_of(st.none(), st.booleans(), st.integers(), st.text('a:\\",ü', m
 @st.composite
 def entries(draw: st.DrawFn) -> str:
     """A block as Longhorn writes it, or one of other orders, spaces and unknown fields."""
-    usual = {"Offset": draw(st.integers(0, 10**12)), "BlockChecksum": draw(st.sampled_from(["a", "0"])) * 64}
+    usual = {
+        "Offset": draw(st.integers(0, 10**12)),
+        "BlockChecksum": draw(st.sampled_from(["a", "0"])) * 64,
+    }
     if draw(st.booleans()):
         return json.dumps(usual, separators=(",", ":"))
     more = draw(st.dictionaries(st.text("abcü", min_size=1), VALUE, max_size=2))
     fields = draw(st.permutations([*usual.items(), *more.items()]))
-    return draw(SPACE) + json.dumps(dict(fields), indent=draw(st.sampled_from([None, 1]))) + draw(SPACE)
+    return (
+        draw(SPACE)
+        + json.dumps(dict(fields), indent=draw(st.sampled_from([None, 1])))
+        + draw(SPACE)
+    )
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_list_is_skipped_as_a_parser_would_whatever_its_form_and_chunks(data: st.DataObject) -> None:
+def test_a_list_is_skipped_as_a_parser_would_whatever_its_form_and_chunks(
+    data: st.DataObject,
+) -> None:
     listed = data.draw(st.lists(entries(), max_size=5))
     fields = [f'"{name}":"x"' for name in ("Name", "Labels", "Z")]
     blocks = f'"Blocks"{data.draw(SPACE)}:{data.draw(SPACE)}[{data.draw(SPACE)}{",".join(listed)}{data.draw(SPACE)}]'
@@ -223,14 +257,30 @@ def test_a_list_is_skipped_as_a_parser_would_whatever_its_form_and_chunks(data: 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_a_record_that_is_cut_anywhere_is_unreadable_and_nothing_else(step: int) -> None:
-    body = backup_cfg("backup-1", "pvc-1", {"CreatedTime": AT}, blocks={0: "a" * 64, 2 * MIB: "b" * 64})
+    body = backup_cfg(
+        "backup-1", "pvc-1", {"CreatedTime": AT}, blocks={0: "a" * 64, 2 * MIB: "b" * 64}
+    )
     for end in range(len(body)):
         with pytest.raises(Unreadable):
             backup(body[start : min(start + step, end)] for start in range(0, end, step))
     assert backup(pieces(body, [step] * 50)).blocks == 2
 
 
-ELSE = ["{}]", "{},]", ",{}", "{}{}", "1", '{"Offset":}', '{"a":"}"}', "[]", "{}\x0b,{}", "{},null", SECRET, '"x"', "{"]
+ELSE = [
+    "{}]",
+    "{},]",
+    ",{}",
+    "{}{}",
+    "1",
+    '{"Offset":}',
+    '{"a":"}"}',
+    "[]",
+    "{}\x0b,{}",
+    "{},null",
+    SECRET,
+    '"x"',
+    "{",
+]
 
 
 @pytest.mark.parametrize("listed", [*ELSE, USUAL + USUAL, USUAL + ",", f"{USUAL},,{USUAL}"])

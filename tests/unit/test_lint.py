@@ -37,7 +37,9 @@ def test_a_sound_machine_is_accepted() -> None:
 
 @pytest.mark.parametrize("field", ["ItemBatcher", "ResultWriter", "HeartbeatSeconds"])
 def test_fields_that_are_silently_ignored_are_refused(field: str) -> None:
-    assert problems(machine(Each=MAP | {field: {}}))[0].startswith(f"Each: {field} is not to be used")
+    assert problems(machine(Each=MAP | {field: {}}))[0].startswith(
+        f"Each: {field} is not to be used"
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,14 @@ def test_expressions_of_a_distributed_map_are_refused(own: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        (machine(Each=MAP | {"ToleratedFailurePercentage": "{% 5 %}"}), "ToleratedFailurePercentage must be"),
-        (machine(Call=without(LAMBDA, "TimeoutSeconds"), Broken=BROKEN), "Call: a Task needs TimeoutSeconds"),
+        (
+            machine(Each=MAP | {"ToleratedFailurePercentage": "{% 5 %}"}),
+            "ToleratedFailurePercentage must be",
+        ),
+        (
+            machine(Call=without(LAMBDA, "TimeoutSeconds"), Broken=BROKEN),
+            "Call: a Task needs TimeoutSeconds",
+        ),
         (machine(Call=without(LAMBDA, "Catch")), "Call: a Lambda task needs a Catch of States.ALL"),
         (machine(Call=LAMBDA), "Call: leads to Broken, which is no state"),
         (machine(Call=LAMBDA, Broken=BROKEN, Lost=BROKEN), "Lost: no other state leads to it"),
@@ -68,7 +76,13 @@ def test_expressions_of_a_distributed_map_are_refused(own: dict[str, Any]) -> No
             "from where no end is reached",
         ),
         (
-            machine(Read={"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:getObject", "End": True}),
+            machine(
+                Read={
+                    "Type": "Task",
+                    "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
+                    "End": True,
+                }
+            ),
             "S3 calls belong into a function",
         ),
         ({"StartAt": "Nowhere", "States": {}}, "StartAt names no state: Nowhere"),

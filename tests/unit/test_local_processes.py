@@ -1,4 +1,6 @@
-"""Programs are started and stopped exactly: no stranger is killed, no child is left, also after a crash."""
+"""Programs are started and stopped exactly: no stranger is killed, no child is left, also after a
+crash.
+"""
 
 import json
 import os
@@ -16,7 +18,8 @@ from local.processes import NotReadyError
 SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 FAMILY = "import subprocess, time; subprocess.Popen(['sleep', '60']); print('here', flush=True); time.sleep(60)"
 STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);print('here', flush=True); time.sleep(60)"
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('here', flush=True); time.sleep(60)"
 )
 
 
@@ -86,9 +89,14 @@ def test_a_program_that_ignores_the_request_is_killed() -> None:
 def test_what_a_crashed_starter_left_is_found_and_stopped(runtime: Path) -> None:
     start = f"from local.processes import spawn; print(spawn('left', {SLEEP!r}), flush=True)"
     code = f"{start}; import os; os._exit(9)"
-    environment = os.environ | {"REPLANT_RUNTIME": str(runtime), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {
+        "REPLANT_RUNTIME": str(runtime),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     command = [sys.executable, "-c", code]
-    pid = int(subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout)
+    pid = int(
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+    )
     assert processes.alive("left")
     assert processes.stop_all() == ["left"]
     assert processes.start_time(pid) is None

@@ -1,4 +1,6 @@
-"""One machine of a backup to the objects that are applied for it: their shapes, names and marks, and no secret."""
+"""One machine of a backup to the objects that are applied for it: their shapes, names and marks,
+and no secret.
+"""
 
 import base64
 import copy
@@ -8,20 +10,32 @@ from typing import Any
 
 import pytest
 
+from local.samples.builders import (
+    RESTORE_ID,
+    a_machine,
+    a_metadata,
+    a_point,
+    disks,
+    facts,
+    manifest,
+    planned,
+    wanted,
+)
+from local.samples.encoding import GIB
+from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared.errors import Refused
-from shared.kube.kinds import subject_of
+from shared.jsonpath import dig
+from shared.kube.resources import subject_of
 from shared.models import Plan, PlannedObject
 from shared.restore import manifests
-from shared.restore.names import dig
 from shared.restore.plan import filled
-from tests.builders import RESTORE_ID, a_machine, a_metadata, a_point, disks, facts, manifest, planned, wanted
-from tests.generator.encoding import GIB
-from tests.generator.guests import MANAGEMENT, Disk, Nic
 
 Json = Any
 
 VERSIONS = [f"1.{minor}" for minor in range(10)]
-SNAPSHOT = "replant-r-4e65d3fbe8ad6535-7bb38275"  # printf default/web01-disk-0 | sha256sum | head -c 8
+SNAPSHOT = (
+    "replant-r-4e65d3fbe8ad6535-7bb38275"  # printf default/web01-disk-0 | sha256sum | head -c 8
+)
 IN_PROD = "replant-r-4e65d3fbe8ad6535-d7725efe"  # printf prod/web01-disk-0 | sha256sum | head -c 8
 LABELS = {"app.kubernetes.io/managed-by": "replant", "replant.dev/restore": RESTORE_ID}
 ORIGIN = {
@@ -32,7 +46,10 @@ ORIGIN = {
 }
 INLINE = "#cloud-config\npassword: PLANTED-inline\n"
 SECRETS = {
-    "web01-wf9qc": {"userdata": "#cloud-config\npassword: PLANTED-user\n", "networkdata": "version: 2 # PLANTED-net\n"},
+    "web01-wf9qc": {
+        "userdata": "#cloud-config\npassword: PLANTED-user\n",
+        "networkdata": "version: 2 # PLANTED-net\n",
+    },
     "web01-ssh": {"key1": "ssh-ed25519 PLANTED-key"},
 }
 
@@ -46,11 +63,15 @@ def of_kind(kind: str, metadata: dict[str, Json] | None = None, **mapping: Json)
 
 
 def with_secrets(version: str = "1.8") -> dict[str, Json]:
-    return a_metadata(version=version, secrets=SECRETS, cloud_init=INLINE, networks=(MANAGEMENT, Nic()))
+    return a_metadata(
+        version=version, secrets=SECRETS, cloud_init=INLINE, networks=(MANAGEMENT, Nic())
+    )
 
 
 def leaves(value: Json) -> Iterator[Json]:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
     if inner is None:
         yield value
     for each in inner or ():
@@ -85,7 +106,10 @@ def test_the_snapshot_binds_that_content_in_the_namespace_of_the_target() -> Non
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshot",
         "metadata": {"name": IN_PROD, "namespace": "prod", "labels": LABELS, "annotations": ORIGIN},
-        "spec": {"source": {"volumeSnapshotContentName": IN_PROD}, "volumeSnapshotClassName": "longhorn"},
+        "spec": {
+            "source": {"volumeSnapshotContentName": IN_PROD},
+            "volumeSnapshotClassName": "longhorn",
+        },
     }
 
 
@@ -94,13 +118,22 @@ def test_the_claim_keeps_its_name_and_modes_and_is_as_large_as_the_backed_up_vol
     assert claim.manifest == {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "web01-disk-0", "namespace": "default", "labels": LABELS, "annotations": ORIGIN},
+        "metadata": {
+            "name": "web01-disk-0",
+            "namespace": "default",
+            "labels": LABELS,
+            "annotations": ORIGIN,
+        },
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "volumeMode": "Block",
             "storageClassName": "fast",
             "resources": {"requests": {"storage": str(40 * GIB)}},
-            "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": SNAPSHOT},
+            "dataSource": {
+                "apiGroup": "snapshot.storage.k8s.io",
+                "kind": "VolumeSnapshot",
+                "name": SNAPSHOT,
+            },
         },
     }
     assert claim.reason == "disk-0: storage class harvester-longhorn -> fast"
@@ -125,40 +158,64 @@ def test_storage_classes_follow_the_mapping(mapping: dict[str, str], expected: s
 def test_a_claim_without_a_mode_is_a_file_system() -> None:
     metadata = a_metadata()
     del metadata["volumeBackups"][0]["persistentVolumeClaim"]["spec"]["volumeMode"]
-    assert of_kind("VolumeSnapshotContent", metadata).manifest["spec"]["sourceVolumeMode"] == "Filesystem"
+    assert (
+        of_kind("VolumeSnapshotContent", metadata).manifest["spec"]["sourceVolumeMode"]
+        == "Filesystem"
+    )
 
 
 def test_an_odd_size_of_the_engines_volume_is_asked_for_to_the_byte() -> None:
     point = a_point()
-    volumes = tuple(volume.model_copy(update={"size_bytes": 10_737_418_241}) for volume in point.volumes)
+    volumes = tuple(
+        volume.model_copy(update={"size_bytes": 10_737_418_241}) for volume in point.volumes
+    )
     odd = wanted()._replace(point=point.model_copy(update={"volumes": volumes}))
     (claim,) = (each for each in manifests.objects(odd) if each.kind == "PersistentVolumeClaim")
     assert claim.manifest["spec"]["resources"] == {"requests": {"storage": "10737418241"}}
 
 
-def test_every_object_of_a_machine_lands_in_the_mapped_namespace_with_marks_of_restore_and_origin() -> None:
+def test_every_object_of_a_machine_lands_in_the_mapped_namespace_with_marks_of_restore_and_origin() -> (
+    None
+):
     for each in objects(with_secrets(), namespaces={"default": "prod"}):
         meta = each.manifest["metadata"]
-        assert each.namespace == meta.get("namespace") == (None if each.kind == "VolumeSnapshotContent" else "prod")
+        assert (
+            each.namespace
+            == meta.get("namespace")
+            == (None if each.kind == "VolumeSnapshotContent" else "prod")
+        )
         assert each.name == meta["name"]
         assert meta["labels"] | LABELS == meta["labels"]
         assert meta["annotations"] | ORIGIN == meta["annotations"]
 
 
-def test_a_machine_keeps_its_own_labels_and_annotations_but_never_marks_that_are_not_of_this_restore() -> None:
-    stale = {"backup.origin.cluster": "elsewhere", "kubectl.kubernetes.io/last-applied-configuration": "PLANTED"}
+def test_a_machine_keeps_its_own_labels_and_annotations_but_never_marks_that_are_not_of_this_restore() -> (
+    None
+):
+    stale = {
+        "backup.origin.cluster": "elsewhere",
+        "kubectl.kubernetes.io/last-applied-configuration": "PLANTED",
+    }
     metadata = a_metadata(
-        labels={"tier": "web", "replant.dev/restore": "r-old"}, annotations={"example.com/owner": "me", **stale}
+        labels={"tier": "web", "replant.dev/restore": "r-old"},
+        annotations={"example.com/owner": "me", **stale},
     )
     meta = of_kind("VirtualMachine", metadata).manifest["metadata"]
-    assert {"tier": "web", "harvesterhci.io/os": "ubuntu", **LABELS}.items() <= meta["labels"].items()
+    assert {"tier": "web", "harvesterhci.io/os": "ubuntu", **LABELS}.items() <= meta[
+        "labels"
+    ].items()
     assert {"example.com/owner": "me", **ORIGIN}.items() <= meta["annotations"].items()
     assert "PLANTED" not in json.dumps(meta)
 
 
 def test_a_claim_keeps_what_says_which_image_it_was_made_from() -> None:
-    claim = of_kind("PersistentVolumeClaim", a_metadata(version="1.2", disks_=disks(image="default/image-1")))
-    assert claim.manifest["metadata"]["annotations"] == {"harvesterhci.io/imageId": "default/image-1", **ORIGIN}
+    claim = of_kind(
+        "PersistentVolumeClaim", a_metadata(version="1.2", disks_=disks(image="default/image-1"))
+    )
+    assert claim.manifest["metadata"]["annotations"] == {
+        "harvesterhci.io/imageId": "default/image-1",
+        **ORIGIN,
+    }
 
 
 def test_the_machine_is_the_sources_but_for_what_must_differ() -> None:
@@ -175,8 +232,13 @@ def test_every_change_reaches_the_machine_and_names_mean_the_source() -> None:
     vm = of_kind("VirtualMachine", metadata, **mapping).manifest
     pod = vm["spec"]["template"]["spec"]
     assert pod["networks"][0]["multus"] == {"networkName": "default/vlan7"}
-    assert pod["domain"]["devices"]["interfaces"][0]["macAddress"] == "02:a0:fc:b8:16:ea"  # of prod/web01/nic-1
-    assert '"storageClassName":"fast"' in vm["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+    assert (
+        pod["domain"]["devices"]["interfaces"][0]["macAddress"] == "02:a0:fc:b8:16:ea"
+    )  # of prod/web01/nic-1
+    assert (
+        '"storageClassName":"fast"'
+        in vm["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+    )
 
 
 def test_a_secret_has_the_restores_name_and_only_places_for_its_values() -> None:
@@ -189,11 +251,15 @@ def test_a_secret_has_the_restores_name_and_only_places_for_its_values() -> None
 
 def test_filling_in_gives_exactly_the_sources_values_and_leaves_the_plan_without() -> None:
     metadata = with_secrets()
-    plan = Plan.model_validate_json(planned(metadata).model_dump_json())  # as it comes back from the bucket
+    plan = Plan.model_validate_json(
+        planned(metadata).model_dump_json()
+    )  # as it comes back from the bucket
     *secrets, machine = [each for each in plan.machines[0].objects if each.fills]
     for each, (name, values) in zip(secrets, SECRETS.items(), strict=True):
         assert each.name.startswith(name)
-        assert filled(each, metadata)["data"] == {k: base64.b64encode(v.encode()).decode() for k, v in values.items()}
+        assert filled(each, metadata)["data"] == {
+            k: base64.b64encode(v.encode()).decode() for k, v in values.items()
+        }
     volumes = filled(machine, metadata)["spec"]["template"]["spec"]["volumes"]
     assert [dig(each, "cloudInitNoCloud", "userData") for each in volumes] == [None, INLINE]
     assert volumes[1]["cloudInitNoCloud"]["secretRef"] == {"name": "web01-wf9qc-4e65d3fb"}
@@ -201,7 +267,10 @@ def test_filling_in_gives_exactly_the_sources_values_and_leaves_the_plan_without
 
 
 def test_a_value_that_went_away_is_refused_by_its_place() -> None:
-    with pytest.raises(Refused, match=r"Secret default/web01-wf9qc-4e65d3fb: data\.networkdata is not in the backup"):
+    with pytest.raises(
+        Refused,
+        match=r"Secret default/web01-wf9qc-4e65d3fb: data\.networkdata is not in the backup",
+    ):
         filled(objects(with_secrets())[0], {"secretBackups": []})
 
 
@@ -209,7 +278,9 @@ def test_a_value_that_went_away_is_refused_by_its_place() -> None:
 def test_a_plan_of_any_harvester_holds_no_secret_value_in_any_spelling(version: str) -> None:
     text = planned(with_secrets(version), on=facts()).model_dump_json()
     values = [value for data in SECRETS.values() for value in data.values()]
-    assert not [value for value in [*values, INLINE] if base64.b64encode(value.encode()).decode() in text]
+    assert not [
+        value for value in [*values, INLINE] if base64.b64encode(value.encode()).decode() in text
+    ]
     assert "PLANTED" not in text
 
 
@@ -218,7 +289,11 @@ def test_objects_of_any_harvester_are_what_an_api_server_takes(version: str) -> 
     for each in objects(with_secrets(version)):
         whole = filled(each, with_secrets(version))
         subject = subject_of(whole, "west")
-        assert (subject.kind, subject.namespace, subject.name) == (each.kind, each.namespace, each.name)
+        assert (subject.kind, subject.namespace, subject.name) == (
+            each.kind,
+            each.namespace,
+            each.name,
+        )
         assert None not in list(leaves(whole))
         assert not whole.keys() - {"apiVersion", "kind", "metadata", "spec", "type", "data"}
         assert whole["metadata"].keys() <= {"name", "namespace", "labels", "annotations"}
@@ -229,7 +304,9 @@ def test_objects_of_any_harvester_are_what_an_api_server_takes(version: str) -> 
 @pytest.mark.parametrize("part", ["metadata", "spec"])
 def test_nulls_of_other_writers_are_read_as_absent(part: str) -> None:
     def edit(document: dict[str, Json]) -> None:
-        holder = document["vmSourceSpec"] if part == "metadata" else document["vmSourceSpec"]["spec"]
+        holder = (
+            document["vmSourceSpec"] if part == "metadata" else document["vmSourceSpec"]["spec"]
+        )
         holder["metadata" if part == "metadata" else "template"] = None
 
     assert of_kind("VirtualMachine", a_metadata(edit=edit)).name == "web01"
@@ -244,6 +321,13 @@ def test_planning_changes_neither_the_metadata_nor_the_point() -> None:
 
 
 def test_disks_are_matched_by_claim_whatever_the_order_of_the_volumes() -> None:
-    pair = (Disk(name="b", claim="c-b", volume="pvc-b", backup="backup-b"), Disk(name="a", claim="c-a", volume="pvc-a"))
-    handles = [each.reason for each in objects(a_metadata(disks_=pair)) if each.kind == "VolumeSnapshotContent"]
+    pair = (
+        Disk(name="b", claim="c-b", volume="pvc-b", backup="backup-b"),
+        Disk(name="a", claim="c-a", volume="pvc-a"),
+    )
+    handles = [
+        each.reason
+        for each in objects(a_metadata(disks_=pair))
+        if each.kind == "VolumeSnapshotContent"
+    ]
     assert handles == ["a: bak://pvc-a/backup-4d1c0e1a7b2f4c55", "b: bak://pvc-b/backup-b"]

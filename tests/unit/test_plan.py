@@ -1,17 +1,30 @@
-"""What is decided before anything is done: order, verdicts with their sentences, and who is left out why."""
+"""What is decided before anything is done: order, verdicts with their sentences, and who is left
+out why.
+"""
 
 from typing import Any
 
 import pytest
 
+from local.samples import builders
+from local.samples.builders import (
+    RESTORE_ID,
+    WEST,
+    Metadata,
+    a_machine,
+    a_metadata,
+    a_point,
+    disks,
+    facts,
+    manifest,
+    planned,
+)
+from local.samples.guests import MANAGEMENT, Disk, Nic
+from shared import labels
 from shared.errors import InvalidRequest, Refused
 from shared.models import Plan, Problem, State
-from shared.restore import names
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
-from tests import builders
-from tests.builders import RESTORE_ID, WEST, Metadata, a_machine, a_metadata, a_point, disks, facts, manifest, planned
-from tests.generator.guests import MANAGEMENT, Disk, Nic
 
 Json = Any
 
@@ -24,7 +37,10 @@ def with_pod(**fields: Json) -> Metadata:
     """A machine with fields of its pod's specification; a list is added to what is there."""
     metadata = a_metadata()
     pod = metadata["vmSourceSpec"]["spec"]["template"]["spec"]
-    pod |= {key: pod.get(key, []) + value if isinstance(value, list) else value for key, value in fields.items()}
+    pod |= {
+        key: pod.get(key, []) + value if isinstance(value, list) else value
+        for key, value in fields.items()
+    }
     return metadata
 
 
@@ -41,10 +57,24 @@ def test_a_sound_machine_passes_every_check_and_is_planned_as_asked() -> None:
         ("existing", "default/web01", "pass"),
     }
     (machine,) = plan.machines
-    assert (plan.restore_id, plan.target, plan.secret, plan.dry_run) == (RESTORE_ID, "west", WEST.secret, False)
+    assert (plan.restore_id, plan.target, plan.secret, plan.dry_run) == (
+        RESTORE_ID,
+        "west",
+        WEST.secret,
+        False,
+    )
     assert (plan.concurrency, plan.timeout, machine.waits_for) == (3, 300, "agent")
-    assert (machine.id, machine.vm, machine.key) == ("point-default-web01", "default/web01", "default/web01")
-    assert (machine.run_strategy, machine.problem, machine.skip, machine.lazy) == ("RerunOnFailure", None, None, ())
+    assert (machine.id, machine.vm, machine.key) == (
+        "point-default-web01",
+        "default/web01",
+        "default/web01",
+    )
+    assert (machine.run_strategy, machine.problem, machine.skip, machine.lazy) == (
+        "RerunOnFailure",
+        None,
+        None,
+        (),
+    )
     assert plan.namespaces == ()
 
 
@@ -61,19 +91,47 @@ GOLD = a_metadata(disks_=disks(storage_class="gold"))
 VLAN7 = a_metadata(networks=(MANAGEMENT, Nic(network="vlan7")))
 UPWARDS = a_metadata(networks=(Nic(network="default/.."),))
 GOING = "namespace default is being deleted; wait until it is gone, or map another one"
-PROTECTED = ("kube-system", "cattle-system", "longhorn-system", "harvester-system", "fleet-local", "replant")
+PROTECTED = (
+    "kube-system",
+    "cattle-system",
+    "longhorn-system",
+    "harvester-system",
+    "fleet-local",
+    "replant",
+)
 HOSTILE = ("hostDisk", "ephemeral", "memoryDump", "downwardMetrics", "somethingNew")
 BLOCKING: list[tuple[Metadata, dict[str, Json], dict[str, Json], str]] = [
-    (GOLD, {}, {}, "storage class gold of disk-0 is not on west; map it, such as mapping.storageClasses {"),
+    (
+        GOLD,
+        {},
+        {},
+        "storage class gold of disk-0 is not on west; map it, such as mapping.storageClasses {",
+    ),
     (GOLD, {}, {}, '{"gold": …}; the cluster has harvester-longhorn'),
     (SOUND, {}, {"storageClasses": {"*": "fast"}}, "storage class fast of disk-0 is not on west"),
     (SOUND, {"storage_classes": {}}, {}, "the cluster has none"),
-    (VLAN7, {}, {}, "network default/vlan7 of nic-1 is not on west; create it, or map it with mapping.networks"),
-    (SOUND, {}, {"networks": {"*": "prod/vlan200"}}, "network prod/vlan200 of nic-1 is not on west"),
+    (
+        VLAN7,
+        {},
+        {},
+        "network default/vlan7 of nic-1 is not on west; create it, or map it with mapping.networks",
+    ),
+    (
+        SOUND,
+        {},
+        {"networks": {"*": "prod/vlan200"}},
+        "network prod/vlan200 of nic-1 is not on west",
+    ),
     (UPWARDS, {}, {}, "network default/.. of nic-1 is not on west"),
     (SOUND, {"namespaces": {"default": "Terminating"}}, {}, GOING),
-    *((SOUND, {}, {"namespaces": {"default": name}}, f"namespace {name} belongs to the clu") for name in PROTECTED),
-    *((with_volume(kind), {}, {}, f"disk extra is a {kind}, which a backup may not bring; remove") for kind in HOSTILE),
+    *(
+        (SOUND, {}, {"namespaces": {"default": name}}, f"namespace {name} belongs to the clu")
+        for name in PROTECTED
+    ),
+    *(
+        (with_volume(kind), {}, {}, f"disk extra is a {kind}, which a backup may not bring; remove")
+        for kind in HOSTILE
+    ),
 ]
 
 
@@ -84,7 +142,11 @@ def test_what_blocks_a_machine_fails_it_with_thing_value_and_remedy(
     plan = planned(metadata, on=facts(**on), mapping=mapping)
     (machine,) = plan.machines
     assert machine.problem
-    assert (machine.problem.code, said in machine.problem.message, machine.skip) == ("Refused", True, None)
+    assert (machine.problem.code, said in machine.problem.message, machine.skip) == (
+        "Refused",
+        True,
+        None,
+    )
     assert [each.verdict for each in plan.checks if said in each.message] == ["block"]
     assert plan.namespaces == ()
     assert machine.objects, "a dry run shows what would have been"
@@ -94,15 +156,28 @@ PASSWORD = [{"userPassword": {"source": {"secret": {"secretName": "pw"}}}}]
 OUTSIDE = ("configMap", "secret", "serviceAccount", "sysprep", "downwardAPI")
 MANUAL = "its runStrategy is Manual: it is restored so, and a person starts it"
 WARNING: list[tuple[Metadata, str, str]] = [
-    *((with_volume(kind), "volume", f"disk extra is a {kind}, which no backup holds; it must be") for kind in OUTSIDE),
-    (with_pod(accessCredentials=PASSWORD), "secret", "secret pw is not in the backup; it must be in default"),
-    (with_pod(nodeSelector={"gpu": "yes"}), "node", "it runs only on nodes with gpu=yes; a node of the target needs"),
+    *(
+        (with_volume(kind), "volume", f"disk extra is a {kind}, which no backup holds; it must be")
+        for kind in OUTSIDE
+    ),
+    (
+        with_pod(accessCredentials=PASSWORD),
+        "secret",
+        "secret pw is not in the backup; it must be in default",
+    ),
+    (
+        with_pod(nodeSelector={"gpu": "yes"}),
+        "node",
+        "it runs only on nodes with gpu=yes; a node of the target needs",
+    ),
     (a_metadata(run_strategy="Manual"), "run-strategy", MANUAL),
 ]
 
 
 @pytest.mark.parametrize(("metadata", "check", "said"), WARNING)
-def test_what_a_person_should_know_is_said_and_blocks_nothing(metadata: Metadata, check: str, said: str) -> None:
+def test_what_a_person_should_know_is_said_and_blocks_nothing(
+    metadata: Metadata, check: str, said: str
+) -> None:
     plan = planned(metadata)
     ((verdict, message),) = checks_of(plan, check)
     assert (verdict, message.startswith(said), plan.machines[0].problem) == ("warn", True, None)
@@ -113,17 +188,26 @@ def test_harmless_volumes_are_not_worth_a_word() -> None:
         assert not checks_of(planned(with_volume(kind)), "volume")
 
 
-def test_a_target_that_cannot_bind_any_backup_refuses_the_restore_and_shows_it_in_a_dry_run() -> None:
+def test_a_target_that_cannot_bind_any_backup_refuses_the_restore_and_shows_it_in_a_dry_run() -> (
+    None
+):
     lacking = facts(snapshot_class=None)
-    with pytest.raises(Refused, match="cluster west has no VolumeSnapshotClass of driver") as caught:
+    with pytest.raises(
+        Refused, match="cluster west has no VolumeSnapshotClass of driver"
+    ) as caught:
         planned(on=lacking)
     assert caught.value.field == "target"
     plan = planned(on=lacking, dryRun=True)
     assert (checks_of(plan, "snapshot-class")[0][0], plan.dry_run) == ("block", True)
-    assert manifest(plan.machines[0], "VolumeSnapshot")["spec"]["volumeSnapshotClassName"] == "longhorn"
+    assert (
+        manifest(plan.machines[0], "VolumeSnapshot")["spec"]["volumeSnapshotClassName"]
+        == "longhorn"
+    )
 
 
-@pytest.mark.parametrize("key", ["VirtualMachine/default/web01", "PersistentVolumeClaim/default/web01-disk-0"])
+@pytest.mark.parametrize(
+    "key", ["VirtualMachine/default/web01", "PersistentVolumeClaim/default/web01-disk-0"]
+)
 def test_what_exists_and_is_not_of_this_restore_is_a_conflict_or_skipped(key: str) -> None:
     subject = key.replace("/", " ", 1)
     for owner in ("", "r-of-another"):
@@ -138,8 +222,15 @@ def test_what_exists_and_is_not_of_this_restore_is_a_conflict_or_skipped(key: st
 
 
 def test_what_this_restore_made_earlier_and_what_lies_elsewhere_is_in_nobodys_way() -> None:
-    own = {"VirtualMachine/default/web01": RESTORE_ID, "PersistentVolumeClaim/default/web01-disk-0": RESTORE_ID}
-    machine = a_machine(on=facts(existing=own | {"VirtualMachine/prod/web01": "", "VirtualMachine/default/web02": ""}))
+    own = {
+        "VirtualMachine/default/web01": RESTORE_ID,
+        "PersistentVolumeClaim/default/web01-disk-0": RESTORE_ID,
+    }
+    machine = a_machine(
+        on=facts(
+            existing=own | {"VirtualMachine/prod/web01": "", "VirtualMachine/default/web02": ""}
+        )
+    )
     assert (machine.problem, machine.skip) == (None, None)
 
 
@@ -160,19 +251,27 @@ def test_a_point_that_is_not_restorable_fails_its_machine_with_the_reasons(state
 
 
 def test_lost_metadata_fails_its_machine_with_what_became_of_it() -> None:
-    lost = Selected(a_point(), None, "s3://backups/x was deleted since it was catalogued; choose another restore point")
+    lost = Selected(
+        a_point(),
+        None,
+        "s3://backups/x was deleted since it was catalogued; choose another restore point",
+    )
     machine = a_machine(lost)
     assert (machine.problem and machine.problem.message, machine.objects) == (lost.lost, ())
 
 
 def test_missing_namespaces_are_made_once_and_only_for_machines_that_are_touched() -> None:
     blocked = a_metadata("b1", "b", disks_=disks("b1", storage_class="x"))
-    (made,) = planned(a_metadata("a1", "a"), a_metadata("a2", "a"), blocked, a_metadata("d1")).namespaces
-    assert made.manifest["metadata"] == {"name": "a", "labels": names.labels(RESTORE_ID)}
+    (made,) = planned(
+        a_metadata("a1", "a"), a_metadata("a2", "a"), blocked, a_metadata("d1")
+    ).namespaces
+    assert made.manifest["metadata"] == {"name": "a", "labels": labels.of_restore(RESTORE_ID)}
 
 
 def test_two_machines_that_would_become_one_are_refused_by_name_and_no_third_is_blamed() -> None:
-    points = [a_point(a_metadata("web01", namespace), id=namespace) for namespace in ("a", "b", "c")]
+    points = [
+        a_point(a_metadata("web01", namespace), id=namespace) for namespace in ("a", "b", "c")
+    ]
     with pytest.raises(InvalidRequest) as caught:
         planning.needs(points, builders.request(mapping={"namespaces": {"a": "x", "b": "x"}}))
     said = "a/web01 of east (a) and b/web01 of east (b) would both become x/web01; select one, or map their"
@@ -180,18 +279,30 @@ def test_two_machines_that_would_become_one_are_refused_by_name_and_no_third_is_
 
 
 def test_what_is_looked_up_is_what_the_mapping_makes_of_the_selection_and_can_exist() -> None:
-    nics = (MANAGEMENT, Nic(network="vlan7"), Nic(name="nic-2", network="other/vlan8"), Nic(network="default/.."))
+    nics = (
+        MANAGEMENT,
+        Nic(network="vlan7"),
+        Nic(name="nic-2", network="other/vlan8"),
+        Nic(network="default/.."),
+    )
     mapping = {"namespaces": {"default": "prod"}, "networks": {"other/vlan8": "prod/vlan200"}}
-    looked_up = planning.needs([a_point(a_metadata(networks=nics))], builders.request(mapping=mapping))
+    looked_up = planning.needs(
+        [a_point(a_metadata(networks=nics))], builders.request(mapping=mapping)
+    )
     assert looked_up == (frozenset({"prod"}), frozenset({"default/vlan7", "prod/vlan200"}))
 
 
-def pair(kind: str, namespaces: tuple[str, str], values: tuple[str, str] = ("x", "x")) -> list[Selected]:
+def pair(
+    kind: str, namespaces: tuple[str, str], values: tuple[str, str] = ("x", "x")
+) -> list[Selected]:
     """Two machines that have a claim, or a secret, of one name."""
     secrets = [{"keys": {"userdata": value}} if kind == "Secret" else {} for value in values]
     made = zip(("web01", "web02"), namespaces, secrets, strict=True)
     own = (Disk(claim="data"),) if kind == "PersistentVolumeClaim" else None
-    return [builders.selected(a_metadata(vm, ns, disks_=own or disks(vm), secrets=held)) for vm, ns, held in made]
+    return [
+        builders.selected(a_metadata(vm, ns, disks_=own or disks(vm), secrets=held))
+        for vm, ns, held in made
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,17 +323,33 @@ def test_of_two_machines_with_one_name_for_different_things_the_later_is_left_ou
     first, second = planned(*chosen, mapping=mapping).machines
     assert first.problem is None
     assert (second.problem is None) == free
-    assert free or "is already a/web01's in this restore; map their namespaces apart" in str(second.problem)
-    assert "is already" not in str(planned(*chosen, on=facts(networks=frozenset()), mapping=mapping).machines[1])
+    assert free or "is already a/web01's in this restore; map their namespaces apart" in str(
+        second.problem
+    )
+    assert "is already" not in str(
+        planned(*chosen, on=facts(networks=frozenset()), mapping=mapping).machines[1]
+    )
     skipping = facts(existing={"VirtualMachine/a/web01": ""})
-    assert planned(*chosen, on=skipping, mapping=mapping, onExisting="skip").machines[1].problem is None
+    assert (
+        planned(*chosen, on=skipping, mapping=mapping, onExisting="skip").machines[1].problem
+        is None
+    )
 
 
 def test_the_hash_is_the_same_for_the_same_and_another_for_anything_else() -> None:
     plan = planned()
     assert plan.hash == planned().hash == Plan.model_validate_json(plan.model_dump_json()).hash
-    others = [planned(a_metadata(cpu=3)), planned(start=False), planned(dryRun=True), planned(requestId="run-2")]
-    others += [planned(on=facts(snapshot_class="x")), planned(a_metadata("web02")), planned(concurrency=1)]
+    others = [
+        planned(a_metadata(cpu=3)),
+        planned(start=False),
+        planned(dryRun=True),
+        planned(requestId="run-2"),
+    ]
+    others += [
+        planned(on=facts(snapshot_class="x")),
+        planned(a_metadata("web02")),
+        planned(concurrency=1),
+    ]
     assert len({plan.hash, *(each.hash for each in others)}) == 8
 
 

@@ -1,4 +1,6 @@
-"""Metadata that the catalogue took and that is damaged elsewhere: it stops its own machine, never the planning."""
+"""Metadata that the catalogue took and that is damaged elsewhere: it stops its own machine, never
+the planning.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -6,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from local.samples.builders import a_metadata, a_point, planned
 from shared.errors import Unreadable
 from shared.models import RestorePoint
 from shared.restore.plan import Selected
-from tests.builders import a_metadata, a_point, planned
 
 WRONG: tuple[Any, ...] = (None, 1, "x", [], {}, [1], ["x"], [{}], {"x": 1})
 DOCUMENT = a_metadata(
@@ -20,7 +22,13 @@ DOCUMENT = a_metadata(
 
 
 def paths(value: Any, here: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, each in items:
         yield (*here, key)
         yield from paths(each, (*here, key))

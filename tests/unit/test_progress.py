@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.models import Condition, MachinePlan, MachineResult, MachineState, Phase, Problem
-from shared.restore.progress import Do, Live, Step, adopted, finished, next_step, pause, taken_since
-from tests.builders import (
+from local.samples.builders import (
     NOW,
     RESTORE_ID,
     Metadata,
@@ -19,6 +17,8 @@ from tests.builders import (
     manifest,
     planned,
 )
+from shared.models import Condition, MachinePlan, MachineResult, MachineState, Phase, Problem
+from shared.restore.progress import Do, Live, Step, adopted, finished, next_step, pause, taken_since
 
 Json = Any
 
@@ -43,19 +43,30 @@ def vm(**status: Json) -> Json:
 
 def agent(status: str) -> Json:
     return {
-        "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "AgentConnected", "status": status}]}
+        "status": {
+            "conditions": [
+                {"type": "Ready", "status": "True"},
+                {"type": "AgentConnected", "status": status},
+            ]
+        }
     }
 
 
-def step(machine: MachinePlan, phase: Phase, live: Live, *, begun: timedelta = timedelta(0)) -> Step:
+def step(
+    machine: MachinePlan, phase: Phase, live: Live, *, begun: timedelta = timedelta(0)
+) -> Step:
     """The next step of a machine that was begun so long ago."""
-    return next_step(machine, a_result(machine, phase=phase, started_at=NOW - begun), live, now=NOW, timeout=HOUR)
+    return next_step(
+        machine, a_result(machine, phase=phase, started_at=NOW - begun), live, now=NOW, timeout=HOUR
+    )
 
 
 def test_a_machine_is_started_only_when_every_disk_is_there() -> None:
     machine = a_machine(a_metadata(disks_=disks(count=2)))
     second = ("PersistentVolumeClaim", "default", "web01-disk-1")
-    assert step(machine, Phase.APPLIED, {CLAIM: claim()}) == Step(Do.WAIT, "claim web01-disk-1 is not there")
+    assert step(machine, Phase.APPLIED, {CLAIM: claim()}) == Step(
+        Do.WAIT, "claim web01-disk-1 is not there"
+    )
     assert step(machine, Phase.APPLIED, {CLAIM: claim(), second: claim()}) == Step(
         Do.START, "its disks are there: runStrategy RerunOnFailure"
     )
@@ -69,16 +80,24 @@ WAITING: list[tuple[Live, str]] = [
     ({CLAIM: claim("Lost")}, "claim web01-disk-0 is Lost"),
     ({CLAIM: claim("Pending"), SNAPSHOT: snapshot(readyToUse=False)}, NOT_READY),
     (
-        {CLAIM: claim("Pending"), SNAPSHOT: snapshot(readyToUse=False, error={"message": "no backup volume"})},
+        {
+            CLAIM: claim("Pending"),
+            SNAPSHOT: snapshot(readyToUse=False, error={"message": "no backup volume"}),
+        },
         f"claim web01-disk-0 is Pending, its VolumeSnapshot {SNAPSHOT[2]}: no backup volume",
     ),
-    ({CLAIM: claim("Pending"), SNAPSHOT: snapshot(readyToUse=True)}, "claim web01-disk-0 is Pending"),
+    (
+        {CLAIM: claim("Pending"), SNAPSHOT: snapshot(readyToUse=True)},
+        "claim web01-disk-0 is Pending",
+    ),
     ({CLAIM: claim("Pending"), SNAPSHOT: {"metadata": {"name": SNAPSHOT[2]}}}, NOT_READY),
 ]
 
 
 @pytest.mark.parametrize(("live", "said"), WAITING)
-def test_a_disk_that_is_not_there_says_why_and_time_runs_out_with_that_reason(live: Live, said: str) -> None:
+def test_a_disk_that_is_not_there_says_why_and_time_runs_out_with_that_reason(
+    live: Live, said: str
+) -> None:
     machine = a_machine()
     waiting = step(machine, Phase.APPLIED, live, begun=HOUR)
     assert waiting == Step(Do.WAIT, said, MachineState.WAITING)
@@ -91,7 +110,10 @@ def test_time_does_not_run_out_for_what_is_done_or_was_never_begun() -> None:
     machine = a_machine()
     assert step(machine, Phase.APPLIED, {CLAIM: claim()}, begun=2 * HOUR).do is Do.START
     assert step(machine, Phase.STARTED, {VM: vm(ready=True)}, begun=2 * HOUR).do is Do.FINISH
-    assert next_step(machine, a_result(machine, phase=Phase.APPLIED), {}, now=NOW, timeout=HOUR).do is Do.WAIT
+    assert (
+        next_step(machine, a_result(machine, phase=Phase.APPLIED), {}, now=NOW, timeout=HOUR).do
+        is Do.WAIT
+    )
 
 
 def test_a_lazy_claim_needs_only_to_be_there() -> None:
@@ -109,8 +131,14 @@ NO_VM = Step(Do.WAIT, "VirtualMachine default/web01 is not there")
 NO_STATUS = Step(Do.WAIT, "VirtualMachine default/web01 is without a status")
 STARTING = Step(Do.WAIT, "VirtualMachine default/web01 is Starting")
 NO_NODE = Step(Do.WAIT, "VirtualMachine default/web01 is ErrorUnschedulable: no node fits")
-ALWAYS, BY_HAND = (Step(Do.START, f"its disks are there: runStrategy {each}") for each in ("Always", "Manual"))
-PLAIN, MANUAL, HALTED = a_metadata(), a_metadata(run_strategy="Manual"), a_metadata(run_strategy="Halted")
+ALWAYS, BY_HAND = (
+    Step(Do.START, f"its disks are there: runStrategy {each}") for each in ("Always", "Manual")
+)
+PLAIN, MANUAL, HALTED = (
+    a_metadata(),
+    a_metadata(run_strategy="Manual"),
+    a_metadata(run_strategy="Halted"),
+)
 NOBODY, AGENT = {"ready": {"condition": "none"}}, {"ready": {"condition": "agent"}}
 BOUND, UP = {CLAIM: claim()}, {VM: vm(ready=True)}
 CONDITIONS = [
@@ -129,7 +157,13 @@ STEPS: list[tuple[Metadata, dict[str, Json], Phase, Live, Step]] = [
     (PLAIN, {}, Phase.STARTED, {}, NO_VM),
     (PLAIN, {}, Phase.STARTED, {VM: {}}, NO_STATUS),
     (PLAIN, {}, Phase.STARTED, {VM: vm(printableStatus="Starting")}, STARTING),
-    (PLAIN, {}, Phase.STARTED, {VM: vm(printableStatus="ErrorUnschedulable", conditions=CONDITIONS)}, NO_NODE),
+    (
+        PLAIN,
+        {},
+        Phase.STARTED,
+        {VM: vm(printableStatus="ErrorUnschedulable", conditions=CONDITIONS)},
+        NO_NODE,
+    ),
     (PLAIN, {}, Phase.STARTED, UP, READY),
     (PLAIN, AGENT, Phase.STARTED, UP, NO_AGENT),
     (PLAIN, AGENT, Phase.STARTED, UP | {GUEST: agent("False")}, NO_AGENT),
@@ -156,7 +190,11 @@ def test_the_result_of_a_finished_machine_has_a_note_or_an_error() -> None:
     assert (well.state, well.note, well.error) == (MachineState.READY, "ready", None)
     assert (well.finished_at, well.final) == (NOW, True)
     ill = finished(result, Step(Do.FAIL, "too late", MachineState.FAILED), NOW)
-    assert (ill.state, ill.note, ill.error) == (MachineState.FAILED, None, Problem(code="NotReady", message="too late"))
+    assert (ill.state, ill.note, ill.error) == (
+        MachineState.FAILED,
+        None,
+        Problem(code="NotReady", message="too late"),
+    )
 
 
 def test_a_first_attempt_begins_with_what_the_plan_says_of_each_machine() -> None:
@@ -170,7 +208,10 @@ def test_a_first_attempt_begins_with_what_the_plan_says_of_each_machine() -> Non
     assert (fresh.state, fresh.phase, fresh.attempt) == (MachineState.WAITING, Phase.PENDING, 1)
     taken = facts(existing={"VirtualMachine/default/web01": ""})
     (blocked,) = adopted(planned(on=taken), {}, 1, NOW).values()
-    assert (blocked.state, blocked.error and blocked.error.code) == (MachineState.BLOCKED, "Conflict")
+    assert (blocked.state, blocked.error and blocked.error.code) == (
+        MachineState.BLOCKED,
+        "Conflict",
+    )
     (skipped,) = adopted(planned(on=taken, onExisting="skip"), {}, 1, NOW).values()
     assert (skipped.state, bool(skipped.note), skipped.error) == (MachineState.SKIPPED, True, None)
 
@@ -191,7 +232,14 @@ def test_a_later_attempt_tries_again_what_failed_and_no_phase_ever_goes_back(
 ) -> None:
     plan = planned()
     error = Problem(code="NotReady", message="late") if state is MachineState.FAILED else None
-    before = a_result(plan.machines[0], phase=phase, state=state, error=error, started_at=NOW - HOUR, finished_at=NOW)
+    before = a_result(
+        plan.machines[0],
+        phase=phase,
+        state=state,
+        error=error,
+        started_at=NOW - HOUR,
+        finished_at=NOW,
+    )
     (after,) = adopted(plan, {before.key: before}, attempt, NOW).values()
     assert (after.phase, after.attempt) == (phase, attempt)
     if attempt == 1:
@@ -220,8 +268,12 @@ def test_names_that_somebody_took_since_the_plan_are_told_and_our_own_are_not() 
     )
 
 
-@pytest.mark.parametrize(("waited", "seconds"), [(0, 2), (40, 2), (100, 5), (1199, 59), (1200, 60), (86_400, 60)])
-def test_looks_grow_rarer_from_two_seconds_to_a_minute_by_the_longest_wait(waited: int, seconds: int) -> None:
+@pytest.mark.parametrize(
+    ("waited", "seconds"), [(0, 2), (40, 2), (100, 5), (1199, 59), (1200, 60), (86_400, 60)]
+)
+def test_looks_grow_rarer_from_two_seconds_to_a_minute_by_the_longest_wait(
+    waited: int, seconds: int
+) -> None:
     def begun(ago: float) -> MachineResult:
         return a_result(a_machine(), started_at=NOW - timedelta(seconds=ago))
 
@@ -230,4 +282,6 @@ def test_looks_grow_rarer_from_two_seconds_to_a_minute_by_the_longest_wait(waite
 
 
 def test_a_snapshot_is_found_by_the_name_that_the_planned_claim_has() -> None:
-    assert manifest(a_machine(), "PersistentVolumeClaim")["spec"]["dataSource"]["name"] == SNAPSHOT[2]
+    assert (
+        manifest(a_machine(), "PersistentVolumeClaim")["spec"]["dataSource"]["name"] == SNAPSHOT[2]
+    )

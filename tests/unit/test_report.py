@@ -7,6 +7,16 @@ from typing import Any
 
 import pytest
 
+from local.samples.builders import (
+    EXECUTION,
+    NOW,
+    RESTORE_ID,
+    TAKEN_AT,
+    a_metadata,
+    a_result,
+    facts,
+    planned,
+)
 from shared.models import (
     Check,
     MachineResult,
@@ -19,11 +29,12 @@ from shared.models import (
     to_instant,
 )
 from shared.restore import report
-from tests.builders import EXECUTION, NOW, RESTORE_ID, TAKEN_AT, a_metadata, a_result, facts, planned
 
 Json = Any
 
-RECORD = RestoreRecord(restore_id=RESTORE_ID, request_digest="d", execution=EXECUTION, attempt=2, started_at=TAKEN_AT)
+RECORD = RestoreRecord(
+    restore_id=RESTORE_ID, request_digest="d", execution=EXECUTION, attempt=2, started_at=TAKEN_AT
+)
 LIMIT = 256 * 1024
 READY, APPLIED, SKIPPED = MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED
 FAILED, BLOCKED, PLANNED = MachineState.FAILED, MachineState.BLOCKED, MachineState.PLANNED
@@ -34,7 +45,10 @@ def results(plan: Plan, *states: MachineState, **changes: Json) -> list[MachineR
     given = [*states, *([states[-1]] * len(plan.machines))]
     wrong = Problem(code="Refused", message="no such network")
     return [
-        a_result(machine, **({"state": state, "error": wrong if state in (FAILED, BLOCKED) else None} | changes))
+        a_result(
+            machine,
+            **({"state": state, "error": wrong if state in (FAILED, BLOCKED) else None} | changes),
+        )
         for machine, state in zip(plan.machines, given, strict=False)
     ]
 
@@ -64,7 +78,9 @@ def many(count: int) -> Plan:
         ([FAILED, BLOCKED, MachineState.CANCELLED], "failed"),
     ],
 )
-def test_the_state_is_succeeded_partial_or_failed_by_its_machines(states: list[MachineState], expected: str) -> None:
+def test_the_state_is_succeeded_partial_or_failed_by_its_machines(
+    states: list[MachineState], expected: str
+) -> None:
     plan = many(3)
     assert report.state(plan, results(plan, *states)) == expected
 
@@ -113,7 +129,9 @@ def test_failures_come_first_and_then_names() -> None:
 
 
 @pytest.mark.parametrize(("count", "truncated"), [(100, False), (101, True), (5000, True)])
-def test_the_output_has_the_first_hundred_machines_and_counts_all(count: int, truncated: bool) -> None:
+def test_the_output_has_the_first_hundred_machines_and_counts_all(
+    count: int, truncated: bool
+) -> None:
     plan = many(count)
     output = report.output(plan, ended(results(plan, READY, FAILED, READY)), "s3://r")
     assert (len(output["machines"]), output["truncated"]) == (100, truncated)
@@ -122,9 +140,13 @@ def test_the_output_has_the_first_hundred_machines_and_counts_all(count: int, tr
 
 
 @pytest.mark.parametrize("said", ["x" * 5000, "ü" * 5000, "\x00" * 5000])
-def test_the_output_of_five_thousand_machines_fits_into_step_functions_however_much_went_wrong(said: str) -> None:
+def test_the_output_of_five_thousand_machines_fits_into_step_functions_however_much_went_wrong(
+    said: str,
+) -> None:
     plan = many(5000)
-    wrong = results(plan, FAILED, error=Problem(code="Refused", message=said), vm="v" * 253, namespace="n" * 63)
+    wrong = results(
+        plan, FAILED, error=Problem(code="Refused", message=said), vm="v" * 253, namespace="n" * 63
+    )
     output = report.output(plan, ended(wrong), "s3://" + "r" * 1000)
     assert len(json.dumps(output)) < LIMIT
     whole = json.loads(report.report(plan, RECORD, wrong[:1], NOW))
@@ -133,11 +155,16 @@ def test_the_output_of_five_thousand_machines_fits_into_step_functions_however_m
 
 def test_the_report_holds_every_machine_check_and_object() -> None:
     plan = planned(a_metadata("web01"), a_metadata("web02", "b"))
-    made = ObjectResult(kind="VirtualMachine", namespace="b", name="web02", action="create", reason="as planned")
+    made = ObjectResult(
+        kind="VirtualMachine", namespace="b", name="web02", action="create", reason="as planned"
+    )
     first, second = results(plan, READY)
     first = first.model_copy(update={"objects": (made,), "note": "ready"})
     whole = json.loads(report.report(plan, RECORD, [first, second], NOW))
-    assert {key: whole[key] for key in ("restoreId", "state", "target", "planHash", "execution", "attempt")} == {
+    assert {
+        key: whole[key]
+        for key in ("restoreId", "state", "target", "planHash", "execution", "attempt")
+    } == {
         "restoreId": RESTORE_ID,
         "state": "succeeded",
         "target": "west",
@@ -146,7 +173,9 @@ def test_the_report_holds_every_machine_check_and_object() -> None:
         "attempt": 2,
     }
     assert (whole["startedAt"], whole["finishedAt"]) == (to_instant(TAKEN_AT), to_instant(NOW))
-    assert whole["namespaces"] == [{"name": "b", "action": "create", "reason": "does not exist yet"}]
+    assert whole["namespaces"] == [
+        {"name": "b", "action": "create", "reason": "does not exist yet"}
+    ]
     assert [Check.model_validate(each) for each in whole["checks"]] == list(plan.checks)
     assert whole["machines"][0]["note"] == "ready"
     assert whole["machines"][0]["objects"] == [made.model_dump(mode="json")]
@@ -156,7 +185,9 @@ def test_of_a_machine_that_was_not_touched_the_report_has_what_it_would_have_had
     plan = planned(on=facts(networks=frozenset()))
     (machine,) = plan.machines
     whole = json.loads(report.report(plan, RECORD, results(plan, BLOCKED), NOW))
-    found = [(each["kind"], each["name"], each["action"]) for each in whole["machines"][0]["objects"]]
+    found = [
+        (each["kind"], each["name"], each["action"]) for each in whole["machines"][0]["objects"]
+    ]
     assert found == [(each.kind, each.name, "skip") for each in machine.objects]
 
 
@@ -175,14 +206,30 @@ def cause(message: Json, kind: str = "Refused") -> str:
 NAMED = "the restore function ended with {}; its log has the details"
 ERRORS: list[tuple[Json, str, str]] = [
     ({"Error": "Refused", "Cause": cause("the token has ended")}, "Refused", "the token has ended"),
-    ({"Error": "KeyError", "Cause": cause("PLANTED", "KeyError")}, "KeyError", NAMED.format("KeyError")),
-    ({"Error": "KeyError", "Cause": json.dumps({"errorMessage": "'PLANTED'"})}, "KeyError", NAMED.format("KeyError")),
-    ({"Error": "States.Timeout", "Cause": "PLANTED"}, "States.Timeout", NAMED.format("States.Timeout")),
+    (
+        {"Error": "KeyError", "Cause": cause("PLANTED", "KeyError")},
+        "KeyError",
+        NAMED.format("KeyError"),
+    ),
+    (
+        {"Error": "KeyError", "Cause": json.dumps({"errorMessage": "'PLANTED'"})},
+        "KeyError",
+        NAMED.format("KeyError"),
+    ),
+    (
+        {"Error": "States.Timeout", "Cause": "PLANTED"},
+        "States.Timeout",
+        NAMED.format("States.Timeout"),
+    ),
     ({"Error": "States.Timeout"}, "States.Timeout", NAMED.format("States.Timeout")),
     ({"Error": "Odd", "Cause": '["PLANTED"]'}, "Odd", NAMED.format("Odd")),
     ({"Error": "Odd", "Cause": '{"errorMessage": null}'}, "Odd", NAMED.format("Odd")),
     ({"Error": "Odd", "Cause": '{"errorMessage": "[5]"}'}, "Odd", NAMED.format("Odd")),
-    ({"Error": "Refused", "Cause": cause("")}, "Refused", "the restore ended before this machine did"),
+    (
+        {"Error": "Refused", "Cause": cause("")},
+        "Refused",
+        "the restore ended before this machine did",
+    ),
     (None, "Cancelled", "the restore ended before this machine did"),
 ]
 

@@ -1,4 +1,6 @@
-"""What a user may type to start a restore, what it means, and what the answer to anything else says."""
+"""What a user may type to start a restore, what it means, and what the answer to anything else
+says.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +20,14 @@ WRITTEN_OUT = {
     **LEAST,
     "mode": "standard",
     "strategy": "auto",
-    "mapping": {"namespaces": {}, "storageClasses": {}, "networks": {}, "mac": "clear", "addresses": [], "names": {}}
+    "mapping": {
+        "namespaces": {},
+        "storageClasses": {},
+        "networks": {},
+        "mac": "clear",
+        "addresses": [],
+        "names": {},
+    }
     | {"resources": {"cpuPercent": 100, "memoryPercent": 100}, "patches": []},
     "onExisting": "fail",
     "start": True,
@@ -52,7 +61,11 @@ def test_only_select_and_target_are_required_and_the_rest_is_as_the_contract_sho
     request = parsed()
     assert (request.on_existing, request.start, request.dry_run) == (OnExisting.FAIL, True, False)
     assert (request.ready.condition, request.ready.timeout) == (Condition.VM, timedelta(hours=1))
-    assert (request.mapping.mac, request.concurrency, request.request_id) == (Mac.CLEAR, 16, "run-1")
+    assert (request.mapping.mac, request.concurrency, request.request_id) == (
+        Mac.CLEAR,
+        16,
+        "run-1",
+    )
     assert request == restore_request(WRITTEN_OUT, execution_name="another")
 
 
@@ -98,9 +111,14 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         ("approvalTimeout", "PT5M"),
     ],
 )
-def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(path: str, value: Json) -> None:
+def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(
+    path: str, value: Json
+) -> None:
     error = refusal(nested(path, value))
-    assert (error.field, error.message.startswith(f"{path}: this version cannot do ")) == (path, True)
+    assert (error.field, error.message.startswith(f"{path}: this version cannot do ")) == (
+        path,
+        True,
+    )
     assert "leave it out" in error.message
     assert not isinstance(value, str) or repr(value) in error.message
 
@@ -177,25 +195,35 @@ WRONG: list[tuple[str, list[Json]]] = [
     ("mapping", [[], None]),
     ("mapping.mac", ["random", None, 1]),
     ("mapping.namespaces", [{"default": "Prod"}, {"a/b": "prod"}]),
-    ("mapping.networks", [{"a/b": name} for name in ("vlan200", "a/..", "../a", "a/b/c", "*", "none")]),
+    (
+        "mapping.networks",
+        [{"a/b": name} for name in ("vlan200", "a/..", "../a", "a/b/c", "*", "none")],
+    ),
     ("mapping.networks", [{"vlan100": "prod/vlan200"}]),
     ("mapping.storageClasses", [{"*": "Not A Name"}]),
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in WRONG for value in values])
+@pytest.mark.parametrize(
+    ("path", "value"), [(path, value) for path, values in WRONG for value in values]
+)
 def test_a_value_of_the_wrong_form_is_refused_by_its_path(path: str, value: Json) -> None:
     assert (refusal(nested(path, value)).field or "").startswith(path)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("PT30M", 1800), ("PT1H30M", 5400), ("P1D", 86400), ("PT1S", 1)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("PT30M", 1800), ("PT1H30M", 5400), ("P1D", 86400), ("PT1S", 1)]
+)
 def test_times_are_iso_durations_of_up_to_a_day(text: str, seconds: int) -> None:
     assert parsed(ready={"timeout": text}).ready.timeout == timedelta(seconds=seconds)
 
 
 def test_the_restore_is_named_after_the_request_id_or_else_the_execution() -> None:
     assert parsed().restore_id == "r-4e65d3fbe8ad6535"  # printf run-1 | sha256sum | head -c 16
-    assert parsed(requestId="run-1").restore_id == restore_request(LEAST, execution_name="run-1").restore_id
+    assert (
+        parsed(requestId="run-1").restore_id
+        == restore_request(LEAST, execution_name="run-1").restore_id
+    )
     assert restore_request(LEAST, execution_name="run-2").restore_id != parsed().restore_id
 
 
@@ -228,15 +256,29 @@ MAPPING: list[str] = [
     "mac",
     *(path[8:] for path in LACKING if path[7:8] == "."),
 ]
-texts = st.text(max_size=8) | st.sampled_from([LONG, "latest", "PT1H", "a/b", "*", "0001-01-01T00:00:00+10:00"])
+texts = st.text(max_size=8) | st.sampled_from(
+    [LONG, "latest", "PT1H", "a/b", "*", "0001-01-01T00:00:00+10:00"]
+)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
-keys = st.sampled_from([*WRITTEN_OUT, *MAPPING, "id", "ids", "vm", "namespace", "cluster", "at", "other"])
-documents = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5))
+keys = st.sampled_from(
+    [*WRITTEN_OUT, *MAPPING, "id", "ids", "vm", "namespace", "cluster", "at", "other"]
+)
+documents = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5)
+)
 
 
 @given(st.dictionaries(keys, documents), documents)
-def test_whatever_is_typed_raises_nothing_but_invalid_request_and_quotes_no_long_value(body: Json, alone: Json) -> None:
-    for each in (body, alone, {**LEAST, **body}, {**LEAST, "select": alone}, {**LEAST, "mapping": body}):
+def test_whatever_is_typed_raises_nothing_but_invalid_request_and_quotes_no_long_value(
+    body: Json, alone: Json
+) -> None:
+    for each in (
+        body,
+        alone,
+        {**LEAST, **body},
+        {**LEAST, "select": alone},
+        {**LEAST, "mapping": body},
+    ):
         try:
             restore_request(each, execution_name="run-1")
         except InvalidRequest as error:

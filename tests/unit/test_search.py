@@ -1,4 +1,6 @@
-"""Questions about restore points: pages without loss, what each key means, and cursors that are none."""
+"""Questions about restore points: pages without loss, what each key means, and cursors that are
+none.
+"""
 
 import base64
 import itertools
@@ -7,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from local.samples.world import a_vm_backup
 from shared.catalogue import search
-from shared.catalogue.index import Index
+from shared.catalogue.ingest import Index
 from shared.errors import InvalidRequest
-from tests.generator.world import a_vm_backup
 from tests.memory_table import MemoryTable
 from tests.scenarios import NOW, Happened, objects, settle, target
 
@@ -22,7 +24,9 @@ BAD = [Happened(f"garbage-{number}.cfg", b"?") for number in range(7)]
 
 @pytest.fixture(scope="module")
 def table() -> MemoryTable:
-    """Two clusters with three machines of five backups each; of web01 the newest is deleted, db01's is incomplete."""
+    """Two clusters with three machines of five backups each; of web01 the newest is deleted, db01's
+    is incomplete.
+    """
     table = MemoryTable()
     events = [target("east", prefix="east"), target("west", prefix="west", cluster="west"), *BAD]
     for prefix, vm, day in itertools.product(("east/", "west/"), VMS, DAYS):
@@ -73,14 +77,18 @@ QUESTIONS: list[tuple[Answer, int]] = [
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 30, 1000])
 @pytest.mark.parametrize(("body", "number"), QUESTIONS, ids=[str(body) for body, _ in QUESTIONS])
-def test_pages_lose_nothing_and_repeat_nothing(table: MemoryTable, body: Answer, number: int, limit: int) -> None:
+def test_pages_lose_nothing_and_repeat_nothing(
+    table: MemoryTable, body: Answer, number: int, limit: int
+) -> None:
     found = list(pages(table, **body, limit=limit))
     points = [point for page in found for point in page["restorePoints"]]
     assert (len(points), len({point["id"] for point in points})) == (number, number)
     assert points == asked(table, **body)["restorePoints"]
     assert points == sorted(points, key=lambda point: (point["takenAt"], point["id"]), reverse=True)
     assert all(len(page["restorePoints"]) == limit for page in found[:-1])
-    assert len(found) == max(1, -(-number // limit)), "only an answer without any point is an empty page"
+    assert len(found) == max(1, -(-number // limit)), (
+        "only an answer without any point is an empty page"
+    )
 
 
 def test_every_answer_matches_its_question(table: MemoryTable) -> None:
@@ -156,7 +164,9 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("body", [{}, {"vm": "default/web01"}, {"latest": True}, {"id": "a"}, {"quarantine": True}])
+@pytest.mark.parametrize(
+    "body", [{}, {"vm": "default/web01"}, {"latest": True}, {"id": "a"}, {"quarantine": True}]
+)
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_a_foreign_cursor_is_refused_and_never_starts_at_the_top(
     table: MemoryTable, body: Answer, foreign: str
@@ -167,7 +177,10 @@ def test_a_foreign_cursor_is_refused_and_never_starts_at_the_top(
 
 
 def test_a_cursor_of_points_is_none_of_the_quarantine_and_vice_versa(table: MemoryTable) -> None:
-    of_points, of_quarantine = asked(table, limit=1)["cursor"], asked(table, quarantine=True, limit=1)["cursor"]
+    of_points, of_quarantine = (
+        asked(table, limit=1)["cursor"],
+        asked(table, quarantine=True, limit=1)["cursor"],
+    )
     for body in ({"cursor": of_quarantine}, {"quarantine": True, "cursor": of_points}):
         with pytest.raises(InvalidRequest, match="cursor"):
             asked(table, **body)
@@ -181,22 +194,39 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({"vm": "a/" + "b" * 400}, "vm", "vm: String should have at most 317 characters"),
     ({"id": "a" * 3000}, "id", "id: String should have at most 253 characters"),
     ({"cluster": "East"}, "cluster", "cluster: is no id of a-z, 0-9 and -"),
-    ({"state": "fine"}, "state", "state: Input should be 'restorable', 'incomplete', 'corrupt' or 'deleted'"),
+    (
+        {"state": "fine"},
+        "state",
+        "state: Input should be 'restorable', 'incomplete', 'corrupt' or 'deleted'",
+    ),
     ({"limit": 0}, "limit", "limit: Input should be greater than or equal to 1"),
     ({"limit": 1001}, "limit", "limit: Input should be less than or equal to 1000"),
     ({"limit": "many"}, "limit", "limit: Input should be a valid integer"),
     ({"latest": "perhaps"}, "latest", "latest: Input should be a valid boolean"),
     ({"cursor": 5}, "cursor", "cursor: Input should be a valid string"),
-    *[({key: "x"}, key, f"{key}: this version cannot do 'x'; leave it out") for key in search.LACKING],
+    *[
+        ({key: "x"}, key, f"{key}: this version cannot do 'x'; leave it out")
+        for key in search.LACKING
+    ],
     *[
         ({"quarantine": True, **more}, None, "the request: quarantine lists objects")
-        for more in ({"id": "a"}, {"vm": "a/b"}, {"cluster": "a"}, {"state": "deleted"}, {"latest": True})
+        for more in (
+            {"id": "a"},
+            {"vm": "a/b"},
+            {"cluster": "a"},
+            {"state": "deleted"},
+            {"latest": True},
+        )
     ],
 ]
 
 
-@pytest.mark.parametrize(("body", "field", "sentence"), WRONG, ids=[str(body)[:40] for body, _, _ in WRONG])
-def test_a_wrong_question_is_answered_with_its_remedy(body: Any, field: str | None, sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "field", "sentence"), WRONG, ids=[str(body)[:40] for body, _, _ in WRONG]
+)
+def test_a_wrong_question_is_answered_with_its_remedy(
+    body: Any, field: str | None, sentence: str
+) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         search.question(body)
     assert (refusal.value.field, refusal.value.message[: len(sentence)]) == (field, sentence)

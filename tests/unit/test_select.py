@@ -4,14 +4,22 @@ from datetime import UTC, datetime
 
 import pytest
 
+from local.samples.builders import a_point
 from shared.models import RestorePoint, State, to_instant
 from shared.restore.request import Select
 from shared.restore.select import newest_restorable
-from tests.builders import a_point
 
 
-def point(day: int, vm: str = "web01", state: State = State.RESTORABLE, cluster: str = "east") -> RestorePoint:
-    changes = {"id": f"{cluster}-{vm}-{day}", "vm": vm, "state": state, "cluster": cluster, "taken_at": at(day)}
+def point(
+    day: int, vm: str = "web01", state: State = State.RESTORABLE, cluster: str = "east"
+) -> RestorePoint:
+    changes = {
+        "id": f"{cluster}-{vm}-{day}",
+        "vm": vm,
+        "state": state,
+        "cluster": cluster,
+        "taken_at": at(day),
+    }
     return a_point().model_copy(update=changes)
 
 
@@ -19,7 +27,13 @@ def at(day: int) -> datetime:
     return datetime(2026, 8, day, 1, tzinfo=UTC)
 
 
-NEWEST_FIRST = (point(5, state=State.INCOMPLETE), point(4), point(3, "web02"), point(2), point(1, "web02"))
+NEWEST_FIRST = (
+    point(5, state=State.INCOMPLETE),
+    point(4),
+    point(3, "web02"),
+    point(2),
+    point(1, "web02"),
+)
 
 
 @pytest.mark.parametrize(

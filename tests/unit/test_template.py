@@ -1,4 +1,6 @@
-"""House rules for template.yaml that no linter knows: roles, rights, logs, alarms, buckets, queues and outputs."""
+"""House rules for template.yaml that no linter knows: roles, rights, logs, alarms, buckets, queues
+and outputs.
+"""
 
 import ast
 import re
@@ -60,7 +62,11 @@ TEMPLATE = load("template.yaml")
 
 
 def of_type(kind: str) -> dict[str, Json]:
-    return {name: each["Properties"] for name, each in TEMPLATE["Resources"].items() if each["Type"] == kind}
+    return {
+        name: each["Properties"]
+        for name, each in TEMPLATE["Resources"].items()
+        if each["Type"] == kind
+    }
 
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
@@ -73,7 +79,9 @@ def mappings(value: Json) -> Iterator[dict[str, Json]]:
     """Every mapping of a document, whatever tags and conditions surround it."""
     if isinstance(value, dict):
         yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for each in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from mappings(each)
 
 
@@ -82,7 +90,11 @@ def listed(value: Json) -> list[Json]:
 
 
 def allowed(value: Json = TEMPLATE) -> list[dict[str, Json]]:
-    return [each for each in mappings(value) if each.get("Effect") == "Allow" and "Principal" not in each]
+    return [
+        each
+        for each in mappings(value)
+        if each.get("Effect") == "Allow" and "Principal" not in each
+    ]
 
 
 def source(function: str) -> ast.Module:
@@ -107,7 +119,9 @@ def variables(function: str) -> set[str]:
 
 def test_the_outputs_are_those_of_this_version() -> None:
     assert set(TEMPLATE["Outputs"]) == OUTPUTS
-    assert all((FUNCTIONS, ALARMS, BUCKETS, STATE_MACHINES)), "or the rules below would have nothing to say"
+    assert all((FUNCTIONS, ALARMS, BUCKETS, STATE_MACHINES)), (
+        "or the rules below would have nothing to say"
+    )
 
 
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
@@ -122,8 +136,12 @@ def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json()
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_write_its_own_log_and_no_other(function: str) -> None:
     role = of_type("AWS::IAM::Role")[FUNCTIONS[function]["Role"]["GetAtt"].removesuffix(".Arn")]
-    (statement,) = [each for each in allowed(role) if any(a.startswith("logs:") for a in listed(each["Action"]))]
-    assert statement["Resource"] == {"GetAtt": f"{FUNCTIONS[function]['LoggingConfig']['LogGroup']['Ref']}.Arn"}
+    (statement,) = [
+        each for each in allowed(role) if any(a.startswith("logs:") for a in listed(each["Action"]))
+    ]
+    assert statement["Resource"] == {
+        "GetAtt": f"{FUNCTIONS[function]['LoggingConfig']['LogGroup']['Ref']}.Arn"
+    }
 
 
 def test_every_right_is_a_single_action_on_named_resources_with_a_name_of_its_own() -> None:
@@ -145,7 +163,9 @@ def test_no_role_takes_rights_that_others_may_change() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_only_those_that_talk_to_a_cluster_have_its_client_its_network_and_its_credentials(function: str) -> None:
+def test_only_those_that_talk_to_a_cluster_have_its_client_its_network_and_its_credentials(
+    function: str,
+) -> None:
     talks = function in TALK_TO_CLUSTERS
     role = of_type("AWS::IAM::Role")[FUNCTIONS[function]["Role"]["GetAtt"].removesuffix(".Arn")]
     actions = {action for each in allowed(role) for action in listed(each["Action"])}
@@ -188,7 +208,10 @@ def test_our_own_metrics_are_published_by_the_names_that_alarms_watch() -> None:
     ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Replant"}
     assert ours <= published
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    assert (common["POWERTOOLS_SERVICE_NAME"], common["POWERTOOLS_METRICS_NAMESPACE"]) == ("replant", "Replant")
+    assert (common["POWERTOOLS_SERVICE_NAME"], common["POWERTOOLS_METRICS_NAMESPACE"]) == (
+        "replant",
+        "Replant",
+    )
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
@@ -219,19 +242,30 @@ def test_buckets_are_private_encrypted_kept_and_refuse_plain_http(bucket: str) -
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
     resource = TEMPLATE["Resources"][bucket]
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    policies = [each for each in of_type("AWS::S3::BucketPolicy").values() if each["Bucket"] == {"Ref": bucket}]
+    policies = [
+        each
+        for each in of_type("AWS::S3::BucketPolicy").values()
+        if each["Bucket"] == {"Ref": bucket}
+    ]
     (statement,) = policies[0]["PolicyDocument"]["Statement"]
-    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert (statement["Effect"], statement["Condition"]) == (
+        "Deny",
+        {"Bool": {"aws:SecureTransport": "false"}},
+    )
 
 
 def test_a_message_is_hidden_for_six_times_as_long_as_its_function_may_take() -> None:
     queues = of_type("AWS::SQS::Queue")
-    sources = [(each, event) for each in FUNCTIONS.values() for event in each.get("Events", {}).values()]
+    sources = [
+        (each, event) for each in FUNCTIONS.values() for event in each.get("Events", {}).values()
+    ]
     assert sources
     for function, event in sources:
         queue = queues[event["Properties"]["Queue"]["GetAtt"].removesuffix(".Arn")]
         assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
-        assert queue["RedrivePolicy"]["deadLetterTargetArn"]["GetAtt"].removesuffix(".Arn") in queues
+        assert (
+            queue["RedrivePolicy"]["deadLetterTargetArn"]["GetAtt"].removesuffix(".Arn") in queues
+        )
         assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 

@@ -1,0 +1,85 @@
+"""Built artifacts: which requirements a layer has, how large a function becomes, and the template
+as data.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LIMIT_MB = 240  # AWS refuses 250 MB unzipped, a function with all its layers
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads !Ref and its like as {"Ref": ...}, which CloudFormation takes as well."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)  # noqa: S101 - the third and last kind of node
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def load(template: Path) -> dict[str, Any]:
+    """A template as plain data."""
+    content: dict[str, Any] = yaml.load(template.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    return content
+
+
+def subtract(requirements: str, other: str) -> str:
+    """The requirements, with their hashes, of packages that the other file does not pin."""
+    mine, theirs = _blocks(requirements), _blocks(other)
+    return "".join(block for name, block in mine.items() if name not in theirs)
+
+
+def _blocks(requirements: str) -> dict[str, str]:
+    blocks = re.split(r"^(?=[A-Za-z0-9])", requirements, flags=re.MULTILINE)[1:]
+    return {block.split("==")[0]: block for block in blocks}
+
+
+def sizes(build: Path) -> dict[str, float]:
+    """Each function's size with its layers, in MB, after printing every part's size."""
+    template = load(build / "template.yaml")
+    for each in sorted(path for path in build.iterdir() if path.is_dir()):
+        print(f"{each.name:24}{_megabytes(each):8.1f} MB unzipped")
+    shared = template.get("Globals", {}).get("Function", {}).get("Layers", [])
+    return {
+        name: sum(_megabytes(build / part) for part in [name, *_layers(shared, resource)])
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def _layers(shared: list[dict[str, str]], resource: dict[str, Any]) -> list[str]:
+    return [layer["Ref"] for layer in [*shared, *resource["Properties"].get("Layers", [])]]
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def _report(build: Path) -> None:
+    totals = sizes(build)
+    biggest = max(totals, key=lambda name: totals[name])
+    print(f"largest with its layers: {biggest}, {totals[biggest]:.1f} of {LIMIT_MB} MB")
+    if totals[biggest] > LIMIT_MB:
+        sys.exit(f"{biggest} with its layers is larger than {LIMIT_MB} MB")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "subtract":
+        print(subtract(*(Path(name).read_text() for name in sys.argv[2:])), end="")
+    else:
+        _report(Path(sys.argv[2]))

@@ -1,0 +1,145 @@
+"""An operator's tool: an administrator's kubeconfig in, a kubeconfig with the rights of Replant
+alone out.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import config
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from urllib3.exceptions import HTTPError
+
+from shared.errors import Refused
+from shared.kube.kubeconfig import parse
+
+NAMESPACE = "replant"
+MANAGER = "replant-access"
+TOKEN_SECRET = "replant-token"  # noqa: S105 - the name of a Secret
+RIGHTS = Path(__file__).parents[2] / "docs" / "target-access.yaml"
+TIMEOUTS = (5.0, 30.0)
+PATIENCE = 30.0
+"""Seconds that the token controller gets to fill the Secret."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the kubeconfig to stdout and returns 0, or prints the reason to stderr and returns 1."""
+    options = _options(arguments)
+    try:
+        # The administrator's own file on their own machine: what it runs is theirs to decide.
+        api = config.new_client_from_config(str(options.kubeconfig), options.context)  # type: ignore[no-untyped-call]
+        with api:
+            print(make(api, server=options.server, apply=options.apply), end="")  # noqa: T201 - its output
+    except Refused as error:
+        return _fail(error.message)
+    except config.ConfigException as error:
+        return _fail(f"the administrator's kubeconfig {options.kubeconfig} is not usable: {error}")
+    except ApiException as error:
+        return _fail(
+            f"the API server answers {error.status} {error.reason}; is this an administrator?"
+        )
+    except HTTPError as error:
+        return _fail(f"the API server is not reachable: {type(error).__name__}")
+    return 0
+
+
+def make(api: ApiClient, *, server: str | None = None, apply: bool = False) -> str:
+    """A self-contained kubeconfig (YAML): server, CA and the service account's token.
+
+    Raises Refused where the token does not appear or the result could not be used by Replant.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # where the client keeps its list of resources
+        dynamic = DynamicClient(api, cache_file=f"{folder}/resources")  # type: ignore[no-untyped-call]
+        if apply:
+            _apply(dynamic)
+        secret = _token(dynamic)
+    # Behind another address stands the API server itself, whose CA is the cluster's own.
+    ca = None if server else _administrators_ca(api)
+    text = _kubeconfig(
+        server or api.configuration.host,
+        ca or b64decode(secret["ca.crt"]),
+        b64decode(secret["token"]).decode(),
+    )
+    parse(text, cluster=NAMESPACE, secret="(not stored yet)", allow_loopback=True)  # noqa: S106 - a name
+    return text
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m shared.commands.access", description=__doc__)
+    parser.add_argument(
+        "--kubeconfig", type=Path, required=True, help="of an administrator of the cluster"
+    )
+    parser.add_argument("--context", help="of that kubeconfig; its current context by default")
+    parser.add_argument(
+        "--server",
+        help="the API server as Replant reaches it, such as https://VIP:6443; needed where the administrator's "
+        "kubeconfig leads through Rancher's proxy (…/k8s/clusters/…), which takes no service-account tokens",
+    )
+    parser.add_argument("--apply", action="store_true", help="apply docs/target-access.yaml first")
+    return parser.parse_args(arguments)
+
+
+def _apply(dynamic: DynamicClient) -> None:
+    for manifest in yaml.safe_load_all(RIGHTS.read_text()):
+        resource = dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
+        # By force: the shipped file says what the rights are, whoever edited them since.
+        dynamic.server_side_apply(  # type: ignore[no-untyped-call]
+            resource,
+            manifest,
+            field_manager=MANAGER,
+            force_conflicts=True,
+            _request_timeout=TIMEOUTS,
+        )
+
+
+def _token(dynamic: DynamicClient) -> dict[str, str]:
+    """The data of the token's Secret, base64 as it is there."""
+    secrets = dynamic.resources.get(api_version="v1", kind="Secret")
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = secrets.get(name=TOKEN_SECRET, namespace=NAMESPACE, _request_timeout=TIMEOUTS)
+        data: dict[str, str] = dict(found.to_dict().get("data") or {})
+        if {"token", "ca.crt"} <= data.keys():
+            return data
+        time.sleep(0.2)
+    raise Refused(
+        f"Secret {NAMESPACE}/{TOKEN_SECRET} holds no token after {PATIENCE:.0f} s; "
+        "check that kube-controller-manager runs with its service-account-token controller"
+    )
+
+
+def _administrators_ca(api: ApiClient) -> bytes | None:
+    settings = api.configuration
+    if settings.ca_cert_data:
+        text: str | bytes = settings.ca_cert_data
+        return text.encode() if isinstance(text, str) else text
+    return Path(settings.ssl_ca_cert).read_bytes() if settings.ssl_ca_cert else None
+
+
+def _kubeconfig(server: str, ca: bytes, token: str) -> str:
+    cluster = {"server": server, "certificate-authority-data": b64encode(ca).decode()}
+    document: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": NAMESPACE, "cluster": cluster}],
+        "users": [{"name": NAMESPACE, "user": {"token": token}}],
+        "contexts": [{"name": NAMESPACE, "context": {"cluster": NAMESPACE, "user": NAMESPACE}}],
+        "current-context": NAMESPACE,
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _fail(reason: str) -> int:
+    print(reason, file=sys.stderr)  # noqa: T201 - a command's error
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The kinds that Replant touches and where the API serves them: a table instead of discovery."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from shared.errors import Rejected
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where the objects of one kind lie."""
+
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+
+KINDS = {
+    "Namespace": Kind("v1", "namespaces", namespaced=False),
+    "Secret": Kind("v1", "secrets"),
+    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
+    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
+    "VolumeSnapshotClass": Kind(
+        "snapshot.storage.k8s.io/v1", "volumesnapshotclasses", namespaced=False
+    ),
+    "VolumeSnapshotContent": Kind(
+        "snapshot.storage.k8s.io/v1", "volumesnapshotcontents", namespaced=False
+    ),
+    "VolumeSnapshot": Kind("snapshot.storage.k8s.io/v1", "volumesnapshots"),
+    "NetworkAttachmentDefinition": Kind("k8s.cni.cncf.io/v1", "network-attachment-definitions"),
+    "VirtualMachine": Kind("kubevirt.io/v1", "virtualmachines"),
+    "VirtualMachineInstance": Kind("kubevirt.io/v1", "virtualmachineinstances"),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a request is about, for its path and for the sentence that an error starts with."""
+
+    cluster: str
+    kind: str
+    namespace: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        thing = "/".join(filter(None, (self.namespace, self.name)))
+        return f"{self.kind} {thing or 'listing'} on cluster {self.cluster}"
+
+    @property
+    def collection(self) -> str:
+        """The path of all objects of the kind. Raises Rejected for a kind that is not in the table."""
+        kind = KINDS.get(self.kind)
+        if kind is None:
+            raise Rejected(
+                f"{self}: it is none of the kinds that Replant restores: {', '.join(KINDS)}"
+            )
+        root = "/apis/" if "/" in kind.api_version else "/api/"
+        namespace = (
+            f"/namespaces/{self._segment(self.namespace)}"
+            if kind.namespaced and self.namespace
+            else ""
+        )
+        return f"{root}{kind.api_version}{namespace}/{kind.plural}"
+
+    @property
+    def path(self) -> str:
+        """The path of the object itself. Raises Rejected."""
+        return f"{self.collection}/{self._segment(self.name)}"
+
+    def _segment(self, value: str | None) -> str:
+        if not value or value in {".", ".."}:
+            raise Rejected(
+                f"{self}: {value!r} is no name of an object; restore it under another name"
+            )
+        return quote(value, safe="")
+
+
+def subject_of(manifest: Mapping[str, Any], cluster: str) -> Subject:
+    """The object that a manifest describes. Raises Rejected for what this table does not serve."""
+    meta = manifest.get("metadata") or {}
+    subject = Subject(cluster, str(manifest.get("kind")), meta.get("namespace"), meta.get("name"))
+    kind = KINDS.get(subject.kind)
+    if kind is None or not subject.name:
+        raise Rejected(f"{subject}: it has no name, or is none of the kinds {', '.join(KINDS)}")
+    if manifest.get("apiVersion") != kind.api_version:
+        raise Rejected(
+            f"{subject}: apiVersion {manifest.get('apiVersion')} is not {kind.api_version}"
+        )
+    if kind.namespaced != bool(subject.namespace):
+        raise Rejected(
+            f"{subject}: metadata.namespace is {'missing' if kind.namespaced else 'not allowed'}"
+        )
+    return subject

@@ -1,0 +1,20 @@
+"""Labels, annotations and driver names that several parts of the project must agree on (contract,
+section 5).
+"""
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
+RESTORE = "replant.dev/restore"
+"""On every restored object: the restore that made it."""
+
+ORIGIN_CLUSTER = "backup.origin.cluster"
+ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
+ORIGIN_TAKEN_AT = "backup.origin.taken-at"
+ORIGIN_RESTORE_POINT = "backup.origin.restore-point"
+
+LONGHORN_DRIVER = "driver.longhorn.io"
+"""Longhorn's CSI driver, as classes, snapshots and Harvester's metadata name it."""
+
+
+def of_restore(restore_id: str) -> dict[str, str]:
+    """The labels of every object that a restore makes."""
+    return MANAGED_BY | {RESTORE: restore_id}

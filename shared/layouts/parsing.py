@@ -1,0 +1,90 @@
+"""Bytes that others wrote -> models: strict RFC 8259 JSON in UTF-8, lenient about unknown fields."""
+
+import math
+import re
+from fractions import Fraction
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import from_json
+
+from shared.errors import Unreadable, explain
+from shared.models import Bytes, Foreign, Instant, from_instant
+
+_T = TypeVar("_T", bound=BaseModel)
+
+_UNITS = {
+    unit: Fraction(1000) ** power
+    for power, unit in enumerate(("n", "u", "m", "", "k", *"MGTPE"), start=-3)
+} | {
+    unit: Fraction(1024) ** power
+    for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)
+}
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)([KMGTPE]i|[numkMGTPE]?)"
+)
+_QUANTITY_LENGTH = 64
+EPOCH_YEAR = 1970
+_SENTENCE_LENGTH = 500  # a path may hold keys of any length
+
+
+class Nullable(Foreign):
+    """Go writes nil maps, lists and pointers as null: here null is the same as absent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        return (
+            {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+        )
+
+
+def quantity(value: Any) -> Any:
+    """A Kubernetes quantity ("40Gi", "125m", 1024, "1e3") as a whole number, rounded up."""
+    if not isinstance(value, str):
+        return value
+    match = _QUANTITY.fullmatch(value) if len(value) <= _QUANTITY_LENGTH else None
+    if match is None:
+        raise ValueError("is no Kubernetes quantity such as 40Gi")
+    return math.ceil(Fraction(match[1]) * _UNITS[match[2]])
+
+
+def moment(value: Any) -> Any:
+    """An instant as Go programs write it: an empty text and Go's zero time are none."""
+    if not isinstance(value, str):
+        raise ValueError("is no text")  # noqa: TRY004  # pydantic turns a ValueError into its own
+    if not value or value.startswith("0001-01-01T"):
+        return None
+    try:
+        at = from_instant(value)
+    except (ValueError, OverflowError):
+        at = None
+    if at is None or at.year < EPOCH_YEAR:
+        raise ValueError("is no RFC 3339 instant such as 2026-08-15T01:00:00Z")
+    return at
+
+
+Quantity = Annotated[Bytes, BeforeValidator(quantity)]
+Moment = Annotated[Instant | None, BeforeValidator(moment)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def document(body: bytes) -> dict[str, Any]:
+    """Raises Unreadable; names no content, which may be secret."""
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Unreadable(
+            f"is no JSON in UTF-8 ({error}); it is truncated or something else"
+        ) from None
+    if not isinstance(value, dict):
+        raise Unreadable("is JSON, but no object")
+    return value
+
+
+def model(kind: type[_T], value: Any) -> _T:
+    """Raises Unreadable that names the field."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise Unreadable(explain(error)[1][:_SENTENCE_LENGTH]) from None

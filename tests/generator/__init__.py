@@ -1,1 +1,0 @@
-"""Backups as Longhorn and Harvester write them, made to measure for tests, the demo and the benchmark."""

@@ -1,0 +1,182 @@
+"""Events in any order, more than once and cut short: the catalogue ends in the same rows.
+
+Tested here: the scenarios, permutations, duplicates, crashes between any two calls to the table. Not here: two
+deliveries at once (test_index_races.py), and the real table (the integration tests run the same scenarios on it).
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.samples.world import a_vm_backup
+from shared.aws.table import Item, Key, Table
+from shared.catalogue.ingest import Index
+from shared.catalogue.points import ATTEMPTS, Contended
+from shared.catalogue.rows import Row
+from shared.models import RestorePoint, State
+from tests.memory_table import MemoryTable, Watched
+from tests.scenarios import (
+    IMAGE,
+    NOW,
+    SCENARIOS,
+    Happened,
+    deliver,
+    objects,
+    points,
+    quarantined,
+    row_of,
+    settle,
+    target,
+)
+
+Rows = dict[Key, Item]
+BACKUP = a_vm_backup(image=IMAGE)
+OBJECTS = [target(), *objects(BACKUP)]
+METADATA = next(event for event in OBJECTS if event.key == BACKUP.key)
+
+
+def indexed(table: Table) -> Index:
+    return Index(table, now=lambda: NOW)
+
+
+def everything_written() -> list[Happened]:
+    """Every write of the backup, markers of unfinished parts included, numbered as S3 numbers an
+    object's events.
+    """
+    numbers: Counter[str] = Counter()
+    written = [(key, body) for key, body in BACKUP.events() if key.endswith(".cfg")]
+    return [target()] + [
+        Happened(key, body, (numbers.update([key]) or numbers)[key]) for key, body in written
+    ]
+
+
+def ends(table: MemoryTable) -> Rows:
+    return table.rows(without=["revision"])
+
+
+def after(events: Iterable[Happened | Row]) -> Rows:
+    table = MemoryTable()
+    settle(indexed(table), events)
+    return ends(table)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_the_catalogue_goes_through(scenario: Callable[[Index, Table], None]) -> None:
+    table = MemoryTable()
+    scenario(indexed(table), table)
+
+
+def test_every_order_of_a_backups_objects_ends_in_the_same_rows() -> None:
+    wanted = after(OBJECTS)
+    for order in itertools.permutations(OBJECTS):
+        assert after(order) == wanted, [event.key for event in order]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_order_of_all_writes_with_duplicates_ends_in_the_same_rows(
+    data: st.DataObject,
+) -> None:
+    events = everything_written()
+    again = data.draw(st.lists(st.sampled_from(events), max_size=6))
+    waiting: list[Happened | Row] = [*data.draw(st.permutations(events)), *again]
+    table = MemoryTable()
+    while waiting:
+        position = data.draw(st.integers(0, min(3, len(waiting) - 1)))
+        waiting += deliver(indexed(table), waiting.pop(position))
+    assert ends(table) == after(events)
+
+
+class Died(Exception):
+    """The function was ended between two calls to the table."""
+
+
+def deliver_and_die(table: MemoryTable, event: Happened | Row, calls: int) -> bool:
+    """Delivers an event, but only that many calls; False when it needed no more."""
+    left = iter(range(calls))
+
+    def before() -> None:
+        if next(left, None) is None:
+            raise Died
+
+    try:
+        deliver(indexed(Watched(table, before)), event)
+    except Died:
+        return True
+    return False
+
+
+def crash_orders() -> dict[str, list[Happened]]:
+    moved = [target(prefix="old"), *objects(BACKUP, prefix="old/"), target(prefix="new", number=2)]
+    repaired = [*OBJECTS, METADATA._replace(body=b"?", number=2), METADATA._replace(number=3)]
+    return {
+        "as written": everything_written(),
+        "backwards": everything_written()[::-1],
+        "deleted": [*OBJECTS, METADATA._replace(body=None, number=2)],
+        "repaired": repaired,
+        "target moved": moved,
+        "target moved back": [*moved, target(prefix="old", number=3)],
+        "target removed": [*OBJECTS, target(number=2)._replace(body=None)],
+    }
+
+
+@pytest.mark.parametrize("name", crash_orders())
+def test_a_crash_between_any_two_calls_is_healed_by_the_redelivery(name: str) -> None:
+    events = crash_orders()[name]
+    wanted = after(events)
+    for at in range(len(events)):
+        calls, died = 0, True
+        while died:
+            table = MemoryTable()
+            settle(indexed(table), events[:at])
+            died = deliver_and_die(table, events[at], calls)
+            settle(indexed(table), events[at:])
+            assert ends(table) == wanted, (events[at].key, calls)
+            calls += 1
+
+
+def alive(table: MemoryTable) -> tuple[list[RestorePoint], list[str]]:
+    return [point for point in points(table) if point.state is not State.DELETED], quarantined(
+        table
+    )
+
+
+@pytest.mark.parametrize("name", crash_orders())
+def test_a_crash_is_healed_although_others_go_on_before_the_redelivery(name: str) -> None:
+    """Only a point that nobody ever saw alive may lack its tombstone."""
+    events = crash_orders()[name]
+    whole = MemoryTable()
+    settle(indexed(whole), events)
+    for at, calls in itertools.product(range(len(events)), range(1, 30, 2)):
+        table = MemoryTable()
+        settle(indexed(table), events[:at])
+        deliver_and_die(table, events[at], calls)
+        settle(indexed(table), [*events[at + 1 :], events[at]])
+        assert alive(table) == alive(whole), (events[at].key, calls)
+
+
+def test_a_point_that_others_always_rewrite_is_left_to_the_retry() -> None:
+    table = MemoryTable()
+    settle(indexed(table), OBJECTS)
+    refusals = 0
+
+    class Refusing(Watched):
+        def put(self, *_: object, **__: object) -> bool:
+            nonlocal refusals
+            refusals += 1
+            return False
+
+    recorded = indexed(table).record(row_of(METADATA._replace(body=None, number=9)))
+    with pytest.raises(Contended, match="rewritten 10 times"):
+        indexed(Refusing(table, lambda: None)).follow(recorded)
+    assert refusals == ATTEMPTS
+
+
+def test_a_stale_quarantine_entry_does_not_hide_a_repair() -> None:
+    table = MemoryTable()
+    settle(indexed(table), [METADATA._replace(number=2), METADATA._replace(body=b"?", number=1)])
+    assert quarantined(table) == []

@@ -1,0 +1,150 @@
+"""Two deliveries at once: whatever the points at which they alternate, neither loses what the other wrote.
+
+Exhaustive over two switches: some calls of the one, some of the other, the rest of the one, the rest of the other.
+"""
+
+from collections.abc import Iterable
+from threading import Semaphore, Thread
+
+import pytest
+
+from local.samples.world import a_vm_backup
+from shared.aws.table import Item, Key
+from shared.catalogue.ingest import Index
+from shared.catalogue.rows import FEED, QUARANTINE, REFERENCE, Row
+from tests.memory_table import MemoryTable, Watched
+from tests.scenarios import IMAGE, NOW, Happened, deliver, objects, settle, target
+
+Rows = dict[Key, Item]
+WAYS = (FEED, REFERENCE)
+BACKUP = a_vm_backup(image=IMAGE)
+TARGET, *OBJECTS = [target(), *objects(BACKUP)]
+METADATA = next(event for event in OBJECTS if event.key == BACKUP.key)
+VOLUME, BACKUP_CFG, IMAGE_CFG = (
+    next(event for event in OBJECTS if part in event.key)
+    for part in ("/volume.cfg", "backup_", "backing-image.cfg")
+)
+FLAT = METADATA._replace(key="harvester/vmbackups/default-nightly.cfg")
+OLD = [target(prefix="old"), *objects(BACKUP, prefix="old/")]
+
+
+class Delivery:
+    """A delivery in a thread of its own that makes its next call to the table when it is told so."""
+
+    def __init__(self, table: MemoryTable, event: Happened) -> None:
+        self._go, self._stopped = Semaphore(0), Semaphore(0)
+        self._index, self._event = Index(Watched(table, self._pause), now=lambda: NOW), event
+        self._ended = False
+        self._replays: list[Row] | None = None
+        Thread(target=self._run, daemon=True).start()
+        self._stopped.acquire()
+
+    def _run(self) -> None:
+        try:
+            self._replays = deliver(self._index, self._event)
+        finally:
+            self._ended = True
+            self._stopped.release()
+
+    def _pause(self) -> None:
+        self._stopped.release()
+        self._go.acquire()
+
+    def step(self) -> bool:
+        """Makes one call; False when there was none left to make."""
+        if self._ended:
+            return False
+        self._go.release()
+        self._stopped.acquire()
+        return True
+
+    def finish(self) -> list[Row]:
+        while self.step():
+            pass
+        assert self._replays is not None, "the delivery failed"
+        return self._replays
+
+
+def after(events: Iterable[Happened | Row]) -> MemoryTable:
+    table = MemoryTable()
+    settle(Index(table, now=lambda: NOW), events)
+    return table
+
+
+def ends(table: MemoryTable) -> Rows:
+    """Objects, points and quarantine; a pointer to a point that came to nothing may be left over."""
+    rows = table.rows(without=["revision", "points"])
+    return {
+        key: row for key, row in rows.items() if key[0] == QUARANTINE or not key[1].startswith(WAYS)
+    }
+
+
+def alternated(
+    table: MemoryTable, one: Happened, other: Happened, calls: tuple[int, int]
+) -> tuple[bool, bool]:
+    """Whether each had so many calls to make."""
+    first, second = Delivery(table, one), Delivery(table, other)
+    made = (
+        all([first.step() for _ in range(calls[0])]),
+        all([second.step() for _ in range(calls[1])]),
+    )
+    settle(Index(table, now=lambda: NOW), [*first.finish(), *second.finish()])
+    return made
+
+
+def but(*left: Happened) -> list[Happened]:
+    return [event for event in [TARGET, *OBJECTS] if event not in left]
+
+
+def version(event: Happened, number: int, body: bytes | None) -> Happened:
+    return event._replace(number=number, body=body)
+
+
+EVERYTHING = but()
+PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
+    "metadata, target": (but(METADATA, TARGET), METADATA, TARGET),
+    "metadata, backup": (but(METADATA, BACKUP_CFG), METADATA, BACKUP_CFG),
+    "metadata, volume": (but(METADATA, VOLUME), METADATA, VOLUME),
+    "metadata, backing image": (but(METADATA, IMAGE_CFG), METADATA, IMAGE_CFG),
+    "volume, backing image": (but(VOLUME, IMAGE_CFG), VOLUME, IMAGE_CFG),
+    "backup, backing image": (but(BACKUP_CFG, IMAGE_CFG), BACKUP_CFG, IMAGE_CFG),
+    "flat, nested": (but(METADATA), METADATA, FLAT),
+    "nested deleted, flat": (EVERYTHING, version(METADATA, 2, None), FLAT),
+    "bad, good": (EVERYTHING, version(METADATA, 2, b"?"), version(METADATA, 3, METADATA.body)),
+    "good, deleted": (EVERYTHING, version(METADATA, 2, METADATA.body), version(METADATA, 3, None)),
+    "bad volume, good volume": (
+        EVERYTHING,
+        version(VOLUME, 2, b"?"),
+        version(VOLUME, 3, VOLUME.body),
+    ),
+    "backup deleted, metadata": (but(METADATA), version(BACKUP_CFG, 2, None), METADATA),
+    "target moves, metadata": (OLD[:-1], target(prefix="new", number=2), OLD[-1]),
+    "target moves, moves back": (
+        OLD,
+        target(prefix="new", number=2),
+        target(prefix="old", number=3),
+    ),
+    "more specific target, metadata": (OLD[:-1], target("old", prefix="old"), OLD[-1]),
+    "target removed, metadata": (but(METADATA), version(TARGET, 2, None), METADATA),
+}
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_deliveries_that_alternate_at_any_points_lose_nothing(name: str, swapped: bool) -> None:
+    base, one, other = PAIRS[name]
+    prepared, wanted = (
+        after(base),
+        [ends(after([*base, *pair])) for pair in ((one, other), (other, one))],
+    )
+    if swapped:
+        one, other = other, one
+    calls, made, runs = (0, 0), (True, True), 0
+    while made[0]:
+        table = MemoryTable()
+        table.packed = dict(prepared.packed)
+        made = alternated(table, one, other, calls)
+        assert ends(table) in wanted, calls
+        calls = (calls[0], calls[1] + 1) if made[1] else (calls[0] + 1, 0)
+        runs += 1
+    assert runs > 10, "deliveries of so few calls were not taken apart"

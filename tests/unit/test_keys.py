@@ -1,0 +1,119 @@
+"""Keys of a backup bucket: what lies where, under any prefix, and back from names to keys."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.samples.harvester import vm_backup_key
+from local.samples.records import backup_key, volume_path
+from local.samples.world import a_vm_backup
+from shared.errors import Unreadable
+from shared.layouts import keys
+from shared.layouts.keys import Kind, Place
+
+VOLUME = f"{volume_path('pvc-1')}/volume.cfg"
+BACKUP = backup_key(volume_path("pvc-1"), "backup-1")
+IMAGE = "backupstore/backing-images/backing-images/vmi-1/backing-image.cfg"
+FLAT = vm_backup_key("default", "nightly", "1.2")
+NESTED = vm_backup_key("default", "nightly", "1.3")
+
+PLACES = {
+    FLAT: Place(Kind.MACHINE, "", name="default-nightly"),
+    NESTED: Place(Kind.MACHINE, "", name="nightly"),
+    "harvester/vmimages/default/image-1.cfg": Place(Kind.IMAGE, "", name="image-1"),
+    VOLUME: Place(Kind.VOLUME, "", volume="pvc-1"),
+    BACKUP: Place(Kind.BACKUP, "", volume="pvc-1", name="backup-1"),
+    IMAGE: Place(Kind.BACKING_IMAGE, "", name="vmi-1"),
+    "backupstore/system-backups/v1.10.1/sb-1/system-backup.cfg": Place(Kind.OTHER, ""),
+}
+PREFIXES = [
+    "",
+    "east/",
+    "a/b/c/",
+    "backupstore/",
+    "harvester/vmbackups/",
+    "backupstore/volumes/aa/bb/",
+    "ü & ?/",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize(
+    ("key", "place"), PLACES.items(), ids=[place.kind for place in PLACES.values()]
+)
+def test_a_key_is_recognised_below_any_prefix(prefix: str, key: str, place: Place) -> None:
+    assert keys.recognise(prefix + key) == place._replace(root=prefix)
+
+
+@pytest.mark.parametrize("minor", range(10))
+def test_every_record_of_every_version_is_recognised(minor: int) -> None:
+    written = [
+        key
+        for key, _ in a_vm_backup(version=f"1.{minor}", image="default/ubuntu")
+        if key.endswith(".cfg")
+    ]
+    kinds = {keys.recognise(key).kind for key in written}
+    since_1_4 = {Kind.IMAGE, Kind.BACKING_IMAGE} if minor >= 4 else set()
+    assert kinds == {Kind.MACHINE, Kind.VOLUME, Kind.BACKUP} | since_1_4
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "readme.txt",
+        "harvester/vmbackups/.cfg",
+        "harvester/vmbackups/a/b/c.cfg",
+        "harvester/vmbackups/a.cfg.bak",
+        "harvester/vmimages/image-1.cfg",
+        "xharvester/vmbackups/a.cfg",
+        f"{VOLUME}.tmp.1723680000000000000",
+        VOLUME.replace("volume.cfg", "locks/lock-0123456789abcdef.lck"),
+        VOLUME.replace("/pvc-1/", "//"),
+        BACKUP.replace("backup_backup-1", "backup_"),
+        IMAGE.replace("vmi-1/", ""),
+        f"{VOLUME}\n",
+        "harvester/vmbackups/../../x",
+    ],
+)
+def test_another_key_is_no_layout_and_the_message_says_the_key(key: str) -> None:
+    with pytest.raises(Unreadable) as refusal:
+        keys.recognise(key)
+    assert refusal.value.message.startswith(f"unknown layout: {key!r} is no key of Harvester")
+
+
+@pytest.mark.parametrize("key", [VOLUME, BACKUP])
+def test_a_volume_in_a_wrong_folder_was_copied_without_its_path(key: str) -> None:
+    folders = keys.volume_path("pvc-1")
+    with pytest.raises(
+        Unreadable, match=f"volume 'pvc-1' lies in 00/00, Longhorn keeps it in {folders}"
+    ):
+        keys.recognise(key.replace(folders, "00/00"))
+
+
+def test_the_folders_are_those_that_longhorn_made() -> None:
+    assert keys.volume_path("pvc-1a2b3c4d-0000-4000-8000-000000000001") == "72/86"
+    assert keys.volume_path("BACKINGIMAGE") == "22/fc"
+
+
+NAME = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,40}", fullmatch=True)
+ROOT = st.lists(st.text("abc-._ ü", min_size=1, max_size=5), max_size=3).map(
+    lambda parts: "".join(f"{p}/" for p in parts)
+)
+
+
+@given(ROOT, NAME, NAME)
+def test_keys_made_of_names_lead_back_to_the_names(root: str, volume: str, name: str) -> None:
+    assert keys.recognise(keys.volume_key(root, volume)) == Place(Kind.VOLUME, root, volume)
+    assert keys.recognise(keys.backup_key(root, volume, name)) == Place(
+        Kind.BACKUP, root, volume, name
+    )
+    assert keys.recognise(keys.backing_image_key(root, name)) == Place(
+        Kind.BACKING_IMAGE, root, name=name
+    )
+
+
+@given(st.text(max_size=80))
+def test_an_arbitrary_key_is_unreadable_at_most(key: str) -> None:
+    with pytest.raises(Unreadable, match="unknown layout"):
+        keys.recognise(key)

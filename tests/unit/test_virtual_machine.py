@@ -1,0 +1,271 @@
+"""Each change between a machine in a backup and the machine on the target, one at a time."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local.samples.builders import a_metadata, disks
+from local.samples.guests import MANAGEMENT, Nic
+from shared.jsonpath import dig
+from shared.restore import virtual_machine
+from shared.restore.request import Mac, Mapping
+
+Json = Any
+
+NETWORK_TERM = {"key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"]}
+ZONE_TERM = {"key": "zone", "operator": "In", "values": ["a"]}
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def a_vm(**traits: Json) -> dict[str, Json]:
+    """The machine as the transforms see it: the annotations and spec of a backup."""
+    source = a_metadata(**traits)["vmSourceSpec"]
+    return {"metadata": {"annotations": source["metadata"]["annotations"]}, "spec": source["spec"]}
+
+
+def with_pod(**fields: Json) -> dict[str, Json]:
+    vm = a_vm()
+    vm["spec"]["template"]["spec"] |= fields
+    return vm
+
+
+def pod(vm: dict[str, Json]) -> dict[str, Json]:
+    return dict(dig(vm, *virtual_machine.SPEC))
+
+
+def interfaces(vm: dict[str, Json]) -> list[dict[str, Json]]:
+    return list(dig(vm, *virtual_machine.SPEC, "domain", "devices", "interfaces"))
+
+
+@pytest.mark.parametrize(
+    "traits",
+    [
+        {"run_strategy": "RerunOnFailure"},
+        {"run_strategy": "Manual"},
+        {"running": True},
+        {"running": False},
+    ],
+)
+def test_a_machine_is_halted_in_the_one_way_that_says_so(traits: dict[str, Json]) -> None:
+    spec = virtual_machine.halted(a_vm(**traits))["spec"]
+    assert spec["runStrategy"] == "Halted"
+    assert "running" not in spec
+
+
+def test_data_volume_templates_would_make_the_disks_anew_and_go() -> None:
+    vm = a_vm()
+    vm["spec"]["dataVolumeTemplates"] = [{"metadata": {"name": "disk-0"}}]
+    assert "dataVolumeTemplates" not in virtual_machine.halted(vm)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "network", "expected"),
+    [
+        ({}, "default/vlan100", "default/vlan100"),
+        ({}, "vlan100", "default/vlan100"),
+        ({"default/vlan100": "prod/vlan200"}, "default/vlan100", "prod/vlan200"),
+        ({"default/vlan100": "prod/vlan200"}, "vlan100", "prod/vlan200"),
+        ({"default/vlan100": "prod/vlan200"}, "other/vlan100", "other/vlan100"),
+        ({"*": "prod/vlan200"}, "other/vlan7", "prod/vlan200"),
+        ({"*": "keep"}, "other/vlan7", "other/vlan7"),
+        ({"*": "prod/vlan200", "other/vlan7": "keep"}, "other/vlan7", "other/vlan7"),
+        ({"*": "keep", "other/vlan7": "prod/vlan200"}, "other/vlan7", "prod/vlan200"),
+    ],
+)
+def test_networks_follow_the_mapping_and_one_without_namespace_means_the_source(
+    mapping: dict[str, str], network: str, expected: str
+) -> None:
+    vm = virtual_machine.with_networks(
+        a_vm(networks=(MANAGEMENT, Nic(network=network))), Mapping(networks=mapping), "default"
+    )
+    assert pod(vm)["networks"] == [
+        {"name": "default", "pod": {}},
+        {"name": "nic-1", "multus": {"networkName": expected}},
+    ]
+
+
+def test_addresses_are_kept_or_cleared() -> None:
+    vm = a_vm()
+    assert virtual_machine.with_macs(vm, Mac.KEEP, "prod/web01") == vm
+    assert [
+        set(each) for each in interfaces(virtual_machine.with_macs(vm, Mac.CLEAR, "prod/web01"))
+    ] == [{"name", "model", "bridge"}]
+
+
+def test_derived_addresses_are_locally_administered_stable_and_each_interfaces_own() -> None:
+    vm = a_vm(networks=(MANAGEMENT, Nic()))
+    derived = {
+        identity: [
+            each["macAddress"]
+            for each in interfaces(virtual_machine.with_macs(vm, Mac.DERIVE, identity))
+        ]
+        for identity in ("prod/web01", "prod/web02", "test/web01")
+    }
+    every = [mac for macs in derived.values() for mac in macs]
+    assert len(set(every)) == len(every) == 6
+    assert all(int(mac[:2], 16) & 0b11 == 0b10 and len(mac.split(":")) == 6 for mac in every)
+    again = interfaces(virtual_machine.with_macs(vm, Mac.DERIVE, "prod/web01"))
+    assert [each["macAddress"] for each in again] == derived["prod/web01"]
+    # printf prod/web01/nic-1 | sha256sum
+    assert derived["prod/web01"][1] == "02:a0:fc:b8:16:ea"
+
+
+@pytest.mark.parametrize(
+    ("terms", "left"),
+    [
+        ([[NETWORK_TERM]], None),
+        ([[NETWORK_TERM, ZONE_TERM]], [[ZONE_TERM]]),
+        ([[ZONE_TERM]], [[ZONE_TERM]]),
+        ([[NETWORK_TERM, ZONE_TERM], [ZONE_TERM]], [[ZONE_TERM], [ZONE_TERM]]),
+        ([[NETWORK_TERM], [ZONE_TERM]], None),  # alternatives: the first one means any node now
+    ],
+)
+def test_labels_of_the_sources_networks_are_no_condition_any_more(terms: Json, left: Json) -> None:
+    preferred = [{"weight": 1, "preference": {"matchExpressions": [ZONE_TERM]}}]
+    node = {
+        REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": term} for term in terms]},
+        "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+    }
+    vm = virtual_machine.without_source_affinity(
+        with_pod(affinity={"nodeAffinity": node, "podAntiAffinity": {}})
+    )
+    kept = pod(vm)["affinity"]
+    found = dig(kept, "nodeAffinity", REQUIRED, "nodeSelectorTerms")
+    assert found == (left and [{"matchExpressions": term} for term in left])
+    assert kept["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] == preferred
+    assert kept["podAntiAffinity"] == {}
+
+
+@pytest.mark.parametrize("affinity", [None, {}, {"nodeAffinity": None}, {"podAffinity": {}}])
+def test_a_machine_without_required_nodes_keeps_its_affinity(affinity: Json) -> None:
+    vm = with_pod(affinity=affinity)
+    assert virtual_machine.without_source_affinity(vm) == vm
+
+
+SECRET_PLACES: list[dict[str, Json]] = [
+    {"volumes": [{"name": "c", "cloudInitNoCloud": {"secretRef": {"name": "keys"}}}]},
+    {"volumes": [{"name": "c", "cloudInitNoCloud": {"networkDataSecretRef": {"name": "keys"}}}]},
+    {"volumes": [{"name": "c", "cloudInitConfigDrive": {"secretRef": {"name": "keys"}}}]},
+    {
+        "volumes": [
+            {"name": "c", "cloudInitConfigDrive": {"networkDataSecretRef": {"name": "keys"}}}
+        ]
+    },
+    {"accessCredentials": [{"sshPublicKey": {"source": {"secret": {"secretName": "keys"}}}}]},
+    {"accessCredentials": [{"userPassword": {"source": {"secret": {"secretName": "keys"}}}}]},
+]
+
+
+@pytest.mark.parametrize("place", SECRET_PLACES)
+def test_every_reference_to_a_secret_of_the_backup_follows_its_new_name(
+    place: dict[str, Json],
+) -> None:
+    vm = with_pod(**place)
+    assert virtual_machine.referenced_secrets(vm) == {"keys"}
+    renamed = virtual_machine.with_secrets(vm, {"keys": "keys-4e65d3fb"})
+    assert virtual_machine.referenced_secrets(renamed) == {"keys-4e65d3fb"}
+    assert virtual_machine.referenced_secrets(
+        virtual_machine.with_secrets(vm, {"others": "others-4e65d3fb"})
+    ) == {"keys"}
+
+
+def test_harvesters_note_of_the_claims_gets_the_new_storage_classes() -> None:
+    classes = {"web01-disk-0": "fast", "web01-disk-1": None}
+    vm = virtual_machine.with_claim_templates(a_vm(disks_=disks(count=2)), classes)
+    templates = json.loads(vm["metadata"]["annotations"][virtual_machine.CLAIM_TEMPLATES])
+    assert [each["spec"]["storageClassName"] for each in templates] == [
+        "fast",
+        "harvester-longhorn",
+    ]
+    assert templates[0]["metadata"] == {"name": "web01-disk-0"}
+    assert templates[0]["spec"]["resources"] == {"requests": {"storage": "40Gi"}}
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", "{", "5", "[5]", "null", '[{"metadata": {}}]', '[{"metadata": {"name": "web01-disk-0"}}]'],
+)
+def test_a_broken_note_of_the_claims_goes_for_the_webhook_would_refuse_it(note: str) -> None:
+    vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: note, "mine": "kept"})
+    annotations = virtual_machine.with_claim_templates(vm, {"web01-disk-0": "fast"})["metadata"][
+        "annotations"
+    ]
+    assert virtual_machine.CLAIM_TEMPLATES not in annotations
+    assert annotations["mine"] == "kept"
+
+
+@pytest.mark.parametrize("kind", ["cloudInitNoCloud", "cloudInitConfigDrive"])
+@pytest.mark.parametrize(
+    "field", ["userData", "userDataBase64", "networkData", "networkDataBase64"]
+)
+def test_cloud_init_in_the_spec_itself_is_taken_out_and_its_place_noted(
+    kind: str, field: str
+) -> None:
+    volumes = [
+        {"name": "disk-0"},
+        {"name": "c", kind: {field: "PLANTED", "secretRef": {"name": "keys"}}},
+    ]
+    vm, (fill,) = virtual_machine.without_inline_secrets(with_pod(volumes=volumes))
+    assert "PLANTED" not in json.dumps(vm)
+    assert pod(vm)["volumes"][1] == {"name": "c", kind: {"secretRef": {"name": "keys"}}}
+    assert fill.to == ("spec", "template", "spec", "volumes", 1, kind, field)
+    assert fill.source == ("vmSourceSpec", *fill.to)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kept"),
+    [
+        ("harvesterhci.io/reservedMemory", True),
+        ("harvesterhci.io/vmRunStrategy", True),
+        ("harvesterhci.io/imageId", True),
+        ("example.com/owner", True),
+        ("kubectl.kubernetes.io/last-applied-configuration", False),
+        ("kubevirt.io/latest-observed-api-version", False),
+        ("kubevirt.io/storage-observed-api-version", False),
+        ("network.harvesterhci.io/ips", False),
+        ("restore.harvesterhci.io/name", False),
+        ("harvesterhci.io/mac-address", False),
+        ("pv.kubernetes.io/bind-completed", False),
+        ("volume.kubernetes.io/storage-provisioner", False),
+        ("cdi.kubevirt.io/storage.bind.immediate.requested", False),
+        ("harvesterhci.io/owned-by", False),
+        ("replant.dev/restore", False),
+        ("backup.origin.cluster", False),
+    ],
+)
+def test_annotations_of_people_stay_and_those_of_the_sources_controllers_go(
+    annotation: str, kept: bool
+) -> None:
+    assert virtual_machine.kept_annotations({annotation: "x"}) == (
+        {annotation: "x"} if kept else {}
+    )
+    assert virtual_machine.kept_annotations(None) == {}
+
+
+TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
+    "halted": virtual_machine.halted,
+    "networks": lambda vm: virtual_machine.with_networks(
+        vm, Mapping(networks={"*": "prod/vlan200"}), "default"
+    ),
+    "mac": lambda vm: virtual_machine.with_macs(vm, Mac.DERIVE, "prod/web01"),
+    "affinity": virtual_machine.without_source_affinity,
+    "secrets": lambda vm: virtual_machine.with_secrets(vm, {"keys": "keys-1", "ssh": "ssh-1"}),
+    "claims": lambda vm: virtual_machine.with_claim_templates(vm, {"web01-disk-0": "fast"}),
+    "inline": virtual_machine.without_inline_secrets,
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_no_change_touches_what_it_was_given(
+    transform: Callable[[dict[str, Json]], object],
+) -> None:
+    vm = a_vm(
+        secrets={"keys": {"userdata": "#cloud-config"}, "ssh": {"key": "x"}},
+        cloud_init="#cloud-config",
+    )
+    before = copy.deepcopy(vm)
+    assert transform(vm) != before
+    assert vm == before
