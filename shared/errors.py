@@ -5,7 +5,7 @@ and the remedy.
 import difflib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,8 +15,6 @@ class ReplantError(Exception):
 
     Step Functions matches the class name, so a subclass is never wrapped or renamed.
     """
-
-    rank: ClassVar[int] = 9
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message, field)
@@ -37,25 +35,17 @@ class ReplantError(Exception):
 class InvalidRequest(ReplantError):
     """The request itself is wrong: retrying cannot help."""
 
-    rank = 0
-
 
 class NotFound(ReplantError):
     """A restore point, cluster or document that the request names does not exist."""
-
-    rank = 1
 
 
 class Refused(ReplantError):
     """A safety rule or a blocking check says no."""
 
-    rank = 2
-
 
 class Unreachable(ReplantError):
     """No API server answers; worth retrying."""
-
-    rank = 3
 
 
 class Unreadable(ReplantError):
@@ -66,8 +56,17 @@ class Rejected(ReplantError):
     """The target's API server refuses one object for good; its machine fails, others go on."""
 
 
+class Unavailable(ReplantError):
+    """The target's API server refuses one object for now (a webhook that does not answer, a quota that is
+    being updated); that object is worth retrying, and no other is concerned."""
+
+
 class Conflict(ReplantError):
     """An object of that name exists and is not of this restore."""
+
+
+class AlreadyExists(Conflict):
+    """A create found an object of that name; whose it is remains to be seen."""
 
 
 def first(error: ValidationError) -> Any:

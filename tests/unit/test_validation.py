@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, ValidationError
 
-from shared import errors
 from shared.errors import InvalidRequest, ReplantError, explain
 from shared.models import ClusterId, Value
 from shared.validation import parse
@@ -155,14 +154,3 @@ def test_an_errors_text_is_the_json_that_an_execution_shows(kind: type[ReplantEr
         "field": "a.b",
     }
     assert "ü" in str(error)
-
-
-def test_the_errors_of_a_request_outrank_all_others() -> None:
-    ranked = sorted(ReplantError.__subclasses__(), key=lambda kind: kind.rank)
-    assert ranked[:4] == [
-        errors.InvalidRequest,
-        errors.NotFound,
-        errors.Refused,
-        errors.Unreachable,
-    ]
-    assert {kind.rank for kind in ranked[4:]} == {9}
