@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from shared.errors import Conflict, Rejected
+from shared.errors import Conflict, Rejected, Unavailable
 from shared.kube.client import TargetCluster
 from shared.models import ObjectResult, PlannedObject, Problem
 
@@ -57,7 +57,7 @@ def _one(how: How, each: PlannedObject, fill: Fill) -> tuple[ObjectResult, Probl
         return _result(each, "conflict", error.message), Problem(
             code=error.code, message=error.message
         )
-    except Rejected as error:
+    except (Rejected, Unavailable) as error:
         return _result(each, "failed", error.message), Problem(
             code=error.code, message=error.message
         )
@@ -71,9 +71,10 @@ def _applied(
             manifest, before=how.before.get(each.subject), dry_run=how.dry_run
         ).action
     try:
-        return how.target.create(manifest, dry_run=how.dry_run).action
+        how.target.create(manifest, dry_run=how.dry_run)
     except Conflict:
         return "unchanged"  # its name carries this restore's id, or it is a namespace that somebody else just made
+    return "create"
 
 
 def _left_out(objects: tuple[PlannedObject, ...], problem: Problem) -> Iterator[ObjectResult]:

@@ -2,48 +2,106 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
-from shared.errors import Conflict, Refused, Rejected, ReplantError, Unreachable
+from shared.errors import (
+    AlreadyExists,
+    Conflict,
+    Refused,
+    Rejected,
+    ReplantError,
+    Unavailable,
+    Unreachable,
+)
+from shared.kube.reply import DENIAL, Reply
 from shared.kube.resources import Subject
-from shared.kube.transport import Reply
 
 LONGEST = 500
 ACCESS = "apply docs/target-access.yaml to the cluster"
-DENIED = re.compile(
+FORBIDDEN = re.compile(
     r'User "[^"]*" cannot \w+ resource "[^"]*"( in API group "[^"]*")?( in the namespace "[^"]*")?'
 )
 CONFIDENTIAL = re.compile(r"user-?data|network-?data|password|token", re.IGNORECASE)
 
 
-def error_of(reply: Reply, subject: Subject) -> ReplantError:
-    """What an answer without success means; never with a value of a Secret or of cloud-init data."""
-    return _BY_STATUS.get(reply.status, _other)(reply, subject)
+def error_of_write(reply: Reply, subject: Subject) -> ReplantError:
+    """What a refused create or patch means: Unavailable and Rejected are about its object alone,
+    Unreachable and Refused about the cluster.
+
+    The message never has a value of a Secret or of cloud-init data.
+    """
+    if reply.denied:
+        return _denied(reply, subject)
+    if reply.temporary and reply.about_one_object:
+        return _unavailable(reply, subject)
+    return _error_of(reply, subject)
+
+
+def error_of_read(reply: Reply, subject: Subject) -> ReplantError:
+    """What a refused get or list means; for what is temporary, Unreachable."""
+    return _error_of(reply, subject)
 
 
 def installed(reply: Reply) -> bool:
     """Whether a 404 is about an object: an unknown kind is answered with plain text."""
-    return reply.body.get("kind") == "Status" and reply.body.get("reason") == "NotFound"
+    return reply.is_status and reply.reason == "NotFound"
+
+
+def _error_of(reply: Reply, subject: Subject) -> ReplantError:
+    if reply.temporary:
+        return _busy(reply, subject)
+    return _BY_STATUS.get(reply.status, _other)(reply, subject)
+
+
+def _denied(reply: Reply, subject: Subject) -> ReplantError:
+    said = _said(reply, subject)
+    denial = DENIAL.search(reply.message)
+    if denial and denial[0] not in said:
+        said = f"{denial[0]}, with words that may hold secret data: {said}"
+    return Rejected(
+        f"{subject}: {said}; change the mapping, or what the webhook asks for on the cluster"
+    )
+
+
+def _unavailable(reply: Reply, subject: Subject) -> ReplantError:
+    if reply.being_deleted:
+        return Unavailable(
+            f"{subject}: an object of this name is still being deleted; wait until it is gone"
+        )
+    return Unavailable(
+        f"{subject}: the API server answers {reply.status}: {_said(reply, subject)}; "
+        "this object can be tried again later"
+    )
+
+
+def _busy(reply: Reply, subject: Subject) -> ReplantError:
+    said = _said(reply, subject) or "no reason given"
+    return Unreachable(
+        f"cluster {subject.cluster}: the API server answers {reply.status} to the request for "
+        f"{subject}: {said}; try again when the API server is well"
+    )
 
 
 def _unauthorized(_: Reply, subject: Subject) -> ReplantError:
     return Refused(
-        f"cluster {subject.cluster}: the API server does not accept the token or certificate; renew the "
-        "kubeconfig in its secret: `python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`"
+        f"cluster {subject.cluster}: the API server does not accept the token or certificate; "
+        "renew the kubeconfig in its secret: "
+        "`python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`"
     )
 
 
 def _forbidden(reply: Reply, subject: Subject) -> ReplantError:
-    if "NamespaceTerminating" in (cause.get("reason") for cause in _causes(reply)):
+    if "NamespaceTerminating" in (cause.get("reason") for cause in reply.causes):
         return Rejected(
-            f"{subject}: the namespace is being deleted; wait until it is gone or map it"
+            f"{subject}: the namespace is being deleted; wait until it is gone, "
+            "or map it to another one"
         )
-    denied = DENIED.search(_message(reply))
-    if denied:
-        return Rejected(f"{subject}: {denied[0][:LONGEST]}; {ACCESS}")
-    return Rejected(
-        f"{subject}: forbidden: {_said(reply, subject)}; ask the cluster's administrator"
-    )
+    missing_right = FORBIDDEN.search(reply.message)
+    if missing_right:
+        return Rejected(f"{subject}: {missing_right[0][:LONGEST]}; {ACCESS}")
+    said = _said(reply, subject)
+    if "exceeded quota" in reply.message:
+        return Rejected(f"{subject}: {said}; raise the quota, or map to another namespace")
+    return Rejected(f"{subject}: forbidden: {said}; ask the cluster's administrator")
 
 
 def _not_found(reply: Reply, subject: Subject) -> ReplantError:
@@ -52,40 +110,48 @@ def _not_found(reply: Reply, subject: Subject) -> ReplantError:
             f"{subject}: the cluster does not serve this kind (or `server` has a wrong path); "
             "install the component that brings it"
         )
-    if _details(reply).get("kind") == "namespaces" and subject.namespace:
+    if reply.details.get("kind") == "namespaces" and subject.namespace:
         return Rejected(
             f"{subject}: the namespace {subject.namespace} does not exist; create it first"
         )
-    return Rejected(f"{subject}: {_said(reply, subject)}; it went away meanwhile: repeat")
+    return Rejected(f"{subject}: it was deleted; start a new restore of its machine")
 
 
 def _conflict(reply: Reply, subject: Subject) -> ReplantError:
     owners = [
         f"{cause.get('field')} is owned by {_manager(cause)}"
-        for cause in _causes(reply)
+        for cause in reply.causes
         if cause.get("reason") == "FieldManagerConflict"
     ]
     if owners:
         return Conflict(
             f"{subject}: {'; '.join(owners)[:LONGEST]}; choose onExisting, or remove the object"
         )
-    if reply.body.get("reason") == "AlreadyExists":
-        return Conflict(
-            f"{subject}: it exists already; choose onExisting, another name, or remove it"
-        )
+    if reply.reason == "AlreadyExists":
+        return AlreadyExists(f"{subject}: it exists already{_perhaps_ours(reply)}")
     return Conflict(f"{subject}: {_said(reply, subject)}; look at the object and repeat")
 
 
-def _busy(reply: Reply, subject: Subject) -> ReplantError:
-    said = _said(reply, subject) or "no reason given"
-    return Unreachable(
-        f"{subject}: the API server answers {reply.status}: {said}; repeat when it is well"
+def _perhaps_ours(reply: Reply) -> str:
+    if not reply.repeated:
+        return "; choose another name or namespace, or delete it"
+    return "; the answer to an earlier attempt was lost, which may have created it"
+
+
+def _invalid(reply: Reply, subject: Subject) -> ReplantError:
+    if "metadata.uid" in (cause.get("field") for cause in reply.causes):
+        return _changed_hands(subject)
+    return _other(reply, subject)
+
+
+def _changed_hands(subject: Subject) -> ReplantError:
+    return Conflict(
+        f"{subject}: it was deleted and created again by another client; it is left as it is"
     )
 
 
-def _server_error(reply: Reply, subject: Subject) -> ReplantError:
-    permanent = reply.status == 500 and reply.body.get("kind") == "Status" and not reply.temporary
-    return _other(reply, subject) if permanent else _busy(reply, subject)
+def _expired(reply: Reply, subject: Subject) -> ReplantError:
+    return _busy(reply, subject)
 
 
 def _other(reply: Reply, subject: Subject) -> ReplantError:
@@ -94,10 +160,12 @@ def _other(reply: Reply, subject: Subject) -> ReplantError:
     if reply.status < 400:
         return Refused(
             f"cluster {subject.cluster}: the server answers {reply.status}, as no API server does; "
-            "redirects are not followed: give the API server's own address as `server` in the kubeconfig"
+            "redirects are not followed: give the API server's own address as `server` "
+            "in the kubeconfig"
         )
     return Rejected(
-        f"{subject}: the API server answers {reply.status}: {_said(reply, subject)}; correct the mapping or its patches"
+        f"{subject}: the API server answers {reply.status}: {_said(reply, subject)}; "
+        "correct the mapping or its patches"
     )
 
 
@@ -106,31 +174,17 @@ _BY_STATUS: dict[int, Callable[[Reply, Subject], ReplantError]] = {
     403: _forbidden,
     404: _not_found,
     409: _conflict,
-    410: _busy,
-    429: _busy,
-    500: _server_error,
+    410: _expired,
+    422: _invalid,
 }
 
 
 def _said(reply: Reply, subject: Subject) -> str:
-    message = _message(reply)
-    if subject.kind != "Secret" and not CONFIDENTIAL.search(message):
-        return message[:LONGEST]
-    fields = ", ".join(f"{cause.get('field')} {cause.get('reason')}" for cause in _causes(reply))
-    return f"{reply.body.get('reason')} {fields}".strip()[:LONGEST]
+    if subject.kind != "Secret" and not CONFIDENTIAL.search(reply.message):
+        return reply.message[:LONGEST]
+    fields = ", ".join(f"{cause.get('field')} {cause.get('reason')}" for cause in reply.causes)
+    return f"{reply.reason} {fields}".strip()[:LONGEST]
 
 
-def _manager(cause: dict[str, Any]) -> str:
+def _manager(cause: dict[str, object]) -> str:
     return str(cause.get("message")).removeprefix("conflict with ")
-
-
-def _message(reply: Reply) -> str:
-    return str(reply.body.get("message") or "")
-
-
-def _details(reply: Reply) -> dict[str, Any]:
-    return reply.body.get("details") or {}
-
-
-def _causes(reply: Reply) -> list[dict[str, Any]]:
-    return _details(reply).get("causes") or []

@@ -1,15 +1,12 @@
 """One request to one API server: guarded, timed, repeated where a repetition can help."""
 
-import json
 import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from socket import socket
-from typing import Any
 from urllib.parse import urlencode
 
 from kubernetes.client.configuration import Configuration
@@ -21,41 +18,14 @@ from urllib3.connection import HTTPSConnection
 from shared.errors import Refused, Unreachable
 from shared.kube.address import address_refusal
 from shared.kube.credentials import Credentials, tls_context
+from shared.kube.reply import Reply
 
 TIMEOUTS = (5.0, 30.0)
 """Seconds to connect, and between two packets of an answer."""
 
 LONGEST_PAUSE = 30.0
-TEMPORARY = {429, 502, 503, 504}
-TEMPORARY_REASONS = {"InternalError", "ServerTimeout"}
-"""Of status 500: a webhook that timed out, a changed leader. Type errors are 500 without a reason.
-"""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer of the server; `status` is the HTTP status."""
-
-    status: int
-    headers: Mapping[str, str]
-    data: bytes
-
-    @cached_property
-    def body(self) -> dict[str, Any]:
-        """The JSON object in the answer; empty where it is something else (429 and some 404 are
-        text).
-        """
-        try:
-            value = json.loads(self.data)
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
-
-    @property
-    def temporary(self) -> bool:
-        return self.status in TEMPORARY or (
-            self.status == 500 and self.body.get("reason") in TEMPORARY_REASONS
-        )
+LONGEST_REQUEST = 120.0
+"""Seconds for a request with all its attempts, where no deadline is nearer."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +44,9 @@ class Transport:
     cluster: str
     connections: int = 16
     attempts: int = 4
+    deadline: float | None = None
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     headers: dict[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,26 +63,36 @@ class Transport:
         Raises Unreachable where no answer came, Refused where the server's name leads to a refused address.
         """
         url = self.credentials.server + path + (f"?{urlencode(query)}" if query else "")
-        outcome: Reply | Silence = Silence("nothing was tried")
+        end = self.clock() + LONGEST_REQUEST
+        if self.deadline is not None:
+            end = min(end, self.deadline)
+        outcome: Reply | Silence = Silence("was not asked: no time is left for another request")
+        repeated = False
         for attempt in range(self.attempts):
+            pause = _pause(outcome, attempt) if attempt else 0.0
+            if self.clock() + pause >= end:
+                break
             if attempt:
-                self.sleep(_pause(outcome, attempt))
-            outcome = self._once(method, url, self.headers | dict(headers), body)
+                self.sleep(pause)
+            outcome = self._once(method, url, self.headers | dict(headers), body, end)
             if outcome.final if isinstance(outcome, Silence) else not outcome.temporary:
                 break
+            repeated = repeated or isinstance(outcome, Silence) or outcome.status >= 500
         if isinstance(outcome, Reply):
-            return outcome
+            return replace(outcome, repeated=repeated)
         raise Unreachable(f"cluster {self.cluster}: {self.credentials.server} {outcome.why}")
 
     def close(self) -> None:
         self._rest.close()
 
     def _once(
-        self, method: str, url: str, headers: dict[str, str], body: object
+        self, method: str, url: str, headers: dict[str, str], body: object, end: float
     ) -> Reply | Silence:
+        left = max(end - self.clock(), 0.01)
+        timeouts = (min(TIMEOUTS[0], left), min(TIMEOUTS[1], left))
         try:
             answer = self._rest.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=TIMEOUTS
+                method, url, headers=headers, body=body, _request_timeout=timeouts
             )
             return Reply(answer.status, answer.headers, answer.read())
         except ApiException as error:  # made by the transport from a TLS failure; status 0

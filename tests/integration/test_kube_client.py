@@ -22,12 +22,20 @@ import yaml
 
 from local.cluster import Cluster
 from shared.commands import access
-from shared.errors import Conflict, Refused, Rejected, ReplantError, Unreachable
+from shared.errors import (
+    AlreadyExists,
+    Conflict,
+    Refused,
+    Rejected,
+    ReplantError,
+    Unavailable,
+)
 from shared.kube.client import JSON, TargetCluster
 from shared.kube.credentials import Credentials
 from shared.kube.kubeconfig import parse
+from shared.kube.reply import Reply
 from shared.kube.resources import KINDS, Kind
-from shared.kube.transport import Reply, Transport
+from shared.kube.transport import Transport
 
 Object = dict[str, Any]
 RBAC = "/apis/rbac.authorization.k8s.io/v1/clusterroles/replant"
@@ -200,11 +208,11 @@ def test_the_shipped_role_is_enough_for_a_restore(target: TargetCluster) -> None
     name = f"t-{uuid.uuid4().hex[:10]}"
     assert target.version().startswith("v")
     assert target.get("Namespace", None, name) is None
-    assert target.create(manifest("Namespace", None, name), dry_run=True).action == "create"
-    assert target.create(manifest("Namespace", None, name)).action == "create"
+    assert target.create(manifest("Namespace", None, name), dry_run=True).uid
+    assert target.create(manifest("Namespace", None, name)).uid
     assert target.get("Namespace", None, name)
     for each in (secret(name), content(name)):
-        assert target.create(each, dry_run=True).action == "create"
+        assert target.create(each, dry_run=True).uid
         assert target.create(each).uid
     for each in (snapshot(name), claim(name), vm(name)):
         kind, meta = each["kind"], each["metadata"]
@@ -367,7 +375,7 @@ def test_creating_twice_is_a_conflict(
     target: TargetCluster, namespace: str, build: Callable[[str], Object]
 ) -> None:
     target.create(build(namespace))
-    assert "exists already" in rejected(lambda: target.create(build(namespace)), Conflict)
+    assert "exists already" in rejected(lambda: target.create(build(namespace)), AlreadyExists)
 
 
 @pytest.mark.parametrize(
@@ -548,7 +556,7 @@ def test_an_admission_policy_rejects(admin: Admin, target: TargetCluster, namesp
         admin("DELETE", f"{ADMISSION}validatingadmissionpolicies/{namespace}")
 
 
-def test_a_webhook_that_is_down_is_tried_again_and_then_unreachable(
+def test_a_webhook_that_is_down_is_tried_again_and_then_unavailable(
     admin: Admin, printed: str, namespace: str
 ) -> None:
     webhook = {
@@ -574,7 +582,7 @@ def test_a_webhook_that_is_down_is_tried_again_and_then_unreachable(
         eventually(lambda: _down(target, namespace), "the webhook is not active")
         pauses.clear()
         assert "failed calling webhook" in rejected(
-            lambda: target.apply(vm(namespace)), Unreachable
+            lambda: target.apply(vm(namespace)), Unavailable
         )
         assert len(pauses) == 3
     finally:
@@ -585,7 +593,7 @@ def test_a_webhook_that_is_down_is_tried_again_and_then_unreachable(
 def _down(target: TargetCluster, namespace: str) -> bool:
     try:
         target.apply(vm(namespace), dry_run=True)
-    except Unreachable:
+    except Unavailable:
         return True
     return False
 

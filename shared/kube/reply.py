@@ -1,0 +1,129 @@
+"""What an API server answered, and whether asking again can help."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from shared import strict_json
+
+MOST_VALUES = 2_000_000
+"""In one answer, counted by its commas and brackets: 500 machines have some 200,000, and a page of
+nothing but `{},` would fill gigabytes."""
+
+BUSY = {429, 502, 503, 504}
+BUSY_REASONS = {"InternalError", "ServerTimeout"}
+BUSY_STORE = re.compile(r"etcdserver|rpc error: code = ")
+"""How a store that changes its leader shows: status 500 and no reason."""
+
+NOT_READY = re.compile(r"status unknown for quota|not yet ready to handle request")
+"""Of status 403: a quota that nobody has counted yet, a server that has just started."""
+
+DENIAL = re.compile(r'admission webhook "[^"]*" denied the request')
+WEBHOOK = re.compile(r"\bwebhook\b")
+DELETING = "object is being deleted"
+CHANGED_MEANWHILE = "Operation cannot be fulfilled on"
+PRECONDITION = "Precondition failed"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer; `status` is the HTTP status. `repeated`: the answer to an earlier attempt was lost,
+    so that this one may tell of what that one did.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+    repeated: bool = False
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object in the answer; empty where it is something else (429 and some 404 are
+        text).
+        """
+        return self._parsed[0]
+
+    @property
+    def fault(self) -> str:
+        """Why `body` is empty."""
+        return self._parsed[1]
+
+    @cached_property
+    def _parsed(self) -> tuple[dict[str, Any], str]:
+        try:
+            value = strict_json.parse(self.data, most=MOST_VALUES)
+        except strict_json.Fault as fault:
+            return {}, str(fault)
+        if not isinstance(value, dict) or not value:
+            return {}, "it is JSON, but not an object with fields"
+        return value, ""
+
+    @property
+    def is_status(self) -> bool:
+        """Whether an API server speaks, rather than something in front of it."""
+        return self.body.get("kind") == "Status"
+
+    @property
+    def reason(self) -> str:
+        return str(self.body.get("reason") or "")
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message") or "")
+
+    @property
+    def details(self) -> dict[str, Any]:
+        value = self.body.get("details")
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def causes(self) -> list[dict[str, Any]]:
+        value = self.details.get("causes")
+        causes = value if isinstance(value, list) else []
+        return [each for each in causes if isinstance(each, dict)]
+
+    @property
+    def denied(self) -> bool:
+        """Whether a webhook refuses the object: for good, whatever the status (Harvester's say 500)."""
+        return DENIAL.search(self.message) is not None
+
+    @property
+    def being_deleted(self) -> bool:
+        """Whether the name is taken by an object that is on its way out."""
+        return self.status == 409 and self.message.startswith(DELETING)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may succeed a moment later."""
+        if self.denied:
+            return False
+        if self.status == 403:
+            return NOT_READY.search(self.message) is not None
+        if self.status == 409:
+            return self.being_deleted or self._changed_meanwhile
+        if self.status == 500:
+            return self._broken
+        return self.status in BUSY
+
+    @property
+    def about_one_object(self) -> bool:
+        """Of a temporary answer: whether it says something of its object and nothing of the server."""
+        if self.status in {403, 409}:
+            return True
+        if self.status == 500 and self.is_status:
+            return True
+        return WEBHOOK.search(self.message) is not None
+
+    @property
+    def _changed_meanwhile(self) -> bool:
+        # The object itself, or the quota that counts it.
+        concurrent = self.message.startswith(CHANGED_MEANWHILE)
+        return concurrent and PRECONDITION not in self.message
+
+    @property
+    def _broken(self) -> bool:
+        if not self.is_status or self.reason in BUSY_REASONS:
+            return True
+        return BUSY_STORE.search(self.message) is not None

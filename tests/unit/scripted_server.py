@@ -1,0 +1,174 @@
+"""An HTTPS server that answers from a script, and a client on it: what a real API server shows rarely."""
+
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from shared.kube.client import TargetCluster
+from shared.kube.credentials import Credentials
+from tests.certificates import Authority
+
+CA = Authority.make()
+SERVER = CA.sign("server", "127.0.0.1", names=("kubernetes.default",))
+CLIENT = CA.sign("client")
+PLANTED = "PLANTED-s3cret"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server does for one request; status 0 drops the connection.
+
+    `raw` writes the whole answer itself, for one that is no proper HTTP.
+    """
+
+    status: int = 200
+    body: object = None
+    headers: dict[str, str] = field(default_factory=dict)
+    pause: float = 0
+    raw: Callable[[Any], object] | None = None
+
+    @property
+    def data(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
+        return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
+
+
+class Script(ThreadingHTTPServer):
+    """An HTTPS server on loopback that gives its answers in turn, the last one for ever."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[Answer] = []
+        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
+        self.failures = 0
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        self.failures += 1
+
+    def next(self) -> Answer:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers every method from the script."""
+
+    server: Script
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.requests.append(
+            (self.command, self.path, dict(self.headers), json.loads(body or b"null"))
+        )
+        answer = self.server.next()
+        time.sleep(answer.pause)
+        if not answer.status:
+            self.close_connection = True
+            return
+        if answer.raw:
+            self.close_connection = True
+            answer.raw(self.wfile)
+            return
+        self.send_response(answer.status)
+        for name, value in ({"Content-Length": str(len(answer.data))} | answer.headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.data)
+
+    do_GET = do_PATCH = do_POST = answer  # noqa: N815 - names that the library gives
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def scripted(folder: Path) -> Iterator["Client"]:
+    """FOLDER holds the server's key for a moment."""
+    (folder / "server.pem").write_text(SERVER.certificate + SERVER.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    context.load_verify_locations(cadata=CA.certificate)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    server = Script()
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield Client(server)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class Client:
+    """A target on the scripted server; `pauses` are the seconds that it would have slept."""
+
+    script: Script
+    pauses: list[float] = field(default_factory=list)
+
+    def target(
+        self,
+        *answers: Answer,
+        deadline: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **changes: object,
+    ) -> TargetCluster:
+        """CHANGES are of the credentials."""
+        self.script.answers = list(answers) or [Answer()]
+        known: dict[str, Any] = {
+            "server": f"https://127.0.0.1:{self.script.server_port}",
+            "ca": CA.certificate,
+            "token": SecretStr(PLANTED),
+            "allow_loopback": True,
+        }
+        return TargetCluster(
+            Credentials(**known | changes),
+            cluster="west",
+            deadline=deadline,
+            sleep=self.pauses.append,
+            clock=clock,
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self.script.requests)
+
+
+VERSION = Answer(200, {"gitVersion": "v1.34.1"})
+BUSY = Answer(429, "Too many requests, please try again later.", {"Retry-After": "7"})
+
+
+def status(code: int, reason: str | None = None, message: str = "", **details: object) -> Answer:
+    body = {"kind": "Status", "code": code, "message": message, "details": details}
+    return Answer(code, body | ({"reason": reason} if reason else {}))
+
+
+def vm(**metadata: object) -> dict[str, Any]:
+    meta = {"name": "web01", "namespace": "prod"} | metadata
+    return {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": meta, "spec": {}}
+
+
+def secret() -> dict[str, Any]:
+    meta = {"name": "s", "namespace": "prod"}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"a": PLANTED}}
+
+
+def stored(**metadata: object) -> dict[str, Any]:
+    return {
+        "kind": "PartialObjectMetadata",
+        "metadata": {"uid": "u-1", "resourceVersion": "7"} | metadata,
+    }
