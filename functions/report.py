@@ -1,75 +1,48 @@
-"""A plan and its ledger -> the report in the state bucket, the message about it, and the
-execution's output.
+"""A restore that has ended -> its report, the message about it, and the execution's output.
+
+Called by the state machine at its end, and by the status event of an execution that was stopped or timed out.
 """
 
-import json
+import time
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import boto3
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws.table import Table
-from shared.errors import NotFound
 from shared.observe import logger, metrics
-from shared.restore import report as reporting
-from shared.restore.progress import adopted
 from shared.runs.files import StateBucket
-from shared.runs.ledger import Ledger
 from shared.settings import settings
-
-TOLD = 20  # machines in a message
-
-
-class Clients(NamedTuple):
-    """Made once a sandbox."""
-
-    table: Table
-    state: StateBucket
-    sns: Any
+from shared.workflows.reporting import Clients, Output, report_restore, report_stopped
 
 
 @cache
 def clients() -> Clients:
-    table = Table(boto3.client("dynamodb"), settings().catalogue_table)
+    """Made once a sandbox."""
     return Clients(
-        table, StateBucket(boto3.client("s3"), settings().state_bucket), boto3.client("sns")
+        table=Table(boto3.client("dynamodb"), settings().catalogue_table),
+        state=StateBucket(boto3.client("s3"), settings().state_bucket),
+        sns=boto3.client("sns"),
+        topic=settings().notification_topic,
+        now=lambda: datetime.now(UTC),
+        sleep=time.sleep,
     )
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    restore_id = event["restoreId"]
-    plan, ledger = clients().state.plan(restore_id), Ledger(clients().table, restore_id)
-    record = ledger.record()
-    if plan is None or record is None:
-        raise NotFound(
-            f"{restore_id}: its plan is not in the state bucket any more; start a new restore"
-        )
-    now = datetime.now(UTC)
-    results = reporting.ended(
-        adopted(plan, ledger.results(), record.attempt, now), event.get("error"), now
-    )
-    address = clients().state.save_report(restore_id, reporting.report(plan, record, results, now))
-    output = reporting.output(plan, results, address)
-    if not plan.dry_run:
-        tell(output)
-    logger.info(
-        "reported",
-        extra={"restore": restore_id, "state": output["state"], "counts": output["counts"]},
-    )
+def handler(event: dict[str, Any], context: LambdaContext) -> Output | None:
+    if event.get("detail-type") == "Step Functions Execution Status Change":
+        output = report_stopped(clients(), event["detail"]["executionArn"])
+    else:
+        error = event.get("error")
+        output = report_restore(clients(), event["ledger"], event["attempt"], error)
+    if output is None:
+        return None
+    unsuccessful = output["state"] in ("partial", "failed")
+    metrics.add_metric("UnsuccessfulRestores", MetricUnit.Count, int(unsuccessful))
+    logger.info("reported", extra={"restore": output["restoreId"], "counts": output["counts"]})
     return output
-
-
-def tell(output: dict[str, Any]) -> None:
-    successful = output["state"] == "succeeded"
-    metrics.add_metric("UnsuccessfulRestores", MetricUnit.Count, 0 if successful else 1)
-    message = output | {"machines": output["machines"][:TOLD]}
-    clients().sns.publish(
-        TopicArn=settings().notification_topic,
-        Subject=f"Replant: restore {output['restoreId']} {output['state']}",
-        Message=json.dumps(message, indent=2),
-    )

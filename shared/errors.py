@@ -48,6 +48,10 @@ class Unreachable(ReplantError):
     """No API server answers; worth retrying."""
 
 
+class Overtaken(ReplantError):
+    """A newer run has taken up the work of this one, or a person stopped it; it must not act any more."""
+
+
 class Unreadable(ReplantError):
     """An object or document that cannot be read as what its key says; it goes to quarantine."""
 

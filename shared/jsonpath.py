@@ -6,10 +6,18 @@ from typing import Any
 def dig(value: Any, *path: str | int) -> Any:
     """The value at a path of a JSON document; None when anything on the way is absent."""
     for part in path:
-        if isinstance(value, dict) and isinstance(part, str):
-            value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
+        if not _has(value, part):
             return None
+        value = value[part]
     return value
+
+
+def holds(value: Any, *path: str | int) -> bool:
+    """Whether there is a value at the path, be it null."""
+    return _has(dig(value, *path[:-1]), path[-1])
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(value, dict):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value)

@@ -6,7 +6,7 @@ is what makes it believable. Not modelled: pages, throttling, indexes that lag b
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -82,6 +82,17 @@ class MemoryTable(Table):
         for batch in (rows[start : start + 25] for start in range(0, len(rows), 25)):
             assert len(dict(batch)) == len(batch), "DynamoDB refuses a batch that has a key twice"
         self.packed |= dict(rows)
+
+    def put_all(
+        self, items: Sequence[Mapping[str, Any]], *, condition: str, values: Mapping[str, Any]
+    ) -> bool:
+        rows = {_key_of(item): _typed(item) for item in items}
+        assert len(rows) == len(items), "DynamoDB refuses a transaction that has a key twice"
+        assert 0 < len(items) <= 100, "DynamoDB refuses a transaction of none, or of more than 100"
+        if not all(_holds(condition, self.packed.get(key, {}), {}, values) for key in rows):
+            return False
+        self.packed |= rows
+        return True
 
     def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
         row = self.packed.get(_checked(key), {})
@@ -174,6 +185,12 @@ class Watched(Table):
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
         self._before()
         return self._table.put(item, condition=condition, values=values)
+
+    def put_all(
+        self, items: Sequence[Mapping[str, Any]], *, condition: str, values: Mapping[str, Any]
+    ) -> bool:
+        self._before()
+        return self._table.put_all(items, condition=condition, values=values)
 
     def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
         for item in items:

@@ -1,6 +1,7 @@
 """The DynamoDB table as rows of plain Python values: every read is consistent, but for the indexes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 Key = tuple[str, str]
+
+ATTEMPTS = 6
+FIRST_PAUSE = 0.05  # seconds; doubled each time
+PASSING = {"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+"""Reasons of a cancelled transaction, one an item, that go away by themselves; boto3 retries none."""
 
 _pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
 
@@ -101,6 +107,30 @@ class Table:
             answer = self._client.batch_write_item(RequestItems={self._name: batch})  # type: ignore[dict-item]  # PutRequest alone is whole
             requests += answer.get("UnprocessedItems", {}).get(self._name, [])  # type: ignore[arg-type]  # the same shape comes back
 
+    def put_all(
+        self, items: Sequence[Mapping[str, Any]], *, condition: str, values: Mapping[str, Any]
+    ) -> bool:
+        """All of at most 100 rows, or none: False when the condition does not hold for one of them.
+
+        Raises TransactionCanceledException when others stay at one of the rows.
+        """
+        operands: Any = {"ExpressionAttributeValues": _typed(values)} if values else {}
+        shared: Any = {"TableName": self._name, "ConditionExpression": condition, **operands}
+        puts: Any = [{"Put": {"Item": _typed(item), **shared}} for item in items]
+        for attempt in range(ATTEMPTS):
+            try:
+                self._client.transact_write_items(TransactItems=puts)
+            except self._client.exceptions.TransactionCanceledException as error:
+                reasons = _reasons(error)
+                if "ConditionalCheckFailed" in reasons:
+                    return False
+                if attempt == ATTEMPTS - 1 or not reasons <= PASSING:
+                    raise
+                time.sleep(FIRST_PAUSE * 2**attempt)
+            else:
+                return True
+        raise AssertionError("the last attempt returns or raises")
+
     def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
         """Sets VALUES (None removes one) and returns the row as it was, {} for a new one; None: the condition fails.
 
@@ -147,3 +177,7 @@ class Table:
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return
+
+
+def _reasons(error: Any) -> set[str]:
+    return {str(each.get("Code")) for each in error.response.get("CancellationReasons", [])}

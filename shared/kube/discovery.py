@@ -1,128 +1,136 @@
-"""A stored kubeconfig -> a connected target, and what a plan needs to know of it."""
+"""A stored kubeconfig -> a connection to the target cluster, and what a restore needs to know of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from shared import labels
+from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
 from shared.kube.kubeconfig import parse
+from shared.kube.resources import Object
 from shared.models import ClusterDocument, ClusterFacts
 
-MADE = ("VolumeSnapshot", "PersistentVolumeClaim", "VirtualMachine")
+READERS = 8
+LIMITED = ("VirtualMachine", "PersistentVolumeClaim")
+"""Kinds of which there can be only one of a name: what takes a name may have been there before."""
+
+Live = dict[tuple[str, str, str], Object]
+
+_T = TypeVar("_T")
 
 
 @contextmanager
-def connected(
-    text: str, cluster: ClusterDocument, *, allow_loopback: bool, connections: int
+def connect(
+    text: str,
+    cluster: ClusterDocument,
+    *,
+    allow_loopback: bool,
+    connections: int,
+    deadline: float | None = None,
 ) -> Iterator[TargetCluster]:
     """Raises Refused for a kubeconfig that could do more than name a server and a credential."""
     credentials = parse(
         text, cluster=cluster.id, secret=cluster.secret, allow_loopback=allow_loopback
     )
-    target = TargetCluster(credentials, cluster=cluster.id, connections=connections)
+    target = TargetCluster(
+        credentials, cluster=cluster.id, connections=connections, deadline=deadline
+    )
     try:
         yield target
     finally:
         target.close()
 
 
-def observe(
-    target: TargetCluster, namespaces: Iterable[str], networks: Iterable[str]
-) -> ClusterFacts:
-    """Reads no more than the plan asks for. Raises what Target raises."""
-    found = {name: target.get("Namespace", None, name) for name in namespaces}
-    present = {name: _phase(each) for name, each in found.items() if each is not None}
+def observe(target: TargetCluster, namespaces: Iterable[str]) -> ClusterFacts:
+    """Raises what TargetCluster raises."""
+    found = _each(lambda name: target.get("Namespace", None, name), namespaces)
+    phases = {name: _phase(each) for name, each in found.items() if each is not None}
     classes = target.list("StorageClass")
+    networks = target.list_metadata("NetworkAttachmentDefinition")
     return ClusterFacts(
-        namespaces=present,
+        namespaces=phases,
         storage_classes={
             each["metadata"]["name"]: each.get("volumeBindingMode", "Immediate") for each in classes
         },
         snapshot_class=_snapshot_class(target.list("VolumeSnapshotClass")),
-        networks=frozenset(name for name in networks if _network(target, name)),
-        existing=existing(target, present),
+        networks=frozenset(
+            f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in networks
+        ),
+        existing=list_existing(target, phases),
     )
 
 
-def existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str, str]:
-    """Machines and claims of the namespaces, by `Kind/namespace/name`, with the restore that made
-    each, "" for none.
+def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str, str]:
+    """Machines and claims by `Kind/namespace/name`, with the restore that made each, "" for none."""
+
+    def list_namespace(namespace: str) -> dict[str, str]:
+        return {
+            f"{kind}/{namespace}/{each['metadata']['name']}": _maker(each)
+            for kind in LIMITED
+            for each in target.list_metadata(kind, namespace)
+        }
+
+    lists = _each(list_namespace, namespaces)
+    return {name: maker for each in lists.values() for name, maker in each.items()}
+
+
+def list_live(
+    target: TargetCluster,
+    namespaces: Iterable[str],
+    restore_id: str,
+    kinds: Iterable[str],
+    *,
+    instances: bool,
+) -> Live:
+    """The restore's machines, and its objects of KINDS, that tell how far it is.
+
+    By kind, namespace and name. INSTANCES: VirtualMachineInstances as well, whoever made them.
     """
-    return {
-        f"{kind}/{namespace}/{each['metadata']['name']}": each["metadata"]
-        .get("labels", {})
-        .get(labels.RESTORE, "")
-        for namespace in namespaces
-        for kind in ("VirtualMachine", "PersistentVolumeClaim")
-        for each in target.list_metadata(kind, namespace)
-    }
-
-
-def made(
-    target: TargetCluster, namespaces: Iterable[str], restore_id: str
-) -> dict[str, dict[str, Any]]:
-    """The metadata of the restore's objects, by subject as in a plan."""
-    places: list[tuple[str, str | None]] = [("VolumeSnapshotContent", None)]
-    places += [(kind, namespace) for namespace in namespaces for kind in MADE]
-    found = (
-        (kind, each)
-        for kind, ns in places
-        for each in target.list_metadata(kind, ns, labels=_of(restore_id))
+    selectors: dict[str, str | None] = dict.fromkeys(
+        ("VirtualMachine", *kinds), f"{labels.RESTORE}={restore_id}"
     )
-    return {_subject(kind, each["metadata"]): each["metadata"] for kind, each in found}
+    if instances:
+        selectors["VirtualMachineInstance"] = None
+
+    def list_namespace(namespace: str) -> Live:
+        return {
+            (kind, namespace, each["metadata"]["name"]): each
+            for kind, selector in selectors.items()
+            for each in target.list(kind, namespace, labels=selector)
+        }
+
+    lists = _each(list_namespace, namespaces)
+    return {place: each for live in lists.values() for place, each in live.items()}
 
 
-def live(
-    target: TargetCluster, namespaces: Iterable[str], restore_id: str, *, instances: bool
-) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The restore's objects that tell how far it is, by kind, namespace and name; INSTANCES: of
-    machines as well.
-    """
-    selectors: dict[str, str | None] = dict.fromkeys(MADE, _of(restore_id))
-    selectors |= {"VirtualMachineInstance": None} if instances else {}
-    return {
-        (kind, namespace, each["metadata"]["name"]): each
-        for namespace in namespaces
-        for kind, selector in selectors.items()
-        for each in target.list(kind, namespace, labels=selector)
-    }
+def _each(work: Callable[[str], _T], names: Iterable[str]) -> dict[str, _T]:
+    """WORK done for each name, several at a time: far away, one after another would take long."""
+    wanted = sorted(set(names))
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(wanted, pool.map(work, wanted), strict=True))
 
 
-def _of(restore_id: str) -> str:
-    return f"{labels.RESTORE}={restore_id}"
+def _maker(each: Object) -> str:
+    return str(dig(each, "metadata", "labels", labels.RESTORE) or "")
 
 
-def _subject(kind: str, metadata: dict[str, Any]) -> str:
-    return (
-        f"{kind} {metadata['namespace']}/{metadata['name']}"
-        if "namespace" in metadata
-        else f"{kind} {metadata['name']}"
-    )
-
-
-def _phase(namespace: dict[str, Any]) -> str:
+def _phase(namespace: Object) -> str:
     return "Terminating" if namespace["metadata"].get("deletionTimestamp") else "Active"
 
 
-def _snapshot_class(classes: Iterable[dict[str, Any]]) -> str | None:
-    """Harvester ships `longhorn` for backups; `type: snap` makes classes of snapshots that stay in
-    the cluster.
-    """
-    usable = (
-        each
+def _snapshot_class(classes: Iterable[Object]) -> str | None:
+    """Harvester ships `longhorn` for backups; `type: snap` makes snapshots that stay in the cluster."""
+    usable = [
+        each["metadata"]["name"]
         for each in classes
         if each.get("driver") == labels.LONGHORN_DRIVER and _type(each) in ("bak", "bs", None)
-    )
-    names = sorted(each["metadata"]["name"] for each in usable)
-    return "longhorn" if "longhorn" in names else next(iter(names), None)
+    ]
+    if "longhorn" in usable:
+        return "longhorn"
+    return min(usable, default=None)
 
 
-def _type(snapshot_class: dict[str, Any]) -> str | None:
-    kind: str | None = (snapshot_class.get("parameters") or {}).get("type")
-    return kind
-
-
-def _network(target: TargetCluster, name: str) -> bool:
-    namespace, _, network = name.partition("/")
-    return target.get("NetworkAttachmentDefinition", namespace, network) is not None
+def _type(snapshot_class: Object) -> Any:
+    return dig(snapshot_class, "parameters", "type")

@@ -26,6 +26,7 @@ from shared.models.base import (
 )
 from shared.models.documents import BackupTarget, ClusterDocument
 from shared.models.restore_plans import (
+    Action,
     Check,
     ClusterFacts,
     Condition,
@@ -39,6 +40,7 @@ from shared.models.restore_plans import (
     PlannedObject,
     Problem,
     RestoreRecord,
+    Verdict,
 )
 from shared.models.restore_points import (
     Machine,
@@ -54,6 +56,7 @@ from shared.models.restore_points import (
 __all__ = [
     "DNS_LABEL",
     "DNS_NAME",
+    "Action",
     "BackingImage",
     "BackupTarget",
     "Bytes",
@@ -91,6 +94,7 @@ __all__ = [
     "Source",
     "State",
     "Value",
+    "Verdict",
     "Volume",
     "from_instant",
     "matching",

@@ -1,4 +1,4 @@
-"""A restore as data: what the target looks like, what is to be done there, and what became of it."""
+"""A restore as data: what the target cluster looks like, what is to be done there, what became of it."""
 
 import hashlib
 import json
@@ -11,6 +11,9 @@ from shared.models.restore_points import Source
 Path = tuple[str | int, ...]
 """The way to a value inside a JSON document."""
 
+Verdict = Literal["pass", "warn", "block"]
+Action = Literal["create", "update", "unchanged", "skip", "conflict", "failed", "unchecked"]
+
 
 class Condition(StrEnum):
     """What a machine is waited for: itself, its guest agent, or nothing."""
@@ -21,10 +24,11 @@ class Condition(StrEnum):
 
 
 class ClusterFacts(Value):
-    """What a plan needs to know of the target.
+    """What a plan needs to know of the target cluster.
 
-    NAMESPACES and STORAGE_CLASSES map a name to its phase and its binding mode; EXISTING maps `Kind/namespace/name`
-    of machines and claims to the restore that made them, "" for none of ours.
+    NAMESPACES and STORAGE_CLASSES map a name to its phase and its binding mode. EXISTING maps
+    `Kind/namespace/name` of machines and claims to the restore that made them, "" for none of ours;
+    UNFINISHED maps such a restore, where it never came to its end, to the requestId that resumes it.
     """
 
     namespaces: dict[str, str]
@@ -32,20 +36,20 @@ class ClusterFacts(Value):
     snapshot_class: str | None
     networks: frozenset[str]
     existing: dict[str, str]
+    unfinished: dict[str, str] = {}
 
 
 class Fill(Value):
-    """A secret value that a manifest lacks: where it belongs, and where it lies in the machine's
-    metadata.
-    """
+    """A secret value that a manifest lacks: where it belongs, and where it lies in the metadata."""
 
     to: Path
     source: Path
 
 
 class PlannedObject(Value):
-    """One object as it will be applied; REASON says why it is needed, or how it differs from the
-    source.
+    """One object as it will be created; REASON says why it is needed, or how it differs from the source.
+
+    An OWNED one gets its machine as owner, so that it goes when the machine goes.
     """
 
     kind: str
@@ -54,22 +58,20 @@ class PlannedObject(Value):
     reason: str
     manifest: dict[str, Any]
     fills: tuple[Fill, ...] = ()
+    owned: bool = False
 
     @property
     def subject(self) -> str:
-        return (
-            f"{self.kind} {self.namespace}/{self.name}"
-            if self.namespace
-            else f"{self.kind} {self.name}"
-        )
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind} {place}{self.name}"
 
 
 class Check(Value):
-    """A rule and what it says of the target, or of the machine that SUBJECT names."""
+    """A rule and what it says of the target cluster, or of the machine that SUBJECT names."""
 
     check: str
     subject: str
-    verdict: Literal["pass", "warn", "block"]
+    verdict: Verdict
     message: str
 
 
@@ -81,23 +83,30 @@ class Problem(Value):
 
 
 class MachinePlan(Value):
-    """One machine: its objects in the order in which they are applied.
+    """One machine: its objects in the order in which they are created.
 
-    RUN_STRATEGY is applied once the disks are there; None leaves the machine halted. LAZY claims are bound only when
-    the machine starts. A machine with a PROBLEM is not touched, one with a SKIP reason neither.
+    CLAIMS are its disks' claims; LAZY ones are bound only when the machine starts. RUN_STRATEGY is
+    set once the disks are there; None leaves the machine halted. A machine with a PROBLEM is not
+    touched, one with a SKIP reason neither. NOTE is for the person who reads the report.
     """
 
     id: str
     vm: str
     namespace: str
     name: str
+    backup: str
+    taken_at: Instant
     source: Source
+    strategy: str
+    strategy_reason: str
     objects: tuple[PlannedObject, ...]
-    run_strategy: str | None
+    claims: tuple[str, ...] = ()
     lazy: tuple[str, ...] = ()
+    run_strategy: str | None
     waits_for: Condition
     problem: Problem | None = None
     skip: str | None = None
+    note: str | None = None
 
     @property
     def key(self) -> str:
@@ -116,15 +125,35 @@ class Plan(Value):
     namespaces: tuple[PlannedObject, ...]
     machines: tuple[MachinePlan, ...]
     checks: tuple[Check, ...]
+    hash: str = ""
 
     @property
-    def hash(self) -> str:
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    def verdict(self) -> Verdict:
+        """The worst of its checks'."""
+        verdicts = {check.verdict for check in self.checks}
+        if "block" in verdicts:
+            return "block"
+        return "warn" if "warn" in verdicts else "pass"
+
+    def hashed(self) -> "Plan":
+        """The plan with its hash: of what it will do where, whoever asked, how and under which id."""
+        formal = {"restore_id", "secret", "dry_run", "concurrency", "hash"}
+        meaning = self.model_dump(mode="json", exclude=formal)
+        text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+        # Names and labels on the target carry the restore's id, or the first half of it.
+        own_id = self.restore_id.removeprefix("r-")
+        text = text.replace(own_id, "ID").replace(own_id[:8], "ID")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return self.model_copy(update={"hash": f"sha256:{digest}"})
+
+    def outline(self) -> "Plan":
+        """The plan without its objects: enough to look after the machines, and small."""
+        bare = tuple(each.model_copy(update={"objects": ()}) for each in self.machines)
+        return self.model_copy(update={"machines": bare})
 
 
 class Phase(StrEnum):
-    """How far a machine is; it never goes back, so that a resumed restore halts nothing."""
+    """How far a machine is. Within an execution it never goes back, so that nothing is halted again."""
 
     PENDING = "pending"
     APPLIED = "applied"
@@ -132,9 +161,7 @@ class Phase(StrEnum):
 
 
 class MachineState(StrEnum):
-    """The contract's states of a machine, and two of the time before: waiting, and planned by a dry
-    run.
-    """
+    """The contract's states of a machine, and the one before them: waiting."""
 
     WAITING = "waiting"
     PLANNED = "planned"
@@ -147,17 +174,22 @@ class MachineState(StrEnum):
 
 
 class ObjectResult(Value):
-    """What became of one object."""
+    """What became of one object; UID is the created one's, which tells it from another of its name."""
 
     kind: str
     namespace: str | None
     name: str
-    action: Literal["create", "update", "unchanged", "skip", "conflict", "failed", "unchecked"]
+    action: Action
     reason: str
+    uid: str | None = None
 
 
 class MachineResult(Value):
-    """What became of one machine so far; ATTEMPT counts the executions of the restore."""
+    """What became of one machine so far.
+
+    ATTEMPT is the execution (counted) that last took it up, SINCE when it began with it: its clock.
+    UID is the VirtualMachine's. WAITS says what it waits for.
+    """
 
     key: str
     id: str
@@ -167,10 +199,12 @@ class MachineResult(Value):
     state: MachineState = MachineState.WAITING
     attempt: int
     started_at: Instant | None = None
+    since: Instant | None = None
     finished_at: Instant | None = None
+    uid: str | None = None
+    waits: str | None = None
     error: Problem | None = None
     note: str | None = None
-    objects: tuple[ObjectResult, ...] = ()
 
     @property
     def final(self) -> bool:
@@ -178,10 +212,25 @@ class MachineResult(Value):
 
 
 class RestoreRecord(Value):
-    """One restore: who runs it, for which request, and when it began."""
+    """One restore as the ledger keeps it.
+
+    ATTEMPT counts its executions, TAKEN_AT is when the newest began. RUN counts the times that a
+    function took it up: only the newest may act.
+    PLAN_HASH is the plan in force; it stays once a run was GIVEN it. ENDED is the newest run that
+    came to its end; OUTCOME the state that was reported; REVISION counts the changes of the record.
+    """
 
     restore_id: str
+    request_id: str
     request_digest: str
     execution: str
     attempt: int
     started_at: Instant
+    taken_at: Instant
+    run: int = 0
+    ended: int = 0
+    plan_hash: str | None = None
+    given: bool = False
+    stopped: bool = False
+    outcome: str | None = None
+    revision: int = 0

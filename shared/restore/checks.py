@@ -8,8 +8,8 @@ from typing import Any
 from shared.jsonpath import dig
 from shared.models import Check, ClusterFacts, PlannedObject, RestorePoint, State
 from shared.restore import names, virtual_machine
-from shared.restore.manifests import Wanted
 from shared.restore.request import OnExisting
+from shared.restore.wanted import Wanted
 
 HARMLESS_VOLUMES = {
     "persistentVolumeClaim",
@@ -19,20 +19,6 @@ HARMLESS_VOLUMES = {
 }
 OUTSIDE_VOLUMES = {"configMap", "secret", "serviceAccount", "sysprep", "downwardAPI"}
 MANUAL = "Manual"
-
-
-def of_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
-    """Those about the target as a whole: one that blocks refuses the restore."""
-    ready = facts.snapshot_class is not None
-    yield Check(
-        check="snapshot-class",
-        subject=target,
-        verdict="pass" if ready else "block",
-        message=f"VolumeSnapshotClass {facts.snapshot_class} makes volumes of Longhorn backups"
-        if ready
-        else f"cluster {target} has no VolumeSnapshotClass of driver.longhorn.io for backups; create one such as"
-        " `longhorn` (driver: driver.longhorn.io, deletionPolicy: Delete, parameters: {type: bak})",
-    )
 
 
 def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Check]:
@@ -90,30 +76,52 @@ def of_machine(wanted: Wanted, facts: ClusterFacts, target: str) -> Iterator[Che
 
 
 def of_existing(
-    objects: tuple[PlannedObject, ...],
-    facts: ClusterFacts,
-    restore_id: str,
-    on_existing: OnExisting,
-    subject: str,
+    objects: tuple[PlannedObject, ...], facts: ClusterFacts, on_existing: OnExisting, subject: str
 ) -> Check:
-    """A machine or claim of that name which is not of this restore is a conflict, or a reason to
-    skip the machine.
+    """A machine or claim of that name is a conflict, or a reason to skip the machine.
+
+    Whoever made it: a plan is only made while nothing was created by it, so what carries this
+    restore's own id is of an earlier life that the ledger does not know.
     """
-    taken = [each.subject for each in objects if _foreign(each, facts, restore_id)]
+    taken = [each for each in objects if _existing_key(each) in facts.existing]
     if not taken:
         return Check(
             check="existing", subject=subject, verdict="pass", message="its names are free"
         )
-    what = f"already there, and not of this restore: {', '.join(taken)}"
+    what = "; ".join(_tell_existing(each, facts) for each in taken)
+    if on_existing is OnExisting.SKIP and any(each.kind == "VirtualMachine" for each in taken):
+        return _warn("existing", subject, f"{what}. Skipped, as onExisting says.")
+    missing = ""
     if on_existing is OnExisting.SKIP:
-        return _warn("existing", subject, f"{what}; skipped, as onExisting says")
-    remedy = "delete or rename them, map the namespace to another one, or ask for onExisting: skip"
-    return _block("existing", subject, f"{what}; {remedy}")
+        missing = (
+            f" VirtualMachine {subject} itself does not exist, so that there is nothing to skip."
+        )
+    return _block("existing", subject, f"{what}.{missing} {_remedy(taken, facts, on_existing)}")
 
 
-def _foreign(each: PlannedObject, facts: ClusterFacts, restore_id: str) -> bool:
-    owner = facts.existing.get(names.existing_key(each.kind, each.namespace or "", each.name))
-    return owner is not None and owner != restore_id
+def _existing_key(each: PlannedObject) -> str:
+    return names.existing_key(each.kind, each.namespace or "", each.name)
+
+
+def _tell_existing(each: PlannedObject, facts: ClusterFacts) -> str:
+    maker = facts.existing[_existing_key(each)]
+    by = f"restore {maker}" if maker else "another client"
+    return f"{each.subject} already exists and was created by {by}"
+
+
+def _remedy(taken: list[PlannedObject], facts: ClusterFacts, on_existing: OnExisting) -> str:
+    """Half a restore is gone on with, not deleted."""
+    makers = {facts.existing[_existing_key(each)] for each in taken}
+    resumable = sorted(facts.unfinished[maker] for maker in makers if maker in facts.unfinished)
+    if resumable:
+        return (
+            "That restore did not come to its end: start its request again with"
+            f' "requestId": "{resumable[0]}" to resume it.'
+        )
+    remedy = "Delete or rename what is there, or map the namespace to another one"
+    if on_existing is OnExisting.SKIP:
+        return f"{remedy}."
+    return f"{remedy}, or use onExisting: skip."
 
 
 def _namespace(wanted: Wanted, facts: ClusterFacts, subject: str) -> Iterator[Check]:

@@ -1,6 +1,4 @@
-"""Restore points, their metadata, the request and the target's facts -> the plan: pure, and the
-same for the same.
-"""
+"""Restore points, their metadata, the request and the target's facts -> the plan: pure, the same for the same."""
 
 import re
 from collections import Counter
@@ -19,28 +17,43 @@ from shared.models import (
     Problem,
     RestorePoint,
 )
-from shared.restore import checks, manifests, names
-from shared.restore.manifests import Wanted
+from shared.restore import checks, manifests, names, strategies
+from shared.restore.filling import fill
 from shared.restore.request import RestoreRequest
+from shared.restore.strategies import Strategy
+from shared.restore.wanted import Wanted
 
 HALTED = "Halted"
 LAZY = "WaitForFirstConsumer"
-MANUAL_STARTS = (HALTED, checks.MANUAL)
+DEFAULT_SNAPSHOT_CLASS = "longhorn"
+
+Metadata = Mapping[str, Any]
 
 
 class Selected(NamedTuple):
-    """A restore point, and its metadata as read again, or why that was not possible."""
+    """A restore point and its metadata as read again, or (LOST) why it cannot be used; NOTE is for the report."""
 
     point: RestorePoint
     metadata: dict[str, Any] | None
     lost: str | None = None
+    note: str | None = None
 
 
 class Needs(NamedTuple):
-    """What to look up on the target before planning."""
+    """What to look up on the target cluster before planning."""
 
     namespaces: frozenset[str]
     networks: frozenset[str]
+
+
+class Setting(NamedTuple):
+    """What all machines of a plan have in common."""
+
+    request: RestoreRequest
+    cluster: ClusterDocument
+    facts: ClusterFacts
+    strategy: Strategy
+    reason: str
 
 
 def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
@@ -49,21 +62,24 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
     where = Counter((request.mapping.namespace(point.namespace), point.vm) for point in points)
     for (namespace, vm), times in where.items():
         if times > 1:
-            both = [
-                p
-                for p in points
-                if (request.mapping.namespace(p.namespace), p.vm) == (namespace, vm)
-            ]
-            same = [f"{p.namespace}/{p.vm} of {p.cluster} ({p.id})" for p in both]
-            raise InvalidRequest(
-                f"{' and '.join(same)} would both become {namespace}/{vm}; select one, or map their namespaces apart",
-                "select",
-            )
-    networks = {
-        request.mapping.network(each.network) for point in points for each in point.networks
-    }
+            raise InvalidRequest(_become_one(points, request, namespace, vm), "select")
+    networks = {request.mapping.network(each.network) for p in points for each in p.networks}
     possible = frozenset(name for name in networks if re.fullmatch(names.NETWORK, name))
     return Needs(frozenset(namespace for namespace, _ in where), possible)
+
+
+def _become_one(
+    points: Iterable[RestorePoint], request: RestoreRequest, namespace: str, vm: str
+) -> str:
+    same = [
+        f"{point.namespace}/{point.vm} of {point.cluster} ({point.id})"
+        for point in points
+        if (request.mapping.namespace(point.namespace), point.vm) == (namespace, vm)
+    ]
+    return (
+        f"{' and '.join(same)} would both become {namespace}/{vm}."
+        " Select one of them, or map their namespaces apart."
+    )
 
 
 def plan(
@@ -72,22 +88,19 @@ def plan(
     cluster: ClusterDocument,
     facts: ClusterFacts,
 ) -> Plan:
-    """Raises Refused when a check about the target as a whole blocks, unless it is a dry run, which
-    shows it.
-    """
-    of_target = tuple(checks.of_target(cluster.id, facts))
+    """Raises Refused when a check about the target as a whole blocks, unless it is a dry run."""
+    strategy, reason = strategies.choose(request.strategy)
+    setting = Setting(request, cluster, facts, strategy, reason)
+    of_target = tuple(strategy.check_target(cluster.id, facts))
     blocking = [check.message for check in of_target if check.verdict == "block"]
     if blocking and not request.dry_run:
-        raise Refused("; ".join(blocking), "target")
-    ordered = sorted(
-        selected, key=lambda each: (request.mapping.namespace(each.point.namespace), each.point.vm)
+        raise Refused(" ".join(blocking), "target")
+    ordered = sorted(selected, key=lambda each: _place(each.point, request))
+    judged = [_judge(each, setting) for each in ordered]
+    machines, collisions = _keep_apart(
+        [machine for machine, _ in judged], {each.point.id: each.metadata or {} for each in ordered}
     )
-    machines, of_machines = zip(
-        *(_machine(each, request, cluster, facts) for each in ordered), strict=True
-    )
-    machines, collisions = _apart(
-        machines, {each.point.id: each.metadata or {} for each in ordered}
-    )
+    of_machines = [check for _, machine_checks in judged for check in machine_checks]
     return Plan(
         restore_id=request.restore_id,
         target=cluster.id,
@@ -97,152 +110,147 @@ def plan(
         timeout=request.ready.timeout.total_seconds(),
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
         machines=machines,
-        checks=(*of_target, *(check for group in of_machines for check in group), *collisions),
-    )
+        checks=(*of_target, *of_machines, *collisions),
+    ).hashed()
 
 
-def _machine(
-    selected: Selected, request: RestoreRequest, cluster: ClusterDocument, facts: ClusterFacts
-) -> tuple[MachinePlan, tuple[Check, ...]]:
+def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:
+    return request.mapping.namespace(point.namespace), point.vm
+
+
+def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Check]]:
+    """One machine's plan and the checks about it."""
     point, metadata = selected.point, selected.metadata
-    subject = f"{request.mapping.namespace(point.namespace)}/{point.vm}"
+    request, facts = setting.request, setting.facts
+    subject = "/".join(_place(point, request))
     verdicts = list(checks.of_point(point, subject, selected.lost))
     objects: tuple[PlannedObject, ...] = ()
     if metadata is not None and verdicts[0].verdict == "pass":
-        wanted = Wanted(
-            point, metadata, request.mapping, request.restore_id, facts.snapshot_class or "longhorn"
-        )
+        snapshot_class = facts.snapshot_class or DEFAULT_SNAPSHOT_CLASS
+        wanted = Wanted(point, metadata, request.mapping, request.restore_id, snapshot_class)
         try:
-            objects = manifests.objects(wanted)
-            verdicts += checks.of_machine(wanted, facts, cluster.id)
+            objects = manifests.objects(wanted, setting.strategy)
+            verdicts += checks.of_machine(wanted, facts, setting.cluster.id)
         except (AttributeError, LookupError, TypeError, ValueError):
+            # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
-        verdicts.append(
-            checks.of_existing(objects, facts, request.restore_id, request.on_existing, subject)
-        )
-    return _judged(point, request, facts, objects, verdicts), tuple(verdicts)
+        verdicts.append(checks.of_existing(objects, facts, request.on_existing, subject))
+    return _machine(selected, setting, objects, verdicts), verdicts
 
 
-def _judged(
-    point: RestorePoint,
-    request: RestoreRequest,
-    facts: ClusterFacts,
+def _machine(
+    selected: Selected,
+    setting: Setting,
     objects: tuple[PlannedObject, ...],
     verdicts: list[Check],
 ) -> MachinePlan:
-    blocking = [check for check in verdicts if check.verdict == "block"]
-    skipped = next(
-        (
-            check.message
-            for check in verdicts
-            if check.check == "existing" and check.verdict == "warn"
-        ),
-        None,
-    )
+    point, request = selected.point, setting.request
+    claims = [each for each in objects if each.kind == "PersistentVolumeClaim"]
     strategy = point.machine.run_strategy
-    code = (
-        "Conflict"
-        if blocking and all(check.check == "existing" for check in blocking)
-        else "Refused"
-    )
+    problem, skip = _verdict(verdicts)
     return MachinePlan(
         id=point.id,
         vm=f"{point.namespace}/{point.vm}",
         namespace=request.mapping.namespace(point.namespace),
         name=point.vm,
+        backup=point.backup,
+        taken_at=point.taken_at,
         source=point.source,
+        strategy=setting.strategy.name,
+        strategy_reason=setting.reason,
         objects=objects,
+        claims=tuple(each.name for each in claims),
+        lazy=tuple(each.name for each in claims if _is_lazy(each, setting.facts)),
         run_strategy=strategy if request.start and strategy != HALTED else None,
-        lazy=tuple(each.name for each in objects if _is_lazy(each, facts)),
         waits_for=request.ready.condition,
-        problem=Problem(code=code, message="; ".join(check.message for check in blocking))
-        if blocking
-        else None,
-        skip=None if blocking else skipped,
+        problem=problem,
+        skip=skip,
+        note=selected.note,
     )
 
 
-def _is_lazy(each: PlannedObject, facts: ClusterFacts) -> bool:
-    storage_class = dig(each.manifest, "spec", "storageClassName")
-    return (
-        each.kind == "PersistentVolumeClaim"
-        and facts.storage_classes.get(storage_class or "") == LAZY
-    )
+def _verdict(verdicts: list[Check]) -> tuple[Problem | None, str | None]:
+    """What keeps a machine from being touched: what is wrong with it, or why it is skipped."""
+    blocking = [check for check in verdicts if check.verdict == "block"]
+    if blocking:
+        only_taken = all(check.check == "existing" for check in blocking)
+        message = " ".join(check.message for check in blocking)
+        return Problem(code="Conflict" if only_taken else "Refused", message=message), None
+    existing = (check for check in verdicts if check.check == "existing")
+    return None, next((check.message for check in existing if check.verdict == "warn"), None)
 
 
-def _apart(
-    machines: tuple[MachinePlan, ...], metadata: Mapping[str, dict[str, Any]]
-) -> tuple[tuple[MachinePlan, ...], tuple[Check, ...]]:
-    """Two machines that would write the same object with different content: the later one is not
-    touched.
-    """
-    taken: dict[str, tuple[MachinePlan, PlannedObject]] = {}
-    apart, collisions = [], []
+def _is_lazy(claim: PlannedObject, facts: ClusterFacts) -> bool:
+    storage_class = dig(claim.manifest, "spec", "storageClassName") or ""
+    return facts.storage_classes.get(storage_class) == LAZY
+
+
+class _Taken(NamedTuple):
+    """An object of the restore, and the machine that it is of."""
+
+    machine: MachinePlan
+    planned: PlannedObject
+
+
+def _keep_apart(
+    machines: Iterable[MachinePlan], metadata: Mapping[str, Metadata]
+) -> tuple[tuple[MachinePlan, ...], list[Check]]:
+    """Of two machines that would make one object with different content, the later is not touched."""
+    taken: dict[str, _Taken] = {}
+    shared: set[str] = set()
+    apart: list[MachinePlan] = []
+    collisions: list[Check] = []
     for machine in machines:
-        collision = (
-            None if machine.problem or machine.skip else _collision(machine, taken, metadata)
-        )
-        if collision:
+        if machine.problem or machine.skip:
+            apart.append(machine)
+            continue
+        same = [each for each in machine.objects if each.subject in taken]
+        if collision := _collision(machine, same, taken, metadata):
             collisions.append(checks.of_collision(collision, machine.key))
-            machine = machine.model_copy(
-                update={"problem": Problem(code="Conflict", message=collision)}
-            )
-        elif not machine.problem and not machine.skip:
-            taken |= {each.subject: (machine, each) for each in machine.objects}
+            problem = Problem(code="Conflict", message=collision)
+            apart.append(machine.model_copy(update={"problem": problem}))
+            continue
+        shared |= {each.subject for each in same}
+        taken |= {each.subject: _Taken(machine, each) for each in machine.objects}
         apart.append(machine)
-    return tuple(apart), tuple(collisions)
+    return tuple(_without_owners(machine, shared) for machine in apart), collisions
 
 
 def _collision(
     machine: MachinePlan,
-    taken: dict[str, tuple[MachinePlan, PlannedObject]],
-    metadata: Mapping[str, dict[str, Any]],
+    same: Iterable[PlannedObject],
+    taken: Mapping[str, _Taken],
+    metadata: Mapping[str, Metadata],
 ) -> str | None:
-    """Machines may share a secret with the same values: each backup holds a copy."""
-    for each in machine.objects:
-        if each.subject not in taken:
-            continue
-        first, other = taken[each.subject]
-        values = [
-            filled(one, metadata[of.id]).get("data")
-            for one, of in ((each, machine), (other, first))
-        ]
-        if each.kind != "Secret" or values[0] != values[1]:
-            return f"{each.subject} is already {first.vm}'s in this restore; map their namespaces apart"
+    """Machines may share a Secret with the same values: each backup holds a copy."""
+    for each in same:
+        first = taken[each.subject]
+        if each.kind == "Secret":
+            mine = fill(each, metadata[machine.id])
+            others = fill(first.planned, metadata[first.machine.id])
+            if mine["data"] == others["data"]:
+                continue
+        return (
+            f"{each.subject} already belongs to {first.machine.vm} in this restore."
+            " Map their namespaces apart."
+        )
     return None
 
 
-def _missing_namespaces(
-    machines: tuple[MachinePlan, ...], facts: ClusterFacts, restore_id: str
-) -> tuple[PlannedObject, ...]:
-    needed = {machine.namespace for machine in machines if not machine.problem and not machine.skip}
-    return tuple(
-        manifests.namespace(name, restore_id) for name in sorted(needed - set(facts.namespaces))
+def _without_owners(machine: MachinePlan, shared: set[str]) -> MachinePlan:
+    """What two machines need goes with neither of them."""
+    if not any(each.owned and each.subject in shared for each in machine.objects):
+        return machine
+    objects = (
+        each.model_copy(update={"owned": each.owned and each.subject not in shared})
+        for each in machine.objects
     )
+    return machine.model_copy(update={"objects": tuple(objects)})
 
 
-def started(machine: MachinePlan) -> PlannedObject:
-    """The machine's last object again, with the run strategy that it had."""
-    last = machine.objects[-1]
-    spec = {**last.manifest["spec"], "runStrategy": machine.run_strategy}
-    return last.model_copy(update={"manifest": {**last.manifest, "spec": spec}})
-
-
-def starts_itself(machine: MachinePlan) -> bool:
-    return machine.run_strategy is not None and machine.run_strategy not in MANUAL_STARTS
-
-
-def filled(each: PlannedObject, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with its secret values: for the API server only. Raises Refused when the backup
-    lacks one.
-    """
-    manifest: dict[str, Any] = each.model_copy(deep=True).manifest
-    for fill in each.fills:
-        value = dig(metadata, *fill.source)
-        if value is None:
-            raise Refused(
-                f"{each.subject}: {'.'.join(map(str, fill.to))} is not in the backup any more; plan again"
-            )
-        holder = dig(manifest, *fill.to[:-1])
-        holder[fill.to[-1]] = value
-    return manifest
+def _missing_namespaces(
+    machines: Iterable[MachinePlan], facts: ClusterFacts, restore_id: str
+) -> tuple[PlannedObject, ...]:
+    needed = {each.namespace for each in machines if not each.problem and not each.skip}
+    missing = sorted(needed - set(facts.namespaces))
+    return tuple(manifests.namespace(name, restore_id) for name in missing)

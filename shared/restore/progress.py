@@ -1,6 +1,4 @@
-"""What a restore sees on the target -> what to do next with each machine: pure, each step with its
-reason.
-"""
+"""What a restore sees on the target cluster -> what to do next with each machine: pure, with the reason."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -8,13 +6,21 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from shared.jsonpath import dig
-from shared.models import Condition, MachinePlan, MachineResult, MachineState, Phase, Plan, Problem
-from shared.restore.plan import starts_itself
+from shared.models import (
+    Condition,
+    MachinePlan,
+    MachineResult,
+    MachineState,
+    Phase,
+    Plan,
+    Problem,
+    RestoreRecord,
+)
+from shared.restore.strategies import STRATEGIES, Live
 
 NOT_READY = "NotReady"
-
-Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
-"""The restore's objects on the target by kind, namespace and name."""
+HALTED = "Halted"
+MANUAL = "Manual"
 
 
 class Do(StrEnum):
@@ -22,6 +28,7 @@ class Do(StrEnum):
 
     WAIT = "wait"
     START = "start"
+    STARTED = "started"
     FINISH = "finish"
     FAIL = "fail"
 
@@ -34,69 +41,69 @@ class Step(NamedTuple):
     state: MachineState = MachineState.WAITING
 
 
-def next_step(
-    machine: MachinePlan, result: MachineResult, live: Live, *, now: datetime, timeout: timedelta
-) -> Step:
-    """For a machine whose objects are applied. A machine that nobody waits for ends as applied."""
-    step = _started(machine, live) if result.phase is Phase.STARTED else _applied(machine, live)
-    if step.do is Do.WAIT and result.started_at and now - result.started_at > timeout:
-        return Step(
-            Do.FAIL,
-            f"not ready after {int(timeout.total_seconds())} s: {step.reason}",
-            MachineState.FAILED,
-        )
-    return step
-
-
-def _applied(machine: MachinePlan, live: Live) -> Step:
-    waiting = [
-        reason
-        for each in machine.objects
-        if (reason := _unbound(machine, each.name, live, each.kind))
-    ]
-    if waiting:
-        return Step(Do.WAIT, "; ".join(waiting))
-    if machine.run_strategy is not None:
-        return Step(Do.START, f"its disks are there: runStrategy {machine.run_strategy}")
-    return Step(Do.FINISH, "its disks are there; it stays halted", MachineState.APPLIED)
-
-
-def _started(machine: MachinePlan, live: Live) -> Step:
-    if not starts_itself(machine):
-        return Step(
-            Do.FINISH,
-            f"runStrategy {machine.run_strategy}: a person starts it",
-            MachineState.APPLIED,
-        )
-    if machine.waits_for is Condition.NONE:
-        return Step(Do.FINISH, "started; nobody waits for it", MachineState.APPLIED)
+def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
+    """For a machine whose objects are made. One that nobody waits for ends as applied."""
     vm = live.get(("VirtualMachine", machine.namespace, machine.name))
     if vm is None:
-        return Step(Do.WAIT, f"VirtualMachine {machine.key} is not there")
+        return _failed(
+            f"VirtualMachine {machine.key} was deleted after this restore had made it. Start the"
+            " same request again to make it once more."
+        )
+    if result.uid and dig(vm, "metadata", "uid") != result.uid:
+        return _failed(
+            f"VirtualMachine {machine.key} is not the one that this restore made: another client"
+            " deleted it and created one of the same name. It was left alone."
+        )
+    if result.phase is Phase.STARTED:
+        return _after_start(machine, vm, live)
+    return _before_start(machine, vm, live)
+
+
+def is_overdue(
+    result: MachineResult, record: RestoreRecord, now: datetime, timeout: timedelta
+) -> bool:
+    """Its clock begins when an execution begins with it: a resumed one has all of its time again.
+
+    Where the target cluster cannot be reached, no machine is begun, and the execution's clock counts.
+    """
+    return now - (result.since or record.taken_at) > timeout
+
+
+def too_late(reason: str, timeout: timedelta) -> Step:
+    return _failed(f"not ready after {int(timeout.total_seconds())} s: {reason}")
+
+
+def _failed(reason: str) -> Step:
+    return Step(Do.FAIL, reason, MachineState.FAILED)
+
+
+def _before_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Step:
+    strategy = STRATEGIES[machine.strategy]
+    if missing := strategy.missing_data(machine, live):
+        percent = strategy.data_percent(machine, live)
+        return Step(Do.WAIT, f"{'; '.join(missing)} ({percent} % of its disks are there)")
+    if machine.run_strategy is None:
+        return Step(Do.FINISH, "its disks are there; it stays halted", MachineState.APPLIED)
+    strategy = dig(vm, "spec", "runStrategy")
+    if strategy != HALTED:
+        # Nothing of ours: who changed it meanwhile is not overruled.
+        return Step(Do.STARTED, f"another client set runStrategy {strategy}")
+    return Step(Do.START, f"its disks are there: runStrategy {machine.run_strategy}")
+
+
+def _after_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Step:
+    if machine.run_strategy == MANUAL:
+        return Step(Do.FINISH, "runStrategy Manual: a person starts it", MachineState.APPLIED)
+    if machine.waits_for is Condition.NONE:
+        return Step(Do.FINISH, "started; not waited for, as requested", MachineState.APPLIED)
     if not dig(vm, "status", "ready"):
-        return Step(Do.WAIT, _why_not(vm, machine.key))
-    if machine.waits_for is Condition.AGENT and not _agent(live, machine):
+        return Step(Do.WAIT, _why_not_ready(vm, machine.key))
+    if machine.waits_for is Condition.AGENT and not _has_agent(live, machine):
         return Step(Do.WAIT, f"the guest agent of {machine.key} is not connected")
     return Step(Do.FINISH, "ready", MachineState.READY)
 
 
-def _unbound(machine: MachinePlan, name: str, live: Live, kind: str) -> str | None:
-    if kind != "PersistentVolumeClaim":
-        return None
-    claim = live.get((kind, machine.namespace, name))
-    if claim is not None and (dig(claim, "status", "phase") == "Bound" or name in machine.lazy):
-        return None
-    snapshot = live.get(
-        ("VolumeSnapshot", machine.namespace, str(dig(claim, "spec", "dataSource", "name")))
-    )
-    phase = dig(claim, "status", "phase") or "not there"
-    if snapshot is not None and not dig(snapshot, "status", "readyToUse"):
-        error = dig(snapshot, "status", "error", "message") or "not ready to use"
-        return f"claim {name} is {phase}, its VolumeSnapshot {dig(snapshot, 'metadata', 'name')}: {error}"
-    return f"claim {name} is {phase}"
-
-
-def _why_not(vm: Mapping[str, Any], key: str) -> str:
+def _why_not_ready(vm: Mapping[str, Any], key: str) -> str:
     status = dig(vm, "status", "printableStatus") or "without a status"
     conditions = dig(vm, "status", "conditions") or []
     messages = [
@@ -104,10 +111,11 @@ def _why_not(vm: Mapping[str, Any], key: str) -> str:
         for each in conditions
         if each.get("status") != "True" and each.get("message")
     ]
-    return f"VirtualMachine {key} is {status}" + (f": {'; '.join(messages)}" if messages else "")
+    sentence = f"VirtualMachine {key} is {status}"
+    return f"{sentence}: {'; '.join(messages)}" if messages else sentence
 
 
-def _agent(live: Live, machine: MachinePlan) -> bool:
+def _has_agent(live: Live, machine: MachinePlan) -> bool:
     instance = live.get(("VirtualMachineInstance", machine.namespace, machine.name))
     conditions = dig(instance, "status", "conditions") or []
     return any(
@@ -115,55 +123,82 @@ def _agent(live: Live, machine: MachinePlan) -> bool:
     )
 
 
-def finished(result: MachineResult, step: Step, now: datetime) -> MachineResult:
+def wait(result: MachineResult, step: Step) -> MachineResult:
+    return result.model_copy(update={"waits": step.reason})
+
+
+def finish(result: MachineResult, step: Step, now: datetime) -> MachineResult:
     """The result once a machine is done, for better or worse."""
-    error = Problem(code=NOT_READY, message=step.reason) if step.do is Do.FAIL else None
-    note = None if error else step.reason
-    return result.model_copy(
-        update={"state": step.state, "finished_at": now, "error": error, "note": note}
-    )
+    ended: dict[str, Any] = {"state": step.state, "finished_at": now, "waits": None}
+    if step.do is Do.FAIL:
+        ended["error"] = Problem(code=NOT_READY, message=step.reason)
+    else:
+        ended["note"] = "; ".join(filter(None, (result.note, step.reason)))
+    return result.model_copy(update=ended)
 
 
-def adopted(
-    plan: Plan, results: Mapping[str, MachineResult], attempt: int, now: datetime
+def fail(result: MachineResult, problem: Problem, now: datetime) -> MachineResult:
+    ended = {"state": MachineState.FAILED, "error": problem, "finished_at": now, "waits": None}
+    return result.model_copy(update=ended)
+
+
+def adopt(
+    plan: Plan,
+    results: Mapping[str, MachineResult],
+    present: Iterable[tuple[str, str, str]] | None,
+    attempt: int,
+    now: datetime,
 ) -> dict[str, MachineResult]:
-    """The machines as this execution begins: what failed in an earlier one is tried again where it
-    stopped.
+    """The machines as a run finds them; an execution that goes on with an earlier one looks anew.
+
+    PRESENT are the restore's objects on the target cluster by kind, namespace and name; None where
+    nobody looked. What an earlier execution saw proves nothing: machines may have been deleted
+    since. So a later execution takes up every machine again that was not left out by the plan: one
+    whose claims and VirtualMachine stand goes on where it was, and is never halted; another one is
+    made again, as far as it is missing.
     """
+    there = None if present is None else frozenset(present)
     return {
-        machine.key: _adopted(machine, results.get(machine.key), attempt, now)
+        machine.key: _adopt(machine, results.get(machine.key), there, attempt, now)
         for machine in plan.machines
     }
 
 
-def _adopted(
-    machine: MachinePlan, before: MachineResult | None, attempt: int, now: datetime
+def _adopt(
+    machine: MachinePlan,
+    before: MachineResult | None,
+    there: frozenset[tuple[str, str, str]] | None,
+    attempt: int,
+    now: datetime,
 ) -> MachineResult:
-    if before is None or (before.phase is Phase.PENDING and before.attempt < attempt):
+    if before is None or machine.problem or machine.skip:
         return _fresh(machine, attempt)
-    if before.attempt == attempt or before.state not in (
-        MachineState.FAILED,
-        MachineState.CANCELLED,
-    ):
-        return before.model_copy(update={"attempt": attempt})
-    again = {
-        "state": MachineState.WAITING,
-        "error": None,
-        "started_at": now,
-        "finished_at": None,
+    if before.attempt == attempt:
+        return before
+    again: dict[str, Any] = {
         "attempt": attempt,
+        "since": now,
+        "state": MachineState.WAITING,
+        "finished_at": None,
+        "error": None,
+        "note": machine.note,
     }
+    if there is not None and not _stands(machine, there):
+        again |= {"phase": Phase.PENDING, "since": None}
     return before.model_copy(update=again)
 
 
+def _stands(machine: MachinePlan, there: frozenset[tuple[str, str, str]]) -> bool:
+    claims = {("PersistentVolumeClaim", machine.namespace, claim) for claim in machine.claims}
+    return {("VirtualMachine", machine.namespace, machine.name), *claims} <= there
+
+
 def _fresh(machine: MachinePlan, attempt: int) -> MachineResult:
-    state = (
-        MachineState.BLOCKED
-        if machine.problem
-        else MachineState.SKIPPED
-        if machine.skip
-        else MachineState.WAITING
-    )
+    state = MachineState.WAITING
+    if machine.problem:
+        state = MachineState.BLOCKED
+    elif machine.skip:
+        state = MachineState.SKIPPED
     return MachineResult(
         key=machine.key,
         id=machine.id,
@@ -172,31 +207,35 @@ def _fresh(machine: MachinePlan, attempt: int) -> MachineResult:
         state=state,
         attempt=attempt,
         error=machine.problem,
-        note=machine.skip,
+        note=machine.skip or machine.note,
     )
 
 
-def taken_since(
+def find_taken(
     machines: Iterable[MachinePlan], existing: Mapping[str, str], restore_id: str
 ) -> dict[str, str]:
-    """Machines whose names somebody else took after the plan was made, and the sentence that says
-    so.
+    """Machines whose names another client took after the plan was made, and the sentence that says so.
+
+    EXISTING are machines and claims of the target by `Kind/namespace/name` with the restore that
+    made each, "" for none.
     """
     taken = {}
     for machine in machines:
-        names = [f"{each.kind}/{each.namespace}/{each.name}" for each in machine.objects]
-        foreign = [name for name in names if existing.get(name, restore_id) != restore_id]
+        wanted = [f"{each.kind}/{each.namespace}/{each.name}" for each in machine.objects]
+        foreign = [name for name in wanted if existing.get(name, restore_id) != restore_id]
         if foreign:
             what = " and ".join(foreign)
             taken[machine.key] = (
-                f"since the plan was made, somebody else made {what}; start a new restore"
+                f"{what} was created by another client after the plan was made."
+                " Remove it or map the machine elsewhere, and start a new restore."
             )
     return taken
 
 
 def pause(waiting: Iterable[MachineResult], now: datetime) -> int:
-    """Seconds until the next look: a twentieth of the time waited so far, 2 to 60, so that a day
-    has few looks.
-    """
-    begun = [result.started_at for result in waiting if result.started_at]
-    return max(2, min(60, int((now - min(begun)).total_seconds() / 20))) if begun else 2
+    """Seconds until the next look: a twentieth of the time waited so far, from 2 to 60."""
+    begun = [result.since for result in waiting if result.since]
+    if not begun:
+        return 2
+    waited = (now - min(begun)).total_seconds()
+    return max(2, min(60, int(waited / 20)))

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from shared.models import (
+    MachinePlan,
     MachineResult,
     MachineState,
     ObjectResult,
@@ -19,115 +20,164 @@ from shared.models import (
 
 SHOWN = 100
 SAID = 300  # characters of an error in the output; the report has it whole
+RUNNING = "running"
+"""The state in a report that is written while the restore runs."""
+
 GOOD = {MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED}
-_FAILURES_FIRST = [MachineState.FAILED, MachineState.BLOCKED, MachineState.CANCELLED]
+BAD = {MachineState.FAILED, MachineState.BLOCKED, MachineState.CANCELLED}
 
 Error = Mapping[str, str]
 """What Step Functions says of a failed state: Error and Cause."""
 
+Objects = Mapping[str, tuple[ObjectResult, ...]]
+"""What became of each machine's objects, by `namespace/name` of the machine."""
 
-def ended(
-    results: Mapping[str, MachineResult], error: Error | None, now: datetime
+
+def end(
+    results: Iterable[MachineResult], error: Error | None, now: datetime
 ) -> list[MachineResult]:
-    """Failures first; a machine that an error cut off has failed of it."""
-    problem = _problem(error)
-    cut_off = {"state": MachineState.FAILED, "error": problem, "finished_at": now}
-    final = [
-        result if result.final else result.model_copy(update=cut_off) for result in results.values()
-    ]
-    return sorted(final, key=lambda result: (result.state not in _FAILURES_FIRST, result.key))
+    """Failures first; a machine that an ERROR of the execution cut off has failed of it."""
+    return _end(results, MachineState.FAILED, _problem(error), now)
 
 
-def state(plan: Plan, results: list[MachineResult]) -> str:
+def cancel(results: Iterable[MachineResult], now: datetime) -> list[MachineResult]:
+    """As the execution was stopped: machines that had not come to their end are cancelled."""
+    problem = Problem(
+        code="Cancelled",
+        message="The execution was stopped before this machine was done. Start the same request with"
+        " the same requestId to go on.",
+    )
+    return _end(results, MachineState.CANCELLED, problem, now)
+
+
+def _end(
+    results: Iterable[MachineResult], state: MachineState, problem: Problem, now: datetime
+) -> list[MachineResult]:
+    cut_off = {"state": state, "error": problem, "finished_at": now}
+    final = []
+    for result in results:
+        final.append(result if result.final else result.model_copy(update=cut_off))
+    return sorted(final, key=lambda result: (result.state not in BAD, result.key))
+
+
+def restore_state(plan: Plan, results: Iterable[MachineResult], *, stopped: bool) -> str:
+    """The contract's state of a restore as a whole."""
+    if stopped:
+        return "cancelled"
     if plan.dry_run:
         return "planned"
-    good = sum(result.state in GOOD for result in results)
-    return "succeeded" if good == len(results) else "partial" if good else "failed"
+    good = [result.state in GOOD for result in results]
+    if all(good):
+        return "succeeded"
+    return "partial" if any(good) else "failed"
 
 
-def output(plan: Plan, results: list[MachineResult], report: str) -> dict[str, Any]:
+def count(results: Iterable[MachineResult]) -> dict[str, int]:
+    """How many machines are in which state."""
+    return dict(sorted(Counter(result.state.value for result in results).items()))
+
+
+def output(plan: Plan, results: list[MachineResult], state: str, report: str) -> dict[str, Any]:
     """What the execution answers: within Step Functions' 256 KiB, so the first hundred machines."""
+    plans = {each.key: each for each in plan.machines}
     return {
         "restoreId": plan.restore_id,
-        "state": state(plan, results),
+        "state": state,
         "planHash": plan.hash,
-        "counts": dict(sorted(Counter(result.state.value for result in results).items())),
-        "machines": [_machine(_brief(result)) for result in results[:SHOWN]],
+        "counts": count(results),
+        "verdict": plan.verdict,
+        "machines": [_machine(plans[each.key], _shorten(each)) for each in results[:SHOWN]],
         "truncated": len(results) > SHOWN,
         "report": report,
     }
 
 
-def report(plan: Plan, record: RestoreRecord, results: list[MachineResult], now: datetime) -> str:
-    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has
-    none.
+def report(
+    plan: Plan,
+    record: RestoreRecord,
+    results: list[MachineResult],
+    objects: Objects,
+    state: str,
+    now: datetime | None,
+) -> str:
+    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has none.
+
+    PLAN has the objects of the machines that have none in OBJECTS. NOW is when the restore ended;
+    None while it runs.
     """
-    planned = {machine.key: machine.objects for machine in plan.machines}
-    machines = [
-        {
-            **_machine(each),
-            "note": each.note,
-            "objects": [_object(o) for o in each.objects or _unmade(planned[each.key])],
-        }
-        for each in results
-    ]
+    plans = {each.key: each for each in plan.machines}
     whole = {
         "restoreId": plan.restore_id,
-        "state": state(plan, results),
+        "state": state,
         "target": plan.target,
         "planHash": plan.hash,
+        "verdict": plan.verdict,
+        "counts": count(results),
         "execution": record.execution,
         "attempt": record.attempt,
         "startedAt": to_instant(record.started_at),
-        "finishedAt": to_instant(now),
+        "finishedAt": to_instant(now) if now else None,
         "namespaces": [
             {"name": each.name, "action": "create", "reason": each.reason}
             for each in plan.namespaces
         ],
         "checks": [check.model_dump(mode="json") for check in plan.checks],
-        "machines": machines,
+        "machines": [_whole_machine(plans[each.key], each, objects) for each in results],
+        "truncated": False,
     }
     return json.dumps(whole, indent=2)
 
 
-def _unmade(planned: tuple[PlannedObject, ...]) -> Iterator[ObjectResult]:
-    """Of a machine that was not touched, the objects that it would have had."""
-    return (
-        ObjectResult(
-            kind=o.kind, namespace=o.namespace, name=o.name, action="skip", reason=o.reason
-        )
-        for o in planned
+def _whole_machine(machine: MachinePlan, result: MachineResult, objects: Objects) -> dict[str, Any]:
+    shown = objects.get(result.key) or tuple(map(_leave_out, machine.objects))
+    return {
+        **_machine(machine, result),
+        "strategy": machine.strategy,
+        "reason": machine.strategy_reason,
+        "waits": result.waits,
+        "objects": [each.model_dump(mode="json", exclude={"uid"}) for each in shown],
+    }
+
+
+def _leave_out(planned: PlannedObject) -> ObjectResult:
+    """Of a machine that was not touched, an object that it would have had."""
+    return ObjectResult(
+        kind=planned.kind,
+        namespace=planned.namespace,
+        name=planned.name,
+        action="skip",
+        reason=planned.reason,
     )
 
 
-def _brief(result: MachineResult) -> MachineResult:
-    error = result.error
-    if error is None or len(error.message) <= SAID:
-        return result
-    return result.model_copy(
-        update={"error": error.model_copy(update={"message": f"{error.message[: SAID - 1]}…"})}
-    )
+def _machine(machine: MachinePlan, result: MachineResult) -> dict[str, Any]:
+    said = {"id", "vm", "namespace", "state", "started_at", "finished_at", "note", "error"}
+    taken = {"backup": machine.backup, "takenAt": to_instant(machine.taken_at)}
+    return {**result.model_dump(mode="json", include=said), **taken}
 
 
-def _machine(result: MachineResult) -> dict[str, Any]:
-    shown = {"id", "vm", "namespace", "state", "started_at", "finished_at", "error"}
-    return result.model_dump(mode="json", include=shown)
+def _shorten(result: MachineResult) -> MachineResult:
+    changed: dict[str, Any] = {}
+    if result.error:
+        message = _brief(result.error.message)
+        changed["error"] = result.error.model_copy(update={"message": message})
+    if result.note:
+        changed["note"] = _brief(result.note)
+    return result.model_copy(update=changed)
 
 
-def _object(each: ObjectResult) -> dict[str, Any]:
-    return each.model_dump(mode="json")
+def _brief(sentence: str) -> str:
+    return sentence if len(sentence) <= SAID else f"{sentence[: SAID - 1]}…"
 
 
 def _problem(error: Error | None) -> Problem:
     """Only our own errors speak for themselves; others may quote anything, so they are only named."""
-    name = error["Error"] if error else "Cancelled"
+    if error is None:
+        return Problem(code="Cancelled", message="The restore ended before this machine did.")
+    name = error["Error"]
     try:
-        said = (
-            json.loads(json.loads(error["Cause"])["errorMessage"])
-            if error
-            else {"code": name, "message": ""}
-        )
+        said = json.loads(json.loads(error["Cause"])["errorMessage"])
         message = {said["code"]: str(said["message"])}[name]
     except (ValueError, KeyError, TypeError):
-        message = f"the restore function ended with {name}; its log has the details"
-    return Problem(code=name, message=message or "the restore ended before this machine did")
+        message = f"The restore function ended with {name}; its log has the details."
+    return Problem(code=name, message=message)

@@ -1,120 +1,210 @@
-"""The restores in the table: one row a restore, a machine and an object; what is resumed and
-reported is read here.
+"""The restores in the table: one row a restore, a machine and an object.
+
+What is resumed, reported and one day rolled back is read here. Several runs may be at one restore
+at the same time: a stopped execution leaves its function running, and a call is repeated after a
+lost answer. So each run takes a number, and an older run never overwrites a row of a newer one.
 """
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 
 from shared.aws.table import Item, Table
-from shared.errors import InvalidRequest, Refused
+from shared.errors import InvalidRequest, Overtaken, Refused
 from shared.models import MachineResult, ObjectResult, RestoreRecord
 
 RECORD, MACHINE, OBJECT = "restore", "machine#", "object#"
+TRANSACTION = 100  # rows that DynamoDB writes all or none of
+KEPT = timedelta(days=400)
+"""After its last change a restore's rows expire (DynamoDB's time to live, attribute `expires`)."""
+
+
+def of_dry_run(restore_id: str, execution: str) -> str:
+    """The ledger of a dry run: its own, since a dry run does not claim its requestId."""
+    return f"{restore_id}/dry/{_short(execution)}"
+
+
+def of_execution(table: Table, execution: str) -> str | None:
+    """The ledger that an execution has begun; None for one that never came so far."""
+    item = table.get((_execution_partition(execution), RECORD))
+    return str(item["ledger"]) if item else None
 
 
 class Ledger:
-    """One restore's rows."""
+    """One restore's rows; ID is the restore's, or `of_dry_run`. NOW gives the time in UTC."""
 
-    def __init__(self, table: Table, restore_id: str) -> None:
+    def __init__(self, table: Table, id_: str, *, now: Callable[[], datetime]) -> None:
+        self.id = id_
         self._table = table
-        self._pk = f"restore#{restore_id}"
-        self._id = restore_id
+        self._pk = f"restore#{id_}"
+        self._now = now
 
     def record(self) -> RestoreRecord | None:
         item = self._table.get((self._pk, RECORD))
         return RestoreRecord.model_validate_json(item["body"]) if item else None
 
-    def expected(self, digest: str) -> RestoreRecord | None:
-        """The restore as it stands. Raises InvalidRequest when the requestId is taken by another
-        request.
-        """
+    def expect(self, digest: str) -> RestoreRecord | None:
+        """The restore as it stands. Raises InvalidRequest when another request has its requestId."""
         record = self.record()
         if record and record.request_digest != digest:
             raise InvalidRequest(
-                f"requestId: {self._id} is the restore of another request; give a new requestId, or the same request",
+                f"requestId: {record.request_id} belongs to another request (restore"
+                f" {record.restore_id}). Use a new requestId, or repeat that request unchanged.",
                 "requestId",
             )
         return record
 
-    def begin(
-        self, digest: str, execution: str, *, running: Callable[[str], bool], now: datetime
-    ) -> RestoreRecord:
-        """Takes the restore for this execution; a repeated call of the same execution changes nothing.
+    def begin(self, wanted: RestoreRecord, *, running: Callable[[str], bool]) -> RestoreRecord:
+        """Takes the restore for the execution of WANTED; a repeated call of it changes nothing.
 
-        RUNNING tells whether another execution still runs. Raises InvalidRequest when the requestId is taken by
-        another request, Refused while its first execution still runs.
+        RUNNING tells whether another execution still runs. Raises InvalidRequest when another
+        request has the requestId, Refused while another execution of the same request still runs.
         """
-        before = self.expected(digest)
+        before = self.expect(wanted.request_digest)
         if before is None:
-            return self._put(digest, execution, 1, now, before=None)
-        if before.execution == execution:
+            return self._take(wanted, before=None)
+        if before.execution == wanted.execution:
             return before
         if running(before.execution):
             raise Refused(
-                f"this restore still runs as {before.execution}; wait for it or stop it",
+                f"This restore is still running as {before.execution}. Wait for it, or stop it.",
                 "requestId",
             )
-        return self._put(digest, execution, before.attempt + 1, before.started_at, before=before)
-
-    def results(self) -> dict[str, MachineResult]:
-        """What became of each machine, by `namespace/name` on the target."""
-        rows = list(self._table.query(self._pk))
-        machines = (
-            MachineResult.model_validate_json(row["body"])
-            for row in rows
-            if row["sk"].startswith(MACHINE)
-        )
-        objects: dict[str, list[ObjectResult]] = {}
-        for row in rows:
-            if row["sk"].startswith(OBJECT):
-                objects.setdefault(row["machine"], []).append(
-                    ObjectResult.model_validate_json(row["body"])
-                )
-        return {
-            m.key: m.model_copy(update={"objects": tuple(objects.get(m.key, ()))}) for m in machines
+        again: dict[str, object] = {
+            "execution": wanted.execution,
+            "attempt": before.attempt + 1,
+            "taken_at": wanted.taken_at,
+            "stopped": False,
+            "outcome": None,
+            "revision": before.revision + 1,
         }
+        if not before.given:
+            # Nothing was done by that plan yet, so this execution may choose newer restore points.
+            again["plan_hash"] = None
+        return self._take(before.model_copy(update=again), before=before)
 
-    def write(self, results: Iterable[MachineResult], *, objects: bool = False) -> None:
-        """OBJECTS: their rows as well, in the order of application."""
-        rows: list[Item] = []
-        for result in results:
-            rows.append(
-                self._row(f"{MACHINE}{result.key}", result.model_dump_json(exclude={"objects"}))
-            )
-            if objects:
-                rows += [
-                    self._row(f"{OBJECT}{result.key}#{number:03}", each.model_dump_json())
-                    | {"machine": result.key}
-                    for number, each in enumerate(result.objects)
-                ]
-        self._table.put_many(rows)
+    def keep_plan(self, attempt: int, plan_hash: str) -> str:
+        """The hash of the plan in force: PLAN_HASH, or that of a call which was faster."""
+        while True:
+            record = self._of_attempt(attempt)
+            if record.plan_hash:
+                return record.plan_hash
+            if self._replace(record, plan_hash=plan_hash):
+                return plan_hash
+
+    def take_run(self, attempt: int) -> RestoreRecord:
+        """Begins a run: from here on every older run stops, and the plan stays as it is.
+
+        Raises Overtaken when the restore was stopped, or another execution has taken it up.
+        """
+        while True:
+            record = self._of_attempt(attempt)
+            if record.stopped:
+                raise Overtaken(f"Restore {self.id} was stopped.")
+            if taken := self._replace(record, run=record.run + 1, given=True):
+                return taken
+
+    def end_run(self, run: int) -> None:
+        """Says that a run does nothing any more."""
+        while (record := self.record()) and record.ended < run:
+            if self._replace(record, ended=run):
+                return
+
+    def stop(self, execution: str) -> RestoreRecord | None:
+        """Stops the restore of an execution; None when another execution has taken it up since."""
+        while (record := self.record()) and record.execution == execution:
+            if stopped := self._replace(record, stopped=True):
+                return stopped
+        return None
+
+    def finish(self, attempt: int, outcome: str) -> None:
+        """Notes how an execution of the restore ended, unless another one has taken it up since."""
+        while (record := self.record()) and record.attempt == attempt:
+            if self._replace(record, outcome=outcome):
+                return
+
+    def machines(self) -> dict[str, MachineResult]:
+        """What became of each machine, by `namespace/name` on the target cluster."""
+        rows = self._table.query(self._pk, MACHINE)
+        found = (MachineResult.model_validate_json(row["body"]) for row in rows)
+        return {result.key: result for result in found}
+
+    def objects(self, key: str | None = None) -> dict[str, tuple[ObjectResult, ...]]:
+        """The objects of each machine, or of one, in the order of their creation."""
+        found: dict[str, list[ObjectResult]] = {}
+        for row in self._table.query(self._pk, f"{OBJECT}{key}#" if key else OBJECT):
+            result = ObjectResult.model_validate_json(row["body"])
+            found.setdefault(row["machine"], []).append(result)
+        return {machine: tuple(results) for machine, results in found.items()}
+
+    def write(self, run: int, results: Iterable[MachineResult]) -> None:
+        """Raises Overtaken when a newer run has written one of these machines."""
+        self._write_rows(run, [self._machine_row(run, each) for each in results])
+
+    def write_objects(
+        self, run: int, result: MachineResult, objects: Sequence[ObjectResult]
+    ) -> None:
+        """The machine together with its objects. Raises Overtaken as `write` does."""
+        rows = [
+            self._row(f"{OBJECT}{result.key}#{number:05}", each.model_dump_json())
+            | {"machine": result.key, "run": run}
+            for number, each in enumerate(objects)
+        ]
+        # The machine last: one that is written as applied has all of its objects in the ledger.
+        self._write_rows(run, [*rows, self._machine_row(run, result)])
+
+    def _write_rows(self, run: int, rows: list[Item]) -> None:
+        condition = "attribute_not_exists(pk) OR run <= :run"
+        for start in range(0, len(rows), TRANSACTION):
+            some = rows[start : start + TRANSACTION]
+            if not self._table.put_all(some, condition=condition, values={":run": run}):
+                raise Overtaken(f"Restore {self.id} was taken up by a newer run.")
+
+    def _machine_row(self, run: int, result: MachineResult) -> Item:
+        return self._row(f"{MACHINE}{result.key}", result.model_dump_json()) | {"run": run}
 
     def _row(self, sk: str, body: str) -> Item:
-        return {"pk": self._pk, "sk": sk, "body": body}
+        return {"pk": self._pk, "sk": sk, "body": body, "expires": self._expiry()}
 
-    def _put(
-        self,
-        digest: str,
-        execution: str,
-        attempt: int,
-        started: datetime,
-        *,
-        before: RestoreRecord | None,
-    ) -> RestoreRecord:
-        record = RestoreRecord(
-            restore_id=self._id,
-            request_digest=digest,
-            execution=execution,
-            attempt=attempt,
-            started_at=started,
-        )
-        item = self._row(RECORD, record.model_dump_json()) | {"execution": execution}
-        condition = "execution = :before" if before else "attribute_not_exists(pk)"
-        if not self._table.put(
-            item, condition=condition, values={":before": before.execution} if before else {}
-        ):
+    def _expiry(self) -> int:
+        return int((self._now() + KEPT).timestamp())
+
+    def _of_attempt(self, attempt: int) -> RestoreRecord:
+        record = self.record()
+        if record is None or record.attempt != attempt:
+            raise Overtaken(f"Restore {self.id} was taken up by another execution.")
+        return record
+
+    def _take(self, record: RestoreRecord, *, before: RestoreRecord | None) -> RestoreRecord:
+        self._name_execution(record.execution)
+        if not self._put(record, before=before):
             raise Refused(
-                "this restore was just begun by another execution; wait for it or stop it",
+                "This restore was begun by another execution just now. Wait for it, or stop it.",
                 "requestId",
             )
         return record
+
+    def _name_execution(self, execution: str) -> None:
+        """First, so that the event of a stopped execution always finds its restore."""
+        row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
+        self._table.put_many([row | {"expires": self._expiry()}])
+
+    def _replace(self, record: RestoreRecord, **changes: object) -> RestoreRecord | None:
+        """The changed record; None when another call changed it since it was read."""
+        changed = record.model_copy(update={**changes, "revision": record.revision + 1})
+        return changed if self._put(changed, before=record) else None
+
+    def _put(self, record: RestoreRecord, *, before: RestoreRecord | None) -> bool:
+        item = self._row(RECORD, record.model_dump_json()) | {"revision": record.revision}
+        if before is None:
+            return self._table.put(item, condition="attribute_not_exists(pk)", values={})
+        values = {":before": before.revision}
+        return self._table.put(item, condition="revision = :before", values=values)
+
+
+def _execution_partition(execution: str) -> str:
+    return f"restore#execution#{_short(execution)}"
+
+
+def _short(execution: str) -> str:
+    return hashlib.sha256(execution.encode()).hexdigest()[:32]

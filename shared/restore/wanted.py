@@ -1,0 +1,62 @@
+"""One machine to restore, and what every object that is made for it has in common."""
+
+from typing import Any, NamedTuple
+
+from shared import labels
+from shared.jsonpath import dig
+from shared.models import Fill, PlannedObject, RestorePoint
+from shared.restore import names, virtual_machine
+from shared.restore.request import Mapping
+
+CLUSTER_SCOPED = {"Namespace", "VolumeSnapshotContent"}
+API_VERSIONS = {
+    "Namespace": "v1",
+    "Secret": "v1",
+    "PersistentVolumeClaim": "v1",
+    "VolumeSnapshotContent": "snapshot.storage.k8s.io/v1",
+    "VolumeSnapshot": "snapshot.storage.k8s.io/v1",
+    "VirtualMachine": "kubevirt.io/v1",
+}
+
+
+class Wanted(NamedTuple):
+    """METADATA is the backup's whole document, read again from where the point says."""
+
+    point: RestorePoint
+    metadata: dict[str, Any]
+    mapping: Mapping
+    restore_id: str
+    snapshot_class: str
+
+    @property
+    def namespace(self) -> str:
+        return self.mapping.namespace(self.point.namespace)
+
+
+def build_object(  # noqa: PLR0913  # the parts of an object, by name
+    wanted: Wanted,
+    kind: str,
+    name: str,
+    body: dict[str, Any],
+    *,
+    reason: str,
+    source: dict[str, Any] | None = None,
+    fills: tuple[Fill, ...] = (),
+) -> PlannedObject:
+    """SOURCE is the metadata that the object had: its labels and annotations are kept."""
+    metadata: dict[str, Any] = {
+        "name": name,
+        "labels": {**(dig(source, "labels") or {}), **labels.of_restore(wanted.restore_id)},
+        "annotations": {
+            **virtual_machine.kept_annotations(dig(source, "annotations")),
+            **names.origin(wanted.point),
+        },
+    }
+    namespace = None
+    if kind not in CLUSTER_SCOPED:
+        namespace = wanted.namespace
+        metadata["namespace"] = namespace
+    manifest = {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata, **body}
+    return PlannedObject(
+        kind=kind, namespace=namespace, name=name, reason=reason, manifest=manifest, fills=fills
+    )

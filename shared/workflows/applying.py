@@ -1,0 +1,192 @@
+"""Machines of a plan -> their objects on the target cluster: machines in parallel, a machine's objects in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from shared.aws import objects
+from shared.errors import Refused
+from shared.kube import discovery
+from shared.kube.create import Fill, How, Outcome, create_all
+from shared.models import (
+    MachinePlan,
+    MachineResult,
+    MachineState,
+    ObjectResult,
+    Phase,
+    PlannedObject,
+    Problem,
+)
+from shared.restore import filling, progress
+from shared.workflows.run import Results, Run
+
+AHEAD = 4  # machines read from the plan for each one at work: memory for them, and no pause between them
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+Obstacles = Mapping[str, Outcome]
+"""What keeps all machines of a namespace from being made, by namespace."""
+
+
+def create_machines(run: Run, results: Results) -> Results:
+    """The results of the machines that this run created, each written down when it is done.
+
+    Raises Overtaken; Refused when the credentials do not serve any more; Unreachable when nothing
+    could be begun.
+    """
+    todo = {each.key for each in run.plan.machines if _is_to_create(run, results[each.key])}
+    if not todo:
+        return {}
+    how = _how(run)
+    obstacles = _create_namespaces(run, how, todo)
+    taken = _find_taken(run, todo)
+    create = partial(_create_machine, run, how, results, obstacles, taken)
+    machines = run.clients.state.machines(run.ledger.id, run.plan, todo)
+    with ThreadPoolExecutor(run.plan.concurrency) as pool:
+        done = _map_ahead(pool, create, machines, run.plan.concurrency * AHEAD)
+        return {result.key: result for result in done}
+
+
+def _is_to_create(run: Run, result: MachineResult) -> bool:
+    """A dry run tries blocked machines as well: it shows all that is wrong at once."""
+    return result.phase is Phase.PENDING and (run.plan.dry_run or not result.final)
+
+
+def _how(run: Run) -> How:
+    absent = frozenset(each.name for each in run.plan.namespaces)
+    return How(run.cluster, run.plan.restore_id, run.plan.dry_run, absent, run.fence.permit)
+
+
+def _create_namespaces(run: Run, how: How, todo: set[str]) -> Obstacles:
+    needed = {each.namespace for each in run.plan.machines if each.key in todo}
+    obstacles = {}
+    for each in run.plan.namespaces:
+        if each.name in needed:
+            outcome = create_all(how, [each], _as_planned)
+            if outcome.problem or outcome.postponed:
+                obstacles[each.name] = outcome
+    return obstacles
+
+
+def _find_taken(run: Run, todo: set[str]) -> dict[str, str]:
+    """Names that were taken since the plan was made: looked up once, before anything is half made."""
+    if run.plan.dry_run or run.record.run > 1:
+        return {}
+    machines = [each for each in run.plan.machines if each.key in todo]
+    existing = discovery.list_existing(run.cluster, {each.namespace for each in machines})
+    return progress.find_taken(machines, existing, run.plan.restore_id)
+
+
+def _create_machine(
+    run: Run,
+    how: How,
+    results: Results,
+    obstacles: Obstacles,
+    taken: Mapping[str, str],
+    machine: MachinePlan,
+) -> MachineResult:
+    before = results[machine.key]
+    if run.clients.clock.monotonic() > run.deadline or run.down.is_set():
+        return before  # the next run goes on with it
+    now = run.clients.clock.now()
+    begun = {"started_at": before.started_at or now, "since": before.since or now}
+    result = before.model_copy(update=begun)
+    outcome = obstacles.get(machine.namespace)
+    if machine.key in taken:
+        outcome = Outcome((), Problem(code="Conflict", message=taken[machine.key]))
+    if outcome is None:
+        outcome = _create_objects(run, how, machine)
+    if outcome.down:
+        run.down.set()
+    result = _settle(run, result, outcome)
+    run.ledger.write_objects(run.record.run, result, _of_machine(machine, outcome))
+    return result
+
+
+def _create_objects(run: Run, how: How, machine: MachinePlan) -> Outcome:
+    """The secret values are read first: a machine that lacks one is not half made."""
+    try:
+        return create_all(how, machine.objects, _filler(run, machine))
+    except _Lost as lost:
+        return Outcome((), Problem(code=Refused.__name__, message=str(lost)))
+
+
+class _Lost(Exception):
+    """The machine's metadata is not there any more, or has changed."""
+
+
+def _filler(run: Run, machine: MachinePlan) -> Fill:
+    metadata: Mapping[str, Any] = {}
+    if any(each.fills for each in machine.objects):
+        try:
+            metadata = objects.metadata(run.clients.s3, machine.source)
+        except Refused as error:
+            raise _Lost(error.message) from None
+
+    def fill(planned: PlannedObject, uid: str | None) -> Mapping[str, Any]:
+        manifest = filling.fill(planned, metadata)
+        if planned.owned and uid:
+            return filling.own(manifest, machine, uid)
+        return manifest
+
+    return fill
+
+
+def _as_planned(planned: PlannedObject, _: str | None) -> Mapping[str, Any]:
+    return planned.manifest
+
+
+def _of_machine(machine: MachinePlan, outcome: Outcome) -> tuple[ObjectResult, ...]:
+    """The machine's own: what became of its namespace is not one of its objects."""
+    return tuple(each for each in outcome.results if each.kind != "Namespace")
+
+
+def _settle(run: Run, result: MachineResult, outcome: Outcome) -> MachineResult:
+    """What the outcome of its objects means for the machine."""
+    now = run.clients.clock.now()
+    if outcome.postponed:
+        return _postpone(run, result, outcome, outcome.postponed)
+    if run.plan.dry_run:
+        return _settle_dry_run(result, outcome).model_copy(update={"finished_at": now})
+    if outcome.problem:
+        return progress.fail(result, outcome.problem, now)
+    made = {"phase": Phase.APPLIED, "uid": outcome.uid or result.uid, "waits": None}
+    return result.model_copy(update=made)
+
+
+def _settle_dry_run(result: MachineResult, outcome: Outcome) -> MachineResult:
+    tried: dict[str, Any] = {"phase": Phase.APPLIED}
+    if result.final:  # the plan says already what is wrong with it
+        return result.model_copy(update=tried)
+    tried["state"] = MachineState.PLANNED
+    if outcome.problem:
+        tried |= {"state": MachineState.BLOCKED, "error": outcome.problem}
+    return result.model_copy(update=tried)
+
+
+def _postpone(run: Run, result: MachineResult, outcome: Outcome, why: str) -> MachineResult:
+    """It is tried again in the next run, until its time is over."""
+    now = run.clients.clock.now()
+    if not progress.is_overdue(result, run.record, now, run.timeout):
+        return result.model_copy(update={"waits": why})
+    code = "Unreachable" if outcome.down else "Unavailable"
+    return progress.fail(result, Problem(code=code, message=why), now)
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    limit: int,
+) -> Iterator[_Result]:
+    """As `pool.map`, but at most LIMIT items are taken before their results: many of them fit nowhere."""
+    pending: deque[Future[_Result]] = deque()
+    for item in items:
+        pending.append(pool.submit(work, item))
+        if len(pending) >= limit:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

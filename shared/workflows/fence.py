@@ -1,0 +1,42 @@
+"""Whether a run may still act: asked before every write, answered from the ledger at most a second old."""
+
+import time
+from collections.abc import Callable
+from threading import Lock
+
+from shared.errors import Overtaken
+from shared.runs.ledger import Ledger
+
+FRESH = 1.0
+"""Seconds. An execution that is stopped, or a newer run, is seen within this time."""
+
+
+class Fence:
+    """Shared by the threads of one run. Once it refuses, it refuses for good."""
+
+    def __init__(
+        self, ledger: Ledger, run: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._clock = clock
+        self._read_at = clock()
+        self._refusal: str | None = None
+        self._lock = Lock()
+
+    def permit(self) -> None:
+        """Raises Overtaken when the restore was stopped or a newer run has taken it up."""
+        with self._lock:
+            if self._refusal is None and self._clock() - self._read_at >= FRESH:
+                self._refusal = self._look()
+                self._read_at = self._clock()
+            if self._refusal:
+                raise Overtaken(self._refusal)
+
+    def _look(self) -> str | None:
+        record = self._ledger.record()
+        if record is None or record.run != self._run:
+            return f"Restore {self._ledger.id} was taken up by a newer run."
+        if record.stopped:
+            return f"Restore {self._ledger.id} was stopped."
+        return None

@@ -1,0 +1,137 @@
+"""A restore request -> a plan in the state bucket: everything decided, nothing done."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.aws import objects, secrets
+from shared.aws.table import Table
+from shared.catalogue import search
+from shared.errors import NotFound, Refused, Rejected
+from shared.kube import discovery
+from shared.kube.client import TargetCluster
+from shared.models import ClusterDocument, ClusterFacts, Plan, RestoreRecord
+from shared.restore import plan as planning
+from shared.restore.plan import Selected
+from shared.restore.request import RestoreRequest
+from shared.restore.select import Choice
+from shared.runs import ledger as ledgers
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
+from shared.workflows.selection import is_restorable, select_points
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+READERS = 16
+
+
+class Clients(NamedTuple):
+    """What planning reads and writes; RUNNING tells whether an execution still runs."""
+
+    table: Table
+    s3: "S3Client"
+    secrets: "SecretsManagerClient"
+    state: StateBucket
+    running: Callable[[str], bool]
+    now: Callable[[], datetime]
+    allow_loopback: bool
+
+
+class Planned(NamedTuple):
+    """Where the plan lies: the ledger's id and the plan's hash, and the attempt that it is for."""
+
+    ledger: str
+    attempt: int
+    plan_hash: str
+
+
+def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> Planned:
+    """Raises InvalidRequest, NotFound, Refused and Unreachable: the first that applies."""
+    ledger = _ledger(clients, request, execution)
+    ledger.expect(request.digest)
+    choices = select_points(clients.table, request.select)
+    needs = planning.needs([choice.point for choice in choices], request)
+    cluster = _find_cluster(clients.table, request.target)
+    kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
+    record = ledger.begin(_record(clients, request, execution), running=clients.running)
+    plan_hash = record.plan_hash
+    if plan_hash is None:
+        with discovery.connect(
+            kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
+        ) as target:
+            facts = _observe(clients, target, needs)
+        plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
+        plan_hash = _keep(clients, ledger, record.attempt, plan)
+    return Planned(ledger.id, record.attempt, plan_hash)
+
+
+def _ledger(clients: Clients, request: RestoreRequest, execution: str) -> Ledger:
+    id_ = request.restore_id
+    if request.dry_run:
+        id_ = ledgers.of_dry_run(id_, execution)
+    return Ledger(clients.table, id_, now=clients.now)
+
+
+def _record(clients: Clients, request: RestoreRequest, execution: str) -> RestoreRecord:
+    return RestoreRecord(
+        restore_id=request.restore_id,
+        request_id=request.request_id,
+        request_digest=request.digest,
+        execution=execution,
+        attempt=1,
+        started_at=clients.now(),
+        taken_at=clients.now(),
+    )
+
+
+def _find_cluster(table: Table, target: str) -> ClusterDocument:
+    cluster: ClusterDocument | None = search.document(table, "clusters", target)
+    if cluster is None:
+        raise NotFound(
+            f"Unknown target cluster {target!r}. Put clusters/{target}.yaml into the state bucket.",
+            "target",
+        )
+    return cluster
+
+
+def _observe(clients: Clients, target: TargetCluster, needs: planning.Needs) -> ClusterFacts:
+    """Raises Refused for what the credentials may not see: no machine can be judged without it."""
+    try:
+        facts = discovery.observe(target, needs.namespaces)
+    except Rejected as error:
+        raise Refused(error.message, "target") from None
+    makers = set(facts.existing.values()) - {""}
+    return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
+
+
+def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
+    """Of restores of ours, those that did not come to their end, with the requestId that resumes each."""
+    records = (Ledger(clients.table, id_, now=clients.now).record() for id_ in restores)
+    return {
+        record.restore_id: record.request_id
+        for record in records
+        if record and record.outcome in (None, "cancelled")
+    }
+
+
+def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
+    def read(choice: Choice) -> Selected:
+        if not is_restorable(choice):
+            return Selected(choice.point, None, choice.blocked, choice.note)
+        try:
+            metadata = objects.metadata(clients.s3, choice.point.source)
+        except Refused as error:
+            return Selected(choice.point, None, error.message, choice.note)
+        return Selected(choice.point, metadata, None, choice.note)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(read, choices))
+
+
+def _keep(clients: Clients, ledger: Ledger, attempt: int, plan: Plan) -> str:
+    """The plan is there before it is named; of two calls at once both go on with the first one's."""
+    clients.state.save_plan(ledger.id, plan)
+    return ledger.keep_plan(attempt, plan.hash)

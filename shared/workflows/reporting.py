@@ -1,0 +1,124 @@
+"""A plan and its ledger -> the report in the state bucket, the message about it, and the execution's output."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.aws.table import Table
+from shared.errors import NotFound
+from shared.models import MachineResult, Plan, RestoreRecord
+from shared.restore import progress, report
+from shared.runs import ledger as ledgers
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+TOLD = 20  # machines in a message
+GRACE = 40  # seconds that a stopped run gets to see that it is stopped, and to end the requests under way
+
+
+class Clients(NamedTuple):
+    """What reporting reads and writes; TOPIC is the notification topic's ARN."""
+
+    table: Table
+    state: StateBucket
+    sns: "SNSClient"
+    topic: str
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+
+
+Output = dict[str, Any]
+"""What the execution answers (contract, section 5)."""
+
+
+def report_restore(
+    clients: Clients, ledger_id: str, attempt: int, error: report.Error | None
+) -> Output:
+    """ERROR is what ended the execution before its machines were done. Raises NotFound."""
+    ledger = Ledger(clients.table, ledger_id, now=clients.now)
+    record = ledger.record()
+    if record is None or record.plan_hash is None:
+        raise NotFound(f"Restore {ledger_id} has no plan. Start a new restore.")
+    plan = clients.state.outline(ledger_id, record.plan_hash)
+    results = report.end(_results(clients, ledger, plan, attempt).values(), error, clients.now())
+    state = report.restore_state(plan, results, stopped=False)
+    return _save(clients, ledger, record, plan, results, state)
+
+
+def report_stopped(clients: Clients, execution: str) -> Output | None:
+    """The restore of an execution that was stopped, or ran out of its time, is stopped and reported.
+
+    None where there is nothing to say: it had not begun, or goes on in another execution.
+    """
+    ledger_id = ledgers.of_execution(clients.table, execution)
+    if ledger_id is None:
+        return None
+    ledger = Ledger(clients.table, ledger_id, now=clients.now)
+    record = ledger.stop(execution)
+    if record is None or record.plan_hash is None:
+        return None
+    record = _await_end(clients, ledger, record)
+    plan = clients.state.outline(ledger_id, record.plan_hash or "")
+    known = _results(clients, ledger, plan, record.attempt)
+    results = report.cancel(known.values(), clients.now())
+    state = report.restore_state(plan, results, stopped=True)
+    return _save(clients, ledger, record, plan, results, state)
+
+
+def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> RestoreRecord:
+    """The run under way sees within a second that it is stopped; what it has in hand it still writes down."""
+    for _ in range(GRACE):
+        if record.ended >= record.run:
+            break
+        clients.sleep(1)
+        record = ledger.record() or record
+    return record
+
+
+def _results(
+    clients: Clients, ledger: Ledger, plan: Plan, attempt: int
+) -> dict[str, MachineResult]:
+    return progress.adopt(plan, ledger.machines(), None, attempt, clients.now())
+
+
+def _save(
+    clients: Clients,
+    ledger: Ledger,
+    record: RestoreRecord,
+    plan: Plan,
+    results: list[MachineResult],
+    state: str,
+) -> Output:
+    objects = ledger.objects()
+    untouched = {each.key for each in results} - objects.keys()
+    whole = {each.key: each for each in clients.state.machines(ledger.id, plan, untouched)}
+    machines = tuple(whole.get(each.key, each) for each in plan.machines)
+    detailed = plan.model_copy(update={"machines": machines})
+    text = report.report(detailed, record, results, objects, state, clients.now())
+    address = clients.state.save_report(_report_name(clients, plan, ledger), text)
+    output = report.output(plan, results, state, address)
+    ledger.finish(record.attempt, state)
+    if not plan.dry_run:
+        _notify(clients, output)
+    return output
+
+
+def _report_name(clients: Clients, plan: Plan, ledger: Ledger) -> str:
+    """A dry run with the requestId of a restore that has begun does not overwrite that one's report."""
+    if ledger.id == plan.restore_id:
+        return plan.restore_id
+    claimed = Ledger(clients.table, plan.restore_id, now=clients.now).record()
+    return ledger.id.replace("/", "-") if claimed else plan.restore_id
+
+
+def _notify(clients: Clients, output: Output) -> None:
+    message = output | {"machines": output["machines"][:TOLD]}
+    clients.sns.publish(
+        TopicArn=clients.topic,
+        Subject=f"Replant: restore {output['restoreId']} {output['state']}",
+        Message=json.dumps(message, indent=2),
+    )

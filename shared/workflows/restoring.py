@@ -1,0 +1,132 @@
+"""One run of a restore: create what is missing, look at the machines, say how far they are.
+
+A run is one call of the restore function. Step Functions waits and calls again until every machine
+has come to its end. What a run has done is in the ledger, so that the next one, or one of another
+execution, goes on from there.
+"""
+
+from threading import Event
+from typing import NamedTuple
+
+from shared.aws import secrets
+from shared.errors import Unreachable
+from shared.kube import discovery
+from shared.models import ClusterDocument, RestoreRecord
+from shared.restore import progress, report
+from shared.runs.ledger import Ledger
+from shared.workflows.applying import create_machines
+from shared.workflows.fence import Fence
+from shared.workflows.run import Clients, Results, Run
+from shared.workflows.watching import expire, watch_machines
+
+PATIENCE = 20.0  # seconds that a run looks at machines before it lets Step Functions wait
+RESERVE = 60.0  # seconds before a function's end from which on nothing new is begun
+LAST = 15.0  # seconds before a function's end at which no request is under way any more
+SHOWN = 10  # machines of which an execution's events say what they wait for
+
+
+class Progress(NamedTuple):
+    """How far a restore is after a run; WAIT in seconds, WAITING the first machines and what they wait for."""
+
+    done: bool
+    wait: int
+    counts: dict[str, int]
+    waiting: list[dict[str, str]]
+
+
+def run_restore(clients: Clients, ledger_id: str, attempt: int, *, seconds: float) -> Progress:
+    """SECONDS are left for it. Raises Overtaken when this run may not act (any more), NotFound for
+    a plan that is gone, Refused and Rejected when the credentials do not serve any more.
+    """
+    ledger = Ledger(clients.table, ledger_id, now=clients.clock.now)
+    record = ledger.take_run(attempt)
+    try:
+        return _run(clients, ledger, record, seconds)
+    finally:
+        ledger.end_run(record.run)
+
+
+def _run(clients: Clients, ledger: Ledger, record: RestoreRecord, seconds: float) -> Progress:
+    began = clients.clock.monotonic()
+    plan = clients.state.outline(ledger.id, record.plan_hash or "")
+    cluster = ClusterDocument(id=plan.target, secret=plan.secret)
+    with discovery.connect(
+        secrets.kubeconfig_of(clients.secrets, cluster),
+        cluster,
+        allow_loopback=clients.allow_loopback,
+        connections=plan.concurrency,
+        deadline=began + seconds - LAST,
+    ) as target:
+        fence = Fence(ledger, record.run, clock=clients.clock.monotonic)
+        deadline = began + seconds - RESERVE
+        run = Run(clients, target, plan, record, ledger, fence, deadline, Event())
+        results = _proceed(run)
+    return _tell(run, results)
+
+
+def _proceed(run: Run) -> Results:
+    before = run.ledger.machines()
+    try:
+        results = _adopt(run, before)
+    except Unreachable as outage:
+        return _give_up_in_time(run, before, outage)
+    try:
+        results |= create_machines(run, results)
+        until = min(run.deadline, run.clients.clock.monotonic() + PATIENCE)
+        return results | watch_machines(run, results, until)
+    except Unreachable as outage:
+        return results | expire(run, results, outage)
+
+
+def _adopt(run: Run, before: Results) -> Results:
+    """The machines as this run finds them. What is there is looked up before it is believed."""
+    attempt, now = run.record.attempt, run.clients.clock.now()
+    present = None
+    if any(each.attempt < attempt for each in before.values()):
+        present = _list_present(run)
+    results = progress.adopt(run.plan, before, present, attempt, now)
+    run.write(each for each in results.values() if each != before.get(each.key))
+    return results
+
+
+def _list_present(run: Run) -> list[tuple[str, str, str]]:
+    touched = [each for each in run.plan.machines if not each.problem and not each.skip]
+    return list(
+        discovery.list_live(
+            run.cluster,
+            {each.namespace for each in touched},
+            run.plan.restore_id,
+            ["PersistentVolumeClaim"],
+            instances=False,
+        )
+    )
+
+
+def _give_up_in_time(run: Run, before: Results, outage: Unreachable) -> Results:
+    """Nothing is written before the cluster was looked at, but when the time for that is over."""
+    now = run.clients.clock.now()
+    results = progress.adopt(run.plan, before, None, run.record.attempt, now)
+    if now - run.record.taken_at > run.timeout:
+        late = {"since": run.record.taken_at}
+        results = {key: each.model_copy(update=late) for key, each in results.items()}
+        return results | expire(run, results, outage)
+    return results
+
+
+def _tell(run: Run, results: Results) -> Progress:
+    now = run.clients.clock.now()
+    waiting = [results[each.key] for each in run.waiting(results)]
+    if waiting:
+        running = report.report(
+            run.plan, run.record, list(results.values()), {}, report.RUNNING, None
+        )
+        run.clients.state.save_report(run.ledger.id, running)
+    return Progress(
+        done=not waiting,
+        wait=progress.pause(waiting, now),
+        counts=report.count(results.values()),
+        waiting=[
+            {"vm": each.key, "waits": (each.waits or "to be begun")[: report.SAID]}
+            for each in waiting[:SHOWN]
+        ],
+    )

@@ -1,0 +1,70 @@
+"""One run of a restore: one call of the restore function, and what all of its steps share."""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.aws.table import Table
+from shared.kube.client import TargetCluster
+from shared.models import MachinePlan, MachineResult, Plan, RestoreRecord
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
+from shared.workflows.fence import Fence
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+Results = dict[str, MachineResult]
+"""What became of each machine so far, by `namespace/name` on the target cluster."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Clock(NamedTuple):
+    """The time of day in UTC, seconds that only grow, and waiting: parameters, so that tests own them."""
+
+    now: Callable[[], datetime] = _now
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+class Clients(NamedTuple):
+    """What a restore reads and writes."""
+
+    table: Table
+    s3: "S3Client"
+    secrets: "SecretsManagerClient"
+    state: StateBucket
+    allow_loopback: bool
+    clock: Clock = Clock()
+
+
+class Run(NamedTuple):
+    """PLAN has no objects. After DEADLINE (monotonic) nothing new is begun. DOWN: the cluster is not reached."""
+
+    clients: Clients
+    cluster: TargetCluster
+    plan: Plan
+    record: RestoreRecord
+    ledger: Ledger
+    fence: Fence
+    deadline: float
+    down: Event
+
+    @property
+    def timeout(self) -> timedelta:
+        return timedelta(seconds=self.plan.timeout)
+
+    def write(self, results: Iterable[MachineResult]) -> Results:
+        """The results, written down. Raises Overtaken."""
+        changed = {result.key: result for result in results}
+        self.ledger.write(self.record.run, changed.values())
+        return changed
+
+    def waiting(self, results: Results) -> list[MachinePlan]:
+        return [each for each in self.plan.machines if not results[each.key].final]

@@ -1,0 +1,67 @@
+"""A selection -> the restore points that it means, with what a person should know about the choice."""
+
+from collections.abc import Iterator
+
+from shared.aws.table import Table
+from shared.catalogue import search
+from shared.errors import InvalidRequest, NotFound
+from shared.models import RestorePoint, State
+from shared.restore.select import Choice, Select, choose
+
+
+def select_points(table: Table, wanted: Select) -> tuple[Choice, ...]:
+    """Raises NotFound for what the catalogue does not know, InvalidRequest for what is not one thing."""
+    if ids := wanted.ids or ((wanted.id,) if wanted.id else ()):
+        return _by_id(table, ids)
+    choices = choose(_candidates(table, wanted), wanted)
+    if not choices:
+        raise NotFound(
+            f"select: no restore point of {_describe(wanted)} is known."
+            " SearchFunction lists what is.",
+            "select",
+        )
+    if wanted.vm:
+        _one_machine(wanted, choices)
+    return choices
+
+
+def _one_machine(wanted: Select, choices: tuple[Choice, ...]) -> None:
+    """A machine that was named must be one, and restorable: nothing else was asked for."""
+    if len(choices) > 1:
+        owners = ", ".join(sorted(each.point.cluster for each in choices))
+        raise InvalidRequest(
+            f"select.cluster: machine {wanted.vm} has restore points of several clusters: {owners}."
+            " Name one of them.",
+            "select.cluster",
+        )
+    blocked = choices[0].blocked
+    if blocked:
+        raise NotFound(f"select: machine {wanted.vm} cannot be restored: {blocked}", "select")
+
+
+def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
+    known = search.by_id(table, ids)
+    unknown = [id_ for id_ in ids if id_ not in known]
+    if unknown:
+        raise NotFound(
+            f"select: unknown restore point {', '.join(unknown[:10])}. SearchFunction lists what is"
+            " known.",
+            "select",
+        )
+    return tuple(Choice(known[id_], None, None) for id_ in ids)
+
+
+def _candidates(table: Table, wanted: Select) -> Iterator[RestorePoint]:
+    if wanted.vm:
+        return search.of_machine(table, wanted.vm, wanted.cluster)
+    return search.of_namespace(table, wanted.namespace or "", wanted.cluster)
+
+
+def _describe(wanted: Select) -> str:
+    what = f"machine {wanted.vm}" if wanted.vm else f"namespace {wanted.namespace}"
+    return f"{what} of cluster {wanted.cluster}" if wanted.cluster else what
+
+
+def is_restorable(choice: Choice) -> bool:
+    """Whether the point's metadata is worth reading."""
+    return choice.blocked is None and choice.point.state is State.RESTORABLE

@@ -1,0 +1,118 @@
+"""Machines whose objects are made -> looked at until they are ready; those whose disks are there are started."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from shared.errors import Conflict, Rejected, Unavailable, Unreachable
+from shared.kube import discovery
+from shared.models import Condition, MachinePlan, MachineResult, Phase, Problem
+from shared.restore import progress
+from shared.restore.progress import Do, Step
+from shared.restore.strategies import STRATEGIES, Live
+from shared.workflows.run import Results, Run
+
+POLL = 1.0  # seconds between two looks
+LONGEST_POLL = 8.0  # while the cluster does not answer
+
+
+def watch_machines(run: Run, results: Results, until: float) -> Results:
+    """The results that changed; looks until no machine waits, or the time UNTIL (monotonic).
+
+    Raises Overtaken; Rejected when the credentials may not look.
+    """
+    clock = run.clients.clock
+    changed: Results = {}
+    poll = POLL
+    while True:
+        watched = [
+            each for each in run.waiting(results | changed) if _is_made(each, results | changed)
+        ]
+        if not watched:
+            return changed
+        try:
+            moved = _look(run, watched, results | changed)
+            poll = POLL
+        except Unreachable as outage:
+            moved = expire(run, results | changed, outage)
+            poll = min(2 * poll, LONGEST_POLL)
+        changed |= moved
+        if clock.monotonic() + poll > until:
+            return changed
+        if not any(_has_moved(each) for each in moved.values()):
+            clock.sleep(poll)
+
+
+def expire(run: Run, results: Results, outage: Unreachable) -> Results:
+    """The machines that wait for a cluster which does not answer: those whose time is over have failed."""
+    now = run.clients.clock.now()
+    problem = Problem(code=outage.code, message=outage.message)
+    moved = []
+    for machine in run.waiting(results):
+        result = results[machine.key]
+        if progress.is_overdue(result, run.record, now, run.timeout):
+            moved.append(progress.fail(result, problem, now))
+        elif result.waits != outage.message:
+            moved.append(result.model_copy(update={"waits": outage.message}))
+    return run.write(moved)
+
+
+def _is_made(machine: MachinePlan, results: Results) -> bool:
+    return results[machine.key].phase is not Phase.PENDING
+
+
+def _has_moved(result: MachineResult) -> bool:
+    return result.final or result.waits is None
+
+
+def _look(run: Run, watched: list[MachinePlan], results: Results) -> Results:
+    """One look at all of them; what changes by it, written down."""
+    live = _list_live(run, watched)
+    steps = [(each, progress.next_step(each, results[each.key], live)) for each in watched]
+    with ThreadPoolExecutor(run.plan.concurrency) as pool:
+        moved = pool.map(lambda pair: _take_step(run, results[pair[0].key], *pair), steps)
+        return run.write([each for each in moved if each != results[each.key]])
+
+
+def _list_live(run: Run, watched: Iterable[MachinePlan]) -> Live:
+    kinds = {kind for each in watched for kind in STRATEGIES[each.strategy].kinds}
+    return discovery.list_live(
+        run.cluster,
+        {each.namespace for each in watched},
+        run.plan.restore_id,
+        sorted(kinds),
+        instances=any(each.waits_for is Condition.AGENT for each in watched),
+    )
+
+
+def _take_step(run: Run, result: MachineResult, machine: MachinePlan, step: Step) -> MachineResult:
+    now = run.clients.clock.now()
+    if step.do in (Do.FINISH, Do.FAIL):
+        return progress.finish(result, step, now)
+    if step.do is Do.STARTED:
+        return result.model_copy(update={"phase": Phase.STARTED, "waits": None})
+    if step.do is Do.START:
+        return _start(run, result, machine)
+    return _wait(run, result, step.reason)
+
+
+def _wait(run: Run, result: MachineResult, why: str) -> MachineResult:
+    now = run.clients.clock.now()
+    if progress.is_overdue(result, run.record, now, run.timeout):
+        return progress.finish(result, progress.too_late(why, run.timeout), now)
+    return result.model_copy(update={"waits": why})
+
+
+def _start(run: Run, result: MachineResult, machine: MachinePlan) -> MachineResult:
+    """Its run strategy alone: all else on it may have been changed by the target's webhooks, or by people."""
+    run.fence.permit()
+    change = {"spec": {"runStrategy": machine.run_strategy}}
+    try:
+        run.cluster.patch(
+            "VirtualMachine", machine.namespace, machine.name, change, uid=result.uid or ""
+        )
+    except (Conflict, Rejected) as error:
+        problem = Problem(code=error.code, message=error.message)
+        return progress.fail(result, problem, run.clients.clock.now())
+    except Unavailable as error:
+        return _wait(run, result, error.message)
+    return result.model_copy(update={"phase": Phase.STARTED, "waits": None})

@@ -1,0 +1,232 @@
+"""A whole restore in memory: the product's own use cases on a fake table, bucket, topic, clock and target cluster."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.samples.builders import a_metadata, a_point
+from shared.catalogue import points
+from shared.kube import discovery
+from shared.kube.client import TargetCluster
+from shared.models import ClusterDocument, MachineResult, RestorePoint, RestoreRecord
+from shared.restore.request import restore_request
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
+from shared.workflows import planning, reporting
+from shared.workflows.restoring import Progress, run_restore
+from shared.workflows.run import Clients, Clock
+from tests.fake_cluster import FakeCluster, connected
+from tests.memory_table import MemoryTable
+
+Json = dict[str, Any]
+
+BEGIN = datetime(2026, 9, 1, 3, tzinfo=UTC)
+STATE = "state"
+RUN_SECONDS = 300.0
+
+
+class NoSuchKey(ClientError):
+    """As boto3 raises it."""
+
+
+class Exceptions:
+    """What boto3's client has under this name."""
+
+    ClientError = ClientError
+    NoSuchKey = NoSuchKey
+
+
+class MemoryS3:
+    """The two calls that restores make, and S3's way of saying that a key is not there."""
+
+    exceptions = Exceptions
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> Json:  # noqa: N803
+        self.objects[Bucket, Key] = Body
+        return {}
+
+    def get_object(self, *, Bucket: str, Key: str, **_: Any) -> Json:  # noqa: N803
+        body = self.objects.get((Bucket, Key))
+        if body is None:
+            raise self.exceptions.NoSuchKey({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        etag = f'"{hashlib.md5(body).hexdigest()}"'  # noqa: S324  # as S3 makes it
+        return {"Body": io.BytesIO(body), "ETag": etag, "ContentLength": len(body)}
+
+    def json(self, key: str) -> Any:
+        return json.loads(self.objects[STATE, key])
+
+
+class Secrets:
+    """One kubeconfig for everybody; nobody reads it here."""
+
+    def get_secret_value(self, **_: Any) -> Json:
+        return {"SecretString": "kubeconfig"}
+
+
+class Topic:
+    """What was published, decoded."""
+
+    def __init__(self) -> None:
+        self.told: list[Json] = []
+
+    def publish(self, *, Message: str, **_: Any) -> None:  # noqa: N803
+        self.told.append(json.loads(Message))
+
+
+@dataclass
+class Lab:
+    """Its clock moves when somebody sleeps; controllers work then, and after every run."""
+
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    table: MemoryTable = field(default_factory=MemoryTable)
+    s3: MemoryS3 = field(default_factory=MemoryS3)
+    topic: Topic = field(default_factory=Topic)
+    seconds: float = 0.0
+    alive: set[str] = field(default_factory=set)
+    during: Callable[[float], None] | None = None
+
+    def __post_init__(self) -> None:
+        document = {"id": "west", "secret": "replant/clusters/west"}
+        self.table.put_many([_document("clusters", document)])
+        for kind, name in (("Namespace", "default"), ("StorageClass", "harvester-longhorn")):
+            self.cluster.add(kind, "", name)
+        self.cluster.add("VolumeSnapshotClass", "", "longhorn", driver="driver.longhorn.io")
+        self.cluster.add("NetworkAttachmentDefinition", "default", "vlan100")
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.cluster.settle()
+        if self.during:
+            self.during(seconds)
+
+    def backup(self, vm: str = "web01", *, id_: str | None = None, **traits: Any) -> RestorePoint:
+        """A restorable point of a machine, catalogued, with its metadata in the bucket."""
+        changes = {
+            name: traits.pop(name) for name in ("taken_at", "state", "reasons") if name in traits
+        }
+        metadata = a_metadata(vm, **traits)
+        point = a_point(metadata, id=id_ or f"point-{vm}", **changes)
+        body = json.dumps(metadata).encode()
+        self.s3.objects[point.source.bucket, point.source.key] = body
+        etag = hashlib.md5(body).hexdigest()  # noqa: S324  # as S3 makes it
+        point = point.model_copy(update={"source": point.source.model_copy(update={"etag": etag})})
+        self.table.put_many([points._item(point, "content") | {"revision": 1}])
+        return point
+
+    def request(self, *ids: str, **changes: Any) -> Json:
+        select = {"ids": list(ids)} if ids else {"id": "point-web01"}
+        return {"select": select, "target": "west", "requestId": "r", **changes}
+
+    def plan(self, request: Json | None = None, execution: str = "run-1") -> planning.Planned:
+        """What PlanFunction does; EXECUTION runs from here on."""
+        clients = planning.Clients(
+            table=self.table,
+            s3=self.s3,  # type: ignore[arg-type]  # as much of it as is used
+            secrets=Secrets(),  # type: ignore[arg-type]
+            state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
+            running=self.alive.__contains__,
+            now=self.now,
+            allow_loopback=True,
+        )
+        wanted = restore_request(request or self.request(), execution_name=execution)
+        planned = planning.plan_restore(clients, wanted, execution)
+        self.alive.add(execution)
+        return planned
+
+    def apply(self, planned: planning.Planned, seconds: float = RUN_SECONDS) -> Progress:
+        """One call of RestoreFunction."""
+        clients = Clients(
+            table=self.table,
+            s3=self.s3,  # type: ignore[arg-type]
+            secrets=Secrets(),  # type: ignore[arg-type]
+            state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
+            allow_loopback=True,
+            clock=Clock(self.now, lambda: self.seconds, self.sleep),
+        )
+        progress = run_restore(clients, planned.ledger, planned.attempt, seconds=seconds)
+        self.cluster.settle()
+        return progress
+
+    def finish(self, planned: planning.Planned, runs: int = 100) -> reporting.Output:
+        """What the state machine does after Plan."""
+        for _ in range(runs):
+            progress = self.apply(planned)
+            if progress.done:
+                break
+            self.sleep(progress.wait)
+        else:
+            raise AssertionError(f"not done after {runs} runs: {progress}")
+        return self.report(planned)
+
+    def restore(self, request: Json | None = None, execution: str = "run-1") -> reporting.Output:
+        """A whole execution."""
+        output = self.finish(self.plan(request, execution))
+        self.alive.discard(execution)
+        return output
+
+    def report(self, planned: planning.Planned, error: Json | None = None) -> reporting.Output:
+        return reporting.report_restore(self._reporting(), planned.ledger, planned.attempt, error)
+
+    def stop(self, execution: str = "run-1") -> reporting.Output | None:
+        """What StopExecution brings about."""
+        self.alive.discard(execution)
+        return reporting.report_stopped(self._reporting(), execution)
+
+    def _reporting(self) -> reporting.Clients:
+        state = StateBucket(self.s3, STATE)  # type: ignore[arg-type]
+        sns: Any = self.topic
+        return reporting.Clients(self.table, state, sns, "topic", self.now, self.sleep)
+
+    def ledger(self, planned: planning.Planned) -> Ledger:
+        return Ledger(self.table, planned.ledger, now=self.now)
+
+    def record(self, planned: planning.Planned) -> RestoreRecord:
+        record = self.ledger(planned).record()
+        assert record
+        return record
+
+    def result(self, planned: planning.Planned, vm: str = "web01") -> MachineResult:
+        return self.ledger(planned).machines()[f"default/{vm}"]
+
+
+@contextmanager
+def a_lab() -> Iterator[Lab]:
+    """A lab whose cluster is what a stored kubeconfig leads to."""
+    lab = Lab()
+
+    def connect(
+        _: str, cluster: ClusterDocument, *, deadline: float | None = None, **__: Any
+    ) -> AbstractContextManager[TargetCluster]:
+        return connected(lab.cluster, lambda: lab.seconds, lab.sleep, cluster, deadline)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discovery, "connect", connect)
+        yield lab
+
+
+def _document(kind: str, document: Json) -> Json:
+    return {
+        "pk": "documents",
+        "sk": f"{kind}/{document['id']}",
+        "kind": kind,
+        "bucket": STATE,
+        "key": f"{kind}/{document['id']}.yaml",
+        "sequencer": "0",
+        "order": "0",
+        "object_time": "2026-08-01T00:00:00Z",
+        "facts": json.dumps(document),
+    }
