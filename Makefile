@@ -161,7 +161,7 @@ build-%Function: FORCE
 	cp functions/__init__.py functions/$(module).py $(ARTIFACTS_DIR)/functions/
 	cp -r shared $(ARTIFACTS_DIR)/
 	rm -rf $(ARTIFACTS_DIR)/shared/commands
-	grep -qE 'shared(\.| import )kube' functions/$(module).py || rm -rf $(ARTIFACTS_DIR)/shared/kube
+	true
 	find $(ARTIFACTS_DIR) -name __pycache__ -prune -exec rm -rf {} +
 	$(call compile,$(ARTIFACTS_DIR))
 

@@ -92,6 +92,8 @@ class FakeCluster:
         parts = urlsplit(url)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         place = _place(parts.path)
+        if body and method == "POST":
+            place = (place[0], place[1], body["metadata"]["name"])
         if self.before:
             self.before(method, place)
         if self.down:
@@ -118,8 +120,7 @@ class FakeCluster:
         return None
 
     def _create(self, place: Place, body: Json, *, dry_run: bool) -> Reply:
-        kind, namespace, _ = place
-        name = body["metadata"]["name"]
+        kind, namespace, name = place
         standing = self.objects.get((kind, namespace, name))
         if namespace and ("Namespace", "", namespace) not in self.objects:
             return _missing(("Namespace", "", namespace))

@@ -118,7 +118,7 @@ class Lab:
         changes = {
             name: traits.pop(name) for name in ("taken_at", "state", "reasons") if name in traits
         }
-        metadata = a_metadata(vm, **traits)
+        metadata = a_metadata(vm, **({"backup": f"{vm}-nightly"} | traits))
         point = a_point(metadata, id=id_ or f"point-{vm}", **changes)
         body = json.dumps(metadata).encode()
         self.s3.objects[point.source.bucket, point.source.key] = body
@@ -190,6 +190,13 @@ class Lab:
         state = StateBucket(self.s3, STATE)  # type: ignore[arg-type]
         sns: Any = self.topic
         return reporting.Clients(self.table, state, sns, "topic", self.now, self.sleep)
+
+    def names(self, planned: planning.Planned, kind: str) -> Iterator[str]:
+        """The names of the planned objects of a kind."""
+        state = StateBucket(self.s3, STATE)  # type: ignore[arg-type]
+        plan = state.outline(planned.ledger, planned.plan_hash)
+        for machine in state.machines(planned.ledger, plan):
+            yield from (each.name for each in machine.objects if each.kind == kind)
 
     def ledger(self, planned: planning.Planned) -> Ledger:
         return Ledger(self.table, planned.ledger, now=self.now)

@@ -14,7 +14,6 @@ from shared.models import (
     Phase,
     Plan,
     Problem,
-    RestoreRecord,
 )
 from shared.restore.strategies import STRATEGIES, Live
 
@@ -59,14 +58,9 @@ def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
     return _before_start(machine, vm, live)
 
 
-def is_overdue(
-    result: MachineResult, record: RestoreRecord, now: datetime, timeout: timedelta
-) -> bool:
-    """Its clock begins when an execution begins with it: a resumed one has all of its time again.
-
-    Where the target cluster cannot be reached, no machine is begun, and the execution's clock counts.
-    """
-    return now - (result.since or record.taken_at) > timeout
+def is_overdue(result: MachineResult, now: datetime, timeout: timedelta) -> bool:
+    """Its clock begins anew when its objects are made, when it is started, and with each execution."""
+    return result.since is not None and now - result.since > timeout
 
 
 def too_late(reason: str, timeout: timedelta) -> Step:
@@ -221,7 +215,8 @@ def find_taken(
     """
     taken = {}
     for machine in machines:
-        wanted = [f"{each.kind}/{each.namespace}/{each.name}" for each in machine.objects]
+        claims = [f"PersistentVolumeClaim/{machine.namespace}/{name}" for name in machine.claims]
+        wanted = [f"VirtualMachine/{machine.key}", *claims]
         foreign = [name for name in wanted if existing.get(name, restore_id) != restore_id]
         if foreign:
             what = " and ".join(foreign)

@@ -187,7 +187,11 @@ class Ledger:
     def _name_execution(self, execution: str) -> None:
         """First, so that the event of a stopped execution always finds its restore."""
         row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
-        self._table.put_many([row | {"expires": self._expiry()}])
+        self._table.put(
+            row | {"expires": self._expiry()},
+            condition="attribute_not_exists(pk) OR ledger = :ledger",
+            values={":ledger": self.id},
+        )
 
     def _replace(self, record: RestoreRecord, **changes: object) -> RestoreRecord | None:
         """The changed record; None when another call changed it since it was read."""

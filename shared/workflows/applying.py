@@ -89,7 +89,7 @@ def _create_machine(
     machine: MachinePlan,
 ) -> MachineResult:
     before = results[machine.key]
-    if run.clients.clock.monotonic() > run.deadline or run.down.is_set():
+    if run.clients.clock.monotonic() > run.deadline or run.down:
         return before  # the next run goes on with it
     now = run.clients.clock.now()
     begun = {"started_at": before.started_at or now, "since": before.since or now}
@@ -99,8 +99,8 @@ def _create_machine(
         outcome = Outcome((), Problem(code="Conflict", message=taken[machine.key]))
     if outcome is None:
         outcome = _create_objects(run, how, machine)
-    if outcome.down:
-        run.down.set()
+    if outcome.down and outcome.postponed:
+        run.down.append(outcome.postponed)
     result = _settle(run, result, outcome)
     run.ledger.write_objects(run.record.run, result, _of_machine(machine, outcome))
     return result
@@ -153,8 +153,8 @@ def _settle(run: Run, result: MachineResult, outcome: Outcome) -> MachineResult:
         return _settle_dry_run(result, outcome).model_copy(update={"finished_at": now})
     if outcome.problem:
         return progress.fail(result, outcome.problem, now)
-    made = {"phase": Phase.APPLIED, "uid": outcome.uid or result.uid, "waits": None}
-    return result.model_copy(update=made)
+    made = {"phase": Phase.APPLIED, "since": now, "waits": None}
+    return result.model_copy(update=made | {"uid": outcome.uid or result.uid})
 
 
 def _settle_dry_run(result: MachineResult, outcome: Outcome) -> MachineResult:
@@ -170,7 +170,7 @@ def _settle_dry_run(result: MachineResult, outcome: Outcome) -> MachineResult:
 def _postpone(run: Run, result: MachineResult, outcome: Outcome, why: str) -> MachineResult:
     """It is tried again in the next run, until its time is over."""
     now = run.clients.clock.now()
-    if not progress.is_overdue(result, run.record, now, run.timeout):
+    if not progress.is_overdue(result, now, run.timeout):
         return result.model_copy(update={"waits": why})
     code = "Unreachable" if outcome.down else "Unavailable"
     return progress.fail(result, Problem(code=code, message=why), now)

@@ -5,7 +5,6 @@ has come to its end. What a run has done is in the ledger, so that the next one,
 execution, goes on from there.
 """
 
-from threading import Event
 from typing import NamedTuple
 
 from shared.aws import secrets
@@ -59,7 +58,7 @@ def _run(clients: Clients, ledger: Ledger, record: RestoreRecord, seconds: float
     ) as target:
         fence = Fence(ledger, record.run, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
-        run = Run(clients, target, plan, record, ledger, fence, deadline, Event())
+        run = Run(clients, target, plan, record, ledger, fence, deadline, [])
         results = _proceed(run)
     return _tell(run, results)
 
@@ -72,6 +71,8 @@ def _proceed(run: Run) -> Results:
         return _give_up_in_time(run, before, outage)
     try:
         results |= create_machines(run, results)
+        if run.down:
+            raise Unreachable(run.down[0])
         until = min(run.deadline, run.clients.clock.monotonic() + PATIENCE)
         return results | watch_machines(run, results, until)
     except Unreachable as outage:
@@ -106,11 +107,11 @@ def _give_up_in_time(run: Run, before: Results, outage: Unreachable) -> Results:
     """Nothing is written before the cluster was looked at, but when the time for that is over."""
     now = run.clients.clock.now()
     results = progress.adopt(run.plan, before, None, run.record.attempt, now)
-    if now - run.record.taken_at > run.timeout:
-        late = {"since": run.record.taken_at}
-        results = {key: each.model_copy(update=late) for key, each in results.items()}
-        return results | expire(run, results, outage)
-    return results
+    if now - run.record.taken_at <= run.timeout:
+        return results
+    late = {"since": run.record.taken_at}
+    results = {key: each.model_copy(update=late) for key, each in results.items()}
+    return results | expire(run, results, outage)
 
 
 def _tell(run: Run, results: Results) -> Progress:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws.table import Table
@@ -45,7 +44,10 @@ class Clients(NamedTuple):
 
 
 class Run(NamedTuple):
-    """PLAN has no objects. After DEADLINE (monotonic) nothing new is begun. DOWN: the cluster is not reached."""
+    """PLAN has no objects. After DEADLINE (monotonic) nothing new is begun.
+
+    DOWN is empty until a thread of the run finds that the cluster is not reached, and why.
+    """
 
     clients: Clients
     cluster: TargetCluster
@@ -54,7 +56,7 @@ class Run(NamedTuple):
     ledger: Ledger
     fence: Fence
     deadline: float
-    down: Event
+    down: list[str]
 
     @property
     def timeout(self) -> timedelta:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 from shared.errors import Conflict, Rejected, Unavailable, Unreachable
 from shared.kube import discovery
@@ -43,16 +44,21 @@ def watch_machines(run: Run, results: Results, until: float) -> Results:
 
 
 def expire(run: Run, results: Results, outage: Unreachable) -> Results:
-    """The machines that wait for a cluster which does not answer: those whose time is over have failed."""
+    """The machines that wait for a cluster which does not answer.
+
+    The clock of one that was not begun yet begins here: it does not wait for ever. Those whose time
+    is over have failed.
+    """
     now = run.clients.clock.now()
     problem = Problem(code=outage.code, message=outage.message)
     moved = []
     for machine in run.waiting(results):
         result = results[machine.key]
-        if progress.is_overdue(result, run.record, now, run.timeout):
+        if progress.is_overdue(result, now, run.timeout):
             moved.append(progress.fail(result, problem, now))
-        elif result.waits != outage.message:
-            moved.append(result.model_copy(update={"waits": outage.message}))
+        elif result.since is None or result.waits != outage.message:
+            waits = {"waits": outage.message, "since": result.since or now}
+            moved.append(result.model_copy(update=waits))
     return run.write(moved)
 
 
@@ -89,7 +95,7 @@ def _take_step(run: Run, result: MachineResult, machine: MachinePlan, step: Step
     if step.do in (Do.FINISH, Do.FAIL):
         return progress.finish(result, step, now)
     if step.do is Do.STARTED:
-        return result.model_copy(update={"phase": Phase.STARTED, "waits": None})
+        return _mark_started(result, now)
     if step.do is Do.START:
         return _start(run, result, machine)
     return _wait(run, result, step.reason)
@@ -97,7 +103,7 @@ def _take_step(run: Run, result: MachineResult, machine: MachinePlan, step: Step
 
 def _wait(run: Run, result: MachineResult, why: str) -> MachineResult:
     now = run.clients.clock.now()
-    if progress.is_overdue(result, run.record, now, run.timeout):
+    if progress.is_overdue(result, now, run.timeout):
         return progress.finish(result, progress.too_late(why, run.timeout), now)
     return result.model_copy(update={"waits": why})
 
@@ -115,4 +121,8 @@ def _start(run: Run, result: MachineResult, machine: MachinePlan) -> MachineResu
         return progress.fail(result, problem, run.clients.clock.now())
     except Unavailable as error:
         return _wait(run, result, error.message)
-    return result.model_copy(update={"phase": Phase.STARTED, "waits": None})
+    return _mark_started(result, run.clients.clock.now())
+
+
+def _mark_started(result: MachineResult, now: datetime) -> MachineResult:
+    return result.model_copy(update={"phase": Phase.STARTED, "since": now, "waits": None})

@@ -93,23 +93,15 @@ def test_the_restore_request_ends_planned(stack: Stack) -> None:
 @pytest.mark.usefixtures("backup")
 def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack) -> None:
     planned = invoke(stack, "PlanFunction", example("plan.json"))
-    assert {"restoreId": planned["restoreId"], "attempt": planned["attempt"]} == example(
+    assert {key: planned[key] for key in ("restoreId", "ledger", "attempt")} == example(
         "restore.json"
     )
-    assert invoke(stack, "RestoreFunction", example("restore.json")) == example("report.json")
+    applied = invoke(stack, "RestoreFunction", example("restore.json"))
+    assert (applied["done"], applied["counts"]) == (True, {"planned": 1})
     assert invoke(stack, "ReportFunction", example("report.json"))["state"] == "planned"
 
 
-def test_the_plan_event_holds_the_request_of_the_console() -> None:
-    assert example("plan.json")["request"] == example("restore-request.json")
-    request = restore_request(example("restore-request.json"), execution_name="monday-drill")
-    assert request.restore_id == example("restore.json")["restoreId"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "id_", "file"),
-    [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")],
-)
-def test_the_documents_are_valid(kind: Kind, id_: str, file: str) -> None:
-    body = (FOLDER / "documents" / f"{file}.yaml").read_bytes()
-    assert documents.parse(Place(kind, "", name=id_), body, buckets=frozenset({MINE})).id == id_
+@pytest.mark.usefixtures("backup")
+def test_the_event_of_a_stopped_restore_reports_it(stack: Stack) -> None:
+    invoke(stack, "PlanFunction", example("plan.json"))
+    assert invoke(stack, "ReportFunction", example("restore-stopped.json"))["state"] == "cancelled"

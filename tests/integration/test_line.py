@@ -99,7 +99,7 @@ def test_a_restore_ends_ready_with_every_object_in_its_report(
     report = stack.report(restored.output["report"])
     kinds = [each["kind"] for each in report["machines"][0]["objects"]]
     disk = ["VolumeSnapshotContent", "VolumeSnapshot", "PersistentVolumeClaim"]
-    assert kinds == ["Secret", *disk, *disk, "VirtualMachine"]
+    assert kinds == [*disk, *disk, "VirtualMachine", "Secret"]
     assert {each["action"] for each in report["machines"][0]["objects"]} == {"create"}
 
 
