@@ -427,8 +427,8 @@ def test_names_that_were_taken_after_the_plan_are_told_and_our_own_are_not() -> 
         "VirtualMachine/prod/web01": "",
     }
     assert find_taken(machines, existing, RESTORE_ID) == {
-        "default/web02": "PersistentVolumeClaim/default/web02-disk-0 and VirtualMachine/default/web02"
-        " was created by another client after the plan was made."
+        "default/web02": "PersistentVolumeClaim/default/web02-disk-0 and"
+        " VirtualMachine/default/web02 was created by another client after the plan was made."
         " Remove it or map the machine elsewhere, and start a new restore."
     }
     assert find_taken(machines, {}, RESTORE_ID) == {}
