@@ -22,10 +22,10 @@ from shared.models import (
     Volume,
 )
 from shared.restore import plan as planning
-from shared.restore.wanted import Wanted
 from shared.restore.plan import Selected
 from shared.restore.request import Mapping as RequestMapping
 from shared.restore.request import RestoreRequest, restore_request
+from shared.restore.wanted import Wanted
 
 Metadata = dict[str, Any]
 

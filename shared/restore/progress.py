@@ -78,10 +78,10 @@ def _before_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> St
         return Step(Do.WAIT, f"{'; '.join(missing)} ({percent} % of its disks are there)")
     if machine.run_strategy is None:
         return Step(Do.FINISH, "its disks are there; it stays halted", MachineState.APPLIED)
-    strategy = dig(vm, "spec", "runStrategy")
-    if strategy != HALTED:
+    run_strategy = dig(vm, "spec", "runStrategy")
+    if run_strategy != HALTED:
         # Nothing of ours: who changed it meanwhile is not overruled.
-        return Step(Do.STARTED, f"another client set runStrategy {strategy}")
+        return Step(Do.STARTED, f"another client set runStrategy {run_strategy}")
     return Step(Do.START, f"its disks are there: runStrategy {machine.run_strategy}")
 
 
@@ -165,10 +165,10 @@ def _adopt(
     attempt: int,
     now: datetime,
 ) -> MachineResult:
+    if before is not None and before.attempt == attempt:
+        return before  # also a blocked machine, which a dry run tries once
     if before is None or machine.problem or machine.skip:
         return _fresh(machine, attempt)
-    if before.attempt == attempt:
-        return before
     again: dict[str, Any] = {
         "attempt": attempt,
         "since": now,

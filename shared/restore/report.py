@@ -19,7 +19,7 @@ from shared.models import (
 )
 
 SHOWN = 100
-SAID = 300  # characters of an error in the output; the report has it whole
+SAID = 300  # bytes of a sentence in the output, as JSON; the report has it whole
 RUNNING = "running"
 """The state in a report that is written while the restore runs."""
 
@@ -167,7 +167,17 @@ def _shorten(result: MachineResult) -> MachineResult:
 
 
 def _brief(sentence: str) -> str:
-    return sentence if len(sentence) <= SAID else f"{sentence[: SAID - 1]}…"
+    """By its size, for what an API server says may consist of characters that take many bytes."""
+    if _size(sentence) <= SAID:
+        return sentence
+    kept = sentence[: SAID - 1]
+    while _size(kept) >= SAID:
+        kept = kept[:-1]
+    return f"{kept}…"
+
+
+def _size(sentence: str) -> int:
+    return len(json.dumps(sentence)) - len('""')
 
 
 def _problem(error: Error | None) -> Problem:
@@ -175,9 +185,14 @@ def _problem(error: Error | None) -> Problem:
     if error is None:
         return Problem(code="Cancelled", message="The restore ended before this machine did.")
     name = error["Error"]
+    named = f"The restore function ended with {name}; its log has the details."
+    return Problem(code=name, message=_own_message(error) or named)
+
+
+def _own_message(error: Error) -> str:
+    """Empty for what is no error of ours."""
     try:
         said = json.loads(json.loads(error["Cause"])["errorMessage"])
-        message = {said["code"]: str(said["message"])}[name]
-    except (ValueError, KeyError, TypeError):
-        message = f"The restore function ended with {name}; its log has the details."
-    return Problem(code=name, message=message)
+        return {said["code"]: str(said["message"] or "")}[error["Error"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""

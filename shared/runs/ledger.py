@@ -60,28 +60,21 @@ class Ledger:
         RUNNING tells whether another execution still runs. Raises InvalidRequest when another
         request has the requestId, Refused while another execution of the same request still runs.
         """
-        before = self.expect(wanted.request_digest)
-        if before is None:
-            return self._take(wanted, before=None)
-        if before.execution == wanted.execution:
-            return before
-        if running(before.execution):
-            raise Refused(
-                f"This restore is still running as {before.execution}. Wait for it, or stop it.",
-                "requestId",
-            )
-        again: dict[str, object] = {
-            "execution": wanted.execution,
-            "attempt": before.attempt + 1,
-            "taken_at": wanted.taken_at,
-            "stopped": False,
-            "outcome": None,
-            "revision": before.revision + 1,
-        }
-        if not before.given:
-            # Nothing was done by that plan yet, so this execution may choose newer restore points.
-            again["plan_hash"] = None
-        return self._take(before.model_copy(update=again), before=before)
+        while True:
+            before = self.expect(wanted.request_digest)
+            if before and before.execution == wanted.execution:
+                return before
+            if before and running(before.execution):
+                raise Refused(
+                    f"This restore is still running as {before.execution}."
+                    " Wait for it, or stop it.",
+                    "requestId",
+                )
+            self._name_execution(wanted.execution)
+            record = _begun_again(before, wanted) if before else wanted
+            # What changed since it was read may be this call, repeated, or the end of an older run.
+            if self._put(record, before=before):
+                return record
 
     def keep_plan(self, attempt: int, plan_hash: str) -> str:
         """The hash of the plan in force: PLAN_HASH, or that of a call which was faster."""
@@ -175,15 +168,6 @@ class Ledger:
             raise Overtaken(f"Restore {self.id} was taken up by another execution.")
         return record
 
-    def _take(self, record: RestoreRecord, *, before: RestoreRecord | None) -> RestoreRecord:
-        self._name_execution(record.execution)
-        if not self._put(record, before=before):
-            raise Refused(
-                "This restore was begun by another execution just now. Wait for it, or stop it.",
-                "requestId",
-            )
-        return record
-
     def _name_execution(self, execution: str) -> None:
         """First, so that the event of a stopped execution always finds its restore."""
         row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
@@ -204,6 +188,22 @@ class Ledger:
             return self._table.put(item, condition="attribute_not_exists(pk)", values={})
         values = {":before": before.revision}
         return self._table.put(item, condition="revision = :before", values=values)
+
+
+def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:
+    """The record for the execution that takes up a restore which another one has ended with."""
+    again: dict[str, object] = {
+        "execution": wanted.execution,
+        "attempt": before.attempt + 1,
+        "taken_at": wanted.taken_at,
+        "stopped": False,
+        "outcome": None,
+        "revision": before.revision + 1,
+    }
+    if not before.given:
+        # Nothing was done by that plan yet, so this execution may choose newer restore points.
+        again["plan_hash"] = None
+    return before.model_copy(update=again)
 
 
 def _execution_partition(execution: str) -> str:

@@ -23,15 +23,16 @@ from local.samples.builders import (
 )
 from local.samples.encoding import GIB
 from local.samples.guests import MANAGEMENT, Disk, Nic
-from shared.errors import Refused
 from shared.jsonpath import dig
 from shared.kube.resources import subject_of
 from shared.models import Plan, PlannedObject
 from shared.restore import manifests
-from shared.restore.plan import filled
+from shared.restore.filling import fill
+from shared.restore.strategies import STRATEGIES
 
 Json = Any
 
+CSI = STRATEGIES["csi"]
 VERSIONS = [f"1.{minor}" for minor in range(10)]
 SNAPSHOT = (
     "replant-r-4e65d3fbe8ad6535-7bb38275"  # printf default/web01-disk-0 | sha256sum | head -c 8
@@ -55,7 +56,7 @@ SECRETS = {
 
 
 def objects(metadata: dict[str, Json] | None = None, **mapping: Json) -> list[PlannedObject]:
-    return list(manifests.objects(wanted(metadata, **mapping)))
+    return list(manifests.objects(wanted(metadata, **mapping), CSI))
 
 
 def of_kind(kind: str, metadata: dict[str, Json] | None = None, **mapping: Json) -> PlannedObject:
@@ -82,7 +83,20 @@ def test_objects_come_in_the_order_in_which_they_need_each_other() -> None:
     metadata = a_metadata(disks_=disks(count=2), secrets=SECRETS)
     kinds = [each.kind for each in objects(metadata)]
     disk = ["VolumeSnapshotContent", "VolumeSnapshot", "PersistentVolumeClaim"]
-    assert kinds == ["Secret", "Secret", *disk, *disk, "VirtualMachine"]
+    assert kinds == [*disk, *disk, "VirtualMachine", "Secret", "Secret"]
+
+
+def test_only_the_secrets_go_with_their_machine() -> None:
+    made = objects(a_metadata(disks_=disks(count=2), secrets=SECRETS))
+    assert [each.owned for each in made] == [each.kind == "Secret" for each in made]
+
+
+def test_a_machine_is_made_halted_however_it_ran() -> None:
+    for traits in ({"run_strategy": "Always"}, {"running": True}, {"run_strategy": "Halted"}):
+        vm = of_kind("VirtualMachine", a_metadata(**traits))
+        assert vm.manifest["spec"]["runStrategy"] == "Halted"
+        assert "running" not in vm.manifest["spec"]
+        assert vm.reason == "default/web01 of east, halted until its disks are there"
 
 
 def test_the_content_points_to_the_backup_and_never_deletes_it() -> None:
@@ -170,13 +184,13 @@ def test_an_odd_size_of_the_engines_volume_is_asked_for_to_the_byte() -> None:
         volume.model_copy(update={"size_bytes": 10_737_418_241}) for volume in point.volumes
     )
     odd = wanted()._replace(point=point.model_copy(update={"volumes": volumes}))
-    (claim,) = (each for each in manifests.objects(odd) if each.kind == "PersistentVolumeClaim")
+    (claim,) = (
+        each for each in manifests.objects(odd, CSI) if each.kind == "PersistentVolumeClaim"
+    )
     assert claim.manifest["spec"]["resources"] == {"requests": {"storage": "10737418241"}}
 
 
-def test_every_object_of_a_machine_lands_in_the_mapped_namespace_with_marks_of_restore_and_origin() -> (
-    None
-):
+def test_every_object_lands_in_the_mapped_namespace_with_marks_of_restore_and_origin() -> None:
     for each in objects(with_secrets(), namespaces={"default": "prod"}):
         meta = each.manifest["metadata"]
         assert (
@@ -189,9 +203,7 @@ def test_every_object_of_a_machine_lands_in_the_mapped_namespace_with_marks_of_r
         assert meta["annotations"] | ORIGIN == meta["annotations"]
 
 
-def test_a_machine_keeps_its_own_labels_and_annotations_but_never_marks_that_are_not_of_this_restore() -> (
-    None
-):
+def test_a_machine_keeps_its_labels_and_annotations_but_no_marks_of_another_restore() -> None:
     stale = {
         "backup.origin.cluster": "elsewhere",
         "kubectl.kubernetes.io/last-applied-configuration": "PLANTED",
@@ -242,7 +254,7 @@ def test_every_change_reaches_the_machine_and_names_mean_the_source() -> None:
 
 
 def test_a_secret_has_the_restores_name_and_only_places_for_its_values() -> None:
-    secret = objects(with_secrets())[0]
+    secret = of_kind("Secret", with_secrets())
     assert secret.name == "web01-wf9qc-4e65d3fb"
     assert (secret.manifest["type"], secret.manifest["data"]) == ("Opaque", {})
     assert [fill.to for fill in secret.fills] == [("data", "networkdata"), ("data", "userdata")]
@@ -254,24 +266,24 @@ def test_filling_in_gives_exactly_the_sources_values_and_leaves_the_plan_without
     plan = Plan.model_validate_json(
         planned(metadata).model_dump_json()
     )  # as it comes back from the bucket
-    *secrets, machine = [each for each in plan.machines[0].objects if each.fills]
+    machine, *secrets = [each for each in plan.machines[0].objects if each.fills]
     for each, (name, values) in zip(secrets, SECRETS.items(), strict=True):
         assert each.name.startswith(name)
-        assert filled(each, metadata)["data"] == {
+        assert fill(each, metadata)["data"] == {
             k: base64.b64encode(v.encode()).decode() for k, v in values.items()
         }
-    volumes = filled(machine, metadata)["spec"]["template"]["spec"]["volumes"]
+    volumes = fill(machine, metadata)["spec"]["template"]["spec"]["volumes"]
     assert [dig(each, "cloudInitNoCloud", "userData") for each in volumes] == [None, INLINE]
     assert volumes[1]["cloudInitNoCloud"]["secretRef"] == {"name": "web01-wf9qc-4e65d3fb"}
     assert "PLANTED" not in plan.model_dump_json()
 
 
-def test_a_value_that_went_away_is_refused_by_its_place() -> None:
-    with pytest.raises(
-        Refused,
-        match=r"Secret default/web01-wf9qc-4e65d3fb: data\.networkdata is not in the backup",
-    ):
-        filled(objects(with_secrets())[0], {"secretBackups": []})
+def test_a_secret_without_values_is_made_empty() -> None:
+    metadata = with_secrets()
+    metadata["secretBackups"][0]["data"] = None
+    secret = of_kind("Secret", metadata)
+    assert (secret.fills, secret.reason) == ((), "web01-wf9qc of the source: empty")
+    assert fill(secret, metadata)["data"] == {}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -287,7 +299,7 @@ def test_a_plan_of_any_harvester_holds_no_secret_value_in_any_spelling(version: 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_objects_of_any_harvester_are_what_an_api_server_takes(version: str) -> None:
     for each in objects(with_secrets(version)):
-        whole = filled(each, with_secrets(version))
+        whole = fill(each, with_secrets(version))
         subject = subject_of(whole, "west")
         assert (subject.kind, subject.namespace, subject.name) == (
             each.kind,

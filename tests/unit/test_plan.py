@@ -22,7 +22,15 @@ from local.samples.builders import (
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared import labels
 from shared.errors import InvalidRequest, Refused
-from shared.models import Plan, Problem, State
+from shared.models import (
+    Condition,
+    Fill,
+    MachinePlan,
+    Plan,
+    PlannedObject,
+    Problem,
+    State,
+)
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 
@@ -205,33 +213,94 @@ def test_a_target_that_cannot_bind_any_backup_refuses_the_restore_and_shows_it_i
     )
 
 
-@pytest.mark.parametrize(
-    "key", ["VirtualMachine/default/web01", "PersistentVolumeClaim/default/web01-disk-0"]
-)
-def test_what_exists_and_is_not_of_this_restore_is_a_conflict_or_skipped(key: str) -> None:
-    subject = key.replace("/", " ", 1)
-    for owner in ("", "r-of-another"):
-        taken = facts(existing={key: owner})
-        machine = a_machine(on=taken)
-        assert machine.problem
-        assert machine.problem.code == "Conflict"
-        said = f"already there, and not of this restore: {subject}"
-        assert machine.problem.message.startswith(f"{said}; delete or rename")
-        machine = a_machine(on=taken, onExisting="skip")
-        assert machine.skip == f"{said}; skipped, as onExisting says"
+VM_KEY = "VirtualMachine/default/web01"
+CLAIM_KEY = "PersistentVolumeClaim/default/web01-disk-0"
+MOVE = "Delete or rename what is there, or map the namespace to another one"
+MAKERS = [
+    ("", "another client"),
+    ("r-of-another", "restore r-of-another"),
+    (RESTORE_ID, f"restore {RESTORE_ID}"),  # of an earlier life, for nothing of it is created yet
+]
 
 
-def test_what_this_restore_made_earlier_and_what_lies_elsewhere_is_in_nobodys_way() -> None:
-    own = {
-        "VirtualMachine/default/web01": RESTORE_ID,
-        "PersistentVolumeClaim/default/web01-disk-0": RESTORE_ID,
-    }
-    machine = a_machine(
-        on=facts(
-            existing=own | {"VirtualMachine/prod/web01": "", "VirtualMachine/default/web02": ""}
-        )
+@pytest.mark.parametrize("key", [VM_KEY, CLAIM_KEY])
+@pytest.mark.parametrize(("maker", "by"), MAKERS)
+def test_what_exists_when_a_plan_is_made_is_a_conflict_whoever_made_it(
+    key: str, maker: str, by: str
+) -> None:
+    machine = a_machine(on=facts(existing={key: maker}))
+    said = f"{key.replace('/', ' ', 1)} already exists and was created by {by}."
+    assert machine.problem == Problem(
+        code="Conflict", message=f"{said} {MOVE}, or use onExisting: skip."
     )
-    assert (machine.problem, machine.skip) == (None, None)
+    assert machine.skip is None
+
+
+def test_everything_that_exists_is_told_at_once_with_its_maker() -> None:
+    plan = planned(on=facts(existing={VM_KEY: "r-of-another", CLAIM_KEY: ""}))
+    assert checks_of(plan, "existing") == [
+        (
+            "block",
+            "PersistentVolumeClaim default/web01-disk-0 already exists and was created by another"
+            " client; VirtualMachine default/web01 already exists and was created by restore"
+            f" r-of-another. {MOVE}, or use onExisting: skip.",
+        )
+    ]
+
+
+@pytest.mark.parametrize(("maker", "by"), MAKERS)
+@pytest.mark.parametrize("claim_too", [False, True])
+def test_a_machine_that_exists_is_skipped_where_the_request_says_so(
+    maker: str, by: str, claim_too: bool
+) -> None:
+    existing = {VM_KEY: maker} | ({CLAIM_KEY: maker} if claim_too else {})
+    plan = planned(on=facts(existing=existing), onExisting="skip")
+    (machine,) = plan.machines
+    told = f"VirtualMachine default/web01 already exists and was created by {by}. Skipped, as"
+    assert machine.problem is None
+    assert machine.skip
+    assert machine.skip.endswith(f"{told} onExisting says.")
+    assert ("PersistentVolumeClaim default/web01-disk-0" in machine.skip) == claim_too
+    assert checks_of(plan, "existing") == [("warn", machine.skip)]
+
+
+def test_a_leftover_claim_without_its_machine_is_nothing_to_skip_and_both_facts_are_told() -> None:
+    machine = a_machine(on=facts(existing={CLAIM_KEY: ""}), onExisting="skip")
+    assert machine.skip is None
+    assert machine.problem == Problem(
+        code="Conflict",
+        message="PersistentVolumeClaim default/web01-disk-0 already exists and was created by"
+        " another client. VirtualMachine default/web01 itself does not exist, so that there is"
+        f" nothing to skip. {MOVE}.",
+    )
+
+
+@pytest.mark.parametrize("way", ["fail", "skip"])
+@pytest.mark.parametrize("maker", ["r-of-another", RESTORE_ID])
+def test_half_a_restore_is_resumed_by_its_request_and_not_deleted(way: str, maker: str) -> None:
+    on = facts(existing={CLAIM_KEY: maker}, unfinished={maker: "tuesday", "r-of-a-third": "x"})
+    problem = a_machine(on=on, onExisting=way).problem
+    assert problem
+    assert problem.message.endswith(
+        " That restore did not come to its end: start its request again with"
+        ' "requestId": "tuesday" to resume it.'
+    )
+    assert "Delete" not in problem.message
+    other = a_machine(on=facts(existing={CLAIM_KEY: ""}, unfinished={maker: "tuesday"})).problem
+    assert other
+    assert MOVE in other.message
+
+
+def test_what_lies_elsewhere_is_in_nobodys_way() -> None:
+    elsewhere = {
+        "VirtualMachine/prod/web01": "",
+        "VirtualMachine/default/web02": "",
+        "PersistentVolumeClaim/default/web01": RESTORE_ID,
+        "PersistentVolumeClaim/prod/web01-disk-0": "r-of-another",
+    }
+    plan = planned(on=facts(existing=elsewhere))
+    assert (plan.machines[0].problem, plan.machines[0].skip) == (None, None)
+    assert checks_of(plan, "existing") == [("pass", "its names are free")]
 
 
 def test_a_machine_that_may_be_skipped_is_still_blocked_by_what_is_wrong_otherwise() -> None:
@@ -274,8 +343,11 @@ def test_two_machines_that_would_become_one_are_refused_by_name_and_no_third_is_
     ]
     with pytest.raises(InvalidRequest) as caught:
         planning.needs(points, builders.request(mapping={"namespaces": {"a": "x", "b": "x"}}))
-    said = "a/web01 of east (a) and b/web01 of east (b) would both become x/web01; select one, or map their"
-    assert (caught.value.field, caught.value.message.startswith(said)) == ("select", True)
+    assert (caught.value.field, caught.value.message) == (
+        "select",
+        "a/web01 of east (a) and b/web01 of east (b) would both become x/web01."
+        " Select one of them, or map their namespaces apart.",
+    )
 
 
 def test_what_is_looked_up_is_what_the_mapping_makes_of_the_selection_and_can_exist() -> None:
@@ -323,12 +395,12 @@ def test_of_two_machines_with_one_name_for_different_things_the_later_is_left_ou
     first, second = planned(*chosen, mapping=mapping).machines
     assert first.problem is None
     assert (second.problem is None) == free
-    assert free or "is already a/web01's in this restore; map their namespaces apart" in str(
-        second.problem
-    )
-    assert "is already" not in str(
-        planned(*chosen, on=facts(networks=frozenset()), mapping=mapping).machines[1]
-    )
+    told = " already belongs to a/web01 in this restore. Map their namespaces apart."
+    if second.problem:
+        assert second.problem.code == "Conflict"
+        assert second.problem.message.endswith(told)
+    blocked = planned(*chosen, on=facts(networks=frozenset()), mapping=mapping)
+    assert "already belongs" not in str(blocked.machines[1]), "the first one is not touched"
     skipping = facts(existing={"VirtualMachine/a/web01": ""})
     assert (
         planned(*chosen, on=skipping, mapping=mapping, onExisting="skip").machines[1].problem
@@ -336,40 +408,265 @@ def test_of_two_machines_with_one_name_for_different_things_the_later_is_left_ou
     )
 
 
-def test_the_hash_is_the_same_for_the_same_and_another_for_anything_else() -> None:
-    plan = planned()
-    assert plan.hash == planned().hash == Plan.model_validate_json(plan.model_dump_json()).hash
-    others = [
-        planned(a_metadata(cpu=3)),
-        planned(start=False),
-        planned(dryRun=True),
-        planned(requestId="run-2"),
+def test_of_a_collision_the_plan_has_a_check_that_blocks() -> None:
+    plan = planned(*pair("PersistentVolumeClaim", ("a", "a")))
+    ((verdict, message),) = checks_of(plan, "collision")
+    assert plan.machines[1].problem == Problem(code="Conflict", message=message)
+    assert (verdict, plan.verdict) == ("block", "block")
+
+
+def test_a_third_machine_is_told_of_the_one_that_has_the_name_and_not_of_the_one_left_out() -> None:
+    own = (Disk(claim="data"),)
+    chosen = [a_metadata(vm, disks_=own) for vm in ("web01", "web02", "web03")]
+    problems = [each.problem for each in planned(*chosen).machines]
+    assert problems[0] is None
+    for each in problems[1:]:
+        assert each
+        assert "already belongs to default/web01 in" in each.message
+
+
+def owned(plan: Plan) -> list[tuple[str, str]]:
+    """Machine and name of each object that goes with its machine."""
+    return [
+        (machine.name, each.name)
+        for machine in plan.machines
+        for each in machine.objects
+        if each.owned
     ]
+
+
+def test_a_secret_goes_with_its_machine_unless_two_machines_share_it() -> None:
+    alone = planned(a_metadata(secrets={"own": {"k": "1"}, "keys": {"k": "2"}}))
+    assert owned(alone) == [("web01", "own-4e65d3fb"), ("web01", "keys-4e65d3fb")]
+    first = a_metadata("web01", secrets={"own": {"k": "1"}, "keys": {"k": "2"}})
+    second, third = (a_metadata(vm, secrets={"keys": {"k": "2"}}) for vm in ("web02", "web03"))
+    shared = planned(first, second, third)
+    assert [each.problem for each in shared.machines] == [None, None, None]
+    assert owned(shared) == [("web01", "own-4e65d3fb")]
+    kinds = [each.kind for each in shared.machines[1].objects]
+    assert kinds.count("Secret") == 1, "each of them still makes it"
+
+
+def test_a_secret_that_only_a_machine_left_out_would_share_goes_with_its_machine() -> None:
+    left_out = a_metadata("web02", secrets={"keys": {"k": "2"}}, networks=(Nic(network="none"),))
+    plan = planned(a_metadata(secrets={"keys": {"k": "2"}}), left_out)
+    assert plan.machines[1].problem
+    assert ("web01", "keys-4e65d3fb") in owned(plan)
+
+
+def test_secrets_whose_value_is_null_in_one_backup_and_empty_in_another_are_the_same() -> None:
+    def emptied(value: str | None) -> Metadata:
+        vm = "web01" if value is None else "web02"
+        metadata = a_metadata(vm, secrets={"keys": {"k": "x"}})
+        metadata["secretBackups"][0]["data"]["k"] = value
+        return metadata
+
+    plan = planned(emptied(None), emptied(""))
+    assert [each.problem for each in plan.machines] == [None, None]
+
+
+def whole(**changes: Json) -> Plan:
+    """A plan that has something of everything: a namespace to be made, Secrets, a warning."""
+    metadata = with_pod(nodeSelector={"gpu": "yes"})
+    secrets = a_metadata("web02", secrets={"keys": {"userdata": "x"}}, cloud_init="#cloud-config")
+    mapping = {"namespaces": {"default": "prod"}}
+    return planned(metadata, secrets, mapping=mapping, **changes)
+
+
+def test_the_hash_depends_on_neither_the_request_s_id_nor_dry_run_nor_concurrency() -> None:
+    plan = whole()
+    others = {
+        "requestId": whole(requestId="run-2"),
+        "dryRun": whole(dryRun=True),
+        "concurrency": whole(concurrency=1),
+        "all": whole(requestId="run-3", dryRun=True, concurrency=64),
+    }
+    assert {name: each.hash for name, each in others.items()} == dict.fromkeys(others, plan.hash)
+    assert others["requestId"].restore_id != plan.restore_id
+    assert plan.hash.removeprefix("sha256:").isalnum()
+
+
+def test_the_hash_outlives_the_bucket_and_does_not_depend_on_itself_or_the_secret_s_name() -> None:
+    plan = whole()
+    assert Plan.model_validate_json(plan.model_dump_json()).hashed() == plan
+    renamed = plan.model_copy(update={"secret": "replant/clusters/renamed", "hash": "x"})
+    assert renamed.hashed().hash == plan.hash
+
+
+def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
+    some = [a_metadata("web01"), a_metadata("web02")]
+    assert planned(*some).hash == planned(*some[::-1]).hash
+
+
+FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "hash"}
+OF_PLAN: dict[str, Json] = {
+    "target": "north",
+    "timeout": 1.0,
+    "namespaces": (),
+    "machines": (),
+    "checks": (),
+}
+OF_MACHINE: dict[str, Json] = {
+    "id": "x",
+    "vm": "x/x",
+    "namespace": "x",
+    "name": "x",
+    "backup": "x",
+    "taken_at": builders.NOW,
+    "source": a_point().source.model_copy(update={"etag": "another"}),
+    "strategy": "x",
+    "strategy_reason": "x",
+    "objects": (),
+    "claims": (),
+    "lazy": ("x",),
+    "run_strategy": None,
+    "waits_for": Condition.NONE,
+    "problem": Problem(code="Refused", message="x"),
+    "skip": "x",
+    "note": "x",
+}
+OF_OBJECT: dict[str, Json] = {
+    "kind": "x",
+    "namespace": "x",
+    "name": "x",
+    "reason": "x",
+    "manifest": {},
+    "fills": (Fill(to=("x",), source=("x",)),),
+    "owned": True,
+}
+
+
+def test_the_hash_depends_on_every_field_of_a_plan_its_machines_and_their_objects() -> None:
+    plan = whole()
+    first, *machines = plan.machines
+    begin, *objects = first.objects
+    assert OF_PLAN.keys() == Plan.model_fields.keys() - FORMAL
+    assert OF_MACHINE.keys() == MachinePlan.model_fields.keys()
+    assert OF_OBJECT.keys() == PlannedObject.model_fields.keys()
+
+    def with_first(machine: MachinePlan) -> Plan:
+        return plan.model_copy(update={"machines": (machine, *machines)})
+
+    def with_begin(changes: dict[str, Json]) -> Plan:
+        changed = begin.model_copy(update=changes)
+        return with_first(first.model_copy(update={"objects": (changed, *objects)}))
+
+    others = [plan.model_copy(update={name: value}) for name, value in OF_PLAN.items()]
     others += [
-        planned(on=facts(snapshot_class="x")),
-        planned(a_metadata("web02")),
-        planned(concurrency=1),
+        with_first(first.model_copy(update={name: value})) for name, value in OF_MACHINE.items()
     ]
-    assert len({plan.hash, *(each.hash for each in others)}) == 8
+    others += [with_begin({name: value}) for name, value in OF_OBJECT.items()]
+    hashes = {each.hashed().hash for each in others}
+    assert len(hashes | {plan.hash}) == len(others) + 1
 
 
 @pytest.mark.parametrize(
-    ("strategy", "start", "expected", "alone"),
+    "other",
     [
-        ({"run_strategy": "Always"}, True, "Always", True),
-        ({"run_strategy": "Manual"}, True, "Manual", False),
-        ({"run_strategy": "Halted"}, True, None, False),
-        ({"run_strategy": "Always"}, False, None, False),
+        planned(a_metadata(cpu=3)),
+        planned(a_metadata("web02")),
+        planned(a_metadata(), a_metadata("web02")),
+        planned(start=False),
+        planned(ready={"condition": "agent"}),
+        planned(ready={"timeout": "PT5M"}),
+        planned(strategy="csi"),
+        planned(mapping={"mac": "keep"}),
+        planned(on=facts(snapshot_class="x")),
+        planned(on=facts(existing={VM_KEY: ""})),
+        planned(on=facts(existing={VM_KEY: ""}), onExisting="skip"),
+        planned(on=facts(namespaces={})),
+        planned(builders.selected(taken_at=builders.NOW)),
+        planned(builders.selected(id="another")),
     ],
 )
-def test_a_machine_is_started_as_it_was_and_only_when_asked(
-    strategy: dict[str, Json], start: bool, expected: str | None, alone: bool
+def test_the_hash_is_another_for_anything_else_that_is_asked_chosen_or_found(other: Plan) -> None:
+    assert planned().hash != other.hash
+
+
+@pytest.mark.parametrize(
+    ("plan", "verdict"),
+    [
+        (planned(), "pass"),
+        (planned(with_pod(nodeSelector={"gpu": "yes"})), "warn"),
+        (planned(on=facts(existing={VM_KEY: ""}), onExisting="skip"), "warn"),
+        (planned(on=facts(existing={VM_KEY: ""})), "block"),
+        (planned(with_pod(nodeSelector={"gpu": "yes"}), on=facts(networks=frozenset())), "block"),
+        (planned(on=facts(snapshot_class=None), dryRun=True), "block"),
+    ],
+)
+def test_the_verdict_is_the_worst_of_the_checks(plan: Plan, verdict: str) -> None:
+    assert plan.verdict == verdict
+    assert plan.outline().verdict == verdict
+
+
+def test_the_outline_is_the_plan_without_objects() -> None:
+    plan = whole()
+    outline = plan.outline()
+    assert [each.objects for each in outline.machines] == [(), ()]
+    assert (outline.hash, outline.namespaces) == (plan.hash, plan.namespaces)
+    restored = tuple(
+        each.model_copy(update={"objects": full.objects})
+        for each, full in zip(outline.machines, plan.machines, strict=True)
+    )
+    assert outline.model_copy(update={"machines": restored}) == plan
+
+
+@pytest.mark.parametrize(
+    ("strategy", "start", "expected"),
+    [
+        ({"run_strategy": "Always"}, True, "Always"),
+        ({"run_strategy": "RerunOnFailure"}, True, "RerunOnFailure"),
+        ({"running": True}, True, "Always"),
+        ({"run_strategy": "Manual"}, True, "Manual"),
+        ({"run_strategy": "Halted"}, True, None),
+        ({"running": False}, True, None),
+        ({"run_strategy": "Always"}, False, None),
+        ({"run_strategy": "Manual"}, False, None),
+    ],
+)
+def test_a_machine_is_made_halted_and_started_as_it_was_only_when_asked(
+    strategy: dict[str, Json], start: bool, expected: str | None
 ) -> None:
     machine = a_machine(a_metadata(**strategy), start=start)
-    assert (machine.run_strategy, planning.starts_itself(machine)) == (expected, alone)
-    halted, begun = machine.objects[-1].manifest, planning.started(machine).manifest
-    assert begun == {**halted, "spec": {**halted["spec"], "runStrategy": expected}}
-    assert halted["spec"]["runStrategy"] == "Halted"
+    spec = manifest(machine, "VirtualMachine")["spec"]
+    assert (machine.run_strategy, spec["runStrategy"]) == (expected, "Halted")
+    assert "running" not in spec
+
+
+def test_a_machine_s_plan_says_which_backup_it_is_and_which_claims_to_wait_for() -> None:
+    point = a_point(a_metadata(disks_=disks(count=2)))
+    machine = a_machine(Selected(point, a_metadata(disks_=disks(count=2)), note="older than usual"))
+    assert (machine.backup, machine.taken_at, machine.source) == (
+        "nightly",
+        builders.TAKEN_AT,
+        point.source,
+    )
+    assert machine.claims == ("web01-disk-0", "web01-disk-1")
+    assert machine.note == "older than usual"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ("auto", "auto: Longhorn data, and the only strategy of this version"),
+        ("csi", "as the request says"),
+    ],
+)
+def test_the_strategy_is_told_with_its_reason(asked: str, reason: str) -> None:
+    machine = a_machine(strategy=asked)
+    assert (machine.strategy, machine.strategy_reason) == ("csi", reason)
+
+
+def test_metadata_of_a_shape_that_no_machine_has_stops_its_own_machine() -> None:
+    broken = a_metadata("web02")
+    broken["volumeBackups"] = [{}]
+    sound, other = planned(a_metadata(), Selected(a_point(a_metadata("web02")), broken)).machines
+    assert (sound.problem, other.objects) == (None, ())
+    assert other.problem == Problem(
+        code="Refused",
+        message=f"{other.source.url} does not describe a VirtualMachine as KubeVirt has it;"
+        " choose another point",
+    )
 
 
 def test_claims_of_a_class_that_waits_for_its_first_consumer_are_lazy() -> None:

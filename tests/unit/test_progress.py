@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from local.samples.builders import (
+    EXECUTION,
     NOW,
     RESTORE_ID,
+    TAKEN_AT,
     Metadata,
     a_machine,
     a_metadata,
@@ -17,28 +19,62 @@ from local.samples.builders import (
     manifest,
     planned,
 )
-from shared.models import Condition, MachinePlan, MachineResult, MachineState, Phase, Problem
-from shared.restore.progress import Do, Live, Step, adopted, finished, next_step, pause, taken_since
+from shared.models import (
+    Condition,
+    MachinePlan,
+    MachineResult,
+    MachineState,
+    Phase,
+    Plan,
+    Problem,
+    RestoreRecord,
+)
+from shared.restore.progress import (
+    Do,
+    Step,
+    adopt,
+    fail,
+    find_taken,
+    finish,
+    is_overdue,
+    next_step,
+    pause,
+    too_late,
+    wait,
+)
+from shared.restore.strategies import Live
 
 Json = Any
 
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 CLAIM = ("PersistentVolumeClaim", "default", "web01-disk-0")
 SNAPSHOT = ("VolumeSnapshot", "default", "replant-r-4e65d3fbe8ad6535-7bb38275")
 VM = ("VirtualMachine", "default", "web01")
 GUEST = ("VirtualMachineInstance", "default", "web01")
+UID = "uid-of-ours"
+TAKEN = facts(existing={"VirtualMachine/default/web01": ""})
+RECORD = RestoreRecord(
+    restore_id=RESTORE_ID,
+    request_id=EXECUTION,
+    request_digest="d",
+    execution=EXECUTION,
+    attempt=1,
+    started_at=TAKEN_AT,
+    taken_at=NOW,
+)
 
 
 def claim(phase: str = "Bound") -> Json:
     return {"spec": {"dataSource": {"name": SNAPSHOT[2]}}, "status": {"phase": phase}}
 
 
-def snapshot(**status: Json) -> Json:
-    return {"metadata": {"name": SNAPSHOT[2]}, "status": status}
-
-
-def vm(**status: Json) -> Json:
-    return {"status": status}
+def vm(run_strategy: str | None = "Halted", uid: str = UID, **status: Json) -> Json:
+    return {
+        "metadata": {"uid": uid},
+        "spec": {"runStrategy": run_strategy},
+        "status": status,
+    }
 
 
 def agent(status: str) -> Json:
@@ -52,85 +88,95 @@ def agent(status: str) -> Json:
     }
 
 
-def step(
-    machine: MachinePlan, phase: Phase, live: Live, *, begun: timedelta = timedelta(0)
-) -> Step:
-    """The next step of a machine that was begun so long ago."""
-    return next_step(
-        machine, a_result(machine, phase=phase, started_at=NOW - begun), live, now=NOW, timeout=HOUR
-    )
+def step(machine: MachinePlan, phase: Phase, live: Live) -> Step:
+    """The next step of a machine whose VirtualMachine this restore made."""
+    return next_step(machine, a_result(machine, phase=phase, uid=UID), live)
 
 
 def test_a_machine_is_started_only_when_every_disk_is_there() -> None:
     machine = a_machine(a_metadata(disks_=disks(count=2)))
     second = ("PersistentVolumeClaim", "default", "web01-disk-1")
-    assert step(machine, Phase.APPLIED, {CLAIM: claim()}) == Step(
-        Do.WAIT, "claim web01-disk-1 is not there"
+    assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim()}) == Step(
+        Do.WAIT, "claim web01-disk-1 is not there (50 % of its disks are there)"
     )
-    assert step(machine, Phase.APPLIED, {CLAIM: claim(), second: claim()}) == Step(
+    assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim(), second: claim()}) == Step(
         Do.START, "its disks are there: runStrategy RerunOnFailure"
     )
 
 
-NOT_READY = f"claim web01-disk-0 is Pending, its VolumeSnapshot {SNAPSHOT[2]}: not ready to use"
-WAITING: list[tuple[Live, str]] = [
-    ({}, "claim web01-disk-0 is not there"),
-    ({CLAIM: {}}, "claim web01-disk-0 is not there"),
-    ({CLAIM: claim("Pending")}, "claim web01-disk-0 is Pending"),
-    ({CLAIM: claim("Lost")}, "claim web01-disk-0 is Lost"),
-    ({CLAIM: claim("Pending"), SNAPSHOT: snapshot(readyToUse=False)}, NOT_READY),
-    (
-        {
-            CLAIM: claim("Pending"),
-            SNAPSHOT: snapshot(readyToUse=False, error={"message": "no backup volume"}),
-        },
-        f"claim web01-disk-0 is Pending, its VolumeSnapshot {SNAPSHOT[2]}: no backup volume",
-    ),
-    (
-        {CLAIM: claim("Pending"), SNAPSHOT: snapshot(readyToUse=True)},
-        "claim web01-disk-0 is Pending",
-    ),
-    ({CLAIM: claim("Pending"), SNAPSHOT: {"metadata": {"name": SNAPSHOT[2]}}}, NOT_READY),
-]
+def test_all_disks_that_are_not_there_are_told() -> None:
+    machine = a_machine(a_metadata(disks_=disks(count=2)))
+    assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim("Pending")}).reason == (
+        "claim web01-disk-0 is Pending; claim web01-disk-1 is not there"
+        " (0 % of its disks are there)"
+    )
 
 
-@pytest.mark.parametrize(("live", "said"), WAITING)
-def test_a_disk_that_is_not_there_says_why_and_time_runs_out_with_that_reason(
-    live: Live, said: str
+GONE = Step(
+    Do.FAIL,
+    "VirtualMachine default/web01 was deleted after this restore had made it. Start the same"
+    " request again to make it once more.",
+    MachineState.FAILED,
+)
+REPLACED = Step(
+    Do.FAIL,
+    "VirtualMachine default/web01 is not the one that this restore made: another client deleted"
+    " it and created one of the same name. It was left alone.",
+    MachineState.FAILED,
+)
+
+
+@pytest.mark.parametrize("phase", [Phase.APPLIED, Phase.STARTED])
+@pytest.mark.parametrize("live", [{}, {CLAIM: claim()}, {GUEST: agent("True")}])
+def test_a_machine_that_was_deleted_fails_at_once_with_the_remedy(phase: Phase, live: Live) -> None:
+    assert step(a_machine(), phase, live) == GONE
+
+
+@pytest.mark.parametrize("phase", [Phase.APPLIED, Phase.STARTED])
+def test_a_machine_that_was_replaced_fails_at_once_whatever_it_looks_like(phase: Phase) -> None:
+    live = {VM: vm("Always", uid="uid-of-another", ready=True), CLAIM: claim()}
+    assert step(a_machine(), phase, live) == REPLACED
+    assert step(a_machine(), phase, {VM: {}, CLAIM: claim()}) == REPLACED, "one without a uid"
+
+
+def test_a_machine_whose_uid_is_not_known_is_not_taken_for_another() -> None:
+    machine = a_machine()
+    unknown = a_result(machine, phase=Phase.APPLIED)
+    assert next_step(machine, unknown, {VM: vm(), CLAIM: claim()}).do is Do.START
+
+
+@pytest.mark.parametrize("run_strategy", ["Always", "Manual", "RerunOnFailure", "Once"])
+def test_a_run_strategy_that_another_client_set_counts_as_the_start_and_is_not_overruled(
+    run_strategy: str,
 ) -> None:
     machine = a_machine()
-    waiting = step(machine, Phase.APPLIED, live, begun=HOUR)
-    assert waiting == Step(Do.WAIT, said, MachineState.WAITING)
-    late = step(machine, Phase.APPLIED, live, begun=HOUR + timedelta(seconds=1))
-    assert (late.do, late.state) == (Do.FAIL, MachineState.FAILED)
-    assert late.reason == f"not ready after 3600 s: {waiting.reason}"
-
-
-def test_time_does_not_run_out_for_what_is_done_or_was_never_begun() -> None:
-    machine = a_machine()
-    assert step(machine, Phase.APPLIED, {CLAIM: claim()}, begun=2 * HOUR).do is Do.START
-    assert step(machine, Phase.STARTED, {VM: vm(ready=True)}, begun=2 * HOUR).do is Do.FINISH
-    assert (
-        next_step(machine, a_result(machine, phase=Phase.APPLIED), {}, now=NOW, timeout=HOUR).do
-        is Do.WAIT
+    assert step(machine, Phase.APPLIED, {VM: vm(run_strategy), CLAIM: claim()}) == Step(
+        Do.STARTED, f"another client set runStrategy {run_strategy}"
     )
+    waiting = step(machine, Phase.APPLIED, {VM: vm(run_strategy)})
+    assert waiting.do is Do.WAIT, "its disks are waited for all the same"
+
+
+def test_a_machine_that_stays_halted_is_done_whatever_another_client_set() -> None:
+    machine = a_machine(start=False)
+    assert step(machine, Phase.APPLIED, {VM: vm("Always"), CLAIM: claim()}) == STAYS
 
 
 def test_a_lazy_claim_needs_only_to_be_there() -> None:
     machine = a_machine(on=facts(storage_classes={"harvester-longhorn": "WaitForFirstConsumer"}))
-    assert step(machine, Phase.APPLIED, {}).do is Do.WAIT
-    assert step(machine, Phase.APPLIED, {CLAIM: claim("Pending")}).do is Do.START
+    assert step(machine, Phase.APPLIED, {VM: vm()}).do is Do.WAIT
+    assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim("Pending")}).do is Do.START
 
 
 STAYS = Step(Do.FINISH, "its disks are there; it stays halted", MachineState.APPLIED)
 READY = Step(Do.FINISH, "ready", MachineState.READY)
-LEFT = Step(Do.FINISH, "started; nobody waits for it", MachineState.APPLIED)
+LEFT = Step(Do.FINISH, "started; not waited for, as requested", MachineState.APPLIED)
 PERSON = Step(Do.FINISH, "runStrategy Manual: a person starts it", MachineState.APPLIED)
+NO_DISK = Step(Do.WAIT, "claim web01-disk-0 is not there (0 % of its disks are there)")
 NO_AGENT = Step(Do.WAIT, "the guest agent of default/web01 is not connected")
-NO_VM = Step(Do.WAIT, "VirtualMachine default/web01 is not there")
 NO_STATUS = Step(Do.WAIT, "VirtualMachine default/web01 is without a status")
 STARTING = Step(Do.WAIT, "VirtualMachine default/web01 is Starting")
-NO_NODE = Step(Do.WAIT, "VirtualMachine default/web01 is ErrorUnschedulable: no node fits")
+NO_NODE = Step(Do.WAIT, "VirtualMachine default/web01 is ErrorUnschedulable: no node fits; no CPU")
 ALWAYS, BY_HAND = (
     Step(Do.START, f"its disks are there: runStrategy {each}") for each in ("Always", "Manual")
 )
@@ -140,35 +186,35 @@ PLAIN, MANUAL, HALTED = (
     a_metadata(run_strategy="Halted"),
 )
 NOBODY, AGENT = {"ready": {"condition": "none"}}, {"ready": {"condition": "agent"}}
-BOUND, UP = {CLAIM: claim()}, {VM: vm(ready=True)}
+MADE, BOUND = {VM: vm()}, {VM: vm(), CLAIM: claim()}
+UP = {VM: vm("Always", ready=True)}
 CONDITIONS = [
     {"status": "False", "message": "no node fits"},
     {"status": "True", "message": "fine"},
     {"status": "False"},
+    {"status": "Unknown", "message": "no CPU"},
 ]
+UNSCHEDULABLE = {VM: vm(printableStatus="ErrorUnschedulable", conditions=CONDITIONS)}
 STEPS: list[tuple[Metadata, dict[str, Json], Phase, Live, Step]] = [
     (HALTED, {}, Phase.APPLIED, BOUND, STAYS),
+    (HALTED, {}, Phase.APPLIED, MADE, NO_DISK),
     (PLAIN, {"start": False}, Phase.APPLIED, BOUND, STAYS),
     (a_metadata(running=True), {}, Phase.APPLIED, BOUND, ALWAYS),
     (MANUAL, {}, Phase.APPLIED, BOUND, BY_HAND),
-    (MANUAL, {}, Phase.STARTED, {}, PERSON),
-    (PLAIN, NOBODY, Phase.APPLIED, {}, Step(Do.WAIT, "claim web01-disk-0 is not there")),
-    (PLAIN, NOBODY, Phase.STARTED, {}, LEFT),
-    (PLAIN, {}, Phase.STARTED, {}, NO_VM),
-    (PLAIN, {}, Phase.STARTED, {VM: {}}, NO_STATUS),
+    (MANUAL, {}, Phase.STARTED, MADE, PERSON),
+    (MANUAL, AGENT, Phase.STARTED, MADE, PERSON),
+    (PLAIN, NOBODY, Phase.APPLIED, MADE, NO_DISK),
+    (PLAIN, NOBODY, Phase.STARTED, MADE, LEFT),
+    (PLAIN, {}, Phase.STARTED, {VM: {"metadata": {"uid": UID}}}, NO_STATUS),
     (PLAIN, {}, Phase.STARTED, {VM: vm(printableStatus="Starting")}, STARTING),
-    (
-        PLAIN,
-        {},
-        Phase.STARTED,
-        {VM: vm(printableStatus="ErrorUnschedulable", conditions=CONDITIONS)},
-        NO_NODE,
-    ),
+    (PLAIN, {}, Phase.STARTED, {VM: vm(printableStatus="Starting", ready=False)}, STARTING),
+    (PLAIN, {}, Phase.STARTED, UNSCHEDULABLE, NO_NODE),
     (PLAIN, {}, Phase.STARTED, UP, READY),
+    (PLAIN, AGENT, Phase.STARTED, {VM: vm(printableStatus="Starting")}, STARTING),
     (PLAIN, AGENT, Phase.STARTED, UP, NO_AGENT),
+    (PLAIN, AGENT, Phase.STARTED, UP | {GUEST: {}}, NO_AGENT),
     (PLAIN, AGENT, Phase.STARTED, UP | {GUEST: agent("False")}, NO_AGENT),
     (PLAIN, AGENT, Phase.STARTED, UP | {GUEST: agent("True")}, READY),
-    (PLAIN, AGENT, Phase.STARTED, {GUEST: agent("True")}, NO_VM),
 ]
 
 
@@ -179,79 +225,199 @@ def test_the_next_step_follows_from_strategy_condition_phase_and_target(
     assert step(a_machine(metadata, **asked), phase, live) == expected
 
 
-def test_an_agent_that_never_connects_fails_its_machine_when_time_runs_out() -> None:
+def test_an_agent_of_another_machine_does_not_count() -> None:
+    other = {("VirtualMachineInstance", "default", "web02"): agent("True")}
     machine = a_machine(ready={"condition": Condition.AGENT})
-    assert step(machine, Phase.STARTED, UP, begun=2 * HOUR).do is Do.FAIL
+    assert step(machine, Phase.STARTED, UP | other) == NO_AGENT
+
+
+@pytest.mark.parametrize(("waited", "late"), [(HOUR, False), (HOUR + SECOND, True)])
+def test_time_runs_from_the_moment_that_an_execution_began_with_the_machine(
+    waited: timedelta, late: bool
+) -> None:
+    machine = a_machine()
+    begun = a_result(machine, since=NOW - waited, started_at=NOW - 100 * HOUR)
+    long_ago = RECORD.model_copy(update={"taken_at": NOW - 100 * HOUR})
+    assert is_overdue(begun, long_ago, NOW, HOUR) == late
+    never_begun = a_result(machine, started_at=NOW - 100 * HOUR)
+    record = RECORD.model_copy(update={"taken_at": NOW - waited})
+    assert is_overdue(never_begun, record, NOW, HOUR) == late, "then the execution's clock counts"
+
+
+def test_a_machine_whose_time_is_over_fails_with_what_it_waited_for() -> None:
+    assert too_late("claim data is Pending", timedelta(hours=1)) == Step(
+        Do.FAIL, "not ready after 3600 s: claim data is Pending", MachineState.FAILED
+    )
+
+
+def test_a_machine_that_waits_says_what_for_and_nothing_else_of_it_changes() -> None:
+    result = a_result(a_machine(), phase=Phase.APPLIED, uid=UID, note="the newest is damaged")
+    assert wait(result, STARTING) == result.model_copy(update={"waits": STARTING.reason})
 
 
 def test_the_result_of_a_finished_machine_has_a_note_or_an_error() -> None:
-    result = a_result(a_machine(), phase=Phase.STARTED)
-    well = finished(result, READY, NOW)
+    result = a_result(a_machine(), phase=Phase.STARTED, waits="its guest agent")
+    well = finish(result, READY, NOW)
     assert (well.state, well.note, well.error) == (MachineState.READY, "ready", None)
-    assert (well.finished_at, well.final) == (NOW, True)
-    ill = finished(result, Step(Do.FAIL, "too late", MachineState.FAILED), NOW)
-    assert (ill.state, ill.note, ill.error) == (
-        MachineState.FAILED,
-        None,
-        Problem(code="NotReady", message="too late"),
-    )
+    assert (well.finished_at, well.final, well.waits) == (NOW, True, None)
+    ill = finish(result, Step(Do.FAIL, "too late", MachineState.FAILED), NOW)
+    assert (ill.state, ill.note, ill.waits) == (MachineState.FAILED, None, None)
+    assert ill.error == Problem(code="NotReady", message="too late")
+    assert (ill.finished_at, ill.phase) == (NOW, Phase.STARTED)
+
+
+def test_what_the_plan_noted_of_a_machine_is_kept_when_it_ends() -> None:
+    noted = a_result(a_machine(), note="an older point was taken")
+    assert finish(noted, READY, NOW).note == "an older point was taken; ready"
+    failed = finish(noted, Step(Do.FAIL, "too late", MachineState.FAILED), NOW)
+    assert failed.note == "an older point was taken"
+
+
+def test_a_machine_fails_with_the_problem_as_it_is() -> None:
+    problem = Problem(code="Conflict", message="VirtualMachine default/web01 already exists")
+    failed = fail(a_result(a_machine(), phase=Phase.PENDING, waits="x"), problem, NOW)
+    assert (failed.state, failed.error, failed.finished_at) == (MachineState.FAILED, problem, NOW)
+    assert (failed.waits, failed.phase, failed.final) == (None, Phase.PENDING, True)
 
 
 def test_a_first_attempt_begins_with_what_the_plan_says_of_each_machine() -> None:
-    (fresh,) = adopted(planned(), {}, 1, NOW).values()
-    assert (fresh.key, fresh.vm, fresh.namespace, fresh.id) == (
-        "default/web01",
-        "web01",
-        "default",
-        "point-default-web01",
+    (fresh,) = adopt(planned(), {}, None, 1, NOW).values()
+    assert fresh == MachineResult(
+        key="default/web01",
+        id="point-default-web01",
+        vm="web01",
+        namespace="default",
+        phase=Phase.PENDING,
+        state=MachineState.WAITING,
+        attempt=1,
     )
-    assert (fresh.state, fresh.phase, fresh.attempt) == (MachineState.WAITING, Phase.PENDING, 1)
-    taken = facts(existing={"VirtualMachine/default/web01": ""})
-    (blocked,) = adopted(planned(on=taken), {}, 1, NOW).values()
+    (blocked,) = adopt(planned(on=TAKEN), {}, None, 1, NOW).values()
     assert (blocked.state, blocked.error and blocked.error.code) == (
         MachineState.BLOCKED,
         "Conflict",
     )
-    (skipped,) = adopted(planned(on=taken, onExisting="skip"), {}, 1, NOW).values()
+    (skipped,) = adopt(planned(on=TAKEN, onExisting="skip"), {}, None, 1, NOW).values()
     assert (skipped.state, bool(skipped.note), skipped.error) == (MachineState.SKIPPED, True, None)
 
 
-def test_blocked_stays_blocked_in_every_attempt() -> None:
-    plan = planned(on=facts(networks=frozenset()))
-    first = adopted(plan, {}, 1, NOW)
-    assert {each.state for each in adopted(plan, first, 2, NOW).values()} == {MachineState.BLOCKED}
-
-
-@pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize(
-    "state", [MachineState.WAITING, MachineState.READY, MachineState.FAILED, MachineState.CANCELLED]
+    ("plan", "state"),
+    [
+        (planned(on=facts(networks=frozenset())), MachineState.BLOCKED),
+        (planned(on=TAKEN, onExisting="skip"), MachineState.SKIPPED),
+    ],
 )
-@pytest.mark.parametrize("attempt", [1, 2])
-def test_a_later_attempt_tries_again_what_failed_and_no_phase_ever_goes_back(
-    phase: Phase, state: MachineState, attempt: int
+@pytest.mark.parametrize("present", [None, [], [VM, CLAIM]])
+def test_what_the_plan_leaves_out_stays_so_in_every_attempt(
+    plan: Plan, state: MachineState, present: list[Json] | None
 ) -> None:
+    first = adopt(plan, {}, None, 1, NOW)
+    (again,) = adopt(plan, first, present, 2, NOW).values()
+    assert (again.state, again.phase, again.attempt) == (state, Phase.PENDING, 2)
+
+
+def test_a_note_of_the_plan_is_in_the_result_from_the_beginning() -> None:
+    plan = noted("the newest point is damaged")
+    (fresh,) = adopt(plan, {}, None, 1, NOW).values()
+    assert fresh.note == "the newest point is damaged"
+
+
+def noted(note: str) -> Plan:
     plan = planned()
-    error = Problem(code="NotReady", message="late") if state is MachineState.FAILED else None
-    before = a_result(
+    machine = plan.machines[0].model_copy(update={"note": note})
+    return plan.model_copy(update={"machines": (machine,)})
+
+
+ANY_STATE = [each for each in MachineState if each is not MachineState.PLANNED]
+
+
+def an_earlier(plan: Plan, phase: Phase, state: MachineState) -> MachineResult:
+    """What an earlier look at the plan's machine wrote down."""
+    return a_result(
         plan.machines[0],
         phase=phase,
         state=state,
-        error=error,
-        started_at=NOW - HOUR,
-        finished_at=NOW,
+        error=Problem(code="NotReady", message="late"),
+        note="ready",
+        uid=UID,
+        started_at=NOW - 5 * HOUR,
+        since=NOW - 4 * HOUR,
+        finished_at=NOW - HOUR,
     )
-    (after,) = adopted(plan, {before.key: before}, attempt, NOW).values()
-    assert (after.phase, after.attempt) == (phase, attempt)
-    if attempt == 1:
-        assert after == before
-    elif state in (MachineState.FAILED, MachineState.CANCELLED):
-        assert (after.state, after.error, after.finished_at) == (MachineState.WAITING, None, None)
-        assert after.started_at == (None if phase is Phase.PENDING else NOW), "its time begins anew"
-    elif phase is not Phase.PENDING:
-        assert (after.state, after.started_at) == (state, before.started_at)
 
 
-def test_names_that_somebody_took_since_the_plan_are_told_and_our_own_are_not() -> None:
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("state", ANY_STATE)
+@pytest.mark.parametrize("present", [None, [], [VM, CLAIM]])
+def test_within_an_attempt_nothing_is_looked_at_again(
+    phase: Phase, state: MachineState, present: list[Json] | None
+) -> None:
+    plan = planned()
+    before = an_earlier(plan, phase, state)
+    assert adopt(plan, {before.key: before}, present, 1, NOW) == {before.key: before}
+
+
+def test_a_blocked_machine_that_a_dry_run_has_tried_is_not_tried_again() -> None:
+    plan = planned(dryRun=True, on=TAKEN)
+    (blocked,) = adopt(plan, {}, None, 1, NOW).values()
+    tried = blocked.model_copy(update={"phase": Phase.APPLIED, "finished_at": NOW})
+    assert adopt(plan, {tried.key: tried}, None, 1, NOW) == {tried.key: tried}
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("state", ANY_STATE)
+@pytest.mark.parametrize("present", [None, [VM, CLAIM], [VM, CLAIM, SNAPSHOT]])
+def test_a_later_attempt_goes_on_with_what_stands_and_its_time_begins_anew(
+    phase: Phase, state: MachineState, present: list[Json] | None
+) -> None:
+    plan = noted("the newest point is damaged")
+    before = an_earlier(plan, phase, state)
+    (after,) = adopt(plan, {before.key: before}, present, 2, NOW).values()
+    assert (after.state, after.error, after.finished_at) == (MachineState.WAITING, None, None)
+    assert (after.phase, after.attempt, after.since) == (phase, 2, NOW), "it is never halted again"
+    assert (after.uid, after.started_at) == (UID, before.started_at)
+    assert after.note == "the newest point is damaged", "what an earlier attempt said is gone"
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("state", ANY_STATE)
+@pytest.mark.parametrize(
+    "present",
+    [
+        [],
+        [VM],
+        [CLAIM],
+        [("VirtualMachine", "prod", "web01"), CLAIM],
+        [VM, ("PersistentVolumeClaim", "prod", "web01-disk-0")],
+        [VM, ("VolumeSnapshot", "default", "web01-disk-0")],
+    ],
+)
+def test_a_later_attempt_makes_a_machine_again_that_lacks_its_machine_or_a_claim(
+    phase: Phase, state: MachineState, present: list[Json]
+) -> None:
+    plan = planned()
+    before = an_earlier(plan, phase, state)
+    (after,) = adopt(plan, {before.key: before}, present, 2, NOW).values()
+    assert (after.state, after.phase, after.since) == (MachineState.WAITING, Phase.PENDING, None)
+    assert (after.error, after.finished_at, after.note) == (None, None, None)
+
+
+def test_every_machine_of_the_plan_is_adopted_by_itself() -> None:
+    plan = planned(a_metadata("web01"), a_metadata("web02"), a_metadata("web03"))
+    before = {
+        each.key: a_result(each, phase=Phase.STARTED, state=MachineState.READY)
+        for each in plan.machines[:2]
+    }
+    present = [VM, CLAIM, ("VirtualMachine", "default", "web02")]
+    after = adopt(plan, before, present, 2, NOW)
+    assert {key: (each.phase, each.state) for key, each in after.items()} == {
+        "default/web01": (Phase.STARTED, MachineState.WAITING),
+        "default/web02": (Phase.PENDING, MachineState.WAITING),
+        "default/web03": (Phase.PENDING, MachineState.WAITING),
+    }
+
+
+def test_names_that_were_taken_after_the_plan_are_told_and_our_own_are_not() -> None:
     machines = planned(a_metadata("web01"), a_metadata("web02")).machines
     existing = {
         "VirtualMachine/default/web01": RESTORE_ID,
@@ -260,12 +426,12 @@ def test_names_that_somebody_took_since_the_plan_are_told_and_our_own_are_not() 
         "PersistentVolumeClaim/default/web02-disk-0": "r-of-another",
         "VirtualMachine/prod/web01": "",
     }
-    (key, said), *more = taken_since(machines, existing, RESTORE_ID).items()
-    assert (key, more) == ("default/web02", [])
-    assert said == (
-        "since the plan was made, somebody else made PersistentVolumeClaim/default/web02-disk-0"
-        " and VirtualMachine/default/web02; start a new restore"
-    )
+    assert find_taken(machines, existing, RESTORE_ID) == {
+        "default/web02": "PersistentVolumeClaim/default/web02-disk-0 and"
+        " VirtualMachine/default/web02 was created by another client after the plan was made."
+        " Remove it or map the machine elsewhere, and start a new restore."
+    }
+    assert find_taken(machines, {}, RESTORE_ID) == {}
 
 
 @pytest.mark.parametrize(
@@ -275,9 +441,10 @@ def test_looks_grow_rarer_from_two_seconds_to_a_minute_by_the_longest_wait(
     waited: int, seconds: int
 ) -> None:
     def begun(ago: float) -> MachineResult:
-        return a_result(a_machine(), started_at=NOW - timedelta(seconds=ago))
+        since = NOW - timedelta(seconds=ago)
+        return a_result(a_machine(), since=since, started_at=NOW - 100 * HOUR)
 
-    assert pause([begun(0), begun(waited)], NOW) == seconds
+    assert pause([begun(0), begun(waited), a_result(a_machine())], NOW) == seconds
     assert pause([a_result(a_machine())], NOW) == pause([], NOW) == 2
 
 

@@ -1,7 +1,6 @@
 """What an execution answers and what its report holds, whatever became of the machines."""
 
 import json
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -33,11 +32,18 @@ from shared.restore import report
 Json = Any
 
 RECORD = RestoreRecord(
-    restore_id=RESTORE_ID, request_digest="d", execution=EXECUTION, attempt=2, started_at=TAKEN_AT
+    restore_id=RESTORE_ID,
+    request_id=EXECUTION,
+    request_digest="d",
+    execution=EXECUTION,
+    attempt=2,
+    started_at=TAKEN_AT,
+    taken_at=NOW,
 )
 LIMIT = 256 * 1024
 READY, APPLIED, SKIPPED = MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED
 FAILED, BLOCKED, PLANNED = MachineState.FAILED, MachineState.BLOCKED, MachineState.PLANNED
+WAITING, CANCELLED = MachineState.WAITING, MachineState.CANCELLED
 
 
 def results(plan: Plan, *states: MachineState, **changes: Json) -> list[MachineResult]:
@@ -53,8 +59,12 @@ def results(plan: Plan, *states: MachineState, **changes: Json) -> list[MachineR
     ]
 
 
-def ended(some: Iterable[MachineResult], error: Json = None) -> list[MachineResult]:
-    return report.ended({each.key: each for each in some}, error, NOW)
+def told(
+    plan: Plan, some: list[MachineResult], objects: report.Objects | None = None, **ended: Json
+) -> Json:
+    """The report, read again; of a restore that has succeeded by now if nothing else is said."""
+    state, now = ended.get("state", "succeeded"), ended.get("now", NOW)
+    return json.loads(report.report(plan, RECORD, some, objects or {}, state, now))
 
 
 @cache
@@ -75,38 +85,56 @@ def many(count: int) -> Plan:
         ([READY, FAILED, READY], "partial"),
         ([SKIPPED, BLOCKED, BLOCKED], "partial"),
         ([FAILED], "failed"),
-        ([FAILED, BLOCKED, MachineState.CANCELLED], "failed"),
+        ([FAILED, BLOCKED, CANCELLED], "failed"),
     ],
 )
-def test_the_state_is_succeeded_partial_or_failed_by_its_machines(
+def test_the_state_is_succeeded_partial_or_failed_by_its_machines_and_cancelled_if_stopped(
     states: list[MachineState], expected: str
 ) -> None:
     plan = many(3)
-    assert report.state(plan, results(plan, *states)) == expected
+    assert report.restore_state(plan, results(plan, *states), stopped=False) == expected
+    assert report.restore_state(plan, results(plan, *states), stopped=True) == "cancelled"
 
 
 @pytest.mark.parametrize("states", [[PLANNED], [BLOCKED], [PLANNED, BLOCKED, SKIPPED]])
 def test_a_dry_run_is_planned_even_where_checks_block(states: list[MachineState]) -> None:
     plan = many(3).model_copy(update={"dry_run": True})
-    assert report.state(plan, results(plan, *states)) == "planned"
+    assert report.restore_state(plan, results(plan, *states), stopped=False) == "planned"
+    assert report.restore_state(plan, results(plan, *states), stopped=True) == "cancelled"
+
+
+def test_machines_are_counted_by_state_in_the_order_of_the_states_names() -> None:
+    some = results(many(5), READY, WAITING, FAILED, READY, BLOCKED)
+    assert list(report.count(some).items()) == [
+        ("blocked", 1),
+        ("failed", 1),
+        ("ready", 2),
+        ("waiting", 1),
+    ]
 
 
 def test_the_output_is_what_the_contract_says() -> None:
     plan = planned()
-    (result,) = results(plan, FAILED, started_at=TAKEN_AT, finished_at=NOW, phase=Phase.APPLIED)
-    assert report.output(plan, [result], "s3://state/reports/r.json") == {
+    (result,) = results(
+        plan, FAILED, started_at=TAKEN_AT, finished_at=NOW, phase=Phase.APPLIED, uid="PLANTED"
+    )
+    assert report.output(plan, [result], "failed", "s3://state/reports/r.json") == {
         "restoreId": RESTORE_ID,
         "state": "failed",
         "planHash": plan.hash,
         "counts": {"failed": 1},
+        "verdict": "pass",
         "machines": [
             {
                 "id": "point-default-web01",
                 "vm": "web01",
                 "namespace": "default",
+                "backup": "nightly",
+                "takenAt": to_instant(TAKEN_AT),
                 "state": "failed",
                 "startedAt": to_instant(TAKEN_AT),
                 "finishedAt": to_instant(NOW),
+                "note": None,
                 "error": {"code": "Refused", "message": "no such network"},
             }
         ],
@@ -115,16 +143,23 @@ def test_the_output_is_what_the_contract_says() -> None:
     }
 
 
+def test_the_output_has_the_plan_s_verdict() -> None:
+    blocked = planned(on=facts(networks=frozenset()))
+    assert report.output(blocked, results(blocked, BLOCKED), "failed", "s3://r")["verdict"] == (
+        "block"
+    )
+
+
 def test_failures_come_first_and_then_names() -> None:
-    plan = many(6)
-    states = [READY, MachineState.CANCELLED, SKIPPED, FAILED, APPLIED, BLOCKED]
-    assert [each.vm for each in ended(reversed(results(plan, *states)))] == [
-        "web0001",
-        "web0003",
-        "web0005",
-        "web0000",
-        "web0002",
-        "web0004",
+    states = [READY, CANCELLED, SKIPPED, FAILED, APPLIED, BLOCKED]
+    some = report.end(reversed(results(many(6), *states)), None, NOW)
+    assert [each.key for each in some] == [
+        "default/web0001",
+        "default/web0003",
+        "default/web0005",
+        "default/web0000",
+        "default/web0002",
+        "default/web0004",
     ]
 
 
@@ -133,24 +168,38 @@ def test_the_output_has_the_first_hundred_machines_and_counts_all(
     count: int, truncated: bool
 ) -> None:
     plan = many(count)
-    output = report.output(plan, ended(results(plan, READY, FAILED, READY)), "s3://r")
+    some = report.end(results(plan, READY, FAILED, READY), None, NOW)
+    output = report.output(plan, some, "partial", "s3://r")
     assert (len(output["machines"]), output["truncated"]) == (100, truncated)
     assert output["counts"] == {"failed": 1, "ready": count - 1}
     assert output["machines"][0]["state"] == "failed"
 
 
-@pytest.mark.parametrize("said", ["x" * 5000, "ü" * 5000, "\x00" * 5000])
+@pytest.mark.parametrize("said", [each * 5000 for each in ("x", "ü", "\x00", '"', "☃🙂")])
 def test_the_output_of_five_thousand_machines_fits_into_step_functions_however_much_went_wrong(
     said: str,
 ) -> None:
     plan = many(5000)
-    wrong = results(
-        plan, FAILED, error=Problem(code="Refused", message=said), vm="v" * 253, namespace="n" * 63
-    )
-    output = report.output(plan, ended(wrong), "s3://" + "r" * 1000)
+    error = Problem(code="Refused", message=said)
+    wrong = results(plan, FAILED, error=error, note=said, vm="v" * 253, namespace="n" * 63)
+    output = report.output(plan, report.end(wrong, None, NOW), "failed", "s3://" + "r" * 1000)
     assert len(json.dumps(output)) < LIMIT
-    whole = json.loads(report.report(plan, RECORD, wrong[:1], NOW))
-    assert whole["machines"][0]["error"]["message"] == said, "the report keeps all of it"
+    assert len(json.dumps(output, ensure_ascii=False).encode()) < LIMIT
+    (machine,) = told(plan, wrong[:1], state="failed")["machines"]
+    assert machine["error"]["message"] == machine["note"] == said, "the report keeps all of it"
+
+
+@pytest.mark.parametrize("length", [1, 296, 299, 300, 301, 5000])
+def test_a_sentence_is_cut_in_the_output_only_where_it_is_long_and_it_is_seen(length: int) -> None:
+    plan = planned()
+    said = "x" * length
+    some = results(plan, FAILED, error=Problem(code="Refused", message=said), note=said)
+    (machine,) = report.output(plan, some, "failed", "s3://r")["machines"]
+    assert machine["error"]["message"] == machine["note"]
+    if length <= 300:
+        assert machine["note"] == said
+    else:
+        assert machine["note"] == "x" * 299 + "…"
 
 
 def test_the_report_holds_every_machine_check_and_object() -> None:
@@ -159,18 +208,31 @@ def test_the_report_holds_every_machine_check_and_object() -> None:
         kind="VirtualMachine", namespace="b", name="web02", action="create", reason="as planned"
     )
     first, second = results(plan, READY)
-    first = first.model_copy(update={"objects": (made,), "note": "ready"})
-    whole = json.loads(report.report(plan, RECORD, [first, second], NOW))
+    first = first.model_copy(update={"note": "ready"})
+    whole = told(plan, [first, second], {first.key: (made,)}, state="partial")
     assert {
         key: whole[key]
-        for key in ("restoreId", "state", "target", "planHash", "execution", "attempt")
+        for key in (
+            "restoreId",
+            "state",
+            "target",
+            "planHash",
+            "verdict",
+            "counts",
+            "execution",
+            "attempt",
+            "truncated",
+        )
     } == {
         "restoreId": RESTORE_ID,
-        "state": "succeeded",
+        "state": "partial",
         "target": "west",
         "planHash": plan.hash,
+        "verdict": "pass",
+        "counts": {"ready": 2},
         "execution": EXECUTION,
         "attempt": 2,
+        "truncated": False,
     }
     assert (whole["startedAt"], whole["finishedAt"]) == (to_instant(TAKEN_AT), to_instant(NOW))
     assert whole["namespaces"] == [
@@ -178,22 +240,92 @@ def test_the_report_holds_every_machine_check_and_object() -> None:
     ]
     assert [Check.model_validate(each) for each in whole["checks"]] == list(plan.checks)
     assert whole["machines"][0]["note"] == "ready"
-    assert whole["machines"][0]["objects"] == [made.model_dump(mode="json")]
+    assert whole["machines"][0]["objects"] == [
+        {
+            "kind": "VirtualMachine",
+            "namespace": "b",
+            "name": "web02",
+            "action": "create",
+            "reason": "as planned",
+        }
+    ]
 
 
-def test_of_a_machine_that_was_not_touched_the_report_has_what_it_would_have_had() -> None:
+def test_the_report_has_of_a_machine_what_the_contract_says() -> None:
+    plan = planned()
+    (result,) = results(
+        plan, WAITING, started_at=TAKEN_AT, waits="its disks", note="an older point", uid="PLANTED"
+    )
+    (machine,) = told(plan, [result], state=report.RUNNING, now=None)["machines"]
+    assert len(machine.pop("objects")) == 4
+    assert machine == {
+        "id": "point-default-web01",
+        "vm": "web01",
+        "namespace": "default",
+        "backup": "nightly",
+        "takenAt": to_instant(TAKEN_AT),
+        "state": "waiting",
+        "startedAt": to_instant(TAKEN_AT),
+        "finishedAt": None,
+        "note": "an older point",
+        "error": None,
+        "strategy": "csi",
+        "reason": "auto: Longhorn data, and the only strategy of this version",
+        "waits": "its disks",
+    }
+
+
+def test_a_report_of_a_restore_that_runs_says_so_and_has_no_end() -> None:
+    plan = planned()
+    whole = told(plan, results(plan, WAITING), state=report.RUNNING, now=None)
+    assert (whole["state"], whole["finishedAt"]) == ("running", None)
+
+
+def test_a_uid_is_never_shown() -> None:
+    plan = planned()
+    made = tuple(
+        ObjectResult(
+            kind=each.kind,
+            namespace=each.namespace,
+            name=each.name,
+            action="create",
+            reason=each.reason,
+            uid="PLANTED",
+        )
+        for each in plan.machines[0].objects
+    )
+    (result,) = results(plan, READY, uid="PLANTED")
+    whole = told(plan, [result], {result.key: made})
+    assert len(whole["machines"][0]["objects"]) == len(made)
+    assert "PLANTED" not in json.dumps(whole)
+    assert "PLANTED" not in json.dumps(report.output(plan, [result], "succeeded", "s3://r"))
+
+
+def test_no_secret_value_is_in_a_report() -> None:
+    secrets = {"keys": {"userdata": "PLANTED"}}
+    plan = planned(a_metadata(secrets=secrets, cloud_init="password: PLANTED"))
+    whole = json.dumps(told(plan, results(plan, BLOCKED)))
+    assert "PLANTED" not in whole
+    assert "UExBTlRFRA" not in whole, "nor in base64"
+
+
+@pytest.mark.parametrize("objects", [{}, {"default/web01": ()}])
+def test_of_a_machine_that_was_not_touched_the_report_has_what_it_would_have_had(
+    objects: report.Objects,
+) -> None:
     plan = planned(on=facts(networks=frozenset()))
     (machine,) = plan.machines
-    whole = json.loads(report.report(plan, RECORD, results(plan, BLOCKED), NOW))
+    whole = told(plan, results(plan, BLOCKED), objects, state="failed")
     found = [
-        (each["kind"], each["name"], each["action"]) for each in whole["machines"][0]["objects"]
+        (each["kind"], each["name"], each["action"], each["reason"])
+        for each in whole["machines"][0]["objects"]
     ]
-    assert found == [(each.kind, each.name, "skip") for each in machine.objects]
+    assert found == [(each.kind, each.name, "skip", each.reason) for each in machine.objects]
 
 
 def test_a_report_of_five_thousand_untouched_machines_is_whole() -> None:
     plan = many(5000)
-    whole = json.loads(report.report(plan, RECORD, results(plan, BLOCKED), NOW))
+    whole = told(plan, results(plan, BLOCKED), state="failed")
     assert len(whole["machines"]) == 5000
     assert all(len(each["objects"]) == 4 for each in whole["machines"])
 
@@ -203,7 +335,8 @@ def cause(message: Json, kind: str = "Refused") -> str:
     return json.dumps({"errorMessage": said, "errorType": kind, "stackTrace": ["PLANTED"]})
 
 
-NAMED = "the restore function ended with {}; its log has the details"
+NAMED = "The restore function ended with {}; its log has the details."
+CUT_OFF = "The restore ended before this machine did."
 ERRORS: list[tuple[Json, str, str]] = [
     ({"Error": "Refused", "Cause": cause("the token has ended")}, "Refused", "the token has ended"),
     (
@@ -228,9 +361,16 @@ ERRORS: list[tuple[Json, str, str]] = [
     (
         {"Error": "Refused", "Cause": cause("")},
         "Refused",
-        "the restore ended before this machine did",
+        NAMED.format("Refused"),
     ),
-    (None, "Cancelled", "the restore ended before this machine did"),
+    (
+        {"Error": "Refused", "Cause": cause(None)},
+        "Refused",
+        NAMED.format("Refused"),
+    ),
+    ({"Error": "NotFound", "Cause": cause("PLANTED")}, "NotFound", NAMED.format("NotFound")),
+    ({"Error": "Odd", "Cause": "[" * 20_000}, "Odd", NAMED.format("Odd")),
+    (None, "Cancelled", CUT_OFF),
 ]
 
 
@@ -238,8 +378,21 @@ ERRORS: list[tuple[Json, str, str]] = [
 def test_what_cut_a_machine_off_is_quoted_when_it_is_ours_and_only_named_otherwise(
     error: Json, code: str, message: str
 ) -> None:
-    plan = many(2)
-    cut_off, done = ended(results(plan, MachineState.WAITING, READY), error)
+    before = results(many(3), WAITING, READY, BLOCKED)
+    cut_off, blocked, done = report.end(before, error, NOW)
     assert (cut_off.state, cut_off.finished_at) == (FAILED, NOW)
     assert cut_off.error == Problem(code=code, message=message)
-    assert (done.state, done.error) == (READY, None)
+    assert (blocked, done) == (before[2], before[1]), "what had ended stays as it ended"
+
+
+def test_machines_of_a_stopped_execution_are_cancelled_with_the_way_to_go_on() -> None:
+    before = results(many(4), WAITING, READY, FAILED, WAITING)
+    first, failed, last, ready = report.cancel(before, NOW)
+    assert (failed, ready) == (before[2], before[1]), "what had ended stays as it ended"
+    for each in (first, last):
+        assert (each.state, each.finished_at) == (CANCELLED, NOW)
+        assert each.error == Problem(
+            code="Cancelled",
+            message="The execution was stopped before this machine was done. Start the same request"
+            " with the same requestId to go on.",
+        )

@@ -1,0 +1,391 @@
+"""What happens to a restore's ledger, as functions of a table: the real one and the stand-in.
+
+A scenario raises AssertionError when the ledger does not end as it must. Each takes an empty table.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from local.samples.builders import NOW, RESTORE_ID
+from shared.aws.table import Table
+from shared.errors import InvalidRequest, Overtaken, Refused
+from shared.models import MachineResult, ObjectResult, Phase, RestoreRecord
+from shared.runs.ledger import KEPT, Ledger, of_dry_run, of_execution
+
+LATER = NOW + timedelta(hours=3)
+
+
+def ledger(table: Table, id_: str = RESTORE_ID, *, at: datetime = NOW) -> Ledger:
+    return Ledger(table, id_, now=lambda: at)
+
+
+def wanted(execution: str = "run-1", *, digest: str = "d", at: datetime = NOW) -> RestoreRecord:
+    return RestoreRecord(
+        restore_id=RESTORE_ID,
+        request_id="tuesday",
+        request_digest=digest,
+        execution=execution,
+        attempt=1,
+        started_at=at,
+        taken_at=at,
+    )
+
+
+def ended(_: str) -> bool:
+    """No other execution runs."""
+    return False
+
+
+def alive(_: str) -> bool:
+    """Every other execution runs."""
+    return True
+
+
+def never_asked(execution: str) -> bool:
+    raise AssertionError(f"nobody needs to know whether {execution} runs")
+
+
+def begin(table: Table, execution: str = "run-1", *, at: datetime = NOW) -> RestoreRecord:
+    return ledger(table).begin(wanted(execution, at=at), running=ended)
+
+
+def stored(table: Table) -> RestoreRecord:
+    record = ledger(table).record()
+    assert record
+    return record
+
+
+def a_machine(
+    name: str = "web01", *, waits: str | None = None, phase: Phase = Phase.PENDING
+) -> MachineResult:
+    return MachineResult(
+        key=f"default/{name}",
+        id=f"point-{name}",
+        vm=name,
+        namespace="default",
+        phase=phase,
+        attempt=1,
+        waits=waits,
+    )
+
+
+def some_objects(count: int, reason: str = "as planned") -> list[ObjectResult]:
+    return [
+        ObjectResult(
+            kind="PersistentVolumeClaim",
+            namespace="default",
+            name=f"disk-{number}",
+            action="create",
+            reason=reason,
+            uid=f"uid-{number}",
+        )
+        for number in range(count)
+    ]
+
+
+def a_restore_that_nobody_began_is_not_there(table: Table) -> None:
+    empty = ledger(table)
+    assert (empty.record(), empty.expect("d"), of_execution(table, "run-1")) == (None, None, None)
+    assert (empty.machines(), empty.objects(), empty.stop("run-1")) == ({}, {}, None)
+    empty.end_run(1)
+    empty.finish(1, "succeeded")
+    for call in (lambda: empty.take_run(1), lambda: empty.keep_plan(1, "sha256:a")):
+        with pytest.raises(Overtaken):
+            call()
+    assert empty.record() is None
+
+
+def the_first_execution_takes_the_restore(table: Table) -> None:
+    record = ledger(table).begin(wanted(), running=never_asked)
+    assert record == wanted() == stored(table) == ledger(table).expect("d")
+    assert of_execution(table, "run-1") == RESTORE_ID
+
+
+def a_repeated_call_of_an_execution_changes_nothing(table: Table) -> None:
+    begin(table)
+    ledger(table).keep_plan(1, "sha256:a")
+    ledger(table).take_run(1)
+    before = stored(table)
+    again = ledger(table).begin(wanted(at=LATER), running=never_asked)
+    assert again == before == stored(table)
+
+
+def another_request_of_the_same_id_is_told_which_restore_has_it(table: Table) -> None:
+    begin(table)
+    for call in (
+        lambda: ledger(table).begin(wanted("run-2", digest="another"), running=never_asked),
+        lambda: ledger(table).begin(wanted("run-1", digest="another"), running=never_asked),
+        lambda: ledger(table).expect("another"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            call()
+        assert (caught.value.field, caught.value.message) == (
+            "requestId",
+            f"requestId: tuesday belongs to another request (restore {RESTORE_ID})."
+            " Use a new requestId, or repeat that request unchanged.",
+        )
+    assert (stored(table), of_execution(table, "run-2")) == (wanted(), None)
+
+
+def while_an_execution_runs_no_other_takes_its_restore(table: Table) -> None:
+    begin(table)
+    asked: list[str] = []
+
+    def running(execution: str) -> bool:
+        asked.append(execution)
+        return True
+
+    with pytest.raises(Refused) as caught:
+        ledger(table).begin(wanted("run-2"), running=running)
+    assert (caught.value.field, caught.value.message) == (
+        "requestId",
+        "This restore is still running as run-1. Wait for it, or stop it.",
+    )
+    assert (asked, stored(table)) == (["run-1"], wanted())
+
+
+def after_an_end_the_next_execution_takes_it_with_a_clock_of_its_own(table: Table) -> None:
+    begin(table)
+    ledger(table).keep_plan(1, "sha256:a")
+    ledger(table).take_run(1)
+    ledger(table).end_run(1)
+    ledger(table).stop("run-1")
+    ledger(table).finish(1, "cancelled")
+    before = stored(table)
+    assert (before.stopped, before.outcome) == (True, "cancelled")
+    second = begin(table, "run-2", at=LATER)
+    assert second == stored(table)
+    assert (second.execution, second.attempt) == ("run-2", 2)
+    assert (second.started_at, second.taken_at) == (NOW, LATER)
+    assert (second.stopped, second.outcome) == (False, None)
+    assert (second.run, second.ended) == (1, 1), "runs are counted on, so that none is met twice"
+    assert of_execution(table, "run-1") == of_execution(table, "run-2") == RESTORE_ID
+    third = begin(table, "run-3")
+    assert third.attempt == 3
+
+
+def a_plan_is_kept_for_the_next_execution_only_when_a_run_was_given_it(table: Table) -> None:
+    begin(table)
+    assert ledger(table).keep_plan(1, "sha256:a") == "sha256:a"
+    assert begin(table, "run-2").plan_hash is None, "newer points may be chosen"
+    assert ledger(table).keep_plan(2, "sha256:b") == "sha256:b"
+    assert ledger(table).take_run(2).given
+    third = begin(table, "run-3")
+    assert (third.plan_hash, third.given) == ("sha256:b", True)
+    assert ledger(table).keep_plan(3, "sha256:c") == "sha256:b"
+    assert stored(table).plan_hash == "sha256:b"
+
+
+def of_two_plans_the_first_one_is_in_force(table: Table) -> None:
+    begin(table)
+    assert ledger(table).keep_plan(1, "sha256:a") == "sha256:a"
+    assert ledger(table).keep_plan(1, "sha256:b") == "sha256:a"
+    assert stored(table).plan_hash == "sha256:a"
+
+
+def an_older_execution_neither_plans_nor_runs_nor_ends_the_restore(table: Table) -> None:
+    begin(table)
+    begin(table, "run-2")
+    before = stored(table)
+    for call in (lambda: ledger(table).take_run(1), lambda: ledger(table).keep_plan(1, "sha256:a")):
+        with pytest.raises(Overtaken) as caught:
+            call()
+        assert caught.value.message == f"Restore {RESTORE_ID} was taken up by another execution."
+    ledger(table).finish(1, "failed")
+    assert ledger(table).stop("run-1") is None
+    assert stored(table) == before
+
+
+def every_run_has_a_number_of_its_own(table: Table) -> None:
+    begin(table)
+    ledger(table).keep_plan(1, "sha256:a")
+    assert not stored(table).given
+    runs = [ledger(table).take_run(1) for _ in range(3)]
+    assert [each.run for each in runs] == [1, 2, 3]
+    assert all(each.given and each.plan_hash == "sha256:a" for each in runs)
+    assert runs[-1] == stored(table)
+
+
+def a_stopped_restore_is_run_no_more(table: Table) -> None:
+    begin(table)
+    ledger(table).take_run(1)
+    stopped = ledger(table).stop("run-1")
+    assert stopped == stored(table)
+    assert stopped.stopped
+    with pytest.raises(Overtaken) as caught:
+        ledger(table).take_run(1)
+    assert caught.value.message == f"Restore {RESTORE_ID} was stopped."
+    assert stored(table).run == 1
+
+
+def the_end_of_a_run_is_noted_and_never_goes_back(table: Table) -> None:
+    begin(table)
+    for run in (1, 2):
+        assert ledger(table).take_run(1).run == run
+    ledger(table).end_run(2)
+    ledger(table).end_run(1)
+    ledger(table).end_run(2)
+    assert (stored(table).run, stored(table).ended) == (2, 2)
+
+
+def the_outcome_is_of_the_newest_execution(table: Table) -> None:
+    begin(table)
+    ledger(table).finish(1, "partial")
+    assert stored(table).outcome == "partial"
+    begin(table, "run-2")
+    ledger(table).finish(1, "failed")
+    assert stored(table).outcome is None
+    ledger(table).finish(2, "succeeded")
+    assert stored(table).outcome == "succeeded"
+
+
+def every_change_of_the_record_has_a_revision(table: Table) -> None:
+    begin(table)
+    for change in (
+        lambda: ledger(table).keep_plan(1, "sha256:a"),
+        lambda: ledger(table).take_run(1),
+        lambda: ledger(table).end_run(1),
+        lambda: ledger(table).stop("run-1"),
+        lambda: ledger(table).finish(1, "cancelled"),
+        lambda: begin(table, "run-2"),
+    ):
+        before = stored(table).revision
+        change()
+        assert stored(table).revision == before + 1
+
+
+def machines_and_objects_are_read_apart(table: Table) -> None:
+    own = ledger(table)
+    own.write(1, [a_machine("web02"), a_machine("web01", waits="its disks")])
+    own.write_objects(1, a_machine("web03", phase=Phase.APPLIED), some_objects(12))
+    assert own.machines() == {
+        "default/web01": a_machine("web01", waits="its disks"),
+        "default/web02": a_machine("web02"),
+        "default/web03": a_machine("web03", phase=Phase.APPLIED),
+    }
+    assert own.objects() == {"default/web03": tuple(some_objects(12))}, "in order of creation"
+    assert own.record() is None, "rows of machines are no record"
+
+
+def the_objects_of_one_machine_are_not_those_of_one_whose_name_begins_alike(table: Table) -> None:
+    own = ledger(table)
+    for name in ("web1", "web11", "web1-a"):
+        own.write_objects(1, a_machine(name), some_objects(2, reason=name))
+    assert own.objects("default/web1") == {
+        "default/web1": tuple(some_objects(2, reason="web1")),
+    }
+    assert own.objects("default/web") == {}
+    assert own.objects().keys() == {"default/web1", "default/web11", "default/web1-a"}
+
+
+def many_rows_are_written_and_read(table: Table) -> None:
+    own = ledger(table)
+    machines = [a_machine(f"web{number:04}") for number in range(250)]
+    own.write(1, machines)
+    assert list(own.machines().values()) == machines
+    own.write_objects(1, a_machine("big"), some_objects(230))
+    assert own.objects("default/big")["default/big"] == tuple(some_objects(230))
+    own.write_objects(1, a_machine("full"), some_objects(100))
+    assert len(own.objects("default/full")["default/full"]) == 100
+    assert len(own.machines()) == 252
+
+
+def to_write_nothing_is_no_fault(table: Table) -> None:
+    ledger(table).write(1, [])
+    ledger(table).write_objects(1, a_machine(), [])
+    assert (ledger(table).machines().keys(), ledger(table).objects()) == ({"default/web01"}, {})
+
+
+def a_run_writes_over_its_own_rows_and_those_of_older_ones(table: Table) -> None:
+    own = ledger(table)
+    for run, waits in ((1, "a"), (1, "b"), (2, "c"), (5, "d")):
+        own.write(run, [a_machine(waits=waits)])
+        assert own.machines()["default/web01"].waits == waits
+        own.write_objects(run, a_machine(waits=waits), some_objects(3, reason=waits))
+        assert own.objects()["default/web01"] == tuple(some_objects(3, reason=waits))
+
+
+def an_older_run_overwrites_nothing_of_a_newer_one(table: Table) -> None:
+    own = ledger(table)
+    own.write(1, [a_machine("web01", waits="first")])
+    own.write_objects(2, a_machine("web02", waits="newer"), some_objects(3, reason="newer"))
+    machines, objects = own.machines(), own.objects()
+    late = [a_machine(name, waits="late") for name in ("web01", "web02", "web03")]
+    for call in (
+        lambda: own.write(1, late),
+        lambda: own.write(1, late[::-1]),
+        lambda: own.write_objects(1, late[1], some_objects(3, reason="late")),
+        lambda: own.write_objects(1, late[1], some_objects(5, reason="late")),
+    ):
+        with pytest.raises(Overtaken) as caught:
+            call()
+        assert caught.value.message == f"Restore {RESTORE_ID} was taken up by a newer run."
+        assert (own.machines(), own.objects()) == (machines, objects), "all or nothing"
+
+
+def every_row_expires_more_than_a_year_after_its_last_change(table: Table) -> None:
+    own = ledger(table)
+    begin(table)
+    own.write_objects(1, a_machine(), some_objects(1))
+    rows = list(table.query(f"restore#{RESTORE_ID}"))
+    assert [row["sk"] for row in rows] == [
+        "machine#default/web01",
+        "object#default/web01#00000",
+        "restore",
+    ]
+    assert {int(row["expires"]) for row in rows} == {int((NOW + KEPT).timestamp())}
+    assert timedelta(days=366) < KEPT
+    ledger(table, at=LATER).write(1, [a_machine()])
+    ledger(table, at=LATER).take_run(1)
+    changed = {row["sk"]: int(row["expires"]) for row in table.query(f"restore#{RESTORE_ID}")}
+    assert changed["machine#default/web01"] == changed["restore"] == int((LATER + KEPT).timestamp())
+
+
+def the_name_of_an_execution_expires_too(table: Table) -> None:
+    """Found by its ledger, for its key is a hash of an ARN that may be longer than a key."""
+    execution = "arn:" + "x" * 3000
+    begin(table, execution)
+    assert of_execution(table, execution) == RESTORE_ID
+    digest = of_dry_run("", execution).removeprefix("/dry/")
+    row = table.get((f"restore#execution#{digest}", "restore"))
+    assert row
+    assert int(row["expires"]) == int((NOW + KEPT).timestamp())
+
+
+def a_dry_run_has_a_ledger_of_its_own(table: Table) -> None:
+    dry = of_dry_run(RESTORE_ID, "run-1")
+    assert dry == of_dry_run(RESTORE_ID, "run-1") != of_dry_run(RESTORE_ID, "run-2")
+    ledger(table, dry).begin(wanted(digest="dry"), running=never_asked)
+    ledger(table, dry).write(1, [a_machine()])
+    assert of_execution(table, "run-1") == dry
+    assert (ledger(table).record(), ledger(table).machines()) == (None, {})
+    assert begin(table, "run-2").attempt == 1, "it has not claimed the requestId"
+
+
+SCENARIOS: tuple[Callable[[Table], None], ...] = (
+    a_restore_that_nobody_began_is_not_there,
+    the_first_execution_takes_the_restore,
+    a_repeated_call_of_an_execution_changes_nothing,
+    another_request_of_the_same_id_is_told_which_restore_has_it,
+    while_an_execution_runs_no_other_takes_its_restore,
+    after_an_end_the_next_execution_takes_it_with_a_clock_of_its_own,
+    a_plan_is_kept_for_the_next_execution_only_when_a_run_was_given_it,
+    of_two_plans_the_first_one_is_in_force,
+    an_older_execution_neither_plans_nor_runs_nor_ends_the_restore,
+    every_run_has_a_number_of_its_own,
+    a_stopped_restore_is_run_no_more,
+    the_end_of_a_run_is_noted_and_never_goes_back,
+    the_outcome_is_of_the_newest_execution,
+    every_change_of_the_record_has_a_revision,
+    machines_and_objects_are_read_apart,
+    the_objects_of_one_machine_are_not_those_of_one_whose_name_begins_alike,
+    many_rows_are_written_and_read,
+    to_write_nothing_is_no_fault,
+    a_run_writes_over_its_own_rows_and_those_of_older_ones,
+    an_older_run_overwrites_nothing_of_a_newer_one,
+    every_row_expires_more_than_a_year_after_its_last_change,
+    the_name_of_an_execution_expires_too,
+    a_dry_run_has_a_ledger_of_its_own,
+)
