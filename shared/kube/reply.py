@@ -59,6 +59,8 @@ class Reply:
     def _parsed(self) -> tuple[dict[str, Any], str]:
         try:
             value = strict_json.parse(self.data, most=MOST_VALUES)
+        except strict_json.CutOff:
+            return {}, "its JSON is cut off"
         except strict_json.Fault as fault:
             return {}, str(fault)
         if not isinstance(value, dict) or not value:
