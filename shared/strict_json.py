@@ -1,30 +1,53 @@
 """Bounded JSON for hostile documents: RFC 8259, no NaN, and no deeper than what anybody writes."""
 
+import re
 from typing import Any
 
 from pydantic_core import from_json
 
 DEEPEST = 64
-"""Levels. A VirtualMachine with everything that KubeVirt knows has about 20; code that walks a document
-recursively, ours or a library's, breaks somewhere beyond 190."""
+"""Levels. A VirtualMachine with everything that KubeVirt knows has about 20; code that walks a
+document recursively, ours or a library's, breaks somewhere beyond 190."""
+
+END = re.compile(r"EOF while parsing .* at line (\d+) column (\d+)")
 
 
 class Fault(ValueError):
-    """What is wrong with the document, as the rest of a sentence; quotes none of its values."""
+    """What is wrong with the document, as a sentence without a full stop; quotes none of its
+    values.
+    """
+
+
+class CutOff(Fault):
+    """The document ends in the middle of a value."""
 
 
 def parse(body: bytes, *, deepest: int = DEEPEST, most: int | None = None) -> Any:
-    """The value that the document is; MOST bounds how many values it has. Raises Fault."""
-    # Before parsing: `{}` takes 2 bytes of text and 64 of memory. One in a text counts as well.
+    """The value that the document is; MOST bounds how many values it has, if given. Raises Fault."""
+    # Before parsing: `{}` takes 2 bytes of text and 64 of memory. One within a text counts as well.
     if most is not None and sum(map(body.count, (b",", b"[", b"{"))) > most:
-        raise Fault(f"Invalid JSON: it has more than {most:,} values")
+        raise Fault(f"Invalid JSON: more than {most:,} values")
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise Fault(f"Invalid JSON: {error}") from None
+        raise _fault(str(error), body) from None
     if _depth_exceeds(value, deepest):
-        raise Fault(f"Invalid JSON: it is nested deeper than {deepest} levels")
+        raise Fault(f"Invalid JSON: nested deeper than {deepest} levels")
     return value
+
+
+def _fault(said: str, body: bytes) -> Fault:
+    if not body.strip():
+        return CutOff("Invalid JSON: the file is empty, probably an interrupted upload")
+    if "recursion limit" in said:
+        return Fault("Invalid JSON: nested too deeply")
+    end = END.fullmatch(said)
+    if end is None:
+        return Fault(f"Invalid JSON: {said}")
+    line = "" if end[1] == "1" else f"line {end[1]}, "
+    return CutOff(
+        f"Invalid JSON: the file ends at {line}column {end[2]}, probably an interrupted upload"
+    )
 
 
 def _depth_exceeds(value: Any, deepest: int) -> bool:

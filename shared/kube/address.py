@@ -32,7 +32,9 @@ def host_refusal(host: str, port: int, *, allow_loopback: bool) -> str | None:
         return address_refusal(IPv4Address("127.0.0.1"), port, allow_loopback=allow_loopback)
     if ":" in name or NUMERIC.fullmatch(name):
         return _literal_refusal(name, port, allow_loopback=allow_loopback)
-    return None if NAME.fullmatch(name) and len(name) <= 253 else "which is no host name"
+    if len(name) > 253 or not NAME.fullmatch(name):
+        return "which is not a host name"
+    return None
 
 
 def address_refusal(address: Address, port: int, *, allow_loopback: bool) -> str | None:
@@ -55,7 +57,7 @@ def _refusal(address: Address, port: int, allow_loopback: bool) -> str | None:
     if any(address in network for network in METADATA):
         return "which is a cloud metadata address"
     if address.is_unspecified or address.is_multicast or address in THIS_MACHINE:
-        return "which is no address of a server"
+        return "which is not the address of a server"
     if address.is_loopback and port in {9001, _runtime_api()[1]}:
         return "which is the Lambda runtime API"
     if (address.is_loopback or address.is_link_local) and not allow_loopback:

@@ -1,24 +1,40 @@
 """A target cluster: manifests in, what became of them out; its rights are docs/target-access.yaml."""
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlencode
 
 from shared.errors import Conflict, Refused, Unavailable, Unreachable
+from shared.kube.connection import MEBIBYTE
 from shared.kube.credentials import Credentials
 from shared.kube.errors import error_of_read, error_of_write, installed
 from shared.kube.reply import Reply
 from shared.kube.resources import Object, Objects, Subject, subject_of
-from shared.kube.transport import Transport
+from shared.kube.transport import Transport, Verb
 
 MANAGER = "replant"
+WRITING = f"fieldManager={MANAGER}&fieldValidation=Strict"
+
 PAGE = 500
-JSON = {"Accept": "application/json"}
-METADATA = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
-METADATA_LIST = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
-CREATE = METADATA | {"Content-Type": "application/json"}
-MERGE = METADATA | {"Content-Type": "application/merge-patch+json"}
+MOST_PAGES = 1000
+LONGEST_TOKEN = 16 * 1024
+MOST_OBJECTS = 100_000
+LARGEST_LISTING = 256 * MEBIBYTE
+"""One listing: ten times what the largest restore concerns."""
+
+JSON = "application/json"
+METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+GET = Verb("GET", JSON)
+LIST = Verb("GET", JSON, largest=64 * MEBIBYTE)
+LIST_OF_METADATA = Verb("GET", METADATA_LIST, largest=64 * MEBIBYTE)
+CREATE = Verb("POST", METADATA, JSON)
+PATCH = Verb("PATCH", METADATA, "application/merge-patch+json")
+APPLY = Verb("PATCH", METADATA, "application/apply-patch+yaml")
 
 
 class Created(NamedTuple):
@@ -67,21 +83,28 @@ class TargetCluster:
     ) -> None:
         self.cluster = cluster
         self._transport = Transport(
-            credentials, cluster, connections, attempts, deadline, sleep, clock
+            credentials,
+            cluster,
+            connections=connections,
+            attempts=attempts,
+            deadline=deadline,
+            sleep=sleep,
+            clock=clock,
         )
 
     def version(self) -> str:
         """The server's gitVersion, such as v1.34.1."""
         subject = Subject(self.cluster, "APIServer", name="version")
-        return str(_read(self._transport.send("GET", "/version", JSON), subject)["gitVersion"])
+        answer = _body(self._transport.send(GET, "/version"), subject)
+        return str(answer.get("gitVersion"))
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The whole object; None where it, or its namespace, does not exist."""
         subject = Subject(self.cluster, kind, namespace, name)
-        reply = self._transport.send("GET", subject.path, JSON)
+        reply = self._transport.send(GET, subject.path)
         if reply.status == 404 and installed(reply):
             return None
-        return _read(reply, subject)
+        return _object(_body(reply, subject), subject)
 
     def list(
         self, kind: str, namespace: str | None = None, *, labels: str | None = None
@@ -89,13 +112,13 @@ class TargetCluster:
         """Whole objects of a namespace, or of all; `labels` is a selector, such as
         `app=web,tier!=test`.
         """
-        return [*self._items(Subject(self.cluster, kind, namespace), JSON, labels)]
+        return self._items(Subject(self.cluster, kind, namespace), LIST, labels)
 
     def list_metadata(
         self, kind: str, namespace: str | None = None, *, labels: str | None = None
     ) -> Objects:
         """As `list`, but each object is `{"metadata": …}` only."""
-        return [*self._items(Subject(self.cluster, kind, namespace), METADATA_LIST, labels)]
+        return self._items(Subject(self.cluster, kind, namespace), LIST_OF_METADATA, labels)
 
     def apply(
         self,
@@ -110,9 +133,8 @@ class TargetCluster:
         Raises Conflict where another manager owns a field, or the object is being deleted.
         """
         subject = subject_of(manifest, self.cluster)
-        headers = METADATA | {"Content-Type": "application/apply-patch+yaml"}
-        query = _query(dry_run) | {"force": "false"}
-        reply = self._transport.send("PATCH", subject.path, headers, dict(manifest), **query)
+        target = f"{_target(subject.path, dry_run)}&force=false"
+        reply = self._transport.send(APPLY, target, _encoded(manifest))
         return _applied(reply, subject, before)
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Created:
@@ -123,9 +145,8 @@ class TargetCluster:
         and Rejected where it never can (a webhook's denial, in its own words; a quota).
         """
         subject = subject_of(manifest, self.cluster)
-        reply = self._transport.send(
-            "POST", subject.collection, CREATE, dict(manifest), **_query(dry_run)
-        )
+        target = _target(subject.collection, dry_run)
+        reply = self._transport.send(CREATE, target, _encoded(manifest))
         return _created(reply, subject)
 
     def patch(
@@ -137,72 +158,119 @@ class TargetCluster:
         and otherwise what `create` raises.
         """
         subject = Subject(self.cluster, kind, namespace, name)
-        guarded = dict(change) | {"metadata": dict(change.get("metadata") or {}) | {"uid": uid}}
-        reply = self._transport.send("PATCH", subject.path, MERGE, guarded, **_query(False))
+        metadata = {**(change.get("metadata") or {}), "uid": uid}
+        target = _target(subject.path, dry_run=False)
+        reply = self._transport.send(PATCH, target, _encoded({**change, "metadata": metadata}))
         return _created(reply, subject)
 
     def close(self) -> None:
         """Closes the idle connections."""
         self._transport.close()
 
-    def _items(
-        self, subject: Subject, headers: Mapping[str, str], labels: str | None
-    ) -> Iterator[Object]:
+    def _items(self, subject: Subject, verb: Verb, labels: str | None) -> Objects:
+        found: Objects = []
         query = {"limit": str(PAGE)}
         if labels:
             query["labelSelector"] = labels
+        seen: set[str] = set()
+        size = 0
         while True:
-            page = _read(self._transport.send("GET", subject.collection, headers, **query), subject)
-            yield from page.get("items") or ()
-            token = page.get("metadata", {}).get("continue")
+            reply = self._transport.send(verb, f"{subject.collection}?{urlencode(query)}")
+            size += len(reply.data)
+            items, token = _page(_body(reply, subject), subject)
+            found += items
             if not token:
-                return
+                return found
+            if token in seen:
+                raise _unusable(subject, "the listing repeats its `continue` token")
+            seen.add(token)
+            if too_much := _too_much(len(seen), len(found), size):
+                raise _unusable(subject, f"the listing {too_much}")
             query["continue"] = token
 
 
-def _query(dry_run: bool) -> dict[str, str]:
-    query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-    return query | {"dryRun": "All"} if dry_run else query
+def _target(path: str, dry_run: bool) -> str:
+    return f"{path}?{WRITING}&dryRun=All" if dry_run else f"{path}?{WRITING}"
 
 
-def _read(reply: Reply, subject: Subject) -> Object:
+def _encoded(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps({**manifest}, separators=(",", ":")).encode()
+
+
+def _body(reply: Reply, subject: Subject) -> Object:
+    """The JSON object that a read was answered with."""
     if reply.status != 200:
         raise error_of_read(reply, subject)
-    return _object(reply, subject)
+    return _answer(reply, subject)
 
 
-def _object(reply: Reply, subject: Subject) -> Object:
+def _answer(reply: Reply, subject: Subject) -> Object:
     if not reply.body:
-        raise Unreachable(
-            f"cluster {subject.cluster}: the answer to the request for {subject} is not usable: "
-            f"{reply.fault}; check that `server` in the kubeconfig is the API server"
-        )
+        raise _unusable(subject, reply.fault)
     return reply.body
+
+
+def _too_much(pages: int, objects: int, size: int) -> str | None:
+    if pages > MOST_PAGES:
+        return f"has more than {MOST_PAGES:,} pages"
+    if objects > MOST_OBJECTS:
+        return f"has more than {MOST_OBJECTS:,} objects"
+    if size > LARGEST_LISTING:
+        return f"is larger than {LARGEST_LISTING // MEBIBYTE} MiB"
+    return None
+
+
+def _page(body: Object, subject: Subject) -> tuple[Objects, str]:
+    """The objects of a page and the token of the next one; "" after the last."""
+    items, meta = body.get("items") or [], body.get("metadata") or {}
+    if not isinstance(items, list) or not isinstance(meta, dict):
+        raise _unusable(subject, "it is no listing")
+    token = meta.get("continue") or ""
+    if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
+        raise _unusable(subject, "the `continue` token of the listing is not a short text")
+    return [_object(each, subject) for each in items], token
+
+
+def _object(value: object, subject: Subject) -> Object:
+    """The value as an object with the metadata that every object has."""
+    if not isinstance(value, dict) or not _is_metadata(value.get("metadata")):
+        raise _unusable(subject, "it holds something that is not an object with a name")
+    return value
+
+
+def _is_metadata(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return False
+    texts = (value.get("namespace", ""), value.get("uid", ""))
+    maps = (value.get("labels", {}), value.get("annotations", {}))
+    return all(isinstance(each, str) for each in texts) and all(
+        isinstance(each, dict) and all(isinstance(text, str) for text in each.values())
+        for each in maps
+    )
+
+
+def _unusable(subject: Subject, why: str) -> Unreachable:
+    return Unreachable(
+        f"cluster {subject.cluster}: the answer to the request for {subject} is not usable: {why}; "
+        "check that `server` in the kubeconfig is the API server"
+    )
 
 
 def _created(reply: Reply, subject: Subject) -> Created:
     if reply.status not in {200, 201}:
         raise error_of_write(reply, subject)
-    meta = _metadata(_object(reply, subject), subject)
+    meta = _answer(reply, subject).get("metadata")
+    if not isinstance(meta, dict) or not isinstance(meta.get("uid"), str):
+        raise _unusable(subject, "it is no object with a uid")
     if meta.get("deletionTimestamp"):
         raise Unavailable(f"{subject}: it is being deleted; wait until it is gone")
     return Created(meta["uid"], str(meta.get("resourceVersion", "")), reply.repeated)
 
 
-def _metadata(body: Object, subject: Subject) -> Mapping[str, Any]:
-    meta = body.get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("uid"), str):
-        raise Unreachable(
-            f"cluster {subject.cluster}: the answer to the request for {subject} is no object "
-            "with a uid; check that `server` in the kubeconfig is the API server"
-        )
-    return meta
-
-
 def _applied(reply: Reply, subject: Subject, before: Mapping[str, Any] | None) -> Applied:
     if reply.status not in {200, 201}:
         raise error_of_write(reply, subject)
-    meta = _object(reply, subject).get("metadata", {})
+    meta = _answer(reply, subject).get("metadata", {})
     if meta.get("deletionTimestamp"):
         raise Conflict(f"{subject}: it is being deleted; wait until it is gone and repeat")
     if "uid" not in meta:

@@ -139,6 +139,7 @@ def _perhaps_ours(reply: Reply) -> str:
 
 
 def _invalid(reply: Reply, subject: Subject) -> ReplantError:
+    # A uid in a patch is its precondition: another one reads as an attempt to change it.
     if "metadata.uid" in (cause.get("field") for cause in reply.causes):
         return _changed_hands(subject)
     return _other(reply, subject)
@@ -148,10 +149,6 @@ def _changed_hands(subject: Subject) -> ReplantError:
     return Conflict(
         f"{subject}: it was deleted and created again by another client; it is left as it is"
     )
-
-
-def _expired(reply: Reply, subject: Subject) -> ReplantError:
-    return _busy(reply, subject)
 
 
 def _other(reply: Reply, subject: Subject) -> ReplantError:
@@ -174,7 +171,7 @@ _BY_STATUS: dict[int, Callable[[Reply, Subject], ReplantError]] = {
     403: _forbidden,
     404: _not_found,
     409: _conflict,
-    410: _expired,
+    410: _busy,
     422: _invalid,
 }
 

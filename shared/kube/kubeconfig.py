@@ -13,12 +13,15 @@ from pydantic import SecretStr
 from shared.errors import Refused
 from shared.kube.address import NAME, host_refusal
 from shared.kube.credentials import Credentials, present, trusting
-from shared.strict_yaml import Fault, mapping, read, text
+from shared.strict_yaml import WORD, Fault, mapping, read, text
 
 REMEDY = (
     "store a kubeconfig with a service-account token, made by "
     "`python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`"
 )
+
+LARGEST = 64 * 1024
+"""Bytes; what Secrets Manager holds at most."""
 
 ALLOWED = {
     "": {"apiVersion", "kind", "preferences", "current-context"}
@@ -35,7 +38,7 @@ HAZARDS = {
     "client-certificate": "reads a file of this machine",
     "client-key": "reads a file of this machine",
     "certificate-authority": "reads a file of this machine",
-    "insecure-skip-tls-verify": "gives the token to anybody in between",
+    "insecure-skip-tls-verify": "leaves the server unchecked, so that anybody in between gets the token",
     "proxy-url": "sends the connection through another server",
     "as": "impersonates another user",
     "as-groups": "impersonates another user",
@@ -49,7 +52,6 @@ UNSET = {"", "~", "null", "false"}
 AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
 PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?")
 TOKEN = re.compile(r"[\x21-\x7e]+")
-SAFE_KEY = re.compile(r"[a-zA-Z][a-zA-Z-]{0,31}")
 
 Entry = Literal["cluster", "user", "context"]
 
@@ -62,29 +64,27 @@ def parse(content: str, *, cluster: str, secret: str, allow_loopback: bool) -> C
     value) for all that is not a self-contained server, CA and token or certificate.
     """
     try:
-        return _credentials(read(content), allow_loopback=allow_loopback)
+        config = read(content.encode(errors="surrogatepass"), largest=LARGEST)
+        return _credentials(config, allow_loopback=allow_loopback)
     except Fault as fault:
         where = f"cluster {cluster}: the kubeconfig in secret {secret} is refused"
-        raise Refused(f"{where}: {fault.path} {fault.why}; {REMEDY}", field=fault.path) from None
+        raise Refused(f"{where}: {fault}; {REMEDY}", field=fault.path) from None
 
 
 def _credentials(config: dict[str, object], *, allow_loopback: bool) -> Credentials:
     _check_keys(config, "", "")
     for key, expected in (("apiVersion", "v1"), ("kind", "Config")):
         if config.get(key, expected) != expected:
-            raise Fault(key, f"is not {expected}")
+            raise Fault(key, f"must be {expected}")
     contexts, clusters, users = (_entries(config, kind) for kind in ("context", "cluster", "user"))
     context, path = _find(contexts, config.get("current-context"), "current-context")
     cluster, cluster_path = _find(clusters, context.get("cluster"), f"{path}.cluster")
     user, user_path = _find(users, context.get("user"), f"{path}.user")
-    name = cluster.get("tls-server-name")
     return _loaded(
         Credentials(
             server=_server(cluster.get("server"), f"{cluster_path}.server", allow_loopback),
             ca=_pem(cluster, "certificate-authority-data", cluster_path),
-            tls_server_name=None
-            if name is None
-            else _host_name(name, f"{cluster_path}.tls-server-name"),
+            tls_server_name=_server_name(cluster, cluster_path),
             allow_loopback=allow_loopback,
             **_identity(user, user_path),
         ),
@@ -98,7 +98,7 @@ def _entries(config: dict[str, object], kind: Entry) -> dict[str, tuple[dict[str
     found: dict[str, tuple[dict[str, object], str]] = {}
     entries = config.get(f"{kind}s")
     if not isinstance(entries, list):
-        raise Fault(f"{kind}s", "is not a list")
+        raise Fault(f"{kind}s", "must be a list")
     for number, value in enumerate(entries):
         path = f"{kind}s[{number}]"
         entry = mapping(value, path)
@@ -106,7 +106,7 @@ def _entries(config: dict[str, object], kind: Entry) -> dict[str, tuple[dict[str
             raise Fault(path, f"must have the keys name and {kind}, and no other")
         name = text(entry["name"], f"{path}.name")
         if name in found:
-            raise Fault(f"{path}.name", "is there twice")
+            raise Fault(f"{path}.name", "is used by two entries")
         found[name] = mapping(entry[kind], f"{path}.{kind}"), f"{path}.{kind}"
         _check_keys(*found[name], kind)
     return found
@@ -117,7 +117,7 @@ def _check_keys(body: dict[str, object], path: str, kind: Entry | Literal[""]) -
         if key in ALLOWED[kind] or key == "extensions":
             continue
         if key not in HAZARDS:
-            shown = key if SAFE_KEY.fullmatch(key) else "KEY"
+            shown = key if WORD.fullmatch(key) else "KEY"
             raise Fault(
                 f"{path}.{shown}".lstrip("."), "is a key that a kubeconfig for Replant may not have"
             )
@@ -159,10 +159,13 @@ def _host_and_port(url: str, path: str) -> tuple[str, int]:
     return parts.hostname, port
 
 
-def _host_name(value: object, path: str) -> str:
-    name = text(value, path)
+def _server_name(cluster: dict[str, object], path: str) -> str | None:
+    if "tls-server-name" not in cluster:
+        return None
+    path = f"{path}.tls-server-name"
+    name = text(cluster["tls-server-name"], path)
     if not NAME.fullmatch(name.lower()):
-        raise Fault(path, "is no host name")
+        raise Fault(path, "is not a host name")
     return name
 
 
@@ -206,7 +209,7 @@ def _loaded(credentials: Credentials, cluster_path: str, user_path: str) -> Cred
         context = trusting(credentials.ca)
     except (ssl.SSLError, ValueError):
         raise Fault(
-            f"{cluster_path}.certificate-authority-data", "holds no certificate that loads"
+            f"{cluster_path}.certificate-authority-data", "holds no valid certificate"
         ) from None
     if credentials.client_certificate and credentials.client_key:
         try:

@@ -1,7 +1,6 @@
 """What an API server answered, and whether asking again can help."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ MOST_VALUES = 2_000_000
 """In one answer, counted by its commas and brackets: 500 machines have some 200,000, and a page of
 nothing but `{},` would fill gigabytes."""
 
+SECONDS = re.compile("[0-9]{1,6}")
 BUSY = {429, 502, 503, 504}
 BUSY_REASONS = {"InternalError", "ServerTimeout"}
 BUSY_STORE = re.compile(r"etcdserver|rpc error: code = ")
@@ -29,14 +29,19 @@ PRECONDITION = "Precondition failed"
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; `status` is the HTTP status. `repeated`: the answer to an earlier attempt was lost,
-    so that this one may tell of what that one did.
+    """An answer; `status` is the HTTP status, `asked_pause` its Retry-After header. `repeated`: the
+    answer to an earlier attempt was lost, so that this one may tell of what that one did.
     """
 
     status: int
-    headers: Mapping[str, str]
+    asked_pause: str
     data: bytes
     repeated: bool = False
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds that the server asks to wait; 0 where it does not, or gives a date."""
+        return float(self.asked_pause) if SECONDS.fullmatch(self.asked_pause) else 0.0
 
     @property
     def body(self) -> dict[str, Any]:
@@ -54,6 +59,8 @@ class Reply:
     def _parsed(self) -> tuple[dict[str, Any], str]:
         try:
             value = strict_json.parse(self.data, most=MOST_VALUES)
+        except strict_json.CutOff:
+            return {}, "its JSON is cut off"
         except strict_json.Fault as fault:
             return {}, str(fault)
         if not isinstance(value, dict) or not value:

@@ -1,36 +1,17 @@
 """Our own YAML documents -> models; unknown keys, doubled keys and aliases are errors that say so."""
 
-from typing import Any
-
-import yaml
 from pydantic import ValidationError
 
 from shared.errors import Unreadable, explain
 from shared.layouts.keys import Kind, Place
 from shared.models import BackupTarget, ClusterDocument
+from shared.strict_yaml import Fault, read
 
 KINDS: dict[str, type[ClusterDocument] | type[BackupTarget]] = {
     Kind.CLUSTER: ClusterDocument,
     Kind.TARGET: BackupTarget,
 }
-SIZE_LIMIT = 2**16
-
-
-class _Loader(yaml.BaseLoader):
-    """Every scalar is text, so that `longhorn: 1.10` stays 1.10; models turn texts into what they
-    need.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise Unreadable("uses a YAML alias (*name); write the value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := {str(key) for key in keys if keys.count(key) > 1}:
-            raise Unreadable(f"has the key {', '.join(sorted(twice))} twice; keep one")
-        return super().construct_mapping(node, deep)
+SIZE_LIMIT = 2**16  # bytes
 
 
 def recognise(key: str) -> Place:
@@ -66,17 +47,8 @@ def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> ClusterDocum
     return document
 
 
-def _mapping(body: bytes) -> dict[str, Any]:
-    if len(body) > SIZE_LIMIT:
-        raise Unreadable(f"has {len(body)} bytes; a document has at most {SIZE_LIMIT}")
+def _mapping(body: bytes) -> dict[str, object]:
     try:
-        value = yaml.load(body.decode(), _Loader)  # noqa: S506  # a loader that makes nothing but text, lists and mappings
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" at line {place.line + 1}" if place else ""
-        raise Unreadable(
-            f"is no YAML in UTF-8{where}: {getattr(error, 'problem', type(error).__name__)}"
-        ) from None
-    if not isinstance(value, dict):
-        raise Unreadable("is YAML, but no mapping of keys to values")
-    return value
+        return read(body, largest=SIZE_LIMIT)
+    except Fault as fault:
+        raise Unreadable(str(fault)) from None

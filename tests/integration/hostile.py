@@ -168,20 +168,23 @@ _BENT: dict[str, tuple[Bend, tuple[str, ...]]] = {
     "impersonated-uid": (_user(**{"as-uid": "0"}), (f"{USER}.as-uid", "impersonates")),
     "password": (_only(username="admin", password=PLANTED), (f"{USER}.password", "password login")),
     "unknown-key": (_user(colour=PLANTED), (f"{USER}.colour", "may not have")),
-    "user-twice": (_twice, ("users[1].name", "is there twice")),
+    "user-twice": (_twice, ("users[1].name", "is used by two entries")),
     "no-such-context": (_other_context, ("current-context", "names no entry")),
 }
 
 _TEXTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "python-tag": (
         'a: !!python/object/apply:os.system ["touch CANARY"]\n',
-        ("line 1", "anchor, alias or tag"),
+        ("line 1", "uses a YAML tag"),
     ),
-    "bomb": (f"a: &a [{PLANTED}]\nb: &b [*a, *a]\n", ("line 1", "anchor, alias or tag")),
-    "garbage": ("\x01\x02" + "\\" * 60_000, ("is not YAML",)),
-    "64-kib": (PLANTED + "x" * (64 * 1024 - len(PLANTED)), ("the document", "is not a mapping")),
+    "bomb": (f"a: &a [{PLANTED}]\nb: &b [*a, *a]\n", ("line 1", "uses a YAML anchor or alias")),
+    "garbage": ("\x01\x02" + "\\" * 60_000, ("is not valid YAML",)),
+    "64-kib": (PLANTED + "x" * (64 * 1024 - len(PLANTED)), ("the document", "must be a mapping")),
     "deep": ("[" * 1000, ("line 1", "nested deeper")),
-    "a-list": (f"- {PLANTED}\n", ("the document", "is not a mapping")),
-    "key-twice": (f"users: {PLANTED}\nusers: {PLANTED}\n", ("line 1", "a key twice")),
+    "a-list": (f"- {PLANTED}\n", ("the document", "must be a mapping")),
+    "key-twice": (
+        f"users: {PLANTED}\nusers: {PLANTED}\n",
+        ("line 2", "the key 'users' twice; keep one"),
+    ),
     "planted-key": (f"{PLANTED}-{PLANTED}-{PLANTED}: x\n", ("KEY", "may not have")),
 }

@@ -74,10 +74,10 @@ def spare(stack: Stack) -> dict[str, Any]:
             "id: spare\nsecret: elsewhere/spare\n",
             ["secret: is no secret replant/clusters/…"],
         ),
-        ("clusters/spare.yaml", CLUSTER + "secret: twice\n", ["secret twice", "keep one"]),
+        ("clusters/spare.yaml", CLUSTER + "secret: twice\n", ["'secret' twice", "keep one"]),
         ("clusters/spare.yaml", "id: &a spare\nsecret: *a\n", ["alias", "write the value out"]),
-        ("clusters/spare.yaml", "id: [spare\n", ["no YAML", "line 2"]),
-        ("clusters/spare.yaml", "- spare\n", ["no mapping"]),
+        ("clusters/spare.yaml", "id: [spare\n", ["not valid YAML", "line 2"]),
+        ("clusters/spare.yaml", "- spare\n", ["must be a mapping"]),
         ("clusters/spare.yaml", "# " + "x" * 70_000, ["70002 bytes", "65536"]),
         ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "rename it"]),
         (

@@ -1,11 +1,12 @@
 """An HTTPS server that answers from a script, and a client on it: what a real API server shows rarely."""
 
 import json
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,8 @@ PLANTED = "PLANTED-s3cret"
 class Answer:
     """What the server does for one request; status 0 drops the connection.
 
-    `raw` writes the whole answer itself, for one that is no proper HTTP.
+    `raw` writes the whole answer itself, for one that is no proper HTTP, and with `keep` goes on
+    after it.
     """
 
     status: int = 200
@@ -35,6 +37,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     pause: float = 0
     raw: Callable[[Any], object] | None = None
+    keep: bool = False
 
     @property
     def data(self) -> bytes:
@@ -53,6 +56,25 @@ class Script(ThreadingHTTPServer):
         self.answers: list[Answer] = []
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.failures = 0
+        self.connections = 0
+        self._open: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def say(self, data: bytes) -> None:
+        """Send what nobody asked for."""
+        for each in self._open:
+            each.sendall(data)
+
+    def drop(self) -> None:
+        """Close what clients keep open."""
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
 
     def handle_error(self, request: object, client_address: object) -> None:
         self.failures += 1
@@ -78,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if answer.raw:
-            self.close_connection = True
+            self.close_connection = not answer.keep
             answer.raw(self.wfile)
             return
         self.send_response(answer.status)
@@ -105,9 +127,11 @@ def scripted(folder: Path) -> Iterator["Client"]:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
+    client = Client(server)
     try:
-        yield Client(server)
+        yield client
     finally:
+        client.close()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -119,6 +143,7 @@ class Client:
 
     script: Script
     pauses: list[float] = field(default_factory=list)
+    targets: list[TargetCluster] = field(default_factory=list)
 
     def target(
         self,
@@ -135,13 +160,19 @@ class Client:
             "token": SecretStr(PLANTED),
             "allow_loopback": True,
         }
-        return TargetCluster(
+        target = TargetCluster(
             Credentials(**known | changes),
             cluster="west",
             deadline=deadline,
             sleep=self.pauses.append,
             clock=clock,
         )
+        self.targets.append(target)
+        return target
+
+    def close(self) -> None:
+        for target in self.targets:
+            target.close()
 
     @property
     def count(self) -> int:

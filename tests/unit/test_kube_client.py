@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import Refused, Rejected, Unreachable
-from shared.kube import transport
+from shared.kube import connection
 from tests.certificates import Authority
 from tests.unit.scripted_server import (
     BUSY,
@@ -144,7 +144,7 @@ def test_an_answer_that_stops_in_the_middle_is_repeated(client: Client) -> None:
 def test_a_slow_answer_is_given_up_and_repeated(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "TIMEOUTS", (1.0, 0.1))
+    monkeypatch.setattr(connection, "TIMEOUTS", (1.0, 0.1))
     with pytest.raises(Unreachable, match="did not answer within"):
         client.target(Answer(200, {}, pause=0.4)).version()
     assert len(client.pauses) == 3
