@@ -103,7 +103,7 @@ def apply(plan: Plan, machines: Fleet, cluster: str, kubeconfig: str) -> None:
 
 
 def requests(plan: Plan, machines: Fleet) -> list[Sent]:
-    """What `apply` sends, machine by machine, each with its own in their order; no cluster sees it."""
+    """What `apply` sends, machine by machine, each one's in their order; no cluster sees it."""
     with wire.recording() as recorder, _connected("recorder", recorder.kubeconfig) as target:
         for machine in plan.machines:
             recorder.machine = machine.key

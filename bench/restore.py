@@ -57,7 +57,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(
-    near=(Row(50, 7, 5), Row(200, 7, 3), Row(1000, 5, 2)),
+    near=(Row(50, 11, 5), Row(200, 7, 3), Row(1000, 5, 2)),
     far=(Row(50, 5, 2), Row(200, 5, 1), Row(1000, 3, 0)),
     whole=Row(50, 5, 5),
 )
