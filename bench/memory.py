@@ -1,4 +1,4 @@
-"""Peak memory of RestoreFunction for plans of many machines, beside the size of each plan as JSON."""
+"""Peak memory of RestoreFunction for plans of many machines, beside the size of each as JSON."""
 
 from typing import Any, NamedTuple
 
