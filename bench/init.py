@@ -128,7 +128,7 @@ def probed(task: dict[str, Any], variables: Mapping[str, str] | None = None) -> 
     answer = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
     if answer.returncode:
         said = (answer.stdout + answer.stderr).splitlines()[-10:]
-        raise RuntimeError("\n".join(["the probe failed:", *said]))
+        raise RuntimeError("\n".join([f"the probe ended with status {answer.returncode}:", *said]))
     sample: Sample = json.loads(answer.stdout.splitlines()[-1])
     return sample
 
