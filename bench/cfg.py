@@ -16,20 +16,23 @@ from local.samples.longhorn import huge_backup_cfg
 from shared.layouts import longhorn
 
 ROUNDS = 5
-SIZES_MB = (1, 10, 60)
+SIZES_MB: tuple[int, ...] = (1, 10, 60)
 BYTES_A_BLOCK = 107
 CHUNK = 2**20  # as functions/catalogue.py reads S3
 VOLUME, BACKUP = "pvc-bench", "backup-bench"
 
 
-def tables() -> list[Table]:
-    times = {size: Pair() for size in SIZES_MB}
-    peaks = {size: Pair() for size in SIZES_MB}
+def tables(*, quick: bool) -> list[Table]:
+    sizes, rounds = SIZES_MB, ROUNDS
+    if quick:
+        sizes, rounds = SIZES_MB[:1], 1
+    times = {size: Pair() for size in sizes}
+    peaks = {size: Pair() for size in sizes}
     with tempfile.TemporaryDirectory() as folder:
-        for size in SIZES_MB:
+        for size in sizes:
             file = Path(folder) / f"{size}.cfg"
             file.write_bytes(huge_backup_cfg(VOLUME, BACKUP, size * 10**6 // BYTES_A_BLOCK))
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 for reader, into in (("whole", "peer"), ("flowing", "ours")):
                     took, peak = _fresh(reader, file)
                     getattr(times[size], into).append(took)
@@ -76,7 +79,10 @@ def _table(what: str, unit: str, pairs: dict[int, Pair]) -> Table:
         (f"{size} MB, {size * 10**6 // BYTES_A_BLOCK:,} blocks", pair)
         for size, pair in pairs.items()
     ]
-    note = "Peer: `json.loads` of the whole file. Ours also checks each block's form; both read a local file."
+    note = (
+        "Peer: `json.loads` of the whole file. Ours also checks each block's form; both read a"
+        " local file."
+    )
     return comparison(f"Backup cfg: {what}", "json.loads", unit, rows, better="lower", note=note)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from bench.figures import Pair, Table, comparison
+from bench.probe import Context
 from bench.requests import Counts, Requests, sent_again, told
 from bench.running import ROOT, emulator
 from functions import catalogue
@@ -24,7 +25,8 @@ from shared.layouts.keys import recognise
 from shared.observe import logger, metrics
 from shared.settings import settings
 
-LEVELS = (0, 100, 1000)
+LEVELS: tuple[int, ...] = (0, 100, 1000)
+QUICK_LEVELS = (0, 3)
 ROUNDS = 11
 MIB = 2**20
 BUCKET, STATE, TABLE = "backups", "state", "catalogue"
@@ -46,16 +48,6 @@ class Measured(NamedTuple):
     times: Pair
 
 
-class Context:
-    """As much of Lambda's context as the decorators read."""
-
-    function_name = "bench"
-    function_version = "$LATEST"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:bench"
-    aws_request_id = "00000000-0000-0000-0000-000000000000"
-
-
 class Line:
     """The catalogue in this process on an emulator, its table made from the template; ENDPOINT is
     the emulator's.
@@ -68,10 +60,8 @@ class Line:
         metrics.namespace = "bench"
         self.clients = {service: cloud.client(endpoint, service) for service in ("s3", "dynamodb")}
         self.requests = Requests()  # after our own clients: only the function's are counted
-        properties = artifacts.load(ROOT / "template.yaml")["Resources"]["CatalogueTable"][
-            "Properties"
-        ]
-        shape = {name: properties[name] for name in SHAPE}
+        table = artifacts.load(ROOT / "template.yaml")["Resources"]["CatalogueTable"]
+        shape = {name: table["Properties"][name] for name in SHAPE}
         self.clients["dynamodb"].create_table(TableName=TABLE, **shape)
         for bucket in (BUCKET, STATE):
             self.clients["s3"].create_bucket(Bucket=bucket)
@@ -110,20 +100,23 @@ class Line:
         return self.last
 
 
-def tables() -> list[Table]:
+def tables(*, quick: bool) -> list[Table]:
+    wanted, rounds = LEVELS, ROUNDS
+    if quick:
+        wanted, rounds = QUICK_LEVELS, 1
     with emulator() as endpoint, patch.dict(os.environ, environment(endpoint)):
         line, held = Line(endpoint), 0
         levels = {}
-        for level in LEVELS:
+        for level in wanted:
             while held < level:
                 line.landed(catalogued(line.next_backup()))
                 held += 1
-            levels[level] = measured(line)
-            held += ROUNDS + 1
+            levels[level] = measured(line, rounds)
+            held += rounds + 1
         return [*_counts(levels), _times(levels)]
 
 
-def measured(line: Line) -> Measured:
+def measured(line: Line, rounds: int) -> Measured:
     """What one more backup costs, by kind; then ROUNDS more, each timed beside its own requests
     made bare.
     """
@@ -133,7 +126,7 @@ def measured(line: Line) -> Measured:
             line.landed([each])
         kinds[recognise(each[0]).kind.value] = made.counts
     grown, times = _grown(line), Pair()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         objects = catalogued(line.next_backup())
         for key, body in objects:
             line.clients["s3"].put_object(Bucket=BUCKET, Key=key, Body=body)
@@ -204,7 +197,10 @@ def _counts(levels: dict[int, Measured]) -> list[Table]:
         _row("one backup", [sum(each.kinds.values(), Counter[str]()) for each in each_level])
     )
     rows.append(_row(GROWN, [each.grown for each in each_level]))
-    note = "Requests of `functions.catalogue` for one event of each object, counted as botocore sends them; exact."
+    note = (
+        "Requests of `functions.catalogue` for one event of each object, counted as botocore sends"
+        " them; exact."
+    )
     return [Table("Event to row: requests", columns, tuple(rows), note)]
 
 
@@ -215,8 +211,9 @@ def _row(what: str, counts: list[Counts]) -> tuple[str, ...]:
 def _times(levels: dict[int, Measured]) -> Table:
     rows = [(f"{TIMED}, beside {level:,}", each.times) for level, each in levels.items()]
     note = (
-        "Peer: the very same DynamoDB and S3 requests, made bare with boto3 one after the other. Both against the"
-        " embedded AWS on loopback, whose own time grows with its table; the ratio is what our work adds."
+        "Peer: the very same DynamoDB and S3 requests, made bare with boto3 one after the other."
+        " Both against the embedded AWS on loopback, whose own time grows with its table; the ratio"
+        " is what our work adds."
     )
     return comparison(
         "Event to row: milliseconds", "bare requests", "ms", rows, better="lower", note=note

@@ -5,6 +5,7 @@ same clients.
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -62,15 +63,37 @@ FUNCTIONS = (
 )
 
 
-def tables() -> list[Table]:
-    """Interleaved: base and function in turn, so that both meet the same machine."""
-    if not (BUILD / "template.yaml").exists():
-        raise FileNotFoundError(f"{BUILD} has no build; run `make host-build` first")
-    runs = {
-        each.folder: [(probed(base(each)), probed(ours(each))) for _ in range(ROUNDS)]
-        for each in FUNCTIONS
-    }
+def tables(*, quick: bool) -> list[Table]:
+    """Interleaved: all functions in turn, base and function side by side, so that all meet the same
+    machine. Raises FileNotFoundError without a build that has bytecode.
+    """
+    for each in FUNCTIONS:
+        _check_bytecode(each)
+    rounds = ROUNDS
+    if quick:
+        rounds = 1
+    runs: dict[str, list[tuple[Sample, Sample]]] = {each.folder: [] for each in FUNCTIONS}
+    for number_of_round in range(rounds):
+        for each in FUNCTIONS:
+            runs[each.folder].append(_both(each, base_first=number_of_round % 2 == 0))
     return [_times(runs), _sizes(runs)]
+
+
+def _check_bytecode(function: Function) -> None:
+    """Without it, the first import would compile, and write what the second one reads."""
+    folders = [BUILD / function.folder / "functions"]
+    folders += [BUILD / layer / "python" for layer in function.layers]
+    for folder in folders:
+        if not next(folder.glob("**/__pycache__/*.pyc"), None):
+            raise FileNotFoundError(f"{folder} has no bytecode; run `make host-build` first")
+
+
+def _both(function: Function, *, base_first: bool) -> tuple[Sample, Sample]:
+    """Of the base, and of the function."""
+    if base_first:
+        return probed(base(function)), probed(ours(function))
+    mine = probed(ours(function))
+    return probed(base(function)), mine
 
 
 def base(function: Function) -> dict[str, Any]:
@@ -96,13 +119,17 @@ def ours(function: Function) -> dict[str, Any]:
     }
 
 
-def probed(task: dict[str, Any]) -> Sample:
+def probed(task: dict[str, Any], variables: Mapping[str, str] | None = None) -> Sample:
     """One fresh interpreter that sees the artifacts and the standard library, nothing of this
-    environment.
+    environment. Raises RuntimeError with the end of what it said when it fails.
     """
     command = [str(PYTHON), "-I", "-S", str(PROBE), json.dumps(task)]
-    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    sample: Sample = json.loads(answer.stdout)
+    told = environment() | dict(variables or {})
+    answer = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        said = (answer.stdout + answer.stderr).splitlines()[-10:]
+        raise RuntimeError("\n".join([f"the probe ended with status {answer.returncode}:", *said]))
+    sample: Sample = json.loads(answer.stdout.splitlines()[-1])
     return sample
 
 
@@ -122,9 +149,10 @@ def _times(runs: dict[str, list[tuple[Sample, Sample]]]) -> Table:
         for name, samples in runs.items()
     }
     note = (
-        "Base: boto3, pydantic's `BaseModel`, powertools with a `Logger` and `Metrics`, and the function's own SDK"
-        " clients. Ours: the function's module and its clients. Fresh interpreters on the built artifacts, bytecode"
-        " included; the interpreter's own start is in neither."
+        "Base: boto3, pydantic's `BaseModel`, powertools with a `Logger` and `Metrics`, and the"
+        " function's own SDK clients. Ours: the function's module and its clients. Fresh"
+        " interpreters on the built artifacts, bytecode included; the interpreter's own start is in"
+        " neither."
     )
     title = "Init: imports and clients of a fresh interpreter"
     return comparison(title, "base", "ms", list(pairs.items()), better="lower", note=note)
@@ -142,7 +170,7 @@ def _sizes(runs: dict[str, list[tuple[Sample, Sample]]]) -> Table:
         (name, *_middle(samples, "modules"), *_middle(samples, "mb"))
         for name, samples in runs.items()
     )
-    return Table("Init: modules and memory", columns, rows, f"Medians of the same {ROUNDS} rounds.")
+    return Table("Init: modules and memory", columns, rows, "Medians of the same rounds.")
 
 
 def _middle(samples: list[tuple[Sample, Sample]], what: str) -> tuple[str, str]:

@@ -1,21 +1,35 @@
-"""Generated machines of two disks and a secret -> plans and whole manifests, eight objects a
-machine.
+"""Generated machines of two disks and a secret -> plans, their objects on a cluster, and the
+requests for that: all that the benchmarks know of the engine.
 """
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from bench import wire
+from bench.wire import Sent
 from local.samples import builders
 from local.samples.encoding import Object
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
-from shared.models import Plan
-from shared.restore.plan import filled, started
+from shared.aws.table import Table
+from shared.kube import discovery
+from shared.kube.apply import How, apply_all
+from shared.kube.client import TargetCluster
+from shared.models import ClusterDocument, MachinePlan, Plan, Problem, Source
+from shared.restore.plan import filled
+from shared.runs.files import StateBucket
+from shared.runs.ledger import Ledger
 
 OBJECTS = 8
 SOURCE = "shop"
 USERDATA = "#cloud-config\nhostname: {}\npackages: [qemu-guest-agent]\n"
+THREADS = 16
+"""The default of a restore's `concurrency`."""
 
 Manifest = dict[str, Any]
 
@@ -32,7 +46,7 @@ def fleet(size: int) -> Fleet:
     backups: dict[str, tuple[Object, ...]] = {}
     metadata = {}
     for number in range(size):
-        name = f"vm-{number:03}"
+        name = f"vm-{number:04}"
         secrets = {f"{name}-init": {"userdata": USERDATA.format(name)}}
         made = a_vm_backup(
             name, SOURCE, f"{name}-nightly", disks=2, secrets=secrets, networks=[Nic()]
@@ -42,14 +56,28 @@ def fleet(size: int) -> Fleet:
     return Fleet(backups, metadata)
 
 
-def planned(machines: Fleet, size: int, namespace: str, *, network: str) -> Plan:
+def planned(
+    machines: Fleet,
+    size: int,
+    namespace: str,
+    *,
+    network: str,
+    sources: Mapping[str, Source] | None = None,
+) -> Plan:
     """The plan of the first SIZE machines into NAMESPACE, which exists; one of its own for each
     namespace.
+
+    SOURCES says where the metadata of each machine lies, for those who read it again. Raises
+    ValueError for a plan that is not what is to be measured.
     """
     facts = builders.facts(namespaces={namespace: "Active"}, networks=frozenset({network}))
     mapping = {"namespaces": {SOURCE: namespace}, "networks": {"*": network}}
-    chosen = list(machines.metadata.values())[:size]
-    plan = builders.planned(*chosen, on=facts, mapping=mapping, requestId=f"bench-{namespace}")
+    chosen = list(machines.metadata.items())[:size]
+    if sources:
+        points = [builders.selected(known, source=sources[name]) for name, known in chosen]
+    else:
+        points = [builders.selected(known) for _, known in chosen]
+    plan = builders.planned(*points, on=facts, mapping=mapping, requestId=f"bench-{namespace}")
     wrong = [each.problem.message for each in plan.machines if each.problem]
     if wrong or any(len(each.objects) != OBJECTS for each in plan.machines):
         raise ValueError(
@@ -58,11 +86,62 @@ def planned(machines: Fleet, size: int, namespace: str, *, network: str) -> Plan
     return plan
 
 
-def manifests(plan: Plan, machines: Fleet, *, running: bool) -> list[Manifest]:
-    """Everything of a plan as it goes to the API server; RUNNING: machines as they end, not halted."""
-    whole = []
-    for each in plan.machines:
-        fill = partial(filled, metadata=machines.metadata[each.name])
-        last = started(each) if running else each.objects[-1]
-        whole += [fill(one) for one in (*each.objects[:-1], last)]
-    return whole
+def apply(plan: Plan, machines: Fleet, cluster: str, kubeconfig: str) -> None:
+    """What RestoreFunction does to apply: a connection from the stored kubeconfig, a thread a
+    machine.
+
+    Raises RuntimeError when an object was refused.
+    """
+    with (
+        _connected(cluster, kubeconfig) as target,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        problems = list(pool.map(partial(_apply_machine, target, machines), plan.machines))
+    first = next(filter(None, problems), None)
+    if first:
+        raise RuntimeError(f"not everything was applied: {first.message}")
+
+
+def requests(plan: Plan, machines: Fleet) -> list[Sent]:
+    """What `apply` sends, machine by machine, each one's in their order; no cluster sees it."""
+    with wire.recording() as recorder, _connected("recorder", recorder.kubeconfig) as target:
+        for machine in plan.machines:
+            recorder.machine = machine.key
+            problem = _apply_machine(target, machines, machine)
+            if problem:
+                raise RuntimeError(f"{machine.key} cannot be applied: {problem.message}")
+    return recorder.sent
+
+
+def manifests(sent: list[Sent], plan: Plan, *, running: bool) -> list[Manifest]:
+    """The objects that requests make, in their order; RUNNING: machines as they end, not halted.
+
+    Without owners, whose UIDs only the server knows.
+    """
+    strategies = {machine.key: machine.run_strategy for machine in plan.machines}
+    made = []
+    for each in sent:
+        manifest = each.manifest
+        manifest["metadata"].pop("ownerReferences", None)
+        if running and manifest["kind"] == "VirtualMachine":
+            manifest["spec"]["runStrategy"] = strategies[each.machine]
+        made.append(manifest)
+    return made
+
+
+def store(plan: Plan, s3: Any, bucket: str, dynamodb: Any, table: str) -> dict[str, Any]:
+    """What PlanFunction leaves for RestoreFunction, and the event that starts the latter."""
+    StateBucket(s3, bucket).save_plan(plan)
+    ledger = Ledger(Table(dynamodb, table), plan.restore_id)
+    record = ledger.begin("bench", "bench", running=lambda _: False, now=datetime.now(UTC))
+    return {"restoreId": plan.restore_id, "attempt": record.attempt}
+
+
+def _connected(cluster: str, kubeconfig: str) -> AbstractContextManager[TargetCluster]:
+    document = ClusterDocument(id=cluster, secret="replant/clusters/bench")  # noqa: S106 - a name
+    return discovery.connected(kubeconfig, document, allow_loopback=True, connections=THREADS)
+
+
+def _apply_machine(target: TargetCluster, machines: Fleet, machine: MachinePlan) -> Problem | None:
+    fill = partial(filled, metadata=machines.metadata[machine.name])
+    return apply_all(How(target, dry_run=False), machine.objects, fill)[1]

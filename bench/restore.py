@@ -1,187 +1,251 @@
-"""Restored objects per second: our way of applying, and the whole state machine, against kubectl of
-the same.
+"""Restored objects per second: our way of applying, against the same requests sent raw and against
+kubectl of the same objects; and the whole state machine against kubectl.
 """
 
 import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
+from bench import wire
 from bench.figures import OURS, Pair, Table, comparison
-from bench.machines import OBJECTS, SOURCE, Fleet, Manifest, fleet, manifests, planned
+from bench.machines import (
+    OBJECTS,
+    SOURCE,
+    THREADS,
+    Fleet,
+    Manifest,
+    apply,
+    fleet,
+    manifests,
+    planned,
+    requests,
+)
 from bench.running import Running, distant, runtime
-from local.binaries import kubectl
+from local.binaries import kubectl, raw_peer
 from local.stack import wait
-from shared.kube import discovery
-from shared.kube.apply import How, apply_all
-from shared.models import ClusterDocument, MachinePlan, Problem
-from shared.restore.plan import filled
+from shared.models import Plan
 
-ROUNDS = 5
-SIZES = (10, 50, 200)
-DISTANT_SIZES = (10, 50)
 ROUND_TRIP_MS = 40
-WHOLE = 50
-THREADS = 16
-PEER = "kubectl"
+RAW, KUBECTL = "raw", "kubectl"
 REACTING = ("east-simulation", "east-snapshots", "east-controllers")
 NETWORKS = {"east": "default/vlan100", "west": "default/vlan200"}
 
 
-class Place(NamedTuple):
-    """A cluster to apply to, as both sides see it: an administrator's kubeconfig, and kubectl's
-    cache for it.
+class Row(NamedTuple):
+    """So many machines, so many times; kubectl, which takes minutes for many, in the first rounds
+    only.
     """
 
+    size: int
+    rounds: int
+    of_kubectl: int
+
+
+class Scale(NamedTuple):
+    """What is measured: applying near and far away, and the whole restore of so many machines."""
+
+    near: tuple[Row, ...]
+    far: tuple[Row, ...]
+    whole: Row
+
+
+FULL = Scale(
+    near=(Row(50, 11, 5), Row(200, 7, 3), Row(1000, 5, 2)),
+    far=(Row(50, 5, 2), Row(200, 5, 1), Row(1000, 3, 0)),
+    whole=Row(50, 5, 5),
+)
+QUICK = Scale(near=(Row(4, 3, 2),), far=(Row(2, 2, 0),), whole=Row(2, 1, 1))
+
+Pairs = Mapping[str, Pair]
+"""Ours beside each peer, in objects per second."""
+
+
+class Place(NamedTuple):
+    """A cluster as all sides see it: an administrator's kubeconfig, as JSON, which all of them
+    read, and a folder for what they are given.
+    """
+
+    name: str
     cluster: str
     kubeconfig: Path
-    cache: Path
+    folder: Path
 
     def kubectl(self, *words: str | Path) -> None:
         """Raises CalledProcessError; what kubectl says goes to our own stderr."""
-        command = [kubectl(), "--kubeconfig", self.kubeconfig, "--cache-dir", self.cache, *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        access = ("--kubeconfig", self.kubeconfig, "--cache-dir", self.folder / "cache")
+        subprocess.run([kubectl(), *access, *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def tables() -> list[Table]:
-    kubectl()  # built before anything is timed
-    machines = fleet(max(*SIZES, WHOLE))
+class Work(NamedTuple):
+    """What one side is to do in one round: the machines of a plan into a namespace of its own."""
+
+    place: Place
+    plan: Plan
+    machines: Fleet
+
+    def requests(self) -> list[wire.Sent]:
+        """What we would send for it."""
+        return requests(self.plan, self.machines)
+
+
+def tables(*, quick: bool) -> list[Table]:
+    scale = FULL
+    if quick:
+        scale = QUICK
+    for build in (kubectl, raw_peer):
+        build()  # before anything is timed
+    machines = fleet(max(row.size for row in (*scale.near, *scale.far, scale.whole)))
     with tempfile.TemporaryDirectory() as name, runtime() as running:
         folder = Path(name)
-        whole = _whole(running, folder, machines)
+        whole = _whole(running, folder, machines, scale.whole)
         running.without(*REACTING)  # for the rest, east is an API server and its store alone
-        near = _near(running, folder)
-        rows = [
-            (f"{size} VMs, {size * OBJECTS:,} objects", _applied(near, machines, size))
-            for size in SIZES
-        ]
+        kubeconfig = running.kubeconfigs["east"]
+        near = _place(folder / "near", "east", kubeconfig)
+        applied = {_near(row): _applied(near, machines, row) for row in scale.near}
         with distant(running.stack.cluster("east").server, ROUND_TRIP_MS) as server:
-            far = _far(near, folder, server)
-            rows += [(_far_away(size), _applied(far, machines, size)) for size in DISTANT_SIZES]
-    return [_speed(rows), _seconds(whole)]
+            far = _place(folder / "far", "east", kubeconfig, server)
+            applied |= {_far(row): _applied(far, machines, row) for row in scale.far}
+    return [_beside_raw(applied), _beside_kubectl(applied), _seconds(whole, scale.whole)]
 
 
-def _near(running: Running, folder: Path) -> Place:
-    return _discovered(Place("east", running.kubeconfigs["east"], folder / "near"))
-
-
-def _far(near: Place, folder: Path, server: str) -> Place:
-    config = yaml.safe_load(near.kubeconfig.read_text())
-    config["clusters"][0]["cluster"]["server"] = server
-    kubeconfig = folder / "far.kubeconfig"
+def _place(folder: Path, cluster: str, admin: Path, server: str | None = None) -> Place:
+    config = yaml.safe_load(admin.read_text())
+    if server:
+        config["clusters"][0]["cluster"]["server"] = server
+    folder.mkdir()
+    kubeconfig = folder / "kubeconfig.json"
     kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(yaml.safe_dump(config))
-    return _discovered(Place("east", kubeconfig, folder / "far"))
-
-
-def _discovered(place: Place) -> Place:
-    """kubectl knows the kinds beforehand, as one that was used before does."""
-    place.kubectl("api-resources")
+    kubeconfig.write_text(json.dumps(config))
+    place = Place(folder.name, cluster, kubeconfig, folder)
+    place.kubectl("api-resources")  # it knows the kinds, as one that was used before does
     return place
 
 
-def _applied(place: Place, machines: Fleet, size: int) -> Pair:
-    """Objects per second of each side, in turn, each time into a namespace of its own."""
-    pair = Pair()
-    for number in range(ROUNDS):
-        sides = [(pair.ours, OURS, by_us), (pair.peer, PEER, by_kubectl)]
-        for samples, side, applied in sides if number % 2 else reversed(sides):
-            namespace = f"bench-{side}-{place.kubeconfig.stem.partition('.')[0]}-{size}-{number}"
-            place.kubectl("create", "namespace", namespace)
-            samples.append(size * OBJECTS / applied(place, machines, size, namespace))
-    return pair
+def _applied(place: Place, machines: Fleet, row: Row) -> Pairs:
+    """All sides in turn, another one first in each round, each time into a namespace of its own."""
+    pairs = {RAW: Pair(), KUBECTL: Pair()}
+    for number in range(row.rounds):
+        rates = {
+            side: row.size * OBJECTS / SIDES[side](_work(place, machines, row, side, number))
+            for side in turns(number, with_kubectl=number < row.of_kubectl)
+        }
+        for peer in pairs.keys() & rates.keys():
+            pairs[peer].peer.append(rates[peer])
+            pairs[peer].ours.append(rates[OURS])
+    return pairs
 
 
-def by_us(place: Place, machines: Fleet, size: int, namespace: str) -> float:
-    """Seconds of what RestoreFunction does to apply: a connection from the stored kubeconfig, a
-    thread a machine.
+def turns(number: int, *, with_kubectl: bool) -> list[str]:
+    """Who goes after whom in the round of that number."""
+    sides = [OURS, RAW]
+    if with_kubectl:
+        sides.append(KUBECTL)
+    first = number % len(sides)
+    return sides[first:] + sides[:first]
+
+
+def _work(place: Place, machines: Fleet, row: Row, side: str, number: int) -> Work:
+    namespace = f"bench-{place.name}-{row.size}-{number}-{side}"
+    place.kubectl("create", "namespace", namespace)
+    plan = planned(machines, row.size, namespace, network=NETWORKS[place.cluster])
+    return Work(place, plan, machines)
+
+
+def by_us(work: Work) -> float:
+    """Seconds of what RestoreFunction does to apply."""
+    text = work.place.kubeconfig.read_text()
+    return _timed(partial(apply, work.plan, work.machines, work.place.cluster, text))
+
+
+def by_raw(work: Work) -> float:
+    """Seconds from the first of our requests to the last answer, by its own clock."""
+    file = work.place.folder / "requests.jsonl"
+    wire.write(file, work.requests())
+    return sent_raw(work.place.kubeconfig, file)
+
+
+def sent_raw(kubeconfig: Path, file: Path) -> float:
+    """Raises RuntimeError with the peer's words when not every answer was 2xx."""
+    files = ("-kubeconfig", kubeconfig, "-requests", file)
+    command: list[str | Path] = [raw_peer(), *files, f"-connections={THREADS}"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise RuntimeError(answer.stderr.strip())
+    seconds: float = json.loads(answer.stdout)["seconds"]
+    return seconds
+
+
+def by_kubectl(work: Work) -> float:
+    """Seconds of one `kubectl apply --server-side` of the same objects in the same order, its start
+    included.
     """
-    plan = planned(machines, size, namespace, network=NETWORKS[place.cluster])
-    document = ClusterDocument(id=place.cluster, secret="replant/clusters/bench")  # noqa: S106  # a name
-    text = place.kubeconfig.read_text()
-    started = time.perf_counter()
-    with (
-        discovery.connected(text, document, allow_loopback=True, connections=THREADS) as target,
-        ThreadPoolExecutor(THREADS) as pool,
-    ):
-        problems = list(
-            pool.map(partial(_machine, How(target, dry_run=False), machines), plan.machines)
-        )
-    took = time.perf_counter() - started
-    if any(problems):
-        raise RuntimeError(f"not everything was applied: {next(filter(None, problems))}")
-    return took
+    file = _file(work.place, manifests(work.requests(), work.plan, running=False))
+    return _timed(partial(_kubectl_apply, work.place, file))
 
 
-def _machine(how: How, machines: Fleet, machine: MachinePlan) -> Problem | None:
-    fill = partial(filled, metadata=machines.metadata[machine.name])
-    return apply_all(how, machine.objects, fill)[1]
+SIDES: Mapping[str, Callable[[Work], float]] = {OURS: by_us, RAW: by_raw, KUBECTL: by_kubectl}
 
 
-def by_kubectl(place: Place, machines: Fleet, size: int, namespace: str) -> float:
-    """Seconds of one `kubectl apply --server-side` of the same manifests in the same order, its
-    start included.
-    """
-    plan = planned(machines, size, namespace, network=NETWORKS[place.cluster])
-    file = _file(place, manifests(plan, machines, running=False))
-    return _timed(partial(_apply, place, file))
-
-
-def _apply(place: Place, file: Path) -> None:
+def _kubectl_apply(place: Place, file: Path) -> None:
     place.kubectl("apply", "--server-side", f"--field-manager={OURS}", "-f", file)
 
 
 def _file(place: Place, objects: list[Manifest]) -> Path:
-    file = place.cache.with_suffix(".json")
+    file = place.folder / "manifests.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     return file
 
 
-def _whole(running: Running, folder: Path, machines: Fleet) -> Pair:
+def _whole(running: Running, folder: Path, machines: Fleet, row: Row) -> Pair:
     """Seconds from the request to machines that run: the state machine, against kubectl apply and
     kubectl wait.
     """
-    stack, pair = running.stack, Pair()
-    for backup in list(machines.backups.values())[:WHOLE]:
-        stack.put(backup)
-    question = {"cluster": "east", "state": "restorable", "limit": 1000}
-    wait(
-        lambda: len(stack.search(**question)["restorePoints"]) == WHOLE,
-        seconds=300,
-        what=f"{WHOLE} restore points",
-    )
-    place = _discovered(Place("west", running.kubeconfigs["west"], folder / "west"))
-    for number in range(ROUNDS):
-        for side in (OURS, PEER):
-            place.kubectl("create", "namespace", f"bench-{side}-{number}")
-        pair.ours.append(_timed(partial(_executed, running, f"bench-{OURS}-{number}")))
-        plan = planned(machines, WHOLE, f"bench-{PEER}-{number}", network=NETWORKS["west"])
-        file = _file(place, manifests(plan, machines, running=True))
-        pair.peer.append(
-            _timed(partial(_applied_and_running, place, file, f"bench-{PEER}-{number}"))
-        )
+    pair = Pair()
+    _catalogue(running, machines, row.size)
+    place = _place(folder / "west", "west", running.kubeconfigs["west"])
+    for number in range(row.rounds):
+        ours, peers = f"bench-{OURS}-{number}", f"bench-{KUBECTL}-{number}"
+        for namespace in (ours, peers):
+            place.kubectl("create", "namespace", namespace)
+        pair.ours.append(_timed(partial(_execute, running, ours, row.size)))
+        plan = planned(machines, row.size, peers, network=NETWORKS["west"])
+        objects = manifests(Work(place, plan, machines).requests(), plan, running=True)
+        file = _file(place, objects)
+        pair.peer.append(_timed(partial(_apply_and_wait, place, file, peers)))
     return pair
 
 
-def _executed(running: Running, namespace: str) -> None:
+def _catalogue(running: Running, machines: Fleet, size: int) -> None:
+    """Backups of the first machines arrive, and the catalogue has them."""
+    for backup in list(machines.backups.values())[:size]:
+        running.stack.put(backup)
+    question = {"cluster": "east", "state": "restorable", "limit": 1000}
+    wait(
+        lambda: len(running.stack.search(**question)["restorePoints"]) == size,
+        seconds=300,
+        what=f"{size} restore points",
+    )
+
+
+def _execute(running: Running, namespace: str, size: int) -> None:
     mapping = {"namespaces": {SOURCE: namespace}, "networks": {"*": NETWORKS["west"]}}
     request = {"select": {"namespace": SOURCE}, "target": "west", "mapping": mapping}
     ended = running.stack.restore(request, seconds=600)
-    if not ended.output or ended.output["counts"] != {"ready": WHOLE}:
-        raise RuntimeError(
-            f"the restore ended {ended.status}: {ended.cause or ended.output['counts']}"
-        )
+    if not ended.output:
+        raise RuntimeError(f"the restore ended {ended.status}: {ended.cause}")
+    if ended.output["counts"] != {"ready": size}:
+        raise RuntimeError(f"the restore ended with {ended.output['counts']}")
 
 
-def _applied_and_running(place: Place, file: Path, namespace: str) -> None:
-    _apply(place, file)
+def _apply_and_wait(place: Place, file: Path, namespace: str) -> None:
+    _kubectl_apply(place, file)
     running = "--for=jsonpath={.status.ready}=true"
     place.kubectl(
         "wait", running, "virtualmachines.kubevirt.io", "--all", "-n", namespace, "--timeout=600s"
@@ -194,26 +258,43 @@ def _timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _far_away(size: int) -> str:
-    return f"{size} VMs, {size * OBJECTS:,} objects, {ROUND_TRIP_MS} ms away"
+def _near(row: Row) -> str:
+    return f"{row.size:,} VMs, {row.size * OBJECTS:,} objects"
 
 
-def _speed(rows: list[tuple[str, Pair]]) -> Table:
+def _far(row: Row) -> str:
+    return f"{_near(row)}, {ROUND_TRIP_MS} ms away"
+
+
+def _beside_raw(applied: Mapping[str, Pairs]) -> Table:
     note = (
-        f"Ours: `apply_all` for each machine in {THREADS} threads. Peer: `{PEER} apply --server-side` of the same"
-        " manifests with discovery cached, its start included. Same API server without controllers, same credentials."
+        f"Ours: each machine's objects in their order, {THREADS} machines at a time. Peer: the very"
+        f" same requests, written down beforehand and sent by a Go program over {THREADS}"
+        " connections that does nothing else: what the API server can take. Its start and the"
+        " reading of its file are not counted. Same API server without controllers, same"
+        " credentials."
     )
-    title = "Restore: objects applied per second"
-    return comparison(title, PEER, "objects/s", rows, better="higher", note=note)
+    rows = [(what, pairs[RAW]) for what, pairs in applied.items()]
+    title = "Restore: objects applied per second, beside the limit"
+    return comparison(title, RAW, "objects/s", rows, better="higher", note=note)
 
 
-def _seconds(pair: Pair) -> Table:
-    rows = [(f"{WHOLE} VMs, {WHOLE * OBJECTS} objects, from request to running machines", pair)]
+def _beside_kubectl(applied: Mapping[str, Pairs]) -> Table:
     note = (
-        f"Ours: the whole state machine, with its plan, checks, ledger and report. Peer: `{PEER} apply --server-side`"
-        f" of the finished manifests, machines not halted, then `{PEER} wait`. Simulated controllers; ours is cold in"
-        " the first round."
+        f"In the same rounds. Peer: `{KUBECTL} apply --server-side` of the same objects with"
+        " discovery cached, its start included; it takes part in fewer rounds where it takes long."
     )
-    return comparison(
-        "Restore: seconds until the machines run", PEER, "s", rows, better="lower", note=note
+    rows = [(what, pairs[KUBECTL]) for what, pairs in applied.items() if pairs[KUBECTL].peer]
+    title = f"Restore: objects applied per second, beside {KUBECTL}"
+    return comparison(title, KUBECTL, "objects/s", rows, better="higher", note=note)
+
+
+def _seconds(pair: Pair, row: Row) -> Table:
+    rows = [(f"{_near(row)}, from request to running machines", pair)]
+    note = (
+        "Ours: the whole state machine, with its plan, checks, ledger and report. Peer:"
+        f" `{KUBECTL} apply --server-side` of the finished manifests, machines not halted, then"
+        f" `{KUBECTL} wait`. Simulated controllers; ours is cold in the first round."
     )
+    title = "Restore: seconds until the machines run"
+    return comparison(title, KUBECTL, "s", rows, better="lower", note=note)

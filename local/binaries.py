@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "controlplane"
 GO_WHEEL = Path(__file__).parent.parent / "requirements" / "go.txt"
 SNAPSHOT_CONTROLLER = "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"
 KUBECTL = "k8s.io/kubernetes/cmd/kubectl"
+RAW_PEER = "rawpeer"  # a folder of SOURCE, and the program's name
 PACKAGES = 2400  # of an empty build cache, for the progress line only
 
 
@@ -35,12 +37,25 @@ def snapshot_controller() -> Path:
 
 
 def kubectl() -> Path:
-    """The benchmark's peer: built on demand, since nothing else needs it."""
-    program = _built() / "kubectl"
+    """A peer of the benchmark: built on demand, since nothing else needs it."""
+    return _on_demand("kubectl", KUBECTL, _built() / "kubectl")
+
+
+def raw_peer() -> Path:
+    """The benchmark's other peer, which sends given requests and does nothing else.
+
+    It is kept by its own source alone: a change of it makes nobody build a control plane again.
+    """
+    source = _digest((SOURCE / RAW_PEER).glob("*.go"))
+    return _on_demand("the raw peer", f"./{RAW_PEER}", _cache() / f"{RAW_PEER}-{source}")
+
+
+def _on_demand(what: str, package: str, program: Path) -> Path:
     if not program.exists():
-        with tempfile.TemporaryDirectory(dir=_cache()) as drafts:
-            _build("kubectl", Path(drafts), KUBECTL)
-            (Path(drafts) / "kubectl").replace(program)
+        with tempfile.TemporaryDirectory(dir=_cache()) as name:
+            drafts = Path(name)
+            _build(what, drafts, package)
+            (drafts / package.rpartition("/")[2]).replace(program)
     return program
 
 
@@ -69,8 +84,12 @@ def _cache() -> Path:
 
 
 def _fingerprint() -> str:
+    return _digest([SOURCE / "go.mod", SOURCE / "go.sum", *SOURCE.glob("*.go")])
+
+
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256(f"{sys.platform} {platform.machine()}".encode())
-    for file in sorted([SOURCE / "go.mod", SOURCE / "go.sum", *SOURCE.glob("*.go")]):
+    for file in sorted(files):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -85,7 +104,8 @@ def _build(what: str, out: Path, *packages: str) -> None:
         "GOWORK": "off",
     }
     print(
-        f"Building {what} once, from source; with an empty Go build cache this takes several minutes.",
+        f"Building {what} once, from source; with an empty Go build cache this can take"
+        " several minutes.",
         flush=True,
     )
     started = time.monotonic()
@@ -102,14 +122,17 @@ def _build(what: str, out: Path, *packages: str) -> None:
 
 def _watch(child: subprocess.Popen[bytes], log: Path, started: float) -> None:
     """Show how far a build is: on one line of a terminal, every ten seconds elsewhere."""
-    terminal = sys.stdout.isatty()
+    period, end = 10, "\n"
+    if sys.stdout.isatty():
+        period, end = 1, "\r"
     try:
         while True:
             try:
-                child.wait(timeout=1 if terminal else 10)
+                child.wait(timeout=period)
             except subprocess.TimeoutExpired:
-                line = f"  {_packages(log)} of at most about {PACKAGES} packages, {time.monotonic() - started:.0f} s"
-                print(line, end="\r" if terminal else "\n", flush=True)
+                took = time.monotonic() - started
+                how_far = f"{_packages(log)} of at most about {PACKAGES} packages"
+                print(f"  {how_far}, {took:.0f} s", end=end, flush=True)
             else:
                 return
     finally:
@@ -123,7 +146,10 @@ def _packages(log: Path) -> int:
 
 
 def _explained(what: str, said: list[str]) -> str:
-    remedy = "Modules come from GOPROXY (see `go env GOPROXY`): check that it can be reached, and the disk's space."
+    remedy = (
+        "Modules come from GOPROXY (see `go env GOPROXY`): check that it can be reached, and the"
+        " disk's space."
+    )
     return "\n".join([f"Building {what} failed.", *said[-15:], remedy])
 
 
@@ -169,7 +195,8 @@ def _go_from_wheel(wanted: str) -> str:
     complete = folder / "complete"
     if not complete.exists():
         print(
-            f"No go {wanted} or newer on PATH: installing the one of {GO_WHEEL.name} below {folder}.",
+            f"No go {wanted} or newer on PATH: installing the one of {GO_WHEEL.name}"
+            f" below {folder}.",
             flush=True,
         )
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
@@ -191,9 +218,11 @@ def _run(*command: str) -> None:
     if answer.returncode:
         said = "\n".join((answer.stdout + answer.stderr).splitlines()[-15:])
         raise BuildError(
-            f"{' '.join(command)} failed:\n{said}\nRemedy: put a new enough `go` on PATH, see go.dev/dl"
+            f"{' '.join(command)} failed:\n{said}\n"
+            "Remedy: put a new enough `go` on PATH, see go.dev/dl"
         )
 
 
 if __name__ == "__main__":
+    raw_peer()  # the benchmarks' own tests run it
     print(control_plane())

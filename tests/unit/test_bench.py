@@ -1,18 +1,27 @@
 """The benchmarks' own arithmetic: statistics, tables, counting, the page. Nothing here is timed."""
 
 import asyncio
+import base64
 import contextlib
+import json
+import ssl
+import sys
 from collections import Counter
 from datetime import date
+from functools import partial
+from http.client import HTTPSConnection
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock, call
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from bench import __main__ as command
-from bench import document, init, machines
+from bench import document, init, machines, memory, probe, restore, wire
 from bench.figures import Pair, Table, comparison, markdown, number, spread
 from bench.proxy import relay
 from bench.requests import Call, Requests, sent_again, told
@@ -107,7 +116,10 @@ def test_conditions_name_the_command_the_date_and_the_machine() -> None:
 def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["events"])
-    assert "no benchmark events; there are event, init, restore, cfg" in capsys.readouterr().err
+    assert (
+        "no benchmark events; there are event, init, restore, memory, cfg"
+        in capsys.readouterr().err
+    )
 
 
 def test_requests_are_counted_by_operation_as_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,22 +184,6 @@ def test_a_function_is_compared_with_a_base_that_has_the_same_clients() -> None:
 SERVICES = ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions")
 
 
-def test_both_sides_of_a_restore_get_the_same_eight_objects_a_machine() -> None:
-    machine = machines.fleet(2)
-    plan = machines.planned(machine, 2, "target", network="default/vlan200")
-    halted = machines.manifests(plan, machine, running=False)
-    assert [each["kind"] for each in halted] == [
-        each.kind for vm in plan.machines for each in vm.objects
-    ]
-    assert len(halted) == 2 * machines.OBJECTS
-    assert halted[0]["data"]["userdata"]
-    strategies = [
-        each["spec"]["runStrategy"]
-        for each in machines.manifests(plan, machine, running=True)[7::8]
-    ]
-    assert (halted[7]["spec"]["runStrategy"], strategies) == ("Halted", ["RerunOnFailure"] * 2)
-
-
 def test_the_proxy_keeps_bytes_whole_in_order_and_late() -> None:
     async def through() -> tuple[bytes, float]:
         source, got = asyncio.StreamReader(), asyncio.get_running_loop().create_future()
@@ -212,3 +208,167 @@ def test_the_proxy_keeps_bytes_whole_in_order_and_late() -> None:
     received, took = asyncio.run(through())
     assert received == b"one two three"
     assert took > 0.04
+
+
+def test_every_benchmark_is_described_in_the_page() -> None:
+    page = document.FILE.read_text()
+    assert [name for name in command.BENCHMARKS if f"| `{name}` |" not in page] == []
+
+
+def test_quick_figures_are_never_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["cfg", "--quick", "--write"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_restore_is_measured_with_another_side_first_in_each_round() -> None:
+    orders = [restore.turns(number, with_kubectl=True) for number in range(3)]
+    assert [order[0] for order in orders] == ["replant", "raw", "kubectl"]
+    assert all(sorted(order) == ["kubectl", "raw", "replant"] for order in orders)
+    assert restore.turns(1, with_kubectl=False) == ["raw", "replant"]
+
+
+def test_memory_is_told_with_its_growth_from_row_to_row() -> None:
+    rows = memory.rows([memory.Measured(10, 1.0, 100.0), memory.Measured(1000, 21.0, 160.0)], 320.0)
+    assert rows == (
+        ("10 VMs, 80 objects", "1.00", "100", "31%", "", ""),
+        ("1,000 VMs, 8,000 objects", "21.0", "160", "50%", "60.0", "3.00"),
+    )
+
+
+def test_the_probe_hands_events_to_a_handler_and_tells_the_peak_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def handler(event: object, context: probe.Context) -> None:
+        seen.append((event, context.get_remaining_time_in_millis() > 50_000))
+
+    monkeypatch.setattr(probe, "handler", handler, raising=False)
+    task: dict[str, Any] = {"path": [], "imports": [], "calls": [], "services": []}
+    probe.main(task | {"events": [["bench.probe:handler", {"a": 1}, 60]]})
+    assert seen == [({"a": 1}, True)]
+    sample = json.loads(capsys.readouterr().out)
+    assert sample["peak"] >= sample["mb"] > 1
+
+
+def test_a_failed_probe_tells_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "PYTHON", sys.executable)
+    task = {"path": [], "imports": ["no_such_module"], "calls": [], "services": []}
+    with pytest.raises(RuntimeError, match="No module named 'no_such_module'"):
+        init.probed(task)
+
+
+def test_a_build_without_bytecode_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "BUILD", tmp_path)
+    with pytest.raises(FileNotFoundError, match="make host-build"):
+        init.tables(quick=True)
+
+
+@pytest.fixture(scope="module")
+def sent() -> list[wire.Sent]:
+    """What is sent for two machines."""
+    fleet = machines.fleet(2)
+    return machines.requests(machines.planned(fleet, 2, "target", network="default/v"), fleet)
+
+
+def test_what_we_send_is_taken_down_by_machine_with_everything_but_credentials(
+    sent: list[wire.Sent],
+) -> None:
+    each = Counter(request.machine for request in sent)
+    assert each == {"target/vm-0000": machines.OBJECTS, "target/vm-0001": machines.OBJECTS}
+    assert all("fieldManager=replant" in request.path for request in sent)
+    headers = {name.lower(): value for name, value in sent[0].headers.items()}
+    assert headers["accept"].startswith("application/json;as=PartialObjectMetadata")
+    assert not headers.keys() & {"authorization", "host", "content-length"}
+
+
+def test_a_question_is_not_taken_down() -> None:
+    with wire.recording() as recorder:
+        call = partial(_https, recorder.kubeconfig)
+        assert call("GET", "/api/v1/namespaces/target")["reason"] == "MethodNotAllowed"
+    assert recorder.sent == []
+
+
+def test_both_peers_get_the_same_eight_objects_a_machine(sent: list[wire.Sent]) -> None:
+    fleet = machines.fleet(2)
+    plan = machines.planned(fleet, 2, "target", network="default/v")
+    halted = machines.manifests(sent, plan, running=False)
+    kinds = Counter(each["kind"] for each in halted)
+    assert kinds == Counter(each.kind for vm in plan.machines for each in vm.objects)
+    secrets = [each for each in halted if each["kind"] == "Secret"]
+    assert all(each["data"]["userdata"] for each in secrets)
+    assert _strategies(halted) == ["Halted"] * 2
+    assert _strategies(machines.manifests(sent, plan, running=True)) == ["RerunOnFailure"] * 2
+
+
+def _strategies(objects: list[machines.Manifest]) -> list[str]:
+    vms = (each for each in objects if each["kind"] == "VirtualMachine")
+    return [each["spec"]["runStrategy"] for each in vms]
+
+
+def test_kubectl_is_given_no_owner_whose_uid_only_the_server_knows(sent: list[wire.Sent]) -> None:
+    fleet = machines.fleet(2)
+    plan = machines.planned(fleet, 2, "target", network="default/v")
+    owned = {"metadata": {"name": "s", "ownerReferences": [{"uid": "1"}]}, "kind": "Secret"}
+    (made,) = machines.manifests([sent[0]._replace(body=json.dumps(owned))], plan, running=False)
+    assert made["metadata"] == {"name": "s"}
+
+
+def test_the_raw_peer_sends_what_we_send_each_machine_in_its_order(
+    sent: list[wire.Sent], tmp_path: Path
+) -> None:
+    with wire.recording() as recorder:
+        took = restore.sent_raw(*_raw_files(tmp_path, recorder, sent))
+    assert took > 0
+    assert len(recorder.sent) == len(sent)
+    for machine in {each.machine for each in sent}:
+        of_it = [_told(each) for each in sent if each.machine == machine]
+        received = [_told(each) for each in recorder.sent]
+        assert [each for each in received if each in of_it] == of_it
+
+
+def _told(request: wire.Sent) -> tuple[object, ...]:
+    """A request without its machine, of which the server of the raw peer knows nothing."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return request.method, request.path, headers, request.body
+
+
+def test_the_raw_peer_says_which_request_was_refused_and_how_many(
+    sent: list[wire.Sent], tmp_path: Path
+) -> None:
+    refused = sent[3]._replace(method="GET", path="/refused")
+    with (
+        wire.recording() as recorder,
+        pytest.raises(RuntimeError, match=r"1 of 16 requests were refused.*GET /refused.* 405"),
+    ):
+        restore.sent_raw(*_raw_files(tmp_path, recorder, [*sent[:3], refused, *sent[4:]]))
+
+
+def test_the_raw_peer_says_when_nobody_answers(sent: list[wire.Sent], tmp_path: Path) -> None:
+    with wire.recording() as recorder:
+        files = _raw_files(tmp_path, recorder, sent)
+    with pytest.raises(RuntimeError, match=r"a request got no answer.*connection refused"):
+        restore.sent_raw(*files)
+
+
+def _raw_files(folder: Path, recorder: wire.Recorder, sent: list[wire.Sent]) -> tuple[Path, Path]:
+    """The kubeconfig as JSON, and the requests."""
+    kubeconfig, requests = folder / "kubeconfig.json", folder / "requests.jsonl"
+    kubeconfig.write_text(json.dumps(yaml.safe_load(recorder.kubeconfig)))
+    wire.write(requests, sent)
+    return kubeconfig, requests
+
+
+def _https(kubeconfig: str, method: str, path: str) -> dict[str, Any]:
+    cluster = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]
+    trusted = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=trusted)
+    server = urlsplit(cluster["server"])
+    connection = HTTPSConnection(server.hostname or "", server.port, context=context)
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        body: dict[str, Any] = json.loads(connection.getresponse().read())
+    return body
