@@ -39,7 +39,7 @@ demo: environments host-build ## Tell the whole story on this machine: backups a
 	@$(DEV)/python -m local.demo
 
 test: .venv/.done ## Check, build and run every test; prints how long each part took
-	@$(DEV)/python -m local.timing check build=host-build programs test=run-tests
+	@$(DEV)/python -m local.build.timing check build=host-build programs test=run-tests
 
 check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
 
@@ -49,7 +49,7 @@ bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" al
 build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_64|arm64)
 	@$(call sam-build,lambda,$(ARCH),$(LAMBDA_BUILD))
 	@$(if $(COMPILER_lambda),,echo "Without bytecode, since no Python 3.13 is here: first imports take longer.")
-	@$(DEV)/python -m local.artifacts sizes $(LAMBDA_BUILD)
+	@$(DEV)/python -m local.build.artifacts sizes $(LAMBDA_BUILD)
 
 deploy: build ## Build and deploy to AWS (STACK=name, ARCH=..., PARAMETERS="Name=value ...")
 	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
@@ -78,7 +78,7 @@ check-template: environments
 	$(SAM) validate --lint --region us-east-1
 
 check-machines: environments
-	$(DEV)/python -m local.lint
+	$(DEV)/python -m local.build.lint
 
 # Before the tests, whose time is limited: the first build takes minutes.
 .PHONY: programs
@@ -137,9 +137,9 @@ $(LAYER_DIR)/CoreLayer/requirements.txt: requirements/core.txt
 	mkdir -p $(@D)
 	cp $< $@
 
-$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/artifacts.py
+$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/build/artifacts.py
 	mkdir -p $(@D)
-	$(DEV)/python -m local.artifacts subtract $< requirements/core.txt > $@
+	$(DEV)/python -m local.build.artifacts subtract $< requirements/core.txt > $@
 
 # kubernetes/aio is a second, asynchronous copy of the whole client: 41 MB that nothing here imports.
 $(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done

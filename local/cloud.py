@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 
 from local import processes
-from local.packaging import package
+from local.build.packaging import package
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / ".aws-sam-host" / "build"

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from local.artifacts import load, sizes, subtract
-from local.packaging import package
+from local.build.artifacts import sizes, subtract
+from local.build.packaging import package
+from local.build.template import load
 
 TEMPLATE = """
 Globals: {Function: {Layers: [!Ref Core]}}

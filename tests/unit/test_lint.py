@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.lint import problems
+from local.build.lint import problems
 
 CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "Broken"}]
 LAMBDA = {

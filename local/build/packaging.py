@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from local.artifacts import load
+from local.build.template import load
 
 Upload = Callable[[str, bytes], str]
 

@@ -139,4 +139,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent.parent / "statemachines")
+    main(Path(__file__).parents[2] / "statemachines")
