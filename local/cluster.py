@@ -74,7 +74,7 @@ class Cluster:
         simulation: list[str | Path] = [
             sys.executable,
             "-m",
-            "local.controllers",
+            "local.simulation.controllers",
             "--kubeconfig",
             self.kubeconfig,
         ]

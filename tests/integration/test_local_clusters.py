@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kubernetes.client import ApiException
 
 from local import cluster, crds, processes
-from local.api import MERGE, Api, ApiError, Object, path
+from local.api import MERGE, Api, Object, path
 from local.processes import NotReadyError, wait_until
 from tests.integration.lab_objects import (
     KUBEVIRT,
@@ -166,7 +167,7 @@ def test_a_snapshot_and_its_content_can_be_deleted(lab: Api, space: str) -> None
 
 def test_a_snapshot_handle_never_changes(lab: Api, space: str) -> None:
     apply(lab, content(space))
-    with pytest.raises(ApiError, match="snapshotHandle is immutable") as refused:
+    with pytest.raises(ApiException, match="snapshotHandle is immutable") as refused:
         apply(lab, content(space, handle="bak://volume/another"))
     assert refused.value.status == 422
 
