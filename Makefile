@@ -154,14 +154,14 @@ $(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
 # unchecked: unpacking gives every file a new date, which would make ordinary bytecode stale
 compile = $(if $(COMPILER_$(LAYERS)),$(COMPILER_$(LAYERS)) -m compileall -q -j 0 --invalidation-mode unchecked-hash $(1))
 
-# A function ships functions/<itself>.py and shared/; shared/kube only where it says so.
+# A function ships functions/<itself>.py and shared/ without what an operator runs. Some parts of
+# shared/ are not imported by some functions, but which ones is decided by the imports alone.
 build-%Function: module = $(shell sed -E 's/([a-z])([A-Z])/\1_\2/g' <<< $* | tr A-Z a-z)
 build-%Function: FORCE
 	mkdir -p $(ARTIFACTS_DIR)/functions
 	cp functions/__init__.py functions/$(module).py $(ARTIFACTS_DIR)/functions/
 	cp -r shared $(ARTIFACTS_DIR)/
 	rm -rf $(ARTIFACTS_DIR)/shared/commands
-	grep -qE 'shared(\.| import )kube' functions/$(module).py || rm -rf $(ARTIFACTS_DIR)/shared/kube
 	find $(ARTIFACTS_DIR) -name __pycache__ -prune -exec rm -rf {} +
 	$(call compile,$(ARTIFACTS_DIR))
 

@@ -24,14 +24,14 @@ _ARTIFACTS = {
 def package(build: Path, upload: Upload) -> str:
     """Upload every artifact under the hash of its content; the template that names them, as JSON."""
     template = load(build / "template.yaml")
-    for properties, name in _artefacts(template):
+    for properties, name in _artifacts(template):
         path = build / properties[name]
         content = _zipped(path) if path.is_dir() else path.read_bytes()
         properties[name] = upload(hashlib.sha256(content).hexdigest(), content)
     return json.dumps(template)
 
 
-def _artefacts(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+def _artifacts(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for resource in template["Resources"].values():
         name = _ARTIFACTS.get(resource["Type"])
         if name and name in resource["Properties"]:
