@@ -76,7 +76,10 @@ def _table(what: str, unit: str, pairs: dict[int, Pair]) -> Table:
         (f"{size} MB, {size * 10**6 // BYTES_A_BLOCK:,} blocks", pair)
         for size, pair in pairs.items()
     ]
-    note = "Peer: `json.loads` of the whole file. Ours also checks each block's form; both read a local file."
+    note = (
+        "Peer: `json.loads` of the whole file. Ours also checks each block's form; both read a"
+        " local file."
+    )
     return comparison(f"Backup cfg: {what}", "json.loads", unit, rows, better="lower", note=note)
 
 

@@ -30,16 +30,22 @@ def written(text: str, name: str, tables: Sequence[Table], conditions: str) -> s
 
 def conditions(name: str, today: date) -> str:
     """When and on what the figures of a benchmark came about."""
-    machine = f"{os.cpu_count()} cores ({_processor()}), Python {platform.python_version()}, {platform.system()}"
-    return (
-        f"`python -m bench {name}`, {today.isoformat()}, {machine}, load {_load()} when it ended."
-    )
+    facts = [
+        f"`python -m bench {name}`",
+        today.isoformat(),
+        f"{os.cpu_count()} cores ({_processor()})",
+        f"Python {platform.python_version()}",
+        platform.system(),
+        f"load {_load()} when it ended.",
+    ]
+    return ", ".join(facts)
 
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    found = NAME_IN_CPUINFO.search(cpuinfo.read_text()) if cpuinfo.exists() else None
-    return found[1].strip() if found else platform.machine()
+    if cpuinfo.exists() and (found := NAME_IN_CPUINFO.search(cpuinfo.read_text())):
+        return found[1].strip()
+    return platform.machine()
 
 
 def _load() -> str:

@@ -203,7 +203,10 @@ def _counts(levels: dict[int, Measured]) -> list[Table]:
         _row("one backup", [sum(each.kinds.values(), Counter[str]()) for each in each_level])
     )
     rows.append(_row(GROWN, [each.grown for each in each_level]))
-    note = "Requests of `functions.catalogue` for one event of each object, counted as botocore sends them; exact."
+    note = (
+        "Requests of `functions.catalogue` for one event of each object, counted as botocore sends"
+        " them; exact."
+    )
     return [Table("Event to row: requests", columns, tuple(rows), note)]
 
 
@@ -214,8 +217,9 @@ def _row(what: str, counts: list[Counts]) -> tuple[str, ...]:
 def _times(levels: dict[int, Measured]) -> Table:
     rows = [(f"{TIMED}, beside {level:,}", each.times) for level, each in levels.items()]
     note = (
-        "Peer: the very same DynamoDB and S3 requests, made bare with boto3 one after the other. Both against the"
-        " embedded AWS on loopback, whose own time grows with its table; the ratio is what our work adds."
+        "Peer: the very same DynamoDB and S3 requests, made bare with boto3 one after the other."
+        " Both against the embedded AWS on loopback, whose own time grows with its table; the ratio"
+        " is what our work adds."
     )
     return comparison(
         "Event to row: milliseconds", "bare requests", "ms", rows, better="lower", note=note

@@ -77,8 +77,11 @@ def spread(samples: Sequence[float]) -> str:
 
 def number(value: float) -> str:
     """Three digits that count, no more."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:,.1f}"
+    return f"{value:,.2f}"
 
 
 def markdown(table: Table) -> str:

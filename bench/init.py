@@ -122,9 +122,10 @@ def _times(runs: dict[str, list[tuple[Sample, Sample]]]) -> Table:
         for name, samples in runs.items()
     }
     note = (
-        "Base: boto3, pydantic's `BaseModel`, powertools with a `Logger` and `Metrics`, and the function's own SDK"
-        " clients. Ours: the function's module and its clients. Fresh interpreters on the built artifacts, bytecode"
-        " included; the interpreter's own start is in neither."
+        "Base: boto3, pydantic's `BaseModel`, powertools with a `Logger` and `Metrics`, and the"
+        " function's own SDK clients. Ours: the function's module and its clients. Fresh"
+        " interpreters on the built artifacts, bytecode included; the interpreter's own start is in"
+        " neither."
     )
     title = "Init: imports and clients of a fresh interpreter"
     return comparison(title, "base", "ms", list(pairs.items()), better="lower", note=note)

@@ -59,7 +59,9 @@ def planned(machines: Fleet, size: int, namespace: str, *, network: str) -> Plan
 
 
 def manifests(plan: Plan, machines: Fleet, *, running: bool) -> list[Manifest]:
-    """Everything of a plan as it goes to the API server; RUNNING: machines as they end, not halted."""
+    """Everything of a plan as it goes to the API server; RUNNING: machines as they end, not as they
+    are made, which is halted.
+    """
     whole = []
     for each in plan.machines:
         fill = partial(filled, metadata=machines.metadata[each.name])

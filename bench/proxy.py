@@ -1,4 +1,5 @@
-"""`python -m bench.proxy PORT UPSTREAM_PORT MILLISECONDS`: a loopback TCP proxy with the round trip of a real network.
+"""`python -m bench.proxy PORT UPSTREAM_PORT MILLISECONDS`: a loopback TCP proxy with the round trip
+of a real network.
 
 Bytes are held back, not throttled: what is sent together arrives together, half a round trip later.
 """

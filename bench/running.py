@@ -49,8 +49,9 @@ class Running(NamedTuple):
 
     def without(self, *parts: str) -> None:
         """Stop single parts of it, such as `east-simulation`."""
-        code = "import sys; from local import processes; [processes.stop(name) for name in sys.argv[1:]]"
-        _python("-c", code, *parts, folder=self.folder)
+        for part in parts:
+            code = f"from local import processes; processes.stop({part!r})"
+            _python("-c", code, folder=self.folder)
 
 
 @contextmanager

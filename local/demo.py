@@ -79,7 +79,8 @@ def tell(stack: Stack) -> None:
 
 def arrive(stack: Stack) -> None:
     chapter(
-        "Cluster east backs up two machines; a third upload breaks off, and a fourth file is damaged."
+        "Cluster east backs up two machines; a third upload breaks off, and a fourth file is"
+        " damaged."
     )
     web = a_vm_backup("web", "shop", "nightly", disks=2, networks=[Nic()], secrets=CLOUD_INIT)
     ledger = a_vm_backup("ledger", "shop", "monthly", version="1.2")
@@ -155,9 +156,8 @@ def restore(stack: Stack) -> dict[str, Any]:
         for m in output["machines"]
     ]
     show(table(("MACHINE", "STATE", "STARTED", "FINISHED"), rows))
-    show(
-        f"restore {output['restoreId']}: {output['state']} after {time.monotonic() - started:.0f} s, {output['report']}"
-    )
+    took = time.monotonic() - started
+    show(f"restore {output['restoreId']}: {output['state']} after {took:.0f} s, {output['report']}")
     return output
 
 

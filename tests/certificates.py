@@ -24,7 +24,7 @@ class Authority(NamedTuple):
         return cls(authority.cert_pem.bytes().decode(), authority)
 
     def sign(self, name: str, *addresses: str, names: tuple[str, ...] = ()) -> Pair:
-        """A certificate for these IP addresses and DNS names, or, as a client's, for its own name."""
+        """A certificate for these IP addresses and DNS names, or, as a client's, for its name."""
         # Never for none: strict verifiers refuse an empty list of alternative names.
         identities = (*names, *addresses) or (name,)
         leaf = self.authority.issue_cert(*identities, common_name=name)

@@ -33,8 +33,10 @@ def handler(event, context):
             import layered
             return layered.__file__
         case "measure":
-            metric = {"Namespace": "Test", "Dimensions": [["service"]], "Metrics": [{"Name": "Found"}]}
-            print(json.dumps({"_aws": {"CloudWatchMetrics": [metric]}, "service": "x", "Found": [3, 4]}))
+            metric = {"Namespace": "Test", "Dimensions": [["service"]]}
+            metric["Metrics"] = [{"Name": "Found"}]
+            about = {"_aws": {"CloudWatchMetrics": [metric]}}
+            print(json.dumps({**about, "service": "x", "Found": [3, 4]}))
         case "fail": raise Unreachable("no API server answers")
 def batch(event, context):
     bad = [each["messageId"] for each in event["Records"] if each["body"] == "bad"]
@@ -51,7 +53,10 @@ States:
     TimeoutSeconds: 30
     Output: "{% $states.result.Payload %}"
     Retry: [{ErrorEquals: [Unreachable], IntervalSeconds: 1, MaxAttempts: 1}]
-    Catch: [{ErrorEquals: [Unreachable], Output: "{% $parse($states.errorOutput.Cause) %}", Next: Broken}]
+    Catch:
+      - ErrorEquals: [Unreachable]
+        Output: "{% $parse($states.errorOutput.Cause) %}"
+        Next: Broken
     Next: Done
   Done: {Type: Succeed, Output: "{% 'done' %}"}
   Broken: {Type: Fail, Error: Unreachable, Cause: "{% $states.input.errorMessage %}"}
@@ -156,7 +161,8 @@ class Emulator:
     def tick(self, now: float) -> None:
         """The minute's metrics and alarms, as of an instant."""
         body = json.dumps({"now": now}).encode()
-        with urlopen(Request(f"{self.endpoint}/_local/tick", data=body), timeout=30):  # noqa: S310 - loopback
+        minute = Request(f"{self.endpoint}/_local/tick", data=body)  # noqa: S310 - loopback
+        with urlopen(minute, timeout=30):  # noqa: S310 - loopback
             pass
 
     def invoke(self, **event: Any) -> Any:

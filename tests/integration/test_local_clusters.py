@@ -1,6 +1,8 @@
-"""A cluster of the embedded runtime: real where a restore can go wrong, simulated below, with both sets of CRDs.
+"""A cluster of the embedded runtime: real where a restore can go wrong, simulated below, with both
+sets of CRDs.
 
-Aspects: what becomes ready and when, what does not and why, injected faults, no traces, nothing left running.
+Aspects: what becomes ready and when, what does not and why, injected faults, no traces, nothing
+left running.
 Not aspects: our own restores (they have tests of their own), KubeVirt's webhooks, capacity.
 """
 
