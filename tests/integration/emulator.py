@@ -119,8 +119,9 @@ def template(layer: dict[str, str]) -> dict[str, Any]:
         "Rule": _rule(["aws.s3", "aws.cloudwatch"], "Events"),
         "Calls": _rule(["test"], "Function"),
     }
-    names = ["Letters", "Events", "Batches", "Role", "Function", "Machine", "Table", "Bucket"]
-    return {"Resources": resources, "Outputs": {name: {"Value": {"Ref": name}} for name in names}}
+    names = ["Letters", "Events", "Batches", "Role", "Function", "Batch", "Machine", "Table"]
+    outputs = {name: {"Value": {"Ref": name}} for name in (*names, "Bucket")}
+    return {"Resources": resources, "Outputs": outputs}
 
 
 def _resource(kind: str, **properties: Any) -> dict[str, Any]:
@@ -164,6 +165,11 @@ class Emulator:
         minute = Request(f"{self.endpoint}/_local/tick", data=body)  # noqa: S310 - loopback
         with urlopen(minute, timeout=30):  # noqa: S310 - loopback
             pass
+
+    def warm(self, function: str) -> None:
+        """Start an environment of a function, which takes longer than a message stays hidden."""
+        name = self.outputs[function]
+        self.client("lambda").invoke(FunctionName=name, Payload=b'{"Records": []}')
 
     def invoke(self, **event: Any) -> Any:
         answer = self.client("lambda").invoke(
