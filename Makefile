@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check bench build deploy clean host-build environments FORCE
+.PHONY: help up down demo test check bench mutate build deploy clean host-build environments FORCE
 
 PYTHON ?= python3
 STACK ?= replant
@@ -39,28 +39,34 @@ demo: environments host-build ## Tell the whole story on this machine: backups a
 	@$(DEV)/python -m local.demo
 
 test: .venv/.done ## Check, build and run every test; prints how long each part took
-	@$(DEV)/python -m local.timing check build=host-build programs test=run-tests
+	@$(DEV)/python -m local.build.timing check build=host-build programs unit=unit-tests \
+		integration=integration-tests
 
 check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
 
 bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" also writes docs/benchmarks.md)
 	@$(DEV)/python -m bench $(BENCH)
 
+# The unit tests find the genuine files beside the project; a mutant's copy of it lies one level deeper.
+mutate: .venv-mutate/.done ## Change the pure code and see which changes no test notices (MUTANTS="shared.restore.* ...")
+	REPLANT_FIXTURES=$(abspath $(or $(REPLANT_FIXTURES),../shared/fixtures)) .venv-mutate/bin/mutmut run $(MUTANTS)
+	.venv-mutate/bin/mutmut results | sed '/: not checked$$/d'
+
 build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_64|arm64)
 	@$(call sam-build,lambda,$(ARCH),$(LAMBDA_BUILD))
 	@$(if $(COMPILER_lambda),,echo "Without bytecode, since no Python 3.13 is here: first imports take longer.")
-	@$(DEV)/python -m local.artifacts sizes $(LAMBDA_BUILD)
+	@$(DEV)/python -m local.build.artifacts sizes $(LAMBDA_BUILD)
 
 deploy: build ## Build and deploy to AWS (STACK=name, ARCH=..., PARAMETERS="Name=value ...")
 	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 
 clean: ## Remove builds and environments (refused while up)
 	@if [ -e .replant/runtime.json ]; then echo "It is up: make down first." >&2; exit 1; fi
-	rm -rf .venv .venv-* .aws-sam .aws-sam-host build .replant
+	rm -rf .venv .venv-* .aws-sam .aws-sam-host build mutants .coverage .replant
 
 # --- Parts of the targets above ---------------------------------------------------------------------------
 
-.PHONY: check-style check-types check-imports check-spelling check-template check-machines run-tests
+.PHONY: check-style check-types check-imports check-spelling check-template check-machines
 check-style: environments
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
@@ -78,15 +84,20 @@ check-template: environments
 	$(SAM) validate --lint --region us-east-1
 
 check-machines: environments
-	$(DEV)/python -m local.lint
+	$(DEV)/python -m local.build.lint
 
 # Before the tests, whose time is limited: the first build takes minutes.
 .PHONY: programs
 programs: .venv/.done
 	@$(DEV)/python -m local.binaries
 
-run-tests: environments
-	$(DEV)/python -m pytest
+.PHONY: unit-tests integration-tests
+unit-tests: .venv/.done
+	$(DEV)/coverage run -m pytest tests/unit
+	$(DEV)/coverage report
+
+integration-tests: environments
+	$(DEV)/python -m pytest tests/integration
 
 host-build: environments
 	@$(call sam-build,host,$(HOST_ARCH),$(HOST_BUILD))
@@ -102,8 +113,9 @@ environments: .venv/.done .venv-sam/.done .venv-cloud/.done
 .venv/.done: requirements/dev.txt requirements/core.txt requirements/kube.txt
 .venv-sam/.done: requirements/sam.txt
 .venv-cloud/.done: requirements/cloud.txt
+.venv-mutate/.done: requirements/mutate.txt requirements/dev.txt requirements/core.txt requirements/kube.txt
 
-.venv/.done .venv-sam/.done .venv-cloud/.done: | $(UV)
+.venv/.done .venv-sam/.done .venv-cloud/.done .venv-mutate/.done: | $(UV)
 	$(UV) venv --quiet --clear --no-python-downloads --python .venv-uv/bin/python $(@D)
 	$(UV) pip sync --quiet --require-hashes --python $(@D) $(filter %.txt,$^)
 	mkdir -p build
@@ -137,9 +149,9 @@ $(LAYER_DIR)/CoreLayer/requirements.txt: requirements/core.txt
 	mkdir -p $(@D)
 	cp $< $@
 
-$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/artifacts.py
+$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/build/artifacts.py
 	mkdir -p $(@D)
-	$(DEV)/python -m local.artifacts subtract $< requirements/core.txt > $@
+	$(DEV)/python -m local.build.artifacts subtract $< requirements/core.txt > $@
 
 # kubernetes/aio is a second, asynchronous copy of the whole client: 41 MB that nothing here imports.
 $(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
@@ -154,14 +166,14 @@ $(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
 # unchecked: unpacking gives every file a new date, which would make ordinary bytecode stale
 compile = $(if $(COMPILER_$(LAYERS)),$(COMPILER_$(LAYERS)) -m compileall -q -j 0 --invalidation-mode unchecked-hash $(1))
 
-# A function ships functions/<itself>.py and shared/; shared/kube only where it says so.
+# A function ships functions/<itself>.py and shared/ without what an operator runs. Some parts of
+# shared/ are not imported by some functions, but which ones is decided by the imports alone.
 build-%Function: module = $(shell sed -E 's/([a-z])([A-Z])/\1_\2/g' <<< $* | tr A-Z a-z)
 build-%Function: FORCE
 	mkdir -p $(ARTIFACTS_DIR)/functions
 	cp functions/__init__.py functions/$(module).py $(ARTIFACTS_DIR)/functions/
 	cp -r shared $(ARTIFACTS_DIR)/
 	rm -rf $(ARTIFACTS_DIR)/shared/commands
-	true
 	find $(ARTIFACTS_DIR) -name __pycache__ -prune -exec rm -rf {} +
 	$(call compile,$(ARTIFACTS_DIR))
 

@@ -18,7 +18,8 @@ from bench.probe import Context
 from bench.requests import Counts, Requests, sent_again, told
 from bench.running import ROOT, emulator
 from functions import catalogue
-from local import artifacts, cloud, documents
+from local import cloud, documents
+from local.build.template import load
 from local.samples.encoding import Object
 from local.samples.world import VmBackup, a_vm_backup
 from shared.layouts.keys import recognise
@@ -60,7 +61,7 @@ class Line:
         metrics.namespace = "bench"
         self.clients = {service: cloud.client(endpoint, service) for service in ("s3", "dynamodb")}
         self.requests = Requests()  # after our own clients: only the function's are counted
-        table = artifacts.load(ROOT / "template.yaml")["Resources"]["CatalogueTable"]
+        table = load(ROOT / "template.yaml")["Resources"]["CatalogueTable"]
         shape = {name: table["Properties"][name] for name in SHAPE}
         self.clients["dynamodb"].create_table(TableName=TABLE, **shape)
         for bucket in (BUCKET, STATE):

@@ -18,10 +18,17 @@ from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from shared.aws.table import Table
 from shared.kube import discovery
-from shared.kube.apply import How, apply_all
 from shared.kube.client import TargetCluster
-from shared.models import ClusterDocument, MachinePlan, Plan, Problem, Source
-from shared.restore.plan import filled
+from shared.kube.create import How, Outcome, create_all
+from shared.models import (
+    ClusterDocument,
+    MachinePlan,
+    Plan,
+    PlannedObject,
+    RestoreRecord,
+    Source,
+)
+from shared.restore import filling
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 
@@ -96,10 +103,9 @@ def apply(plan: Plan, machines: Fleet, cluster: str, kubeconfig: str) -> None:
         _connected(cluster, kubeconfig) as target,
         ThreadPoolExecutor(THREADS) as pool,
     ):
-        problems = list(pool.map(partial(_apply_machine, target, machines), plan.machines))
-    first = next(filter(None, problems), None)
-    if first:
-        raise RuntimeError(f"not everything was applied: {first.message}")
+        outcomes = list(pool.map(partial(_apply_machine, target, machines), plan.machines))
+    for outcome in outcomes:
+        _require(outcome)
 
 
 def requests(plan: Plan, machines: Fleet) -> list[Sent]:
@@ -107,9 +113,7 @@ def requests(plan: Plan, machines: Fleet) -> list[Sent]:
     with wire.recording() as recorder, _connected("recorder", recorder.kubeconfig) as target:
         for machine in plan.machines:
             recorder.machine = machine.key
-            problem = _apply_machine(target, machines, machine)
-            if problem:
-                raise RuntimeError(f"{machine.key} cannot be applied: {problem.message}")
+            _require(_apply_machine(target, machines, machine))
     return recorder.sent
 
 
@@ -131,17 +135,38 @@ def manifests(sent: list[Sent], plan: Plan, *, running: bool) -> list[Manifest]:
 
 def store(plan: Plan, s3: Any, bucket: str, dynamodb: Any, table: str) -> dict[str, Any]:
     """What PlanFunction leaves for RestoreFunction, and the event that starts the latter."""
-    StateBucket(s3, bucket).save_plan(plan)
-    ledger = Ledger(Table(dynamodb, table), plan.restore_id)
-    record = ledger.begin("bench", "bench", running=lambda _: False, now=datetime.now(UTC))
-    return {"restoreId": plan.restore_id, "attempt": record.attempt}
+    StateBucket(s3, bucket).save_plan(plan.restore_id, plan)
+    now = datetime.now(UTC)
+    ledger = Ledger(Table(dynamodb, table), plan.restore_id, now=lambda: now)
+    record = RestoreRecord(
+        restore_id=plan.restore_id,
+        request_id="bench",
+        request_digest="bench",
+        execution="bench",
+        attempt=1,
+        started_at=now,
+        taken_at=now,
+    )
+    attempt = ledger.begin(record, running=lambda _: False).attempt
+    ledger.keep_plan(attempt, plan.hash)
+    return {"restoreId": plan.restore_id, "ledger": plan.restore_id, "attempt": attempt}
 
 
 def _connected(cluster: str, kubeconfig: str) -> AbstractContextManager[TargetCluster]:
     document = ClusterDocument(id=cluster, secret="replant/clusters/bench")  # noqa: S106 - a name
-    return discovery.connected(kubeconfig, document, allow_loopback=True, connections=THREADS)
+    return discovery.connect(kubeconfig, document, allow_loopback=True, connections=THREADS)
 
 
-def _apply_machine(target: TargetCluster, machines: Fleet, machine: MachinePlan) -> Problem | None:
-    fill = partial(filled, metadata=machines.metadata[machine.name])
-    return apply_all(How(target, dry_run=False), machine.objects, fill)[1]
+def _apply_machine(target: TargetCluster, machines: Fleet, machine: MachinePlan) -> Outcome:
+    metadata = machines.metadata[machine.name]
+
+    def complete(planned: PlannedObject, uid: str | None) -> Mapping[str, Any]:
+        return filling.complete(planned, machine, metadata, uid)
+
+    how = How(target, "bench", False, frozenset(), permit=lambda: None)
+    return create_all(how, machine.objects, complete)
+
+
+def _require(outcome: Outcome) -> None:
+    if outcome.problem or outcome.postponed:
+        raise RuntimeError(f"not everything was created: {outcome.problem or outcome.postponed}")

@@ -7,8 +7,8 @@ from bench.figures import Table, number
 from bench.machines import OBJECTS, Fleet, fleet, planned, store
 from bench.restore import NETWORKS, REACTING
 from bench.running import ROOT, Running, runtime
-from local import artifacts
 from local.api import path
+from local.build.template import load
 from local.stack import Stack
 from shared.models import Plan, Source
 
@@ -94,7 +94,7 @@ def _environment(stack: Stack) -> dict[str, str]:
 
 def _properties() -> dict[str, Any]:
     """Of the function, as the template has them."""
-    resource = artifacts.load(ROOT / "template.yaml")["Resources"][FUNCTION]
+    resource = load(ROOT / "template.yaml")["Resources"][FUNCTION]
     properties: dict[str, Any] = resource["Properties"]
     return properties
 

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         return COMMANDS[arguments[0]]()
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - the last line of defence: the message is what a person needs
+    except Exception as error:  # noqa: BLE001 - whatever it is, its message is what a person needs
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
 

@@ -1,76 +1,61 @@
-"""A kubeconfig in, JSON answers out: the few calls that the embedded runtime makes to its API
-servers.
+"""A kubeconfig in, JSON answers out: the few calls that the embedded runtime, the demo and the
+tests make to API servers of ours, through the kubernetes package.
+
+Not through shared.kube: it may do less, and tests that look at what it did need another view.
 """
 
-import base64
 import json
-import ssl
-import tempfile
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import urllib3
-import yaml
+from kubernetes.client import ApiClient, ApiException, Configuration
+from kubernetes.client.rest import RESTResponse
+from kubernetes.config import load_kube_config
+from urllib3.exceptions import HTTPError
 
 Object = dict[str, Any]
 
 MANAGER = "replant-local"
-APPLY = "application/apply-patch+yaml"
+CONNECTIONS = 16
+TIMEOUTS = (5.0, 30.0)
+"""Seconds to connect, and between two packets of an answer."""
+
+JSON = "application/json"
 MERGE = "application/merge-patch+json"
-
-
-class ApiError(Exception):
-    """The API server's refusal: its status code and its words."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
+APPLY = "application/apply-patch+yaml"
 
 
 class Api:
-    """One API server, seen through the credentials of a kubeconfig of ours; safe to share among
-    threads.
-    """
+    """One API server, seen with the rights of a kubeconfig of ours; safe to share among threads."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text())
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self.server: str = cluster["server"]
-        authorization = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
-        self._headers = {"User-Agent": MANAGER} | authorization
-        self._pool = urllib3.connection_from_url(
-            self.server,
-            maxsize=16,
-            block=True,
-            retries=False,
-            ssl_context=_tls(cluster, user),
-            timeout=30,
-        )
+        client = _client(kubeconfig)
+        self.server: str = client.configuration.host
+        self._rest = client.rest_client
         self._resources: dict[str, dict[str, Object]] = {}
         self._lock = threading.Lock()
 
     def call(
-        self, method: str, path: str, body: Object | None = None, content: str = "application/json"
+        self, method: str, path: str, body: Object | None = None, content: str = JSON
     ) -> Object:
-        """Make one request and return the decoded answer; raise ApiError for any status that is not
-        2xx.
+        """Make one request and return the decoded answer, empty where that is no JSON object.
+
+        Raises ApiException for any status that is not 2xx, HTTPError where no answer came.
         """
-        data = None if body is None else json.dumps(body).encode()
-        headers = self._headers | ({"Content-Type": content} if data else {})
-        answer = self._pool.request(method, path, body=data, headers=headers)
-        if answer.status >= 300:
-            raise ApiError(answer.status, _message(answer.data))
-        decoded: Object = json.loads(answer.data) if answer.data.startswith(b"{") else {}
-        return decoded
+        # The server takes the field manager of a change from the User-Agent.
+        headers = {"Accept": JSON, "Content-Type": content, "User-Agent": MANAGER}
+        answer = self._rest.request(  # type: ignore[no-untyped-call]
+            method, self.server + path, headers=headers, body=body, _request_timeout=TIMEOUTS
+        )
+        return _decoded(answer)
 
     def answers(self, path: str) -> bool:
         """Whether a GET succeeds; an unreachable server is a no."""
         try:
             self.call("GET", path)
-        except (ApiError, urllib3.exceptions.HTTPError):
+        except (ApiException, HTTPError):
             return False
         return True
 
@@ -83,7 +68,9 @@ class Api:
         """Where an object lives, by the server's own list of resources."""
         metadata = manifest["metadata"]
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
-        namespace = metadata.get("namespace", "default") if resource["namespaced"] else None
+        namespace = None
+        if resource["namespaced"]:
+            namespace = metadata.get("namespace", "default")
         return path(manifest["apiVersion"], resource["name"], namespace, metadata["name"])
 
     def _resource(self, version: str, kind: str) -> Object:
@@ -98,28 +85,44 @@ class Api:
 
 def path(version: str, plural: str, namespace: str | None = None, name: str | None = None) -> str:
     """The URL path of a collection or of one object in it."""
-    parts = ["api" if version == "v1" else "apis", version]
-    parts += ["namespaces", namespace] if namespace else []
-    parts += [plural, quote(name)] if name else [plural]
+    root = "apis" if "/" in version else "api"
+    parts = [root, version]
+    if namespace:
+        parts += ["namespaces", namespace]
+    parts.append(plural)
+    if name:
+        parts.append(quote(name))
     return "/" + "/".join(parts).rstrip("/")
 
 
-def _message(body: bytes) -> str:
-    text = body.decode(errors="replace")
-    return str(json.loads(text).get("message", text)) if text.startswith("{") else text
+def said(error: ApiException) -> str:
+    """What an API server said with a refusal: its status and its message, without the headers."""
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, KeyError, TypeError):
+        message = error.body or error.reason
+    return f"{error.status}: {message}"
 
 
-def _tls(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=_decoded(cluster["certificate-authority-data"]))
-    if "client-key-data" in user:
-        with tempfile.NamedTemporaryFile(
-            "w"
-        ) as pem:  # the ssl module takes client keys from files only
-            pem.write(_decoded(user["client-certificate-data"]) + _decoded(user["client-key-data"]))
-            pem.flush()
-            context.load_cert_chain(pem.name)
-    return context
+def _client(kubeconfig: Path) -> ApiClient:
+    # An empty proxy: one from the environment does not know this machine's loopback addresses.
+    settings = Configuration(proxy="", connection_pool_maxsize=CONNECTIONS)
+    settings.retries = False  # who waits for a server asks again by itself
+    # OpenSSL reads client keys from files only; they lie beside the kubeconfig that has them too.
+    folder = str(kubeconfig.parent)
+    load_kube_config(  # type: ignore[no-untyped-call]
+        str(kubeconfig), client_configuration=settings, temp_file_path=folder
+    )
+    return ApiClient(settings)
 
 
-def _decoded(data: str) -> str:
-    return base64.b64decode(data).decode()
+def _decoded(answer: RESTResponse) -> Object:
+    data: bytes = answer.read()  # type: ignore[no-untyped-call]
+    if not 200 <= answer.status < 300:
+        raise ApiException.from_response(
+            http_resp=answer, body=data.decode(errors="replace"), data=None
+        )
+    if not data.startswith(b"{"):
+        return {}
+    decoded: Object = json.loads(data)
+    return decoded

@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 
 from local import processes
-from local.packaging import package
+from local.build.packaging import package
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / ".aws-sam-host" / "build"
@@ -44,7 +44,8 @@ def start() -> str:
 def answers(endpoint: str) -> bool:
     """Whether the emulator is there."""
     try:
-        with urlopen(f"{endpoint}/_ministack/health", timeout=5) as answer:  # noqa: S310 - our own address
+        address = f"{endpoint}/_ministack/health"
+        with urlopen(address, timeout=5) as answer:  # noqa: S310 - our own address
             return bool(answer.status == HTTPStatus.OK)
     except (URLError, ConnectionError, TimeoutError):
         return False

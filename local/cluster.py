@@ -1,7 +1,8 @@
-"""A name in, a Kubernetes control plane on loopback out: real API server, simulated Harvester below
-it.
+"""A name in, a Kubernetes control plane on loopback out: a real API server, below it a simulated
+Harvester.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,7 @@ class Cluster:
         simulation: list[str | Path] = [
             sys.executable,
             "-m",
-            "local.controllers",
+            "local.simulation.controllers",
             "--kubeconfig",
             self.kubeconfig,
         ]
@@ -101,9 +102,8 @@ class Cluster:
         ]
         answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if answer.returncode:
-            raise RuntimeError(
-                f"no kubeconfig for cluster {self.name} from {manifest.name}: {answer.stderr.strip()}"
-            )
+            reason = answer.stderr.strip()
+            raise RuntimeError(f"no kubeconfig for cluster {self.name}: {reason}")
         return answer.stdout
 
     @property
@@ -176,12 +176,14 @@ def restricted_kubeconfig(name: str, manifest_path: Path) -> str:
 
 def seeds(network: str | None) -> list[Object]:
     """What a Harvester cluster has from the start, as far as a restore looks at it."""
-    return [
+    found = [
         _storage_class(),
         _snapshot_class("longhorn"),
         _snapshot_class("longhorn-snapshot") | {"parameters": {"type": "snap"}},
-        *([_network(network)] if network else []),
     ]
+    if network:
+        found.append(_network(network))
+    return found
 
 
 def _storage_class() -> Object:
@@ -211,11 +213,17 @@ def _snapshot_class(name: str) -> Object:
 
 
 def _network(name: str) -> Object:
-    vlan = name.removeprefix("vlan")
-    config = f'{{"cniVersion":"0.3.1","name":"{name}","type":"bridge","bridge":"mgmt-br","vlan":{vlan},"ipam":{{}}}}'
+    config = {
+        "cniVersion": "0.3.1",
+        "name": name,
+        "type": "bridge",
+        "bridge": "mgmt-br",
+        "vlan": int(name.removeprefix("vlan")),
+        "ipam": {},
+    }
     return {
         "apiVersion": "k8s.cni.cncf.io/v1",
         "kind": "NetworkAttachmentDefinition",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"config": config},
+        "spec": {"config": json.dumps(config)},
     }

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from kubernetes.client import ApiException
+
 from local import runtime
-from local.api import ApiError
+from local.api import said
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
@@ -39,13 +41,19 @@ def main() -> int:
     try:
         with running() as stack:
             tell(stack)
-    except (UntrueError, TimeoutError, ApiError) as error:
-        print(f"\nThe story is not true: {error}", file=sys.stderr)
-        return 1
+    except ApiException as error:
+        return untrue(f"the API server of west answers {said(error)}")
+    except (UntrueError, TimeoutError) as error:
+        return untrue(str(error))
     except KeyboardInterrupt:
         return 130
     print(f"\nAll true, after {time.monotonic() - started:.0f} s.")
     return 0
+
+
+def untrue(reason: str) -> int:
+    print(f"\nThe story is not true: {reason}", file=sys.stderr)
+    return 1
 
 
 @contextmanager
@@ -71,7 +79,8 @@ def tell(stack: Stack) -> None:
 
 def arrive(stack: Stack) -> None:
     chapter(
-        "Cluster east backs up two machines; a third upload breaks off, and a fourth file is damaged."
+        "Cluster east backs up two machines; a third upload breaks off, and a fourth file is"
+        " damaged."
     )
     web = a_vm_backup("web", "shop", "nightly", disks=2, networks=[Nic()], secrets=CLOUD_INIT)
     ledger = a_vm_backup("ledger", "shop", "monthly", version="1.2")
@@ -147,9 +156,8 @@ def restore(stack: Stack) -> dict[str, Any]:
         for m in output["machines"]
     ]
     show(table(("MACHINE", "STATE", "STARTED", "FINISHED"), rows))
-    show(
-        f"restore {output['restoreId']}: {output['state']} after {time.monotonic() - started:.0f} s, {output['report']}"
-    )
+    took = time.monotonic() - started
+    show(f"restore {output['restoreId']}: {output['state']} after {took:.0f} s, {output['report']}")
     return output
 
 

@@ -9,36 +9,45 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import psutil
 
 RUNTIME = Path(
     os.environ.get("REPLANT_RUNTIME") or Path(__file__).parent.parent / ".replant"
 ).absolute()
 
-PROC = Path("/proc")
+SAME_SECONDS = 1.5
+"""How far two readings of one process's start may differ: the time of boot has whole seconds."""
 
 _handed_out: set[int] = set()
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class NotReadyError(TimeoutError):
-    """Something that was waited for did not happen; the text names it and shows the end of the log."""
+    """Something that was waited for did not happen; the text names it and shows the log's end."""
 
 
-@dataclass(frozen=True)
-class Process:
-    """A process of ours: its pid means nothing without its start time, since the kernel reuses
-    pids.
+class Process(NamedTuple):
+    """A process of ours: its pid means nothing without its start, since the kernel reuses pids.
+
+    `started` is in seconds after boot, which nobody changes by setting the clock.
     """
 
     name: str
     pid: int
-    started: str
+    started: float
 
     @property
     def running(self) -> bool:
-        return start_time(self.pid) == self.started
+        """Whether the program itself still runs (not merely a child of it)."""
+        found = _living(self.pid)
+        return found is not None and self.is_recorded_in(found)
+
+    def is_recorded_in(self, found: psutil.Process) -> bool:
+        """Whether a process with our pid is ours."""
+        return abs(_started(found) - self.started) < SAME_SECONDS
 
 
 def spawn(
@@ -67,7 +76,8 @@ def spawn(
         )
         _children[child.pid] = child
         records[:] = [record for record in records if record.name != name]
-        records.append(Process(name, child.pid, start_time(child.pid) or "gone"))
+        # Not yet waited for, so it is there, if only as a zombie.
+        records.append(Process(name, child.pid, _started(psutil.Process(child.pid))))
     return child.pid
 
 
@@ -122,10 +132,11 @@ def wait_until(
     """Ask until the answer is yes; give up early when the process of that name has ended."""
     deadline = time.monotonic() + seconds
     while not question():
-        ended = name is not None and not alive(name)
-        if ended or time.monotonic() > deadline:
-            why = f"{name} has ended" if ended else f"not within {seconds:g} s"
-            raise NotReadyError(f"{what}: {why}{log_tail(name) if name else ''}")
+        if name is not None and not alive(name):
+            raise NotReadyError(f"{what}: {name} has ended{log_tail(name)}")
+        if time.monotonic() > deadline:
+            log = log_tail(name) if name else ""
+            raise NotReadyError(f"{what}: not within {seconds:g} s{log}")
         time.sleep(every)
 
 
@@ -137,70 +148,60 @@ def log_file(name: str) -> Path:
 def log_tail(name: str, lines: int = 15) -> str:
     """The end of a program's log, as a part of an error message."""
     path = log_file(name)
-    text = path.read_text(errors="replace").splitlines()[-lines:] if path.exists() else []
-    return "\n".join(["", f"The end of {path}:", *text])
+    if not path.exists():
+        return f"\n{path} does not exist."
+    text = path.read_text(errors="replace").splitlines()
+    return "\n".join(["", f"The end of {path}:", *text[-lines:]])
 
 
-def start_time(pid: int) -> str | None:
-    """The kernel's start time of a process; None when it is gone or only waits to be reaped."""
-    if pid in _children:
-        _children[pid].poll()
-    if not PROC.exists():
-        return _start_time_by_ps(pid)
-    stat = _stat(pid)
-    return stat[19] if stat and stat[0] not in "ZX" else None
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the name (it may hold blanks): state, parent, group,
-    session, ...
-    """
+def _living(pid: int) -> psutil.Process | None:
+    """None when it is gone, or only waits for its parent to take note of its end."""
     try:
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+        found = psutil.Process(pid)
+        ended = found.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return None
+    return None if ended else found
 
 
-def _start_time_by_ps(pid: int) -> str | None:
-    command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    return (
-        subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
-    )
+def _started(found: psutil.Process) -> float:
+    return found.create_time() - psutil.boot_time()
 
 
-def _members(record: Process) -> list[int]:
+def _members(record: Process) -> list[psutil.Process]:
     """The living processes of a record's group, which may outlive the process that was recorded.
 
     The kernel gives a pid to nobody else while its group exists, so only a *leader* can be foreign.
     """
-    leader = start_time(record.pid)
-    if leader not in {None, record.started}:
+    leader = _living(record.pid)
+    if leader and not record.is_recorded_in(leader):
         return []
-    if not PROC.exists():
-        return [record.pid] if leader else []
-    stats = {int(entry.name): _stat(int(entry.name)) for entry in PROC.glob("[0-9]*")}
-    return [
-        pid
-        for pid, stat in stats.items()
-        if stat and stat[0] not in "ZX" and stat[2] == str(record.pid)
-    ]
+    group = [pid for pid in psutil.pids() if _group(pid) == record.pid]
+    return [found for found in map(_living, group) if found]
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:  # ended since it was listed
+        return None
 
 
 def _terminate(record: Process, timeout: float) -> None:
     for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + patience
         if not _members(record):
             break
         with suppress(ProcessLookupError):
             os.killpg(record.pid, number)
+        # Not psutil.wait_procs: it waits for orphans to be reaped, which not every container does.
+        deadline = time.monotonic() + patience
         while _members(record) and time.monotonic() < deadline:
             time.sleep(0.02)
     child = _children.pop(record.pid, None)
     if child:
         with suppress(subprocess.TimeoutExpired):
-            child.wait(
-                5
-            )  # a program of many threads is a zombie for a moment before it can be reaped
+            # A program of many threads is a zombie for a moment before it can be reaped.
+            child.wait(5)
 
 
 def _forget(record: Process) -> None:
@@ -215,17 +216,21 @@ def _read() -> list[Process]:
 
 @contextmanager
 def _records() -> Iterator[list[Process]]:
-    """The records, to look at or to change, while no other process does; written through a rename."""
+    """The records, to look at or to change, while no other process does; written by a rename."""
     path = RUNTIME / "processes.json"
     RUNTIME.mkdir(parents=True, exist_ok=True)
     with (RUNTIME / "processes.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = (
-            [Process(**record) for record in json.loads(path.read_text())] if path.exists() else []
-        )
+        before = _stored(path)
         records = list(before)
         yield records
         if records != before:
             draft = path.with_suffix(".draft")
-            draft.write_text(json.dumps([asdict(record) for record in records], indent=1))
+            draft.write_text(json.dumps([record._asdict() for record in records], indent=1))
             draft.replace(path)
+
+
+def _stored(path: Path) -> list[Process]:
+    if not path.exists():
+        return []
+    return [Process(**record) for record in json.loads(path.read_text())]

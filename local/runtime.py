@@ -27,9 +27,8 @@ def up() -> int:
     if FILE.exists():
         return _already()
     if left := processes.running():
-        print(
-            f"Still starting, or left over from an interrupted start: {', '.join(left)}. First: make down"
-        )
+        print(f"Still starting, or left over from an interrupted start: {', '.join(left)}.")
+        print("Stop it first: make down")
         return 1
     started = time.monotonic()
     with _all_or_nothing():
@@ -44,22 +43,26 @@ def down() -> int:
     FILE.unlink(missing_ok=True)
     stopped = processes.stop_all()
     _forget_data()
-    print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if stopped:
+        print(f"Stopped {', '.join(stopped)}.")
+    else:
+        print("Nothing was running.")
     return 0
 
 
 def status() -> int:
     """Tell of every part whether it runs; success when all do."""
+    dead = _dead()
     for part in PARTS:
-        print(f"{part:20}{'up' if processes.alive(part) else 'down'}")
-    return 0 if FILE.exists() and not _dead() else 1
+        state = "down" if part in dead else "up"
+        print(f"{part:20}{state}")
+    return int(bool(dead) or not FILE.exists())
 
 
 def _already() -> int:
     if dead := _dead():
-        print(
-            f"It was up, but {', '.join(dead)} has ended: see {processes.RUNTIME / 'logs'}, then make down"
-        )
+        print(f"It was up, but no longer runs: {', '.join(dead)}. See {processes.RUNTIME / 'logs'}")
+        print("Then: make down")
         return 1
     print(f"It is up already: {json.loads(FILE.read_text())['awsEndpoint']}, see {FILE}")
     return 0
@@ -93,7 +96,8 @@ def _start() -> dict[str, Any]:
             endpoint = _step("embedded AWS", cloud.start)
             outputs = _step("stack", partial(cloud.deploy, endpoint, cloud.BUILD, _parameters()))
         except BaseException:
-            processes.stop_all()  # else the clusters would be waited for; they give up when their parts are gone
+            # Else the clusters would be waited for; they give up when their parts are gone.
+            processes.stop_all()
             raise
         running = clusters.result()
     _step("secrets", partial(_load_secrets, endpoint))
@@ -145,7 +149,9 @@ def _load_documents(endpoint: str, outputs: Outputs) -> None:
 
 
 def _known(tables: Any, outputs: Outputs) -> set[str]:
-    """The keys of the state bucket that the catalogue has read; a refused document ends the start."""
+    """The keys of the state bucket that the catalogue has read. Raises ValueError for a refused
+    document.
+    """
     rows = tables.scan(TableName=outputs["CatalogueTable"], ConsistentRead=True)["Items"]
     ours = [
         row for row in rows if row.get("bucket") == {"S": outputs["StateBucket"]} and "key" in row

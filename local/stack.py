@@ -91,9 +91,8 @@ class Stack:
     def finish(self, arn: str, *, seconds: float = 180) -> Ended:
         """Waits for an execution. Raises TimeoutError."""
         found = wait(lambda: self._ended(arn), seconds=seconds, what=f"the end of {arn}", every=0.2)
-        cause = found.get("cause")
-        output = json.loads(found["output"]) if found.get("output") else None
-        return Ended(found["status"], output, found.get("error"), _parsed(cause), arn)
+        output, cause = _parsed(found.get("output")), _parsed(found.get("cause"))
+        return Ended(found["status"], output, found.get("error"), cause, arn)
 
     def restore(self, request: Any, *, seconds: float = 180) -> Ended:
         return self.finish(self.start(request), seconds=seconds)
@@ -107,7 +106,9 @@ class Stack:
 
     def _ended(self, arn: str) -> dict[str, Any] | None:
         found: dict[str, Any] = self._states.describe_execution(executionArn=arn)
-        return found if found["status"] != "RUNNING" else None
+        if found["status"] == "RUNNING":
+            return None
+        return found
 
 
 def wait(
@@ -122,9 +123,11 @@ def wait(
     raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
 
 
-def _parsed(cause: str | None) -> Any:
-    """Our causes are JSON; those of Step Functions itself are text."""
+def _parsed(text: str | None) -> Any:
+    """Outputs and our own causes are JSON; the causes of Step Functions itself are text."""
+    if not text:
+        return None
     try:
-        return json.loads(cause) if cause else None
+        return json.loads(text)
     except ValueError:
-        return cause
+        return text

@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shared.kube.client import TargetCluster
-from shared.kube.credentials import Credentials
+from shared.kube.connection import Limits, Silence
 from shared.kube.reply import Reply
 from shared.kube.resources import KINDS
-from shared.kube.transport import Silence, Transport
+from shared.kube.transport import Transport
 from shared.models import ClusterDocument
 
 SERVER = "https://west.example:6443"
@@ -162,11 +162,9 @@ class FakeTransport(Transport):
 
     server: FakeCluster
 
-    def __post_init__(self) -> None:
-        self.headers = {}
-
-    def _once(self, method: str, url: str, headers: Any, body: Any, *_: Any) -> Reply | Silence:
-        return self.server.answer(method, url, body)
+    def _once(self, head: bytes, body: bytes, limits: Limits) -> Reply | Silence:
+        method, target, _ = head.decode().split(" ", 2)
+        return self.server.answer(method, target, json.loads(body) if body else None)
 
 
 @contextmanager
@@ -180,13 +178,17 @@ def connected(
     """A client of the fake, as `discovery.connect` makes one of a real cluster."""
     target = TargetCluster.__new__(TargetCluster)
     target.cluster = cluster.id
-    transport = FakeTransport(
-        Credentials(server=SERVER, ca="nobody connects"),
-        cluster.id,
-        deadline=deadline,
-        sleep=sleep,
-        clock=clock,
-    )
+    transport = FakeTransport.__new__(FakeTransport)
+    transport.__dict__ |= {
+        "_url": SERVER,
+        "_cluster": cluster.id,
+        "_prefix": "",
+        "_headers": "",
+        "_attempts": 4,
+        "_deadline": deadline,
+        "_sleep": sleep,
+        "_clock": clock,
+    }
     transport.server = server
     target._transport = transport
     yield target
@@ -204,7 +206,7 @@ def _missing(place: Place) -> Reply:
 
 
 def _reply(code: int, body: Json) -> Reply:
-    return Reply(code, {}, json.dumps(body).encode())
+    return Reply(code, "", json.dumps(body).encode())
 
 
 def _place(path: str) -> Place:

@@ -1,4 +1,4 @@
-"""`python -m local.emulator PORT`: set the environment that MiniStack reads at import, then serve."""
+"""`python -m local.emulator PORT`: set what MiniStack reads at import, then serve."""
 
 import os
 import sys
@@ -19,10 +19,9 @@ def main(port: int) -> None:
         STATE_DIR=str(data / "state"),
         TMPDIR=str(temporary),
     )
+    # Functions inherit the rest: they must see their own role, artifact and layers only.
     for name in [name for name in os.environ if name.startswith("AWS_") or name == "PYTHONPATH"]:
-        del os.environ[
-            name
-        ]  # functions inherit the rest: they must see their own role, artifact and layers only
+        del os.environ[name]
 
     from local.emulator import server
 

@@ -1,4 +1,4 @@
-"""CloudWatch alarms: evaluated by period, dimensions, missing data and M of N; told to EventBridge."""
+"""CloudWatch alarms: evaluated by period, dimensions, missing data and M of N; and told."""
 
 import datetime
 import json
@@ -98,7 +98,9 @@ def _breach(alarm: Alarm, now: float, back: int) -> bool | None:
     points = [point for point in _points(alarm) if end - period <= point["Timestamp"] < end]
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
     stats = cloudwatch._calc_stats(points)
-    value = cloudwatch._stat_value(stats, statistic, points) if stats else None
+    if not stats:
+        return None
+    value = cloudwatch._stat_value(stats, statistic, points)
     if value is None:
         return None
     return _COMPARE[alarm["ComparisonOperator"]](value, float(alarm["Threshold"]))
@@ -114,9 +116,13 @@ def _state(alarm: Alarm, breaches: list[bool | None]) -> str:
     missing = alarm.get("TreatMissingData") or "missing"
     told = [_MISSING.get(missing) if breach is None else breach for breach in breaches]
     if all(breach is None for breach in told):
-        return str(alarm["StateValue"]) if missing == "ignore" else "INSUFFICIENT_DATA"
+        if missing == "ignore":
+            return str(alarm["StateValue"])
+        return "INSUFFICIENT_DATA"
     needed = int(alarm.get("DatapointsToAlarm") or len(breaches))
-    return "ALARM" if told.count(True) >= needed else "OK"
+    if told.count(True) >= needed:
+        return "ALARM"
+    return "OK"
 
 
 PATCHES = (alarms_wait_for_their_clock, changes_are_events)

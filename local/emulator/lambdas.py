@@ -26,17 +26,19 @@ _LOG_PATIENCE = 1.0
 def errors_keep_their_type() -> None:
     """AWS answers the exception's class, message and stack, and keeps the environment.
 
-    MiniStack says Runtime.HandlerError for every exception, which no Retry or Catch by name can match,
-    and ends the worker.
+    MiniStack says Runtime.HandlerError for every exception, which no Retry or Catch by name can
+    match, and ends the worker.
     """
     patch = "errors_keep_their_type"
     runtime._PYTHON_WORKER_SCRIPT = edit(
         patch,
         runtime._PYTHON_WORKER_SCRIPT,
         '{"status": "error", "error": str(e), "trace": traceback.format_exc()}',
-        '{"status": "ok", "result": {"__error__": {"errorMessage": str(e), "errorType": type(e).__name__,'
+        '{"status": "ok", "result": {"__error__": {"errorMessage": str(e),'
+        ' "errorType": type(e).__name__,'
         ' "stackTrace": traceback.format_tb(e.__traceback__)[1:]}},'
-        " **({} if traceback.print_exc() else {})}",
+        # An expression that prints: what is edited here stands inside a call.
+        " **(traceback.print_exc() or {})}",
     )
     execute = seam(patch, lambda_svc, "_execute_function_warm", "func", "event", "request_id")
 
@@ -53,15 +55,16 @@ def errors_keep_their_type() -> None:
 def logs_are_whole() -> None:
     """AWS collects every line that an invocation wrote.
 
-    MiniStack waits 50 ms for a first line (so a silent invocation takes that long) and may miss late ones;
-    here the worker marks the end of each invocation's output.
+    MiniStack waits 50 ms for a first line (so a silent invocation takes that long) and may miss
+    late ones; here the worker marks the end of each invocation's output.
     """
     patch = "logs_are_whole"
     runtime._PYTHON_WORKER_SCRIPT = edit(
         patch,
         runtime._PYTHON_WORKER_SCRIPT,
         "        _real_stdout.flush()\n\nrun()",
-        f"        print({END_OF_LOG!r}, file=sys.stderr, flush=True)\n        _real_stdout.flush()\n\nrun()",
+        f"        print({END_OF_LOG!r}, file=sys.stderr, flush=True)\n"
+        "        _real_stdout.flush()\n\nrun()",
     )
     seam(patch, runtime.Worker, "_drain_stderr_bounded", "self", "first_line_wait")
 
@@ -138,7 +141,7 @@ def dead_letters_are_the_event() -> None:
 
 
 def rules_invoke_with_retries() -> None:
-    """AWS invokes a rule's function asynchronously, with two retries and the dead-letter queue behind.
+    """AWS invokes a rule's function asynchronously, with two retries, then a dead-letter queue.
 
     MiniStack tries once and forgets the failure.
     """

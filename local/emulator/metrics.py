@@ -93,15 +93,15 @@ def embedded_metrics(line: str) -> Iterator[tuple[str, str, dict[str, str], str,
         for names in directive["Dimensions"]:
             dimensions = {name: str(record[name]) for name in names}
             for metric in directive["Metrics"]:
-                found = record[metric["Name"]]
-                values = [float(value) for value in (found if isinstance(found, list) else [found])]
-                yield (
-                    directive["Namespace"],
-                    metric["Name"],
-                    dimensions,
-                    metric.get("Unit", "None"),
-                    values,
-                )
+                values = _values(record[metric["Name"]])
+                unit = metric.get("Unit", "None")
+                yield directive["Namespace"], metric["Name"], dimensions, unit, values
+
+
+def _values(found: Any) -> list[float]:
+    if isinstance(found, list):
+        return [float(value) for value in found]
+    return [float(found)]
 
 
 def publish_queue_depths(now: float) -> None:

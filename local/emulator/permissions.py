@@ -22,7 +22,9 @@ def a_batch_needs_the_single_action() -> None:
 
     def extracted(service: str, *args: Any, **more: Any) -> str | None:
         action: str | None = extract(service, *args, **more)
-        return action.removesuffix("Batch") if action and service == "sqs" else action
+        if action and service == "sqs":
+            return action.removesuffix("Batch")
+        return action
 
     iam_actions.extract_iam_action = extracted
 
@@ -73,12 +75,9 @@ def _items(request: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _hash_attribute(table: str) -> str:
-    found = dynamodb._tables.get(table.rpartition("/")[2])
-    return (
-        next((key["AttributeName"] for key in found["KeySchema"] if key["KeyType"] == "HASH"), "")
-        if found
-        else ""
-    )
+    found = dynamodb._tables.get(table.rpartition("/")[2]) or {}
+    schema = found.get("KeySchema", [])
+    return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), "")
 
 
 PATCHES = (a_batch_needs_the_single_action, a_policy_sees_the_leading_keys)

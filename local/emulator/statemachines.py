@@ -19,13 +19,17 @@ def definitions_may_be_yaml() -> None:
 
     def definition(props: dict[str, Any]) -> str:
         text: str = resolve(props)
-        return text if text.lstrip().startswith("{") else json.dumps(engine.yaml.safe_load(text))
+        if text.lstrip().startswith("{"):
+            return text
+        return json.dumps(engine.yaml.safe_load(text))
 
     provisioners._sfn_definition = definition
 
 
 def failed_executions_count() -> None:
-    """AWS publishes ExecutionsFailed for each machine; MiniStack publishes no metric of executions."""
+    """AWS publishes ExecutionsFailed for each state machine; MiniStack publishes nothing of
+    executions.
+    """
     patch = "failed_executions_count"
     emit = seam(patch, stepfunctions, "_emit_execution_status_event", "execution")
     record = seam(patch, cloudwatch, "record_metric", "namespace", "metric_name", "value")

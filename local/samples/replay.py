@@ -109,7 +109,7 @@ def replayed_image(store: Store, name: str) -> BackingImage:
 
 
 def replayed_machine(version: str, document: Record) -> Object:
-    """The metadata of a machine with a management network, cloud-init and SSH keys, made once more."""
+    """The metadata of a machine with a management network, cloud-init and SSH keys, made again."""
     vm = document["vmSourceSpec"]
     template = vm["spec"]["template"]
     notes = template["metadata"].get("annotations", {})

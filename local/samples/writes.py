@@ -1,4 +1,4 @@
-"""Single writes to what they leave in the store, and the lock that Longhorn keeps while it writes."""
+"""Single writes to what they leave in the store, and the lock that Longhorn keeps meanwhile."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -12,9 +12,8 @@ INSTANCES = "virtualmachineinstances"
 KUBEVIRT = "kubevirt.io/v1"
 LEFT_ALONE = {"Halted", "Manual"}
 
-Obstacle = tuple[
-    str, str, str
-]  # printable status, reason, and a sentence that names what is missing
+Obstacle = tuple[str, str, str]
+"""Printable status, reason, and a sentence that names what is missing."""
 
 
 def machine_steps(world: World, machine: Object, now: datetime.datetime) -> Iterator[Step]:
@@ -30,11 +29,13 @@ def machine_steps(world: World, machine: Object, now: datetime.datetime) -> Iter
     if instance and not wanted:
         yield Step("DELETE", INSTANCES, f"{where}/{name}")
         return
-    obstacle = None if instance else next(_obstacles(world, machine, now), None)
-    if not instance and not obstacle:
+    if instance:
+        status = _running(now)
+    elif obstacle := next(_obstacles(world, machine, now), None):
+        status = _waiting(obstacle, now)
+    else:
         yield Step("POST", INSTANCES, where, _instance(machine, now))
         return
-    status = _status(*(obstacle or ("Running", "", "")), now)
     if differs(status, machine.get("status") or {}):
         where = path(KUBEVIRT, MACHINES, namespace, name)
         yield Step("PATCH", MACHINES, f"{where}/status", {"status": status})
@@ -54,8 +55,9 @@ def _obstacles(world: World, machine: Object, now: datetime.datetime) -> Iterato
 
 
 def _wanted(spec: Object) -> bool:
-    strategy = spec.get("runStrategy") or ("Always" if spec.get("running") else "Halted")
-    return strategy not in LEFT_ALONE
+    if strategy := spec.get("runStrategy"):
+        return strategy not in LEFT_ALONE
+    return bool(spec.get("running"))
 
 
 def _unbound_claims(world: World, machine: Object) -> Iterator[Obstacle]:
@@ -63,10 +65,12 @@ def _unbound_claims(world: World, machine: Object) -> Iterator[Obstacle]:
     for volume in _guest(machine).get("volumes") or []:
         source = volume.get("persistentVolumeClaim") or volume.get("dataVolume") or {}
         name = source.get("claimName") or source.get("name")
-        claim = world.get("persistentvolumeclaims", namespace, name) if name else None
-        if name and not claim:
+        if not name:
+            continue
+        claim = world.get("persistentvolumeclaims", namespace, name)
+        if not claim:
             yield "ErrorPvcNotFound", "FailedPvcNotFound", f"PVC {namespace}/{name} does not exist"
-        if claim and (claim.get("status") or {}).get("phase") != "Bound":
+        elif (claim.get("status") or {}).get("phase") != "Bound":
             yield "WaitingForVolumeBinding", "PVCNotBound", f"PVC {namespace}/{name} is not bound"
 
 
@@ -88,15 +92,18 @@ def _guest(machine: Object) -> Object:
     return spec
 
 
-def _status(printable: str, reason: str, message: str, now: datetime.datetime) -> Object:
-    ready = printable == "Running"
-    conditions = (
-        _running_conditions(now) if ready else [_condition("Ready", "False", now, reason, message)]
-    )
+def _running(now: datetime.datetime) -> Object:
+    conditions = _running_conditions(now)
+    return {"printableStatus": "Running", "ready": True, "created": True, "conditions": conditions}
+
+
+def _waiting(obstacle: Obstacle, now: datetime.datetime) -> Object:
+    printable, reason, message = obstacle
+    conditions = [_condition("Ready", "False", now) | {"reason": reason, "message": message}]
     return {
         "printableStatus": printable,
-        "ready": ready,
-        "created": ready,
+        "ready": False,
+        "created": False,
         "conditions": conditions,
     }
 
@@ -105,16 +112,13 @@ def _running_conditions(now: datetime.datetime) -> list[Object]:
     return [_condition("Ready", "True", now), _condition("AgentConnected", "True", now)]
 
 
-def _condition(
-    kind: str, status: str, now: datetime.datetime, reason: str = "", message: str = ""
-) -> Object:
-    said = {"reason": reason, "message": message} if reason else {}
+def _condition(kind: str, status: str, now: datetime.datetime) -> Object:
     return {
         "type": kind,
         "status": status,
         "lastProbeTime": None,
         "lastTransitionTime": text(now),
-    } | said
+    }
 
 
 def _instance(machine: Object, now: datetime.datetime) -> Object:

@@ -24,10 +24,10 @@ def content_steps(world: World, content: Object, now: datetime.datetime) -> Iter
     if metadata.get("deletionTimestamp"):
         yield from _released(content, where)
         return
-    status = content.get("status") or {}
-    wanted = _snapshot_status(world, handle, now) if handle else {}
-    news = differs(wanted, status, ignore={"creationTime", "error"})
-    if news and not world.waiting(content, now.timestamp()):
+    if not handle or world.waiting(content, now.timestamp()):
+        return
+    wanted = _snapshot_status(world, handle, now)
+    if differs(wanted, content.get("status") or {}, ignore={"creationTime", "error"}):
         yield Step("PATCH", CONTENTS, f"{where}/status", {"status": wanted})
 
 
@@ -65,7 +65,7 @@ def _restore_size(world: World, handle: str) -> int:
     """The size that the cluster's Longhorn knows of the backup; 0 stands for unknown, as in CSI."""
     backup = world.get("backups", "longhorn-system", handle.rpartition("/")[2])
     known = (backup or {}).get("status", {}).get("volumeSize")
-    return int(known) if known else world.faults.restore_size
+    return int(known or world.faults.restore_size)
 
 
 def claim_steps(world: World, claim: Object, now: datetime.datetime) -> Iterator[Step]:

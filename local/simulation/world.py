@@ -49,7 +49,7 @@ def _number(data: dict[str, str], key: str) -> float:
         return float(data.get(key) or 0)
     except ValueError:
         logger.warning(
-            "ConfigMap %s: %s is %r and no number: taken as 0", "/".join(FAULTS), key, data[key]
+            "ConfigMap %s: %s is %r, not a number: taken as 0", "/".join(FAULTS), key, data[key]
         )
         return 0
 
@@ -67,21 +67,17 @@ class World:
     def see(self, plural: str, thing: Object, now: float) -> None:
         """Take in what a watch or an answer shows, unless it is older than what is known."""
         known = self.get(plural, *key_of(thing))
-        if (
-            known
-            and known["metadata"]["uid"] == thing["metadata"]["uid"]
-            and age(known) > age(thing)
-        ):
+        if known and _uid(known) == _uid(thing) and age(known) > age(thing):
             return
         self.objects.setdefault(plural, {})[key_of(thing)] = thing
-        self.first_seen.setdefault(thing["metadata"]["uid"], now)
+        self.first_seen.setdefault(_uid(thing), now)
         if plural == "configmaps" and key_of(thing) == FAULTS:
             self.faults = Faults.of(thing.get("data") or {})
 
     def forget(self, plural: str, thing: Object) -> None:
         """Drop what is deleted."""
         self.objects.get(plural, {}).pop(key_of(thing), None)
-        self.first_seen.pop(thing["metadata"]["uid"], None)
+        self.first_seen.pop(_uid(thing), None)
         if plural == "configmaps" and key_of(thing) == FAULTS:
             self.faults = Faults()
 
@@ -93,12 +89,17 @@ class World:
 
     def waiting(self, thing: Object, now: float) -> bool:
         """Whether the injected delay still holds an object back."""
-        return now < self.first_seen.get(thing["metadata"]["uid"], now) + self.faults.delay
+        return now < self.first_seen.get(_uid(thing), now) + self.faults.delay
 
 
 def key_of(thing: Object) -> Key:
     """The namespace (empty for cluster-wide kinds) and name of an object."""
     return thing["metadata"].get("namespace", ""), thing["metadata"]["name"]
+
+
+def _uid(thing: Object) -> str:
+    uid: str = thing["metadata"]["uid"]
+    return uid
 
 
 def age(thing: Object) -> int:

@@ -25,16 +25,23 @@ def fill(planned: PlannedObject, metadata: Mapping[str, Any]) -> Manifest:
     return manifest
 
 
-def own(manifest: Manifest, machine: MachinePlan, uid: str) -> Manifest:
-    """The manifest of an object that goes when the machine of that UID goes."""
+def complete(
+    planned: PlannedObject, machine: MachinePlan, metadata: Mapping[str, Any], uid: str | None
+) -> Manifest:
+    """The whole manifest, with the machine of that UID as owner where the plan says so.
+
+    Raises Refused as `fill` does.
+    """
+    manifest = fill(planned, metadata)
+    if not planned.owned or uid is None:
+        return manifest
     owner = {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
         "name": machine.name,
         "uid": uid,
     }
-    metadata = {**manifest["metadata"], "ownerReferences": [owner]}
-    return {**manifest, "metadata": metadata}
+    return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}}
 
 
 def _value(

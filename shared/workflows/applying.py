@@ -126,13 +126,10 @@ def _filler(run: Run, machine: MachinePlan) -> Fill:
         except Refused as error:
             raise _Lost(error.message) from None
 
-    def fill(planned: PlannedObject, uid: str | None) -> Mapping[str, Any]:
-        manifest = filling.fill(planned, metadata)
-        if planned.owned and uid:
-            return filling.own(manifest, machine, uid)
-        return manifest
+    def complete(planned: PlannedObject, uid: str | None) -> Mapping[str, Any]:
+        return filling.complete(planned, machine, metadata, uid)
 
-    return fill
+    return complete
 
 
 def _as_planned(planned: PlannedObject, _: str | None) -> Mapping[str, Any]:

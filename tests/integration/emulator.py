@@ -33,8 +33,10 @@ def handler(event, context):
             import layered
             return layered.__file__
         case "measure":
-            metric = {"Namespace": "Test", "Dimensions": [["service"]], "Metrics": [{"Name": "Found"}]}
-            print(json.dumps({"_aws": {"CloudWatchMetrics": [metric]}, "service": "x", "Found": [3, 4]}))
+            metric = {"Namespace": "Test", "Dimensions": [["service"]]}
+            metric["Metrics"] = [{"Name": "Found"}]
+            about = {"_aws": {"CloudWatchMetrics": [metric]}}
+            print(json.dumps({**about, "service": "x", "Found": [3, 4]}))
         case "fail": raise Unreachable("no API server answers")
 def batch(event, context):
     bad = [each["messageId"] for each in event["Records"] if each["body"] == "bad"]
@@ -51,7 +53,10 @@ States:
     TimeoutSeconds: 30
     Output: "{% $states.result.Payload %}"
     Retry: [{ErrorEquals: [Unreachable], IntervalSeconds: 1, MaxAttempts: 1}]
-    Catch: [{ErrorEquals: [Unreachable], Output: "{% $parse($states.errorOutput.Cause) %}", Next: Broken}]
+    Catch:
+      - ErrorEquals: [Unreachable]
+        Output: "{% $parse($states.errorOutput.Cause) %}"
+        Next: Broken
     Next: Done
   Done: {Type: Succeed, Output: "{% 'done' %}"}
   Broken: {Type: Fail, Error: Unreachable, Cause: "{% $states.input.errorMessage %}"}
@@ -114,8 +119,9 @@ def template(layer: dict[str, str]) -> dict[str, Any]:
         "Rule": _rule(["aws.s3", "aws.cloudwatch"], "Events"),
         "Calls": _rule(["test"], "Function"),
     }
-    names = ["Letters", "Events", "Batches", "Role", "Function", "Machine", "Table", "Bucket"]
-    return {"Resources": resources, "Outputs": {name: {"Value": {"Ref": name}} for name in names}}
+    names = ["Letters", "Events", "Batches", "Role", "Function", "Batch", "Machine", "Table"]
+    outputs = {name: {"Value": {"Ref": name}} for name in (*names, "Bucket")}
+    return {"Resources": resources, "Outputs": outputs}
 
 
 def _resource(kind: str, **properties: Any) -> dict[str, Any]:
@@ -156,8 +162,14 @@ class Emulator:
     def tick(self, now: float) -> None:
         """The minute's metrics and alarms, as of an instant."""
         body = json.dumps({"now": now}).encode()
-        with urlopen(Request(f"{self.endpoint}/_local/tick", data=body), timeout=30):  # noqa: S310 - loopback
+        minute = Request(f"{self.endpoint}/_local/tick", data=body)  # noqa: S310 - loopback
+        with urlopen(minute, timeout=30):  # noqa: S310 - loopback
             pass
+
+    def warm(self, function: str) -> None:
+        """Start an environment of a function, which takes longer than a message stays hidden."""
+        name = self.outputs[function]
+        self.client("lambda").invoke(FunctionName=name, Payload=b'{"Records": []}')
 
     def invoke(self, **event: Any) -> Any:
         answer = self.client("lambda").invoke(

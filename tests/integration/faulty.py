@@ -1,4 +1,4 @@
-"""The places where the catalogue tells of faults, asked until they answer: search, queue and topic."""
+"""The places where the catalogue tells of faults, asked until they answer: search, queue, topic."""
 
 import json
 import uuid
@@ -66,7 +66,7 @@ def restorable(stack: Stack, vm: str) -> dict[str, Any]:
 def in_state(stack: Stack, vm: str, state: str) -> dict[str, Any]:
     def found() -> dict[str, Any] | None:
         points = stack.search(vm=f"broken/{vm}", state=state)["restorePoints"]
-        return points[0] if points else None
+        return next(iter(points), None)
 
     return wait(found, seconds=60, what=f"a point of broken/{vm} that is {state}", every=0.1)
 

@@ -1,4 +1,4 @@
-"""A good kubeconfig to those that must be refused: each with the words that its refusal must have."""
+"""A good kubeconfig in, those that must be refused out: each with the words of its refusal."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -13,7 +13,7 @@ RUNS = "runs a program"
 
 
 class Hostile(NamedTuple):
-    """TEXT is what lies in the secret, WORDS what the refusal says: the key's path and the reason."""
+    """TEXT is what lies in the secret, WORDS what the refusal says: the key's path, the reason."""
 
     name: str
     text: str
@@ -53,13 +53,15 @@ def _cluster(**keys: Any) -> Bend:
 
 def _program(*, token: bool) -> Bend:
     def bend(config: Config, canary: str) -> None:
-        kept = {"token": PLANTED} if token else {}
         run = {
             "apiVersion": "client.authentication.k8s.io/v1",
             "command": "touch",
             "args": [canary],
         }
-        config["users"][0]["user"] = kept | {"exec": run}
+        user: Config = {"exec": run}
+        if token:
+            user["token"] = PLANTED
+        config["users"][0]["user"] = user
 
     return bend
 

@@ -12,8 +12,10 @@ SIZE = 2 << 30
 def manifest(
     version: str, kind: str, name: str, namespace: str | None = None, **parts: object
 ) -> Object:
-    where = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | where} | parts
+    metadata = {"name": name}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": version, "kind": kind, "metadata": metadata} | parts
 
 
 def faults(**data: str) -> Object:
@@ -69,9 +71,9 @@ def machine(space: str, strategy: str = "RerunOnFailure", network: str | None = 
         {"name": "disk-0", "persistentVolumeClaim": {"claimName": "disk"}},
         {"name": "init", "cloudInitNoCloud": {"secretRef": {"name": "web-1"}}},
     ]
-    networks: list[Object] = (
-        [{"name": "nic-1", "multus": {"networkName": network}}] if network else []
-    )
+    networks: list[Object] = []
+    if network:
+        networks.append({"name": "nic-1", "multus": {"networkName": network}})
     spec: Object = {
         "domain": {"cpu": {"cores": 2}, "devices": {}},
         "volumes": volumes,

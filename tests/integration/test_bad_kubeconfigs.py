@@ -1,6 +1,8 @@
-"""Hostile kubeconfigs behind cluster documents: refused with the place and the reason, never used and never quoted.
+"""Hostile kubeconfigs behind cluster documents: refused with the place and the reason, never used
+and never quoted.
 
-Aspects: the execution's error, that nothing ran, that no planted value is anywhere; servers that are not to be trusted.
+Aspects: the execution's error, that nothing ran, that no planted value is anywhere; servers that
+are not to be trusted.
 Not aspects: every form of every key (unit tests of shared.kube.kubeconfig).
 """
 
@@ -60,10 +62,10 @@ def refused(
 
 
 def a_cluster(stack: Stack, name: str, kubeconfig: str | bytes) -> None:
-    kind = "SecretBinary" if isinstance(kubeconfig, bytes) else "SecretString"
-    stack.client("secretsmanager").create_secret(
-        Name=f"replant/clusters/{name}", **{kind: kubeconfig}
-    )
+    content: dict[str, str | bytes] = {"SecretString": kubeconfig}
+    if isinstance(kubeconfig, bytes):
+        content = {"SecretBinary": kubeconfig}
+    stack.client("secretsmanager").create_secret(Name=f"replant/clusters/{name}", **content)
     stack.document(f"clusters/{name}.yaml", f"id: {name}\nsecret: replant/clusters/{name}\n")
 
 

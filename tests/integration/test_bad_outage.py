@@ -1,4 +1,5 @@
-"""A target whose API server dies in the middle of a restore: the execution ends with its report, and is gone on with.
+"""A target whose API server dies in the middle of a restore: the execution ends with its report,
+and is gone on with.
 
 Aspects: what each machine is told, that nothing is applied twice after the server is back.
 Not aspects: a server that was never there (test_bad_kubeconfigs).

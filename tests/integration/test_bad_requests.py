@@ -1,7 +1,9 @@
-"""Questions and restores that cannot be answered: each error names the thing, the value and the remedy.
+"""Questions and restores that cannot be answered: each error names thing, value and remedy.
 
-Aspects: the search answer's error, the execution's error and cause, which error comes first, running twice, resuming.
-Not aspects: the target cluster's faults (test_bad_targets), objects that cannot be read (test_bad_objects).
+Aspects: the search answer's error, the execution's error and cause, which error comes first,
+running twice, resuming.
+Not aspects: the target cluster's faults (test_bad_targets), objects that cannot be read
+(test_bad_objects).
 """
 
 import base64

@@ -1,6 +1,8 @@
-"""Target clusters that lack something: what fails, where it is told, and that the others of the restore come back.
+"""Target clusters that lack something: what fails, where it is told, and that the others of the
+restore come back.
 
-Aspects: checks of one machine and of the whole target, faults while machines get ready, rights that were removed.
+Aspects: checks of one machine and of the whole target, faults while machines get ready, rights that
+were removed.
 Not aspects: credentials (test_bad_kubeconfigs), a server that dies meanwhile (test_bad_outage).
 """
 
@@ -28,7 +30,7 @@ Points = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def points(stack: Stack) -> Points:
-    """One machine a namespace; each but those of t-good and t-slow meets another obstacle on west."""
+    """One machine a namespace; each but those of t-good and t-slow meets an obstacle of its own."""
     for space in ("t-good", "t-slow", "t-sys", "t-term", "t-taken"):
         stack.put(a_vm_backup("web", space, space))
     stack.put(a_vm_backup("web", "t-net", "t-net", networks=[Nic(network="default/absent")]))

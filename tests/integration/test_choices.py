@@ -1,4 +1,4 @@
-"""The choices of a restore request on the running system: what is selected, changed and waited for."""
+"""The choices of a restore request on the running system: what is selected, changed, waited for."""
 
 from typing import Any
 

@@ -30,16 +30,20 @@ def limited(stack: Stack) -> Callable[[str], Any]:
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"},
     ]
     iam = stack.client("iam")
-    arn = iam.create_role(RoleName="limited", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"][
-        "Arn"
-    ]
+    role = iam.create_role(RoleName="limited", AssumeRolePolicyDocument=json.dumps(TRUST))
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_role_policy(RoleName="limited", PolicyName="limited", PolicyDocument=policy)
-    given = stack.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    given = stack.client("sts").assume_role(RoleArn=role["Role"]["Arn"], RoleSessionName="test")[
+        "Credentials"
+    ]
     session = boto3.Session(
         given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], REGION
     )
-    return lambda service: session.client(service, endpoint_url=stack.endpoint)  # type: ignore[call-overload]  # any service
+
+    def client(service: str) -> Any:
+        return session.client(service, endpoint_url=stack.endpoint)  # type: ignore[call-overload]
+
+    return client
 
 
 def denied(call: Callable[[], Any]) -> bool:

@@ -57,6 +57,7 @@ def test_deleting_an_object_is_an_event_with_a_later_sequencer(emulator: Emulato
 def test_a_message_reported_as_failed_comes_again_and_then_is_a_dead_letter(
     emulator: Emulator,
 ) -> None:
+    emulator.warm("Batch")
     queues, url = emulator.client("sqs"), emulator.outputs["Batches"]
     queues.send_message_batch(
         QueueUrl=url,

@@ -9,9 +9,6 @@ import pytest
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from shared.catalogue import events
-from shared.layouts import documents
-from shared.layouts.keys import Kind, Place
-from shared.restore.request import restore_request
 
 FOLDER = Path(__file__).parents[2] / "events"
 MINE = "my-backups"

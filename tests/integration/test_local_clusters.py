@@ -1,6 +1,8 @@
-"""A cluster of the embedded runtime: real where a restore can go wrong, simulated below, with both sets of CRDs.
+"""A cluster of the embedded runtime: real where a restore can go wrong, simulated below, with both
+sets of CRDs.
 
-Aspects: what becomes ready and when, what does not and why, injected faults, no traces, nothing left running.
+Aspects: what becomes ready and when, what does not and why, injected faults, no traces, nothing
+left running.
 Not aspects: our own restores (they have tests of their own), KubeVirt's webhooks, capacity.
 """
 
@@ -11,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kubernetes.client import ApiException
 
 from local import cluster, crds, processes
-from local.api import MERGE, Api, ApiError, Object, path
+from local.api import MERGE, Api, Object, path
 from local.processes import NotReadyError, wait_until
 from tests.integration.lab_objects import (
     KUBEVIRT,
@@ -166,7 +169,7 @@ def test_a_snapshot_and_its_content_can_be_deleted(lab: Api, space: str) -> None
 
 def test_a_snapshot_handle_never_changes(lab: Api, space: str) -> None:
     apply(lab, content(space))
-    with pytest.raises(ApiError, match="snapshotHandle is immutable") as refused:
+    with pytest.raises(ApiException, match="snapshotHandle is immutable") as refused:
         apply(lab, content(space, handle="bak://volume/another"))
     assert refused.value.status == 422
 

@@ -1,18 +1,25 @@
 """What a layer leaves to the other one, how large a function is, and how a template is packaged."""
 
 import json
+import subprocess
 from pathlib import Path
 
-from local.artifacts import load, sizes, subtract
-from local.packaging import package
+from local.build.artifacts import sizes, subtract
+from local.build.packaging import package
+from local.build.template import load
 
+ROOT = Path(__file__).parents[2]
 TEMPLATE = """
 Globals: {Function: {Layers: [!Ref Core]}}
 Resources:
   Core: {Type: "AWS::Serverless::LayerVersion", Properties: {ContentUri: Core}}
   Call:
     Type: AWS::Serverless::Function
-    Properties: {CodeUri: Call, Role: !GetAtt Role.Arn, Name: !Sub "${A}-x", Tags: !If [Some, {a: 1}, !Ref B]}
+    Properties:
+      CodeUri: Call
+      Role: !GetAtt Role.Arn
+      Name: !Sub "${A}-x"
+      Tags: !If [Some, {a: 1}, !Ref B]
   Machine: {Type: "AWS::Serverless::StateMachine", Properties: {DefinitionUri: machine.yaml}}
 """
 
@@ -43,7 +50,7 @@ def test_intrinsic_functions_are_read_in_their_long_form(tmp_path: Path) -> None
     assert call["Tags"] == {"Fn::If": ["Some", {"a": 1}, {"Ref": "B"}]}
 
 
-def test_every_artefact_is_uploaded_under_the_hash_of_its_content(tmp_path: Path) -> None:
+def test_every_artifact_is_uploaded_under_the_hash_of_its_content(tmp_path: Path) -> None:
     uploaded: dict[str, bytes] = {}
 
     def upload(key: str, content: bytes) -> str:
@@ -57,3 +64,15 @@ def test_every_artefact_is_uploaded_under_the_hash_of_its_content(tmp_path: Path
     assert sorted(keys) == sorted(uploaded)
     assert uploaded[keys[2]] == b"StartAt: X"
     assert package(tmp_path, upload) == first
+
+
+def test_a_function_ships_itself_and_all_of_shared_but_what_an_operator_runs(
+    tmp_path: Path,
+) -> None:
+    command = ["make", "build-PlanFunction", f"ARTIFACTS_DIR={tmp_path}", "COMPILER_lambda="]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    shipped = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.py")}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "shared").rglob("*.py")}
+    commands = {path for path in sources if path.startswith("shared/commands/")}
+    assert commands
+    assert shipped == sources - commands | {"functions/__init__.py", "functions/plan.py"}

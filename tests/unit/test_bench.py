@@ -25,7 +25,7 @@ from bench import document, init, machines, memory, probe, restore, wire
 from bench.figures import Pair, Table, comparison, markdown, number, spread
 from bench.proxy import relay
 from bench.requests import Call, Requests, sent_again, told
-from local import artifacts
+from local.build.template import load
 from local.cloud import ROOT
 
 TABLE = Table("Title", ("work", "ms"), (("short", "1.00"), ("much longer", "12.0")), "A note.")
@@ -157,7 +157,7 @@ def test_the_same_requests_are_sent_again_and_refused_conditions_ignored() -> No
 
 
 def test_every_function_of_the_template_is_measured_with_its_layers() -> None:
-    template = artifacts.load(ROOT / "template.yaml")
+    template = load(ROOT / "template.yaml")
     functions = {
         k: v for k, v in template["Resources"].items() if v["Type"] == "AWS::Serverless::Function"
     }

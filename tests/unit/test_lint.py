@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.lint import problems
+from local.build.lint import problems
 
 CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "Broken"}]
 LAMBDA = {
@@ -53,7 +53,8 @@ def test_fields_that_are_silently_ignored_are_refused(field: str) -> None:
 )
 def test_expressions_of_a_distributed_map_are_refused(own: dict[str, Any]) -> None:
     assert problems(machine(Each=DISTRIBUTED | own)) == [
-        f"Each: {next(iter(own))}: a distributed Map's own fields are taken literally, write them in JSONPath"
+        f"Each: {next(iter(own))}: a distributed Map takes its fields literally, write them in"
+        " JSONPath"
     ]
 
 

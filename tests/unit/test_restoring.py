@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
-from shared.kube.transport import Silence
+from shared.kube.connection import Silence
 from shared.models import Phase
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+WORDS = {True: "ok", False: "FAILED"}
+
 
 def run(part: str) -> tuple[str, float, bool]:
     """Run one `[label=]target`; its label, seconds and success."""
@@ -22,8 +24,8 @@ def main(parts: list[str]) -> int:
     results = [run(part) for part in parts]
     print()
     for label, seconds, succeeded in results:
-        print(f"{label:12}{seconds:8.1f} s  {'ok' if succeeded else 'FAILED'}")
-    return 0 if all(succeeded for _, _, succeeded in results) else 1
+        print(f"{label:12}{seconds:8.1f} s  {WORDS[succeeded]}")
+    return int(not all(succeeded for _, _, succeeded in results))
 
 
 if __name__ == "__main__":

@@ -1,41 +1,13 @@
-"""Built artifacts: which requirements a layer has, how large a function becomes, and the template
-as data.
-"""
+"""Built artifacts: which requirements a layer has, and how large a function becomes."""
 
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+from local.build.template import load
 
 LIMIT_MB = 240  # AWS refuses 250 MB unzipped, a function with all its layers
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads !Ref and its like as {"Ref": ...}, which CloudFormation takes as well."""
-
-
-def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)  # noqa: S101 - the third and last kind of node
-        value = loader.construct_mapping(node, deep=True)
-    if suffix == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
-
-
-def load(template: Path) -> dict[str, Any]:
-    """A template as plain data."""
-    content: dict[str, Any] = yaml.load(template.read_text(), _Loader)  # noqa: S506 - a SafeLoader
-    return content
 
 
 def subtract(requirements: str, other: str) -> str:

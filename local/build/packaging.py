@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from local.artifacts import load
+from local.build.template import load
 
 Upload = Callable[[str, bytes], str]
 
@@ -22,20 +22,27 @@ _ARTIFACTS = {
 
 
 def package(build: Path, upload: Upload) -> str:
-    """Upload every artifact under the hash of its content; the template that names them, as JSON."""
+    """Upload every artifact under the hash of its content; return the template that names them, as
+    JSON.
+    """
     template = load(build / "template.yaml")
-    for properties, name in _artefacts(template):
-        path = build / properties[name]
-        content = _zipped(path) if path.is_dir() else path.read_bytes()
+    for properties, name in _artifacts(template):
+        content = _content(build / properties[name])
         properties[name] = upload(hashlib.sha256(content).hexdigest(), content)
     return json.dumps(template)
 
 
-def _artefacts(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+def _artifacts(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for resource in template["Resources"].values():
         name = _ARTIFACTS.get(resource["Type"])
         if name and name in resource["Properties"]:
             yield resource["Properties"], name
+
+
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        return _zipped(path)
+    return path.read_bytes()
 
 
 def _zipped(folder: Path) -> bytes:

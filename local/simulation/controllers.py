@@ -1,19 +1,20 @@
-"""A cluster's objects in, the status that its missing controllers would give them out: the simulated controllers.
+"""A cluster's objects in, the status that its missing controllers would give them out.
 
-Simulated are the CSI side-car and provisioner of Longhorn (VolumeSnapshotContent ready, PersistentVolumeClaim bound)
-and KubeVirt (VirtualMachine running, its VirtualMachineInstance). The snapshot-controller between them is the real
-one. kopf watches, through event handlers only, so that it leaves no trace on the objects; what is to be done is
-decided over all objects together (local/simulation), because claims wait for snapshots and machines for claims.
+Simulated are the CSI side-car and provisioner of Longhorn (VolumeSnapshotContent ready,
+PersistentVolumeClaim bound) and KubeVirt (VirtualMachine running, its VirtualMachineInstance). The
+snapshot-controller between them is the real one. kopf watches, through event handlers only, so that
+it leaves no trace on the objects; what is to be done is decided over all objects together
+(storage.py and machines.py), because claims wait for snapshots and machines for claims.
 
-Faults and delays: a ConfigMap `replant-simulation` in the namespace `default`, read anew whenever it changes. It
-touches what is not ready yet; a machine that runs keeps running.
+Faults and delays: a ConfigMap `replant-simulation` in the namespace `default`, read anew whenever
+it changes. It touches what is not ready yet; a machine that runs keeps running.
 
 | key | effect |
 | --- | --- |
-| delaySeconds | every content, claim and machine stays as it is so long after it was first seen |
+| delaySeconds | contents, claims and machines stay as they are so long after they were first seen |
 | neverReady | a glob on a VirtualMachine's `namespace/name`: it stays Starting |
-| snapshotError | a glob on a VolumeSnapshotContent's handle: it gets a status.error instead of becoming ready |
-| restoreSize | bytes of every snapshot that no Longhorn Backup of the cluster knows; 0, the default, means unknown |
+| snapshotError | a glob on a VolumeSnapshotContent's handle: it has an error, never becomes ready |
+| restoreSize | bytes of a snapshot that no Longhorn Backup knows; 0, the default, means unknown |
 """
 
 import argparse
@@ -31,9 +32,10 @@ from pathlib import Path
 from typing import Any
 
 import kopf
-import urllib3
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
 
-from local.api import MERGE, Api, ApiError, Object
+from local.api import JSON, MERGE, Api, Object, said
 from local.simulation.machines import machine_steps
 from local.simulation.storage import claim_steps, content_steps
 from local.simulation.world import Step, World
@@ -41,6 +43,7 @@ from local.simulation.world import Step, World
 THREADS = 8
 BATCH_SECONDS = 0.05  # events that belong together arrive together
 IDLE_SECONDS = 0.5  # delays end without an event
+CONTENT = {"PATCH": MERGE, "POST": JSON, "DELETE": JSON}
 
 WATCHED = (
     ("", "v1", "configmaps"),
@@ -70,9 +73,8 @@ class Simulation(threading.Thread):
         try:
             self._simulate()
         finally:
-            os.kill(
-                os.getpid(), signal.SIGTERM
-            )  # without this thread the process would only look alive
+            # Without this thread the process would only look alive.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _simulate(self) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
@@ -103,16 +105,21 @@ class Simulation(threading.Thread):
                 yield from decide(self._world, thing, now)
 
     def _make(self, step: Step) -> tuple[str, Object]:
-        """Make one request; a refused one is asked for again by the next round, if the world still
-        wants it.
+        """Make one request and return what it leaves.
+
+        A refused one is asked for again by the next round, if the world still wants it.
         """
-        content = MERGE if step.method == "PATCH" else "application/json"
         try:
-            answer = self._api.call(step.method, step.path, step.body, content)
-        except (ApiError, urllib3.exceptions.HTTPError) as error:
+            answer = self._api.call(step.method, step.path, step.body, CONTENT[step.method])
+        except ApiException as error:
+            logger.warning("%s %s: %s", step.method, step.path, said(error))
+            return step.plural, {}
+        except HTTPError as error:
             logger.warning("%s %s: %s", step.method, step.path, error)
-            return "", {}
-        return step.plural, {} if step.method == "DELETE" else answer
+            return step.plural, {}
+        if step.method == "DELETE":
+            return step.plural, {}
+        return step.plural, answer
 
 
 DECISIONS = {

@@ -66,7 +66,7 @@ def _task_problems(state: State, states: States) -> Iterator[str]:
     if not {"TimeoutSeconds", "TimeoutSecondsPath"} & set(state):
         yield "a Task needs TimeoutSeconds"
     if ":aws-sdk:s3:" in resource:
-        yield "S3 calls belong into a function: the embedded AWS cannot make them from a state machine"
+        yield "S3 calls belong into a function: the embedded AWS makes none from a state machine"
     if "lambda" not in resource:
         return
     ends = [
@@ -85,25 +85,21 @@ def _map_problems(state: State) -> Iterator[str]:
     if processor.get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
         return
     for field, value in state.items():
-        if field == "Items" or (
-            field != "ItemProcessor" and any(map(_is_expression, _leaves(value)))
-        ):
-            yield f"{field}: a distributed Map's own fields are taken literally, write them in JSONPath"
+        if field == "Items" or (field != "ItemProcessor" and _has_expression(value)):
+            yield f"{field}: a distributed Map takes its fields literally, write them in JSONPath"
 
 
 def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("{%")
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    inner = (
-        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    )
-    if inner is None:
-        yield value
-    else:
-        for each in inner:
-            yield from _leaves(each)
+def _has_expression(value: Any) -> bool:
+    """Whether an expression is anywhere in a field."""
+    if isinstance(value, dict):
+        return any(map(_has_expression, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_expression, value))
+    return _is_expression(value)
 
 
 def _next(state: State) -> list[str]:
@@ -134,9 +130,10 @@ def main(folder: Path) -> None:
         for file in files
         for each in problems(yaml.safe_load(file.read_text()))
     ]
-    print("\n".join(found) or f"{len(files)} state machines: nothing to object to")
-    sys.exit(1 if found else 0)
+    if found:
+        sys.exit("\n".join(found))
+    print(f"{len(files)} state machines: nothing to object to")
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent.parent / "statemachines")
+    main(Path(__file__).parents[2] / "statemachines")
