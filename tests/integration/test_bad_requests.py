@@ -288,8 +288,9 @@ def test_two_machines_that_would_become_one_are_named_with_their_points(
 def test_of_several_errors_the_first_of_the_contract_is_told(
     stack: Stack, backups: dict[str, Any], change: dict[str, Any], error: str, field: str
 ) -> None:
-    first = stack.restore(GOOD | {"dryRun": True, "requestId": "ask-first"})
-    assert first.output["state"] == "planned"
+    mapping = NETWORKS | {"namespaces": {"ask": "first"}}
+    first = stack.restore(GOOD | {"requestId": "ask-first", "mapping": mapping})
+    assert first.output["state"] == "succeeded"
     failed(stack.restore(GOOD | change), error, field)
 
 
@@ -302,7 +303,7 @@ def test_a_restore_is_refused_while_the_first_of_its_id_runs(
     }
     running = stack.start(request)
     wait(lambda: west.answers(MACHINE), seconds=60, what="the machine of the first restore")
-    failed(stack.restore(request), "Refused", "requestId", running, "wait for it or stop it")
+    failed(stack.restore(request), "Refused", "requestId", running, "Wait for it, or stop it")
     west.apply(faults())
     assert stack.finish(running).output["counts"] == {"ready": 1}
 

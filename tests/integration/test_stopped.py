@@ -1,0 +1,55 @@
+"""A restore that a person stops on the running system: what is told, and how it is gone on with."""
+
+from typing import Any
+
+import pytest
+
+from local.api import Api
+from local.samples.guests import Nic
+from local.samples.world import a_vm_backup
+from local.stack import Stack, wait
+from tests.integration.lab_objects import faults
+
+VM = "/apis/kubevirt.io/v1/namespaces/stop-to/virtualmachines/web"
+REQUEST = {
+    "select": {"vm": "stop/web"},
+    "target": "west",
+    "mapping": {"namespaces": {"stop": "stop-to"}, "networks": {"*": "default/vlan200"}},
+    "requestId": "stopped",
+}
+
+
+@pytest.fixture(scope="module")
+def west(stack: Stack) -> Api:
+    stack.put(a_vm_backup("web", "stop", "stop", networks=[Nic()]))
+    wait(lambda: stack.newest("stop/web", "restorable"), seconds=60, what="a restorable point")
+    return stack.cluster("west")
+
+
+def test_a_stopped_restore_is_reported_and_the_same_request_goes_on(
+    stack: Stack, west: Api
+) -> None:
+    west.apply(faults(neverReady="stop-to/*"))
+    try:
+        execution = stack.start(REQUEST)
+        wait(lambda: west.answers(VM), seconds=60, what="the machine")
+        stack.client("stepfunctions").stop_execution(executionArn=execution)
+        output = wait(lambda: reported(stack), seconds=90, what="the report of the stopped restore")
+    finally:
+        west.apply(faults())
+    assert (output["state"], output["counts"]) == ("cancelled", {"cancelled": 1})
+    assert output["machines"][0]["error"]["code"] == "Cancelled"
+    made = west.call("GET", VM)["metadata"]["uid"]
+    again = stack.restore(REQUEST)
+    assert (again.output["state"], again.output["counts"]) == ("succeeded", {"ready": 1}), again
+    assert west.call("GET", VM)["metadata"]["uid"] == made
+
+
+def reported(stack: Stack) -> dict[str, Any] | None:
+    """The report once it is the final one: while the restore runs, it says so."""
+    found = stack.s3.list_objects_v2(Bucket=stack.state_bucket, Prefix="reports/")
+    for each in found.get("Contents", []):
+        report: dict[str, Any] = stack.report(f"s3://{stack.state_bucket}/{each['Key']}")
+        if report["state"] == "cancelled":
+            return report
+    return None
