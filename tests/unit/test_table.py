@@ -10,7 +10,6 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from shared.aws import table as tables
 from shared.aws.table import ATTEMPTS, Table
 
 Json = Any
@@ -32,7 +31,7 @@ class Lab:
         self.stubber = Stubber(client)
         self.table = Table(client, "catalogue")
         self.pauses: list[float] = []
-        patch.setattr(tables.time, "sleep", self.pauses.append)
+        patch.setattr("shared.aws.table.time.sleep", self.pauses.append)
 
     def succeed(self, expected: Json = None) -> None:
         self.stubber.add_response("transact_write_items", {}, expected)
