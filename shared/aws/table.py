@@ -117,19 +117,20 @@ class Table:
         operands: Any = {"ExpressionAttributeValues": _typed(values)} if values else {}
         shared: Any = {"TableName": self._name, "ConditionExpression": condition, **operands}
         puts: Any = [{"Put": {"Item": _typed(item), **shared}} for item in items]
-        for attempt in range(ATTEMPTS):
+        attempt = 1
+        while True:
             try:
                 self._client.transact_write_items(TransactItems=puts)
             except self._client.exceptions.TransactionCanceledException as error:
                 reasons = _reasons(error)
                 if "ConditionalCheckFailed" in reasons:
                     return False
-                if attempt == ATTEMPTS - 1 or not reasons <= PASSING:
+                if attempt == ATTEMPTS or not reasons <= PASSING:
                     raise
-                time.sleep(FIRST_PAUSE * 2**attempt)
             else:
                 return True
-        raise AssertionError("the last attempt returns or raises")
+            time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+            attempt += 1
 
     def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
         """Sets VALUES (None removes one) and returns the row as it was, {} for a new one; None: the condition fails.

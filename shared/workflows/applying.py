@@ -52,7 +52,8 @@ def create_machines(run: Run, results: Results) -> Results:
 
 def _is_to_create(run: Run, result: MachineResult) -> bool:
     """A dry run tries blocked machines as well: it shows all that is wrong at once."""
-    return result.phase is Phase.PENDING and (run.plan.dry_run or not result.final)
+    tried_anyway = run.plan.dry_run and result.state is MachineState.BLOCKED
+    return result.phase is Phase.PENDING and (tried_anyway or not result.final)
 
 
 def _how(run: Run) -> How:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws.table import Table
-from shared.errors import NotFound
+from shared.errors import NotFound, Overtaken
 from shared.models import MachineResult, Plan, RestoreRecord
 from shared.restore import progress, report
 from shared.runs import ledger as ledgers
@@ -38,11 +38,16 @@ Output = dict[str, Any]
 def report_restore(
     clients: Clients, ledger_id: str, attempt: int, error: report.Error | None
 ) -> Output:
-    """ERROR is what ended the execution before its machines were done. Raises NotFound."""
+    """ERROR is what ended the execution before its machines were done.
+
+    Raises NotFound, and Overtaken when the restore goes on, or went on, in another execution.
+    """
     ledger = Ledger(clients.table, ledger_id, now=clients.now)
     record = ledger.record()
     if record is None or record.plan_hash is None:
         raise NotFound(f"Restore {ledger_id} has no plan. Start a new restore.")
+    if record.attempt != attempt:
+        raise Overtaken(f"Restore {ledger_id} was taken up by another execution, which reports it.")
     plan = clients.state.outline(ledger_id, record.plan_hash)
     results = report.end(_results(clients, ledger, plan, attempt).values(), error, clients.now())
     state = report.restore_state(plan, results, stopped=False)

@@ -23,14 +23,14 @@ class WatchedS3(MemoryS3):
         self.got: list[str] = []
         self.types: set[str] = set()
 
-    def put_object(self, *, Key: str, ContentType: str, **call: Any) -> Json:  # noqa: N803
-        self.put.append(Key)
-        self.types.add(ContentType)
-        return super().put_object(Key=Key, **call)
+    def put_object(self, **call: Any) -> Json:
+        self.put.append(call["Key"])
+        self.types.add(call["ContentType"])
+        return super().put_object(**call)
 
-    def get_object(self, *, Key: str, **call: Any) -> Json:  # noqa: N803
-        self.got.append(Key)
-        return super().get_object(Key=Key, **call)
+    def get_object(self, **call: Any) -> Json:
+        self.got.append(call["Key"])
+        return super().get_object(**call)
 
 
 @pytest.fixture
