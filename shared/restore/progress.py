@@ -216,7 +216,7 @@ def find_taken(
     taken = {}
     for machine in machines:
         claims = [f"PersistentVolumeClaim/{machine.namespace}/{name}" for name in machine.claims]
-        wanted = [f"VirtualMachine/{machine.key}", *claims]
+        wanted = [*claims, f"VirtualMachine/{machine.key}"]
         foreign = [name for name in wanted if existing.get(name, restore_id) != restore_id]
         if foreign:
             what = " and ".join(foreign)

@@ -12,7 +12,7 @@ import pytest
 from local.samples.builders import a_machine, a_metadata
 from shared.errors import Refused
 from shared.models import Fill, PlannedObject
-from shared.restore.filling import fill, own
+from shared.restore.filling import complete, fill
 
 Json = Any
 
@@ -105,9 +105,9 @@ def test_several_values_of_one_object_are_all_filled_in() -> None:
 
 
 def test_an_owned_object_names_its_machine_by_uid_and_keeps_all_else() -> None:
-    machine, manifest = a_machine(METADATA), planned("Secret").manifest
-    before = copy.deepcopy(manifest)
-    owned = own(manifest, machine, "uid-1")
+    machine, secret = a_machine(METADATA), planned("Secret")
+    before = copy.deepcopy(secret)
+    owned = complete(secret, machine, METADATA, "uid-1")
     assert owned["metadata"].pop("ownerReferences") == [
         {
             "apiVersion": "kubevirt.io/v1",
@@ -116,4 +116,11 @@ def test_an_owned_object_names_its_machine_by_uid_and_keeps_all_else() -> None:
             "uid": "uid-1",
         }
     ]
-    assert owned == manifest == before, "the plan's own manifest has no owner"
+    assert owned == fill(secret, METADATA)
+    assert secret == before, "the plan's own manifest has no owner"
+
+
+@pytest.mark.parametrize(("kind", "uid"), [("VirtualMachine", "uid-1"), ("Secret", None)])
+def test_what_is_not_owned_or_has_no_machine_yet_gets_no_owner(kind: str, uid: str | None) -> None:
+    made = complete(planned(kind), a_machine(METADATA), METADATA, uid)
+    assert "ownerReferences" not in made["metadata"]
