@@ -34,7 +34,7 @@ from shared.models import (
     Problem,
 )
 from shared.observe import logger
-from shared.restore.plan import filled, started
+from shared.restore.plan import filled
 from shared.restore.progress import Do, adopted, finished, next_step, pause, taken_since
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
@@ -232,9 +232,12 @@ def looked(
 
 
 def start(run: Run, machine: MachinePlan, result: MachineResult) -> MachineResult:
-    vm = started(machine)
+    vm = machine.objects[-1]
+    change = {"spec": {"runStrategy": machine.run_strategy}}
     try:
-        run.how.target.apply(filler(machine, [vm])(vm))
+        made = discovery.made(run.how.target, [machine.namespace], run.plan.restore_id)
+        uid = made.get(vm.subject, {}).get("uid", "")
+        run.how.target.patch(vm.kind, vm.namespace, vm.name, change, uid=uid)
     except (Conflict, Rejected, Refused) as error:
         problem = Problem(code=error.code, message=error.message)
         return result.model_copy(

@@ -66,14 +66,14 @@ def _one(how: How, each: PlannedObject, fill: Fill) -> tuple[ObjectResult, Probl
 def _applied(
     how: How, each: PlannedObject, manifest: Mapping[str, Any]
 ) -> Literal["create", "update", "unchanged"]:
-    if each.kind not in CREATED_ONLY:
-        return how.target.apply(
-            manifest, before=how.before.get(each.subject), dry_run=how.dry_run
-        ).action
+    if each.subject in how.before:
+        return "unchanged"
     try:
         how.target.create(manifest, dry_run=how.dry_run)
     except Conflict:
-        return "unchanged"  # its name carries this restore's id, or it is a namespace that somebody else just made
+        if each.kind not in CREATED_ONLY:
+            raise
+        return "unchanged"  # its name carries this restore's id, or it is a namespace that is there by now
     return "create"
 
 
