@@ -1,13 +1,13 @@
 """A target cluster: manifests in, what became of them out; its rights are docs/target-access.yaml."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from shared.errors import Conflict, Refused, Unavailable, Unreachable
+from pydantic_core import to_json
+
+from shared.errors import Rejected, Unavailable, Unreachable
 from shared.kube.connection import MEBIBYTE
 from shared.kube.credentials import Credentials
 from shared.kube.errors import error_of_read, error_of_write, installed
@@ -34,7 +34,6 @@ LIST = Verb("GET", JSON, largest=64 * MEBIBYTE)
 LIST_OF_METADATA = Verb("GET", METADATA_LIST, largest=64 * MEBIBYTE)
 CREATE = Verb("POST", METADATA, JSON)
 PATCH = Verb("PATCH", METADATA, "application/merge-patch+json")
-APPLY = Verb("PATCH", METADATA, "application/apply-patch+yaml")
 
 
 class Created(NamedTuple):
@@ -46,15 +45,6 @@ class Created(NamedTuple):
     uid: str
     resource_version: str
     repeated: bool
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What an apply did, or, as a dry run, would do."""
-
-    action: Literal["create", "update", "unchanged"]
-    uid: str
-    resource_version: str
 
 
 class TargetCluster:
@@ -120,23 +110,6 @@ class TargetCluster:
         """As `list`, but each object is `{"metadata": …}` only."""
         return self._items(Subject(self.cluster, kind, namespace), LIST_OF_METADATA, labels)
 
-    def apply(
-        self,
-        manifest: Mapping[str, Any],
-        *,
-        before: Mapping[str, Any] | None = None,
-        dry_run: bool = False,
-    ) -> Applied:
-        """Server-side apply without force. `before` is the object's `metadata` as a listing or
-        `get` showed it: without it, an apply that changes nothing is told as an update.
-
-        Raises Conflict where another manager owns a field, or the object is being deleted.
-        """
-        subject = subject_of(manifest, self.cluster)
-        target = f"{_target(subject.path, dry_run)}&force=false"
-        reply = self._transport.send(APPLY, target, _encoded(manifest))
-        return _applied(reply, subject, before)
-
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Created:
         """Make an object that does not exist; one that does is never changed or read.
 
@@ -146,7 +119,7 @@ class TargetCluster:
         """
         subject = subject_of(manifest, self.cluster)
         target = _target(subject.collection, dry_run)
-        reply = self._transport.send(CREATE, target, _encoded(manifest))
+        reply = self._transport.send(CREATE, target, _encoded(manifest, subject))
         return _created(reply, subject)
 
     def patch(
@@ -160,7 +133,9 @@ class TargetCluster:
         subject = Subject(self.cluster, kind, namespace, name)
         metadata = {**(change.get("metadata") or {}), "uid": uid}
         target = _target(subject.path, dry_run=False)
-        reply = self._transport.send(PATCH, target, _encoded({**change, "metadata": metadata}))
+        reply = self._transport.send(
+            PATCH, target, _encoded({**change, "metadata": metadata}, subject)
+        )
         return _created(reply, subject)
 
     def close(self) -> None:
@@ -193,8 +168,13 @@ def _target(path: str, dry_run: bool) -> str:
     return f"{path}?{WRITING}&dryRun=All" if dry_run else f"{path}?{WRITING}"
 
 
-def _encoded(manifest: Mapping[str, Any]) -> bytes:
-    return json.dumps({**manifest}, separators=(",", ":")).encode()
+def _encoded(manifest: Mapping[str, Any], subject: Subject) -> bytes:
+    try:
+        return to_json({**manifest})
+    except ValueError:
+        raise Rejected(
+            f"{subject}: it holds a text that is not Unicode; correct the backup"
+        ) from None
 
 
 def _body(reply: Reply, subject: Subject) -> Object:
@@ -259,49 +239,10 @@ def _unusable(subject: Subject, why: str) -> Unreachable:
 def _created(reply: Reply, subject: Subject) -> Created:
     if reply.status not in {200, 201}:
         raise error_of_write(reply, subject)
-    meta = _answer(reply, subject).get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("uid"), str):
+    meta = reply.metadata
+    uid = meta.get("uid")
+    if not isinstance(uid, str):
         raise _unusable(subject, "it is no object with a uid")
     if meta.get("deletionTimestamp"):
         raise Unavailable(f"{subject}: it is being deleted; wait until it is gone")
-    return Created(meta["uid"], str(meta.get("resourceVersion", "")), reply.repeated)
-
-
-def _applied(reply: Reply, subject: Subject, before: Mapping[str, Any] | None) -> Applied:
-    if reply.status not in {200, 201}:
-        raise error_of_write(reply, subject)
-    meta = _answer(reply, subject).get("metadata", {})
-    if meta.get("deletionTimestamp"):
-        raise Conflict(f"{subject}: it is being deleted; wait until it is gone and repeat")
-    if "uid" not in meta:
-        raise Refused(
-            f"{subject}: the server answers {reply.status} without an object; check `server`"
-        )
-    return Applied(
-        _action(reply.status, meta, before), meta["uid"], meta.get("resourceVersion", "")
-    )
-
-
-def _action(
-    status: int, meta: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> Literal["create", "update", "unchanged"]:
-    if status == 201:
-        return "create"
-    return "unchanged" if before is not None and _state(before) == _state(meta) else "update"
-
-
-def _state(meta: Mapping[str, Any]) -> list[object]:
-    """What changes with an apply of ours that changes something, to the second where there is no
-    generation.
-
-    Not resourceVersion: a dry run keeps it, every status moves it, and so does the first re-apply
-    of a claim.
-    """
-    ours = [entry for entry in meta.get("managedFields") or () if entry.get("manager") == MANAGER]
-    return [
-        meta.get("uid"),
-        meta.get("generation"),
-        meta.get("labels"),
-        meta.get("annotations"),
-        ours,
-    ]
+    return Created(uid, str(meta.get("resourceVersion", "")), reply.repeated)

@@ -118,15 +118,6 @@ def _not_found(reply: Reply, subject: Subject) -> ReplantError:
 
 
 def _conflict(reply: Reply, subject: Subject) -> ReplantError:
-    owners = [
-        f"{cause.get('field')} is owned by {_manager(cause)}"
-        for cause in reply.causes
-        if cause.get("reason") == "FieldManagerConflict"
-    ]
-    if owners:
-        return Conflict(
-            f"{subject}: {'; '.join(owners)[:LONGEST]}; choose onExisting, or remove the object"
-        )
     if reply.reason == "AlreadyExists":
         return AlreadyExists(f"{subject}: it exists already{_perhaps_ours(reply)}")
     return Conflict(f"{subject}: {_said(reply, subject)}; look at the object and repeat")
@@ -181,7 +172,3 @@ def _said(reply: Reply, subject: Subject) -> str:
         return reply.message[:LONGEST]
     fields = ", ".join(f"{cause.get('field')} {cause.get('reason')}" for cause in reply.causes)
     return f"{reply.reason} {fields}".strip()[:LONGEST]
-
-
-def _manager(cause: dict[str, object]) -> str:
-    return str(cause.get("message")).removeprefix("conflict with ")

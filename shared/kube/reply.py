@@ -44,6 +44,22 @@ class Reply:
         return float(self.asked_pause) if SECONDS.fullmatch(self.asked_pause) else 0.0
 
     @property
+    def refused(self) -> bool:
+        return self.status >= 400
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Of the object in the answer; empty where there is none. For what is created: nobody walks
+        through it, so that its depth need not be looked at.
+        """
+        try:
+            value = strict_json.parse(self.data, deepest=strict_json.ANY_DEPTH, most=MOST_VALUES)
+        except strict_json.Fault:
+            return {}
+        found = value.get("metadata") if isinstance(value, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    @property
     def body(self) -> dict[str, Any]:
         """The JSON object in the answer; empty where it is something else (429 and some 404 are
         text).

@@ -83,7 +83,7 @@ class Transport:
             repeated = repeated or _lost(outcome)
         if isinstance(outcome, Silence):
             raise Unreachable(f"cluster {self._cluster}: {self._url} {outcome.why}")
-        return replace(outcome, repeated=repeated)
+        return replace(outcome, repeated=True) if repeated else outcome
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -144,7 +144,7 @@ def _constants(credentials: Credentials) -> tuple[str, str]:
 def _worth_repeating(outcome: Reply | Silence) -> bool:
     if isinstance(outcome, Silence):
         return not outcome.final
-    return outcome.temporary
+    return outcome.refused and outcome.temporary
 
 
 def _lost(outcome: Reply | Silence) -> bool:

@@ -229,21 +229,27 @@ def test_the_shipped_role_is_enough_for_a_restore(target: TargetCluster) -> None
         created = target.create(each)
         if each["kind"] == "Secret":
             continue
-        where = None if each["kind"] == "VolumeSnapshotContent" else name
-        uids = [found["metadata"]["uid"] for found in target.list(each["kind"], where)]
-        assert created.uid in uids
+        where = each["metadata"].get("namespace")
+        found = target.get(each["kind"], where, each["metadata"]["name"])
+        assert found
+        assert found["metadata"]["uid"] == created.uid
     started = target.patch("VirtualMachine", name, "web01", STARTED, uid=uid_of(target, name))
     [machine] = target.list("VirtualMachine", name)
     assert machine["metadata"]["uid"] == started.uid
     assert machine["spec"]["runStrategy"] == "Always"
-    for kind in (
-        "VirtualMachineInstance",
-        "StorageClass",
-        "VolumeSnapshotClass",
-        "VolumeSnapshotContent",
-    ):
+    for kind in LISTED:
         assert isinstance(target.list(kind), list)
-    assert target.get("NetworkAttachmentDefinition", name, "nothing") is None
+
+
+LISTED = (
+    "PersistentVolumeClaim",
+    "VolumeSnapshot",
+    "VirtualMachine",
+    "VirtualMachineInstance",
+    "StorageClass",
+    "VolumeSnapshotClass",
+    "NetworkAttachmentDefinition",
+)
 
 
 def uid_of(target: TargetCluster, namespace: str, kind: str = "VirtualMachine") -> str:

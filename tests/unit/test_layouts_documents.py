@@ -127,7 +127,7 @@ MISTAKES = {
     "list": ("- a\n- b\n", "the document must be a mapping of keys to values"),
     "text": ("hello", "must be a mapping"),
     "empty": ("", "must be a mapping"),
-    "two documents": (f"{TARGET}---\n{TARGET}", "line 4 is not valid YAML"),
+    "two documents": (f"{TARGET}---\n{TARGET}", "line 4 begins a second document; keep one"),
     "bad indentation": ("id: a\n url: b\n", "line 2 is not valid YAML"),
     "tab": ("id:\t- a\n\tb", "is not valid YAML"),
     "value of a wrong kind": (

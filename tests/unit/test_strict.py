@@ -40,7 +40,7 @@ FAULTS = [
         f"%YAML 1.{'9' * 5000}\n---\na: b",
         "the document is not valid YAML: a number in it is out of",
     ),
-    ("a: b\n---\nc: d", "line 2 is not valid YAML: but found another document"),
+    ("a: b\n---\nc: d", "line 2 begins a second document; keep one"),
     ("a: b\n c: d", "line 2 is not valid YAML: mapping values are not allowed here"),
     (
         f"%TAG !{PLANTED}! x\n%TAG !{PLANTED}! y\n---\na: b",
