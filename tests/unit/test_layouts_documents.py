@@ -97,15 +97,15 @@ def test_words_that_yaml_has_other_ideas_of_stay_texts() -> None:
 MISTAKES = {
     "unknown key with a neighbour": (
         TARGET + "endpint: https://x\n",
-        "unknown key 'endpint'; did you mean 'endpoint'?",
+        "Unknown key 'endpint'. Did you mean 'endpoint'?",
     ),
     "other spelling": (
         TARGET + "credentialsecret: x\n",
-        "unknown key 'credentialsecret'; did you mean 'credentialSecret'?",
+        "Unknown key 'credentialsecret'. Did you mean 'credentialSecret'?",
     ),
     "unknown key": (
         TARGET + "zzz: 1\n",
-        "unknown key 'zzz'; known here: cluster, credentialSecret, endpoint, id",
+        "Unknown key 'zzz'. Known here: cluster, credentialSecret, endpoint, id",
     ),
     "doubled key": (TARGET + "cluster: west\n", "has the key cluster twice; keep one"),
     "doubled below": (TARGET + "replicas: [{a: 1, a: 2}]\n", "has the key a twice; keep one"),
@@ -123,7 +123,7 @@ MISTAKES = {
         "backups, more-backups",
     ),
     "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: is missing"),
-    "no url": (TARGET.replace("s3:", "http:"), "url: is no s3://BUCKET/[PREFIX/]"),
+    "no url": (TARGET.replace("s3:", "http:"), "url: must be s3://BUCKET/[PREFIX/]"),
     "list": ("- a\n- b\n", "is YAML, but no mapping of keys to values"),
     "text": ("hello", "is YAML, but no mapping"),
     "empty": ("", "is YAML, but no mapping"),
@@ -132,7 +132,7 @@ MISTAKES = {
     "tab": ("id:\t- a\n\tb", "is no YAML in UTF-8 at line"),
     "value of a wrong kind": (
         TARGET.replace("east\n", "[east]\n"),
-        "cluster: Input should be a valid string",
+        "cluster: must be a string",
     ),
     "endless nesting": ("[" * 20_000, "is no YAML in UTF-8"),
     "too large": (
@@ -159,7 +159,7 @@ def test_other_encodings_than_utf_8_are_refused(body: bytes) -> None:
     "secret", ["replant/restores/x", "kubeconfig", "replant/clusters/", "replant/clusters/a b"]
 )
 def test_a_cluster_may_only_name_secrets_of_clusters(secret: str) -> None:
-    with pytest.raises(Unreadable, match="secret: is no secret replant/clusters/"):
+    with pytest.raises(Unreadable, match="secret: must be replant/clusters/"):
         cluster(CLUSTER.replace("replant/clusters/west", secret))
 
 
