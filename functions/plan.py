@@ -21,7 +21,7 @@ from shared.models import ClusterDocument, ClusterFacts, Phase, Plan, RestorePoi
 from shared.observe import logger
 from shared.restore import plan as planning
 from shared.restore.request import Select, restore_request
-from shared.restore.select import newest_restorable
+from shared.restore.select import choose
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.settings import settings
@@ -89,7 +89,8 @@ def document(target: str) -> ClusterDocument:
 def select(wanted: Select) -> tuple[RestorePoint, ...]:
     if ids := wanted.ids or ((wanted.id,) if wanted.id else ()):
         return by_id(ids)
-    points = newest_restorable(candidates(wanted), wanted)
+    choices = choose(candidates(wanted), wanted)
+    points = tuple(each.point for each in choices if each.blocked is None)
     if not points:
         raise NotFound(why_none(wanted), "select")
     if wanted.vm and len(points) > 1:
