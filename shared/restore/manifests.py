@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.models import Fill, PlannedObject, RestorePoint, Volume
-from shared.restore import names, virtual_machine
+from shared.restore import admission, names, virtual_machine
 from shared.restore.request import Mapping
 
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
@@ -45,7 +45,8 @@ def objects(wanted: Wanted) -> tuple[PlannedObject, ...]:
     """Secret, then for each disk VolumeSnapshotContent, VolumeSnapshot and claim, then the halted
     machine.
     """
-    disks = (each for volume in wanted.point.volumes for each in _disk(wanted, volume))
+    volumes = virtual_machine.one_per_claim(wanted.point.volumes)
+    disks = (each for volume in volumes for each in _disk(wanted, volume))
     return (*_secrets(wanted), *disks, _virtual_machine(wanted))
 
 
@@ -68,7 +69,8 @@ def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
 
 
 def _disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
-    claim = _claim_of(wanted.metadata, volume.claim)
+    number = claim_number(wanted.metadata, volume.claim)
+    claim = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
     name = names.snapshot(wanted.restore_id, wanted.namespace, volume.claim)
     handle = f"bak://{volume.engine_volume}/{volume.engine_backup}"
     content = {
@@ -99,10 +101,13 @@ def _disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
         {"spec": snapshot},
         reason=f"{volume.disk}: binds the content",
     )
-    yield _claim(wanted, volume, claim, name)
+    yield _claim(wanted, volume, claim, number, name)
 
 
-def _claim(wanted: Wanted, volume: Volume, claim: dict[str, Any], snapshot: str) -> PlannedObject:
+def _claim(
+    wanted: Wanted, volume: Volume, claim: dict[str, Any], number: int, snapshot: str
+) -> PlannedObject:
+    admitted = admission.claim(claim.get("metadata"), number)
     storage_class = wanted.mapping.storage_class(volume.storage_class)
     kept = {k: v for k, v in dig(claim, "spec").items() if k in ("accessModes", "volumeMode")}
     spec = {
@@ -123,7 +128,8 @@ def _claim(wanted: Wanted, volume: Volume, claim: dict[str, Any], snapshot: str)
         "PersistentVolumeClaim",
         volume.claim,
         {"spec": spec},
-        source=claim.get("metadata"),
+        source=admitted.manifest,
+        fills=admitted.fills,
         reason=f"{volume.disk}: storage class {volume.storage_class} -> {storage_class}"
         if changed
         else volume.disk,
@@ -132,11 +138,9 @@ def _claim(wanted: Wanted, volume: Volume, claim: dict[str, Any], snapshot: str)
 
 def _virtual_machine(wanted: Wanted) -> PlannedObject:
     point, mapping = wanted.point, wanted.mapping
-    source = wanted.metadata["vmSourceSpec"]
+    admitted = admission.machine(wanted.metadata["vmSourceSpec"], admission.brought(wanted.point))
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
-    vm: dict[str, Any] = {"metadata": {"annotations": dig(source, "metadata", "annotations") or {}}}
-    vm |= {"spec": source["spec"]}
-    vm = virtual_machine.halted(vm)
+    vm = virtual_machine.halted(admitted.manifest)
     vm = virtual_machine.with_networks(vm, mapping, point.namespace)
     vm = virtual_machine.with_macs(vm, mapping.mac, f"{wanted.namespace}/{point.vm}")
     vm = virtual_machine.without_source_affinity(vm)
@@ -146,17 +150,15 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
     vm = virtual_machine.with_claim_templates(
         vm, {v.claim: mapping.storage_class(v.storage_class) for v in point.volumes}
     )
-    vm, fills = virtual_machine.without_inline_secrets(vm)
-    source_meta = {"labels": dig(source, "metadata", "labels"), **vm["metadata"]}
     return _object(
         wanted,
         "kubevirt.io/v1",
         "VirtualMachine",
         point.vm,
-        {"spec": _cleaned(vm["spec"])},
-        source=source_meta,
+        {"spec": vm["spec"]},
+        source=vm["metadata"],
         reason=f"{point.namespace}/{point.vm} of {point.cluster}, halted until its disks are there",
-        fills=fills,
+        fills=admitted.fills,
     )
 
 
@@ -171,16 +173,13 @@ def _object(  # noqa: PLR0913  # the parts of an object, by name
     source: dict[str, Any] | None = None,
     fills: tuple[Fill, ...] = (),
 ) -> PlannedObject:
-    """SOURCE is the metadata that the object had: its labels and annotations are kept."""
+    """SOURCE is what was admitted of the metadata that the object had."""
     scope = None if kind == "VolumeSnapshotContent" else wanted.namespace
     meta = {
         "name": name,
         **({"namespace": scope} if scope else {}),
         "labels": {**(dig(source, "labels") or {}), **labels.of_restore(wanted.restore_id)},
-        "annotations": {
-            **virtual_machine.kept_annotations(dig(source, "annotations")),
-            **names.origin(wanted.point),
-        },
+        "annotations": {**(dig(source, "annotations") or {}), **names.origin(wanted.point)},
     }
     manifest = {"apiVersion": api, "kind": kind, "metadata": meta, **body}
     return PlannedObject(
@@ -188,12 +187,7 @@ def _object(  # noqa: PLR0913  # the parts of an object, by name
     )
 
 
-def _claim_of(metadata: dict[str, Any], name: str) -> dict[str, Any]:
-    claims = (backup["persistentVolumeClaim"] for backup in metadata["volumeBackups"])
-    return next(claim for claim in claims if claim["metadata"]["name"] == name)
-
-
-def _cleaned(spec: dict[str, Any]) -> dict[str, Any]:
-    """Older Harvester writes `creationTimestamp: null` into the template's metadata."""
-    meta = {k: v for k, v in (dig(spec, "template", "metadata") or {}).items() if v is not None}
-    return {**spec, "template": {**(spec.get("template") or {}), "metadata": meta}}
+def claim_number(metadata: dict[str, Any], name: str) -> int:
+    """The number of the claim's backup among `volumeBackups`."""
+    claims = [backup["persistentVolumeClaim"] for backup in metadata["volumeBackups"]]
+    return [claim["metadata"]["name"] for claim in claims].index(name)

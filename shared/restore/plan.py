@@ -19,7 +19,7 @@ from shared.models import (
     Problem,
     RestorePoint,
 )
-from shared.restore import checks, manifests, names
+from shared.restore import checks, manifests, names, virtual_machine
 from shared.restore.manifests import Wanted
 from shared.restore.request import RestoreRequest
 
@@ -97,7 +97,12 @@ def plan(
         timeout=request.ready.timeout.total_seconds(),
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
         machines=machines,
-        checks=(*of_target, *(check for group in of_machines for check in group), *collisions),
+        checks=(
+            *of_target,
+            *checks.unused_mapping(request.mapping, (each.point for each in ordered)),
+            *(check for group in of_machines for check in group),
+            *collisions,
+        ),
     )
 
 
@@ -238,7 +243,7 @@ def filled(each: PlannedObject, metadata: dict[str, Any]) -> dict[str, Any]:
     """
     manifest: dict[str, Any] = each.model_copy(deep=True).manifest
     for fill in each.fills:
-        value = dig(metadata, *fill.source)
+        value = virtual_machine.filling(metadata, fill.source)
         if value is None:
             raise Refused(
                 f"{each.subject}: {'.'.join(map(str, fill.to))} is not in the backup any more; plan again"

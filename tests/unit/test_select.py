@@ -130,7 +130,7 @@ def test_every_machine_that_is_still_known_is_accounted_for_once(
     some: list[tuple[int, str, State]], day: int | None
 ) -> None:
     points = [point(*each) for each in sorted(some, key=lambda each: -each[0])]
-    chosen = choose(points, selection(day and at(day)))
+    chosen = choose(points, selection(at(day) if day else None))
     known = {each.vm for each in points if each.state is not State.DELETED}
     assert sorted(each.point.vm for each in chosen) == sorted(known)
     for each in chosen:
