@@ -94,9 +94,16 @@ def _admitted(part: Part, findings: Iterable[Finding]) -> Admitted:
     return Admitted(part.value, part.fills, tuple(every))
 
 
+def _list(value: Any) -> list[Any]:
+    """Raises TypeError for anything else, so that nothing else is changed."""
+    if value is not None and not isinstance(value, list):
+        raise TypeError("not a list")
+    return value or []
+
+
 def _clear_credentials(instance: dict[str, Any], held: Brought) -> Iterator[Finding]:
     """Those of a Secret that the backup does not hold become None."""
-    credentials = instance.get("accessCredentials") or []
+    credentials = _list(instance.get("accessCredentials"))
     for number, credential in enumerate(credentials):
         names = [dig(credential, kind, "source", "secret", "secretName") for kind in CREDENTIALS]
         lacking = [name for name in names if name is not None and name not in held.secrets]
@@ -108,7 +115,7 @@ def _clear_credentials(instance: dict[str, Any], held: Brought) -> Iterator[Find
 
 def _clear_volumes(instance: dict[str, Any], held: Brought) -> Iterator[Finding]:
     """Volumes that are not taken become None, and so do their devices."""
-    volumes = instance.get("volumes") or []
+    volumes = _list(instance.get("volumes"))
     lost = []
     for number, volume in enumerate(volumes):
         if volume is None:
@@ -120,7 +127,7 @@ def _clear_volumes(instance: dict[str, Any], held: Brought) -> Iterator[Finding]
             volumes[number] = None
             lost.append(volume.get("name"))
     for kind in BY_VOLUME:
-        devices = dig(instance, "domain", "devices", kind) or []
+        devices = _list(dig(instance, "domain", "devices", kind))
         for number, device in enumerate(devices):
             if dig(device, "name") in lost:
                 devices[number] = None

@@ -19,8 +19,13 @@ from shared.restore.rules import INSTANCE
 
 Json = Any
 
-SPEC = ".".join(INSTANCE)
+SPEC = ".".join(map(str, INSTANCE))
 CLAIM = "volumeBackups.0.persistentVolumeClaim.metadata"
+PROBES: dict[str, Callable[[str], Json]] = {
+    "httpGet.path": str,
+    "httpGet.httpHeaders": lambda planted: [{"name": "Authorization", "value": planted}],
+    "exec.command": lambda planted: ["login", planted],
+}
 ACTS: dict[str, Callable[[str], Json]] = {
     "vmSourceSpec.metadata.annotations.example/note": str,
     f"{CLAIM}.annotations.example/note": str,
@@ -33,11 +38,7 @@ ACTS: dict[str, Callable[[str], Json]] = {
     **{
         f"vmSourceSpec.{SPEC}.{probe}.{field}": value
         for probe in ("readinessProbe", "livenessProbe")
-        for field, value in {
-            "httpGet.path": str,
-            "httpGet.httpHeaders": lambda planted: [{"name": "Authorization", "value": planted}],
-            "exec.command": lambda planted: ["login", planted],
-        }.items()
+        for field, value in PROBES.items()
     },
     f"vmSourceSpec.{SPEC}.domain.launchSecurity.sev.session": str,
     f"vmSourceSpec.{SPEC}.domain.launchSecurity.sev.dhCert": str,
