@@ -78,7 +78,7 @@ def parse(
     lacking: Mapping[str, tuple[Any, ...]],
     partly: Mapping[str, tuple[Any, ...]] = {},
 ) -> _T:
-    """LACKING and PARTLY: dotted paths of the contract -> the values that this version can take there.
+    """LACKING and PARTLY: dotted paths of the contract -> the values that this version takes there.
 
     What is LACKING is unknown to the model and taken out; a value that changes nothing may be
     written there. What is there PARTLY is read by the model. Raises InvalidRequest.

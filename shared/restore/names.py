@@ -47,7 +47,7 @@ SYSTEM_NAMES = frozenset(
     }
 )
 """Namespaces that run the target itself, by the names that their makers' manifests give them. A
-machine in one of them is a neighbour of the cluster's own credentials, so none is restored there."""
+machine in one of them is a neighbour of the cluster's own credentials: none is restored there."""
 
 LONGEST_NAME = 253
 NETWORK = rf"{DNS_LABEL}/{DNS_NAME}"

@@ -31,7 +31,7 @@ class At(NamedTuple):
     to: Path
 
     def below(self, step: str | int, new: str | int | None = None) -> "At":
-        """One step further; NEW is the step in the manifest, where entries before it were left out."""
+        """One step further; NEW is the manifest's step, where entries before it are left out."""
         return At((*self.source, step), (*self.to, step if new is None else new))
 
     def __str__(self) -> str:

@@ -21,7 +21,11 @@ from shared.restore.rules import INSTANCE
 Manifest = dict[str, Any]
 
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
-NETWORK_AFFINITY = "network.harvesterhci.io/"
+SOURCE_NODES = (
+    "network.harvesterhci.io/",
+    "cpumanager",  # Harvester 1.9 refuses a new machine that has it, and adds it where it is due
+)
+"""Labels of nodes by which Harvester itself places machines."""
 CLAIM_FIELDS = ("accessModes", "storageClassName", "volumeMode")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
@@ -48,7 +52,7 @@ def with_networks(vm: Manifest, mapping: Mapping, namespace: str) -> Manifest:
 
 
 def with_macs(vm: Manifest, mac: Mac, identity: str) -> Manifest:
-    """IDENTITY makes derived addresses differ between machines and stay the same between restores."""
+    """By IDENTITY derived addresses differ between machines and stay the same between restores."""
     interfaces = dig(vm, *INSTANCE, "domain", "devices", "interfaces") or []
     if mac is Mac.KEEP or not interfaces:
         return vm
@@ -171,9 +175,7 @@ def _mapped(network: dict[str, Any], mapping: Mapping, namespace: str) -> dict[s
 
 def _own_term(term: dict[str, Any]) -> dict[str, Any] | None:
     expressions = term.get("matchExpressions") or []
-    kept = [
-        each for each in expressions if not str(each.get("key", "")).startswith(NETWORK_AFFINITY)
-    ]
+    kept = [each for each in expressions if not str(each.get("key", "")).startswith(SOURCE_NODES)]
     rest = {k: v for k, v in term.items() if k != "matchExpressions" and v}
     if kept:
         rest["matchExpressions"] = kept
@@ -181,7 +183,7 @@ def _own_term(term: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _claim_templates(text: str, classes: dict[str, str | None]) -> list[Any] | None:
-    """None for a note that is broken already: Harvester's webhook would refuse the machine for it."""
+    """None for a note that is broken: Harvester's webhook would refuse the machine for it."""
     try:
         templates = strict_json.parse(text.encode())
         return [

@@ -381,7 +381,8 @@ def test_revisions_of_an_instance_type_are_the_sources_and_its_name_must_be_on_t
     assert said(one) == [
         (
             "warn",
-            "spec.instancetype.name: the target must have one of this name, and its sizes are used.",
+            "spec.instancetype.name: the target must have one of this name, and its sizes are"
+            " used.",
         ),
         (
             "warn",
@@ -482,8 +483,8 @@ def test_cloud_init_of_a_secret_that_the_backup_lacks_keeps_what_it_has_otherwis
     assert said(one) == [
         (
             "warn",
-            "The networkDataSecretRef 'others' of disk 'extra' is left out: the backup does not hold"
-            " this Secret; create it on the target and add it to the machine again.",
+            "The networkDataSecretRef 'others' of disk 'extra' is left out: the backup does not"
+            " hold this Secret; create it on the target and add it to the machine again.",
         )
     ]
 

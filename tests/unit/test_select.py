@@ -1,4 +1,4 @@
-"""Which restore point of which machine a selection means, and what is said of those that it misses."""
+"""Which restore point of which machine a selection means, and what is said of the others."""
 
 from datetime import UTC, datetime
 

@@ -85,7 +85,7 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
     (
         {"target": "west", "zzz": 1},
         "zzz",
-        "Unknown key 'zzz'. Known here: colours, guard, limit, mapping, mode, rules, target, waves.",
+        "Unknown key 'zzz'. Known here: colours, guard, limit, mapping, mode, rules, target",
     ),
     (
         {"target": "west", "mapping": {"storageclasses": {}}},

@@ -17,6 +17,7 @@ from shared.restore.rules import INSTANCE
 Json = Any
 
 NETWORK_TERM = {"key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"]}
+CPU_TERM = {"key": "cpumanager", "operator": "In", "values": ["true"]}
 ZONE_TERM = {"key": "zone", "operator": "In", "values": ["a"]}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -119,6 +120,7 @@ def test_derived_addresses_are_locally_administered_stable_and_each_interfaces_o
     [
         ([[NETWORK_TERM]], None),
         ([[NETWORK_TERM, ZONE_TERM]], [[ZONE_TERM]]),
+        ([[CPU_TERM, ZONE_TERM]], [[ZONE_TERM]]),
         ([[ZONE_TERM]], [[ZONE_TERM]]),
         ([[NETWORK_TERM, ZONE_TERM], [ZONE_TERM]], [[ZONE_TERM], [ZONE_TERM]]),
         ([[NETWORK_TERM], [ZONE_TERM]], None),  # alternatives: the first one means any node now
