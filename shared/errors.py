@@ -2,12 +2,7 @@
 and the remedy.
 """
 
-import difflib
 import json
-from collections.abc import Iterable
-from typing import Any
-
-from pydantic import ValidationError
 
 
 class ReplantError(Exception):
@@ -71,33 +66,3 @@ class Conflict(ReplantError):
 
 class AlreadyExists(Conflict):
     """A create found an object of that name; whose it is remains to be seen."""
-
-
-def first(error: ValidationError) -> Any:
-    """The problem to tell: a mistyped key rather than the right one, which is therefore missing."""
-    problems = error.errors(include_url=False)
-    return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-
-
-def explain(
-    error: ValidationError, known: Iterable[str] = (), whole: str = "the document"
-) -> tuple[str, str]:
-    """The first problem of a validation as (field path, sentence); never quotes the value, which
-    may be secret.
-    """
-    problem = first(error)
-    path = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return path, f"{path}: is missing; give it"
-    if problem["type"] != "extra_forbidden":
-        return path, f"{path or whole}: {problem['msg'].removeprefix('Value error, ')}"
-    key = str(problem["loc"][-1])
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"known here: {', '.join(sorted(known))}"
-        if known
-        else "remove it"
-    )
-    return path, f"unknown key {path!r}; {hint}"

@@ -12,11 +12,6 @@ def dig(value: Any, *path: str | int) -> Any:
     return value
 
 
-def holds(value: Any, *path: str | int) -> bool:
-    """Whether there is a value at the path, be it null."""
-    return _has(dig(value, *path[:-1]), path[-1])
-
-
 def _has(value: Any, part: str | int) -> bool:
     if isinstance(value, dict):
         return part in value

@@ -1,16 +1,74 @@
-"""What a user types -> a request model, or InvalidRequest that names the key, the value and the
+"""What somebody wrote -> one of our models, or a sentence that names the key, the value and the
 remedy.
 """
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from shared.errors import InvalidRequest, explain, first
+from shared.errors import InvalidRequest
 from shared.models import Value
 
 _T = TypeVar("_T", bound=Value)
+
+_WHOLE_NUMBER = "must be a whole number"
+_NUMBER = "must be a number"
+_FLAG = "must be true or false"
+_OBJECT = "must be an object such as {{...}}"
+_LIST = "must be a list"
+_INSTANT = "must be an instant such as 2026-08-15T01:00:00Z"
+_DURATION = "must be an ISO 8601 duration such as PT30M"
+_CHOICE = "must be one of: {expected}"
+
+SENTENCES: Mapping[str, str] = {
+    "missing": "is missing",
+    "value_error": "{error}",  # a validator of ours: its text is a sentence already
+    "string_type": "must be a string",
+    "string_unicode": "must hold valid Unicode only",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": _WHOLE_NUMBER,
+    "int_parsing": _WHOLE_NUMBER,
+    "int_parsing_size": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "bool_type": _FLAG,
+    "bool_parsing": _FLAG,
+    "enum": _CHOICE,
+    "literal_error": _CHOICE,
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "set_type": _LIST,
+    "frozen_set_type": _LIST,
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have at most {max_length} entries",
+    "datetime_type": _INSTANT,
+    "datetime_parsing": _INSTANT,
+    "datetime_from_date_parsing": _INSTANT,
+    "datetime_object_invalid": _INSTANT,
+    "time_delta_type": _DURATION,
+    "time_delta_parsing": _DURATION,
+    "json_invalid": "is not valid JSON: {error}",
+    "json_type": "must be JSON text",
+}
+"""Pydantic's type of an error -> our words for it; {…} is what pydantic says beside the type."""
+
+_FALLBACK = "has a value of the wrong form"
+_KEY = "[key]"  # pydantic's last step to the key of an entry, where it is the key that is wrong
+_LONGEST = 80
+_LARGEST = 10**40
 
 
 def parse(
@@ -18,25 +76,115 @@ def parse(
     body: Any,
     *,
     lacking: Mapping[str, tuple[Any, ...]],
-    instead: Mapping[str, Any] = {},
+    partly: Mapping[str, tuple[Any, ...]] = {},
 ) -> _T:
-    """LACKING: dotted paths of the contract that this version does not do -> the values that change nothing.
+    """LACKING and PARTLY: dotted paths of the contract -> the values that this version takes there.
 
-    INSTEAD replaces top-level keys once nothing lacks. Raises InvalidRequest.
+    What is LACKING is unknown to the model and taken out; a value that changes nothing may be
+    written there. What is there PARTLY is read by the model. Raises InvalidRequest.
     """
     if not isinstance(body, dict):
-        raise InvalidRequest(f"the request is {_name(body)}, it must be an object such as {{...}}")
-    for path, harmless in lacking.items():
+        raise InvalidRequest(
+            f"The request is {_kind_of(body)}; it must be an object such as {{...}}."
+        )
+    for path, accepted in {**lacking, **partly}.items():
         for value in _at(body, path.split(".")):
-            if value not in harmless:
-                raise InvalidRequest(
-                    f"{path}: this version cannot do {_shown(value)}; leave it out", path
-                )
+            if value not in accepted:
+                raise InvalidRequest(_unsupported(path, value, accepted), path)
+    for path in lacking:
+        body = _without(body, path.split("."))
     try:
-        return kind.model_validate({**body, **instead}, by_alias=True, by_name=False)
+        return kind.model_validate(body, by_alias=True, by_name=False)
     except ValidationError as error:
-        path, sentence = explain(error, set(_keys(kind.model_json_schema())), "the request")
-        raise InvalidRequest(sentence + _given(error), path or None) from None
+        problem = _first(error)
+        known = (*_keys_at(kind, problem["loc"][:-1]), *_keys_below(problem["loc"][:-1], lacking))
+        sentence = _sentence(problem, known, "the request", _given(problem))
+        raise InvalidRequest(sentence, _path(problem) or None) from None
+
+
+def explain(
+    error: ValidationError, known: Iterable[str] = (), whole: str = "the document"
+) -> tuple[str, str]:
+    """The first problem of a validation as (field path, sentence); never quotes the value, which
+    may be secret.
+
+    KNOWN are the keys to choose from where one is unknown; WHOLE is what has no path.
+    """
+    problem = _first(error)
+    return _path(problem), _sentence(problem, known, whole, "")
+
+
+def shown(value: Any) -> str:
+    """A value as a message may quote it: short, on one line, in JSON's words."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, int) and abs(value) > _LARGEST:  # Python refuses to write very long ones
+        return "this number"
+    if isinstance(value, str | int | float):
+        return _cut(repr(value))
+    return "this value"
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Names to choose from: sorted, and no more of them than a person reads."""
+    every = sorted(names)
+    if not every:
+        return "none"
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(map(_cut, every[:most])) + more
+
+
+def _first(error: ValidationError) -> Any:
+    """The problem to tell: a mistyped key rather than the right one, which is therefore missing."""
+    problems = error.errors(include_url=False)
+    return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+
+
+def _sentence(problem: Any, known: Iterable[str], whole: str, given: str) -> str:
+    path = _path(problem)
+    if problem["type"] == "extra_forbidden":
+        return _unknown_key(path, str(problem["loc"][-1]), tuple(known))
+    said = SENTENCES.get(problem["type"], _FALLBACK).format(**_context(problem))
+    if problem["loc"] and problem["loc"][-1] == _KEY:
+        return f"{path}: the key {said}{given}."
+    return f"{path or whole}: {said}{given}."
+
+
+def _context(problem: Any) -> dict[str, Any]:
+    context = dict(problem.get("ctx", {}))
+    if "expected" in context:
+        context["expected"] = str(context["expected"]).replace(" or ", ", ")
+    return context
+
+
+def _unknown_key(path: str, key: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if close:
+        return f"Unknown key {path!r}. Did you mean {close[0]!r}?"
+    if known:
+        return f"Unknown key {path!r}. Known here: {listed(known, most=30)}."
+    return f"Unknown key {path!r}. Remove it."
+
+
+def _path(problem: Any) -> str:
+    steps = [str(step) for step in problem["loc"] if step != _KEY]
+    if not steps and problem["type"] == "string_unicode":  # pydantic tells no path to such a key
+        steps = [str(problem["input"])]
+    return ".".join(_cut(step) or "''" for step in steps)
+
+
+def _cut(text: str) -> str:
+    """Short, and of characters that any output can carry (JSON may hold half a surrogate pair)."""
+    safe = text.encode("utf-8", "backslashreplace").decode()
+    return safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…"
+
+
+def _unsupported(path: str, value: Any, accepted: tuple[Any, ...]) -> str:
+    texts = [repr(each) for each in accepted if isinstance(each, str)]
+    remedy = "Leave it out."
+    if texts and len(texts) == len(accepted):
+        remedy = f"Use {' or '.join(texts)}."
+    return f"{path}: {shown(value)} is not supported in this version. {remedy}"
 
 
 def _at(value: Any, path: list[str]) -> Iterator[Any]:
@@ -46,26 +194,58 @@ def _at(value: Any, path: list[str]) -> Iterator[Any]:
         yield from _at(value[path[0]], path[1:])
 
 
-def _keys(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        yield from schema.get("properties", {})
-        for part in schema.values():
-            yield from _keys(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _keys(part)
+def _without(value: Any, path: list[str]) -> Any:
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    if len(path) == 1:
+        return {key: each for key, each in value.items() if key != path[0]}
+    return {**value, path[0]: _without(value[path[0]], path[1:])}
 
 
-def _given(error: ValidationError) -> str:
-    """The value of the first problem, where it is a plain one and not the key that is wrong."""
-    problem = first(error)
-    plain = isinstance(problem["input"], str | int | float) and problem["type"] != "extra_forbidden"
-    return f"; it is {problem['input']!r:.80}" if plain else ""
+@cache
+def _schema(kind: type[Value]) -> dict[str, Any]:
+    return kind.model_json_schema()
 
 
-def _shown(value: Any) -> str:
-    return f"{value!r:.80}" if isinstance(value, str | int | float | bool) else "this"
+def _keys_at(kind: type[Value], path: Iterable[str | int]) -> tuple[str, ...]:
+    """The keys that the model takes at a path of its document."""
+    schema = _schema(kind)
+    places = [schema]
+    for step in path:
+        places = [inner for place in places for inner in _inside(place, step, schema)]
+    return tuple(key for place in places for key in place.get("properties", {}))
 
 
-def _name(value: Any) -> str:
-    return {list: "a list", str: "a text", type(None): "null"}.get(type(value), "a number")
+def _keys_below(path: tuple[str | int, ...], lacking: Iterable[str]) -> Iterator[str]:
+    """The keys of the contract there that the model does not know: nobody mistyped those."""
+    for each in lacking:
+        *above, key = each.split(".")
+        if above == list(path):
+            yield key
+
+
+def _inside(place: dict[str, Any], step: str | int, schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the schema says of one step further down."""
+    found = place.get("properties", {}).get(step)
+    if found is None:
+        found = place.get("items" if isinstance(step, int) else "additionalProperties")
+    if not isinstance(found, dict):
+        return []
+    ways: list[dict[str, Any]] = found.get("anyOf", [found])
+    return [_resolved(each, schema) for each in ways]
+
+
+def _resolved(place: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    name = str(place.get("$ref", "")).removeprefix("#/$defs/")
+    return dict(schema["$defs"][name]) if name else place
+
+
+def _given(problem: Any) -> str:
+    """The value of the problem, where it is a plain one."""
+    if problem["type"] == "missing" or not isinstance(problem["input"], str | int | float):
+        return ""
+    return f"; it is {shown(problem['input'])}"
+
+
+def _kind_of(value: Any) -> str:
+    return {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")

@@ -7,8 +7,9 @@ import json
 from pydantic import Field, ValidationError
 
 from shared.catalogue.rows import Row
-from shared.errors import Unreadable, explain
+from shared.errors import Unreadable
 from shared.models import Foreign, Instant, to_instant
+from shared.validation import explain
 
 REPLAY = "replant.replay"
 

@@ -2,10 +2,11 @@
 
 from pydantic import ValidationError
 
-from shared.errors import Unreadable, explain
+from shared.errors import Unreadable
 from shared.layouts.keys import Kind, Place
 from shared.models import BackupTarget, ClusterDocument
 from shared.strict_yaml import Fault, read
+from shared.validation import explain
 
 KINDS: dict[str, type[ClusterDocument] | type[BackupTarget]] = {
     Kind.CLUSTER: ClusterDocument,

@@ -8,8 +8,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from shared.errors import Unreadable, explain
+from shared.errors import Unreadable
 from shared.models import Bytes, Foreign, Instant, from_instant
+from shared.validation import explain
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -45,14 +46,14 @@ def quantity(value: Any) -> Any:
         return value
     match = _QUANTITY.fullmatch(value) if len(value) <= _QUANTITY_LENGTH else None
     if match is None:
-        raise ValueError("is no Kubernetes quantity such as 40Gi")
+        raise ValueError("must be a Kubernetes quantity such as 40Gi")
     return math.ceil(Fraction(match[1]) * _UNITS[match[2]])
 
 
 def moment(value: Any) -> Any:
     """An instant as Go programs write it: an empty text and Go's zero time are none."""
     if not isinstance(value, str):
-        raise ValueError("is no text")  # noqa: TRY004  # pydantic turns a ValueError into its own
+        raise ValueError("must be a string")  # noqa: TRY004  # pydantic turns a ValueError into its own
     if not value or value.startswith("0001-01-01T"):
         return None
     try:
@@ -60,7 +61,7 @@ def moment(value: Any) -> Any:
     except (ValueError, OverflowError):
         at = None
     if at is None or at.year < EPOCH_YEAR:
-        raise ValueError("is no RFC 3339 instant such as 2026-08-15T01:00:00Z")
+        raise ValueError("must be an instant such as 2026-08-15T01:00:00Z")
     return at
 
 

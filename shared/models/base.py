@@ -18,26 +18,27 @@ def matching(pattern: str, what: str) -> AfterValidator:
 
     def check(text: str) -> str:
         if not form.fullmatch(text):
-            raise ValueError(f"is no {what}")
+            raise ValueError(f"must be {what}")
         return text
 
     return AfterValidator(check)
 
 
 ClusterId = Annotated[
-    str, matching(r"[a-z0-9-]{1,63}", "id of a-z, 0-9 and -, with at most 63 characters")
+    str, matching(r"[a-z0-9-]{1,63}", "an id of a-z, 0-9 and -, with at most 63 characters")
 ]
-Label = Annotated[str, matching(DNS_LABEL, "name of a-z, 0-9 and -, with at most 63 characters")]
+Label = Annotated[str, matching(DNS_LABEL, "a name of a-z, 0-9 and -, with at most 63 characters")]
 """A namespace or any other RFC 1123 label."""
 Name = Annotated[
-    str, Field(max_length=253), matching(DNS_NAME, "Kubernetes name of a-z, 0-9, - and .")
+    str, Field(max_length=253), matching(DNS_NAME, "a Kubernetes name of a-z, 0-9, - and .")
 ]
 """A Kubernetes object's name: an RFC 1123 subdomain."""
 EngineName = Annotated[
-    str, Field(max_length=253), matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", "Longhorn name")
+    str, Field(max_length=253), matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", "a Longhorn name")
 ]
 """A Longhorn volume or backup (backupstore util.ValidateName)."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+_NO_INSTANT = "must be an instant such as 2026-08-15T01:00:00Z"
 
 
 def to_instant(moment: datetime) -> str:
@@ -47,13 +48,16 @@ def to_instant(moment: datetime) -> str:
 
 def from_instant(text: str) -> datetime:
     """Raises ValueError for anything but an RFC 3339 instant with a zone."""
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # whose own words quote the value
+        raise ValueError(_NO_INSTANT) from None
     if "T" not in text or moment.tzinfo is None:
-        raise ValueError(f"{text!r} is no RFC 3339 instant such as 2026-08-15T01:00:00Z")
+        raise ValueError(_NO_INSTANT)
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{text!r} lies outside the years 1 to 9999 in UTC") from None
+        raise ValueError("must lie within the years 1 to 9999 in UTC") from None
 
 
 def _instant(value: Any) -> Any:
@@ -79,6 +83,6 @@ class Value(BaseModel):
 
 
 class Foreign(BaseModel):
-    """Data that others write: frozen, and unknown keys are ignored, since newer versions add some."""
+    """Data that others write: frozen, and unknown keys are ignored: newer versions add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

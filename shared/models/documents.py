@@ -17,7 +17,7 @@ class ClusterDocument(Value):
     secret: Annotated[
         str,
         Field(max_length=512),
-        matching(f"replant/clusters/{_SECRET}", "secret replant/clusters/…"),
+        matching(f"replant/clusters/{_SECRET}", "replant/clusters/NAME"),
     ]
     harvester: str | None = None
     longhorn: str | None = None
@@ -30,9 +30,9 @@ class BackupTarget(Value):
     id: ClusterId
     url: Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")]
     cluster: ClusterId
-    endpoint: Annotated[str, matching(r"https?://\S+", "http(s)://… address")] | None = None
+    endpoint: Annotated[str, matching(r"https?://\S+", "an http(s)://… address")] | None = None
     credential_secret: (
-        Annotated[str, matching(f"replant/targets/{_SECRET}", "secret replant/targets/…")] | None
+        Annotated[str, matching(f"replant/targets/{_SECRET}", "replant/targets/NAME")] | None
     ) = None
     replicas: tuple[Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")], ...] = ()
 

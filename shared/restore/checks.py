@@ -2,23 +2,36 @@
 the remedy.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from shared.jsonpath import dig
 from shared.models import Check, ClusterFacts, PlannedObject, RestorePoint, State
-from shared.restore import names, virtual_machine
-from shared.restore.request import OnExisting
-from shared.restore.wanted import Wanted
+from shared.restore import admission, names
+from shared.restore.request import ANY, Mapping, OnExisting
+from shared.restore.wanted import Wanted, claim_number
+from shared.validation import listed, shown
 
-HARMLESS_VOLUMES = {
-    "persistentVolumeClaim",
-    *virtual_machine.CLOUD_INIT,
-    "containerDisk",
-    "emptyDisk",
-}
-OUTSIDE_VOLUMES = {"configMap", "secret", "serviceAccount", "sysprep", "downwardAPI"}
 MANUAL = "Manual"
+POD_NETWORK = "pod"
+
+
+def unused_mapping(mapping: Mapping, points: Iterable[RestorePoint]) -> Iterator[Check]:
+    """A key that matches nothing selected, probably mistyped; `*` means whatever there may be."""
+    points = tuple(points)
+    classes = {volume.storage_class for point in points for volume in point.volumes}
+    networks = {each.network for point in points for each in point.networks}
+    there: dict[str, tuple[dict[str, str], set[str]]] = {
+        "namespaces": (mapping.namespaces, {point.namespace for point in points}),
+        "storageClasses": (mapping.storage_classes, {each for each in classes if each}),
+        "networks": (mapping.networks, networks - {POD_NETWORK}),
+    }
+    for name, (entries, used) in there.items():
+        for key in sorted(entries.keys() - used - {ANY}):
+            yield _warn(
+                "mapping",
+                f"mapping.{name}",
+                f"mapping.{name}: {shown(key)} (to {shown(entries[key])}) matches nothing that is"
+                f" selected. Selected: {listed(used)}.",
+            )
 
 
 def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Check]:
@@ -27,51 +40,43 @@ def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Ch
         yield _block("restorable", subject, lost)
         return
     if point.state is State.RESTORABLE:
-        yield Check(
-            check="restorable",
-            subject=subject,
-            verdict="pass",
-            message=f"restore point {point.id} is complete",
-        )
+        yield _pass("restorable", subject, f"Restore point {point.id} is complete.")
         return
     why = "; ".join(point.reasons) or "no reason is known"
-    yield _block(
-        "restorable",
-        subject,
-        f"restore point {point.id} is {point.state}: {why}; choose a restorable one",
-    )
+    message = f"Restore point {point.id} is {point.state}: {why}. Choose a restorable one."
+    yield _block("restorable", subject, message)
 
 
 def of_shape(point: RestorePoint, subject: str) -> Check:
     """The catalogue reads a part of the metadata only; a hostile or damaged rest stops its own
     machine.
     """
-    return _block(
-        "shape",
-        subject,
-        f"{point.source.url} does not describe a VirtualMachine as KubeVirt has it; choose another point",
-    )
+    what = f"{point.source.url} does not describe a VirtualMachine as KubeVirt has it"
+    return _block("shape", subject, f"{what}. Choose another restore point.")
 
 
 def of_collision(message: str, subject: str) -> Check:
+    """Two machines of one restore that would write the same object."""
     return _block("collision", subject, message)
 
 
 def of_machine(wanted: Wanted, facts: ClusterFacts, target: str) -> Iterator[Check]:
-    """Those about one machine: one that blocks leaves this machine out."""
+    """Those about one machine: one that blocks leaves this machine out.
+
+    Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata.
+    """
     subject = f"{wanted.namespace}/{wanted.point.vm}"
-    yield from _namespace(wanted, facts, subject)
+    yield from _namespace(wanted, facts, target, subject)
     yield from _storage_classes(wanted, facts, target, subject)
     yield from _networks(wanted, facts, target, subject)
-    spec = wanted.metadata["vmSourceSpec"]
-    yield from _volumes(spec, subject)
-    yield from _secrets(wanted, spec, subject)
-    yield from _node(spec, subject)
+    yield from _same_claim(wanted.point, subject)
+    yield from _same_secret(wanted.point, subject)
+    yield from _admitted(wanted, subject)
     if wanted.point.machine.run_strategy == MANUAL:
         yield _warn(
             "run-strategy",
             subject,
-            "its runStrategy is Manual: it is restored so, and a person starts it",
+            "Its runStrategy is Manual: it is restored so, and a person starts it.",
         )
 
 
@@ -85,9 +90,7 @@ def of_existing(
     """
     taken = [each for each in objects if _existing_key(each) in facts.existing]
     if not taken:
-        return Check(
-            check="existing", subject=subject, verdict="pass", message="its names are free"
-        )
+        return _pass("existing", subject, "Its names are free.")
     what = "; ".join(_tell_existing(each, facts) for each in taken)
     if on_existing is OnExisting.SKIP and any(each.kind == "VirtualMachine" for each in taken):
         return _warn("existing", subject, f"{what}. Skipped, as onExisting says.")
@@ -124,20 +127,16 @@ def _remedy(taken: list[PlannedObject], facts: ClusterFacts, on_existing: OnExis
     return f"{remedy}, or use onExisting: skip."
 
 
-def _namespace(wanted: Wanted, facts: ClusterFacts, subject: str) -> Iterator[Check]:
-    name = wanted.namespace
+def _namespace(wanted: Wanted, facts: ClusterFacts, target: str, subject: str) -> Iterator[Check]:
+    name, source = wanted.namespace, wanted.point.namespace
     if names.protected(name):
-        yield _block(
-            "namespace",
-            subject,
-            f"namespace {name} belongs to the cluster itself; map {wanted.point.namespace} to another one",
-        )
+        example = f'mapping.namespaces {{"{source}": "restored"}}'
+        what = f"Namespace {name} belongs to cluster {target} itself"
+        yield _block("namespace", subject, f"{what}. Map it to another one, such as {example}.")
     elif facts.namespaces.get(name, "Active") != "Active":
-        yield _block(
-            "namespace",
-            subject,
-            f"namespace {name} is being deleted; wait until it is gone, or map another one",
-        )
+        what = f"Namespace {name} is being deleted on {target}"
+        remedy = f"Wait until it is gone, or map {source} to another one"
+        yield _block("namespace", subject, f"{what}. {remedy}.")
 
 
 def _storage_classes(
@@ -145,62 +144,70 @@ def _storage_classes(
 ) -> Iterator[Check]:
     for volume in wanted.point.volumes:
         name = wanted.mapping.storage_class(volume.storage_class)
-        if name and name not in facts.storage_classes:
-            have = ", ".join(sorted(facts.storage_classes)) or "none"
-            remedy = f'map it, such as mapping.storageClasses {{"{volume.storage_class}": …}}; the cluster has {have}'
-            yield _block(
-                "storage-class",
-                subject,
-                f"storage class {name} of {volume.disk} is not on {target}; {remedy}",
-            )
+        if name is None or name in facts.storage_classes:
+            continue
+        what = f"Storage class {name} ({_mapped_from(volume.storage_class, name, volume.disk)})"
+        yield _block(
+            "storage-class",
+            subject,
+            f"{what} does not exist on {target}. Available: {listed(facts.storage_classes)}."
+            f' Map it with mapping.storageClasses {{"{volume.storage_class}": …}}.',
+        )
 
 
 def _networks(wanted: Wanted, facts: ClusterFacts, target: str, subject: str) -> Iterator[Check]:
     for interface in wanted.point.networks:
         name = wanted.mapping.network(interface.network)
-        if interface.network != "pod" and name not in facts.networks:
-            remedy = f'create it, or map it with mapping.networks {{"{interface.network}": "namespace/name"}}'
-            yield _block(
-                "network",
-                subject,
-                f"network {name} of {interface.interface} is not on {target}; {remedy}",
-            )
-
-
-def _volumes(spec: dict[str, Any], subject: str) -> Iterator[Check]:
-    for volume in dig(spec, *virtual_machine.SPEC, "volumes") or []:
-        kinds = {key for key in volume if key != "name"}
-        for kind in sorted(kinds & OUTSIDE_VOLUMES):
-            yield _warn(
-                "volume",
-                subject,
-                f"disk {volume.get('name')} is a {kind}, which no backup holds; it must be there",
-            )
-        for kind in sorted(kinds - OUTSIDE_VOLUMES - HARMLESS_VOLUMES):
-            yield _block(
-                "volume",
-                subject,
-                f"disk {volume.get('name')} is a {kind}, which a backup may not bring; remove it",
-            )
-
-
-def _secrets(wanted: Wanted, spec: dict[str, Any], subject: str) -> Iterator[Check]:
-    saved = {secret.name for secret in wanted.point.secrets}
-    for name in sorted(virtual_machine.referenced_secrets(spec) - saved):
-        yield _warn(
-            "secret",
+        if interface.network == POD_NETWORK or name in facts.networks:
+            continue
+        what = f"Network {name} ({_mapped_from(interface.network, name, interface.interface)})"
+        yield _block(
+            "network",
             subject,
-            f"secret {name} is not in the backup; it must be in {wanted.namespace}",
+            f"{what} does not exist on {target}. Available: {listed(facts.networks)}."
+            f' Create it, or map it with mapping.networks {{"{interface.network}": …}}.',
         )
 
 
-def _node(spec: dict[str, Any], subject: str) -> Iterator[Check]:
-    for label, value in (dig(spec, *virtual_machine.SPEC, "nodeSelector") or {}).items():
-        yield _warn(
-            "node",
-            subject,
-            f"it runs only on nodes with {label}={value}; a node of the target needs this label",
-        )
+def _mapped_from(source: str | None, name: str, user: str) -> str:
+    """Where a name that lacks comes from, and who needs it."""
+    if source == name:
+        return user
+    return f"mapped from {source}, {user}"
+
+
+def _same_claim(point: RestorePoint, subject: str) -> Iterator[Check]:
+    """KubeVirt lets two disks be on one claim; it is made once, so it can have one content only."""
+    backups: dict[str, set[str | None]] = {}
+    for volume in point.volumes:
+        backups.setdefault(volume.claim, set()).add(volume.engine_backup)
+    for claim, found in backups.items():
+        if len(found) > 1:
+            what = f"Claim {claim} has {len(found)} different backups in restore point {point.id}"
+            yield _block("claim", subject, f"{what}. Choose another restore point.")
+
+
+def _same_secret(point: RestorePoint, subject: str) -> Iterator[Check]:
+    every = [secret.name for secret in point.secrets]
+    for name in sorted({each for each in every if every.count(each) > 1}):
+        what = f"Secret {shown(name)} is in restore point {point.id} twice"
+        yield _block("secret", subject, f"{what}. Choose another restore point.")
+
+
+def _admitted(wanted: Wanted, subject: str) -> Iterator[Check]:
+    """What is dropped of the machine, and what cannot be."""
+    source = wanted.metadata["vmSourceSpec"]
+    findings = list(admission.machine(source, admission.brought(wanted.point)).findings)
+    for volume in wanted.point.volumes:
+        number = claim_number(wanted.metadata, volume.claim)
+        saved = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
+        findings += admission.claim(saved.get("metadata"), number).findings
+    for each in dict.fromkeys(findings):
+        yield Check(check=each.check, subject=subject, verdict=each.verdict, message=each.message)
+
+
+def _pass(check: str, subject: str, message: str) -> Check:
+    return Check(check=check, subject=subject, verdict="pass", message=message)
 
 
 def _block(check: str, subject: str, message: str) -> Check:

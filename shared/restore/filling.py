@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import Refused
-from shared.jsonpath import dig, holds
+from shared.jsonpath import dig
 from shared.models import MachinePlan, PlannedObject
+from shared.restore import virtual_machine
 
 Manifest = dict[str, Any]
 
@@ -47,11 +48,10 @@ def complete(
 def _value(
     planned: PlannedObject, metadata: Mapping[str, Any], source: tuple[str | int, ...]
 ) -> Any:
-    if not holds(metadata, *source):
+    value = virtual_machine.filling(metadata, source)
+    if value is None:
         path = ".".join(map(str, source))
         raise Refused(
             f"{planned.subject}: {path} is no longer in the backup's metadata. Start a new restore."
         )
-    # Go writes null for an empty value of a Secret.
-    value = dig(metadata, *source)
-    return "" if value is None else value
+    return value

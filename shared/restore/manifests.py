@@ -1,12 +1,11 @@
 """A restore point, its metadata and the mapping -> the objects of one machine, in order of creation."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from shared import labels
 from shared.jsonpath import dig
 from shared.models import Fill, PlannedObject
-from shared.restore import names, virtual_machine
+from shared.restore import admission, names, virtual_machine
 from shared.restore.strategies.strategy import Strategy
 from shared.restore.wanted import API_VERSIONS, Wanted, build_object
 
@@ -29,7 +28,7 @@ def namespace(name: str, restore_id: str) -> PlannedObject:
 def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
     """The disks, the halted machine, then its Secrets, which the machine owns."""
     disks: list[PlannedObject] = []
-    for volume in wanted.point.volumes:
+    for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
     return (*disks, _virtual_machine(wanted), *_secrets(wanted))
 
@@ -51,36 +50,22 @@ def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
 
 def _virtual_machine(wanted: Wanted) -> PlannedObject:
     point, mapping = wanted.point, wanted.mapping
-    source = wanted.metadata["vmSourceSpec"]
+    admitted = admission.machine(wanted.metadata["vmSourceSpec"], admission.brought(point))
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
-    vm: dict[str, Any] = {
-        "metadata": {"annotations": dig(source, "metadata", "annotations") or {}},
-        "spec": source["spec"],
-    }
-    vm = virtual_machine.halted(vm)
+    vm = virtual_machine.halted(admitted.manifest)
     vm = virtual_machine.with_networks(vm, mapping, point.namespace)
     vm = virtual_machine.with_macs(vm, mapping.mac, f"{wanted.namespace}/{point.vm}")
     vm = virtual_machine.without_source_affinity(vm)
     vm = virtual_machine.with_secrets(
         vm, {name: names.secret(wanted.restore_id, name) for name in secrets}
     )
-    vm = virtual_machine.with_claim_templates(
-        vm, {v.claim: mapping.storage_class(v.storage_class) for v in point.volumes}
-    )
-    vm, fills = virtual_machine.without_inline_secrets(vm)
+    vm = virtual_machine.with_claim_templates(vm, point.volumes, mapping)
     return build_object(
         wanted,
         "VirtualMachine",
         point.vm,
-        {"spec": _cleaned(vm["spec"])},
-        source={"labels": dig(source, "metadata", "labels"), **vm["metadata"]},
+        {"spec": vm["spec"]},
+        source=vm["metadata"],
         reason=f"{point.namespace}/{point.vm} of {point.cluster}, halted until its disks are there",
-        fills=fills,
+        fills=admitted.fills,
     )
-
-
-def _cleaned(spec: dict[str, Any]) -> dict[str, Any]:
-    """Older Harvester writes `creationTimestamp: null` into the template's metadata."""
-    template = spec.get("template") or {}
-    metadata = {k: v for k, v in (template.get("metadata") or {}).items() if v is not None}
-    return {**spec, "template": {**template, "metadata": metadata}}

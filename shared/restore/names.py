@@ -5,9 +5,51 @@ import hashlib
 from shared import labels
 from shared.models import DNS_LABEL, DNS_NAME, RestorePoint, to_instant
 
-PROTECTED = {"longhorn-system", "harvester-system", "replant"}
-PROTECTED_PREFIXES = ("kube-", "cattle-", "fleet-")
-"""These namespaces belong to the cluster; a backup may not write there."""
+SYSTEM_PREFIXES = (
+    "kube-",  # Kubernetes keeps these for itself
+    "cattle-",  # Rancher and what Harvester takes from it
+    "fleet-",
+    "cluster-fleet-",
+    "rancher-",
+    "harvester-",
+    "longhorn-",
+    "calico-",
+    "tigera-",
+    "istio-",
+    "openshift-",
+)
+SYSTEM_SUFFIXES = (
+    "-system",  # what kubebuilder names the namespace of an operator, and most add-ons follow
+    "-operator",
+    "-operators",
+)
+SYSTEM_NAMES = frozenset(
+    {
+        "argocd",
+        "cdi",
+        "cert-manager",
+        "external-secrets",
+        "forklift",
+        "kubevirt",
+        "kyverno",
+        "linkerd",
+        "local",  # Rancher's own cluster
+        "local-path-storage",
+        "neuvector",
+        "olm",
+        "openshift",
+        "operators",
+        "replant",  # where our service account lives: docs/target-access.yaml
+        "rook-ceph",
+        "traefik",
+        "vault",
+        "velero",
+    }
+)
+"""Namespaces that run the target itself, by the names that their makers' manifests give them. A
+machine in one of them is a neighbour of the cluster's own credentials: none is restored there."""
+
+LONGEST_NAME = 253
 NETWORK = rf"{DNS_LABEL}/{DNS_NAME}"
 """What a network that exists can be called; a backup may say anything."""
 
@@ -26,12 +68,22 @@ def snapshot(restore_id: str, namespace: str, claim: str) -> str:
 
 
 def secret(restore_id: str, name: str) -> str:
-    """Its own for each restore, so that a name that is taken can only be taken by us."""
-    return f"{name}-{restore_id.removeprefix('r-')[:8]}"
+    """Its own for each restore, so that a name that is taken can only be taken by us.
+
+    A name that the suffix makes too long for Kubernetes is cut, and told apart by a hash instead.
+    """
+    suffix = "-" + restore_id.removeprefix("r-")[:8]
+    if len(name) + len(suffix) > LONGEST_NAME:
+        suffix = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}{suffix}"
+        name = name[: LONGEST_NAME - len(suffix)].rstrip(".-")
+    return name + suffix
 
 
 def protected(namespace: str) -> bool:
-    return namespace in PROTECTED or namespace.startswith(PROTECTED_PREFIXES)
+    """Whether the namespace belongs to the target cluster itself."""
+    if namespace in SYSTEM_NAMES:
+        return True
+    return namespace.startswith(SYSTEM_PREFIXES) or namespace.endswith(SYSTEM_SUFFIXES)
 
 
 def existing_key(kind: str, namespace: str, name: str) -> str:

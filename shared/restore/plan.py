@@ -100,6 +100,7 @@ def plan(
     machines, collisions = _keep_apart(
         [machine for machine, _ in judged], {each.point.id: each.metadata or {} for each in ordered}
     )
+    of_mapping = checks.unused_mapping(request.mapping, [each.point for each in ordered])
     of_machines = [check for _, machine_checks in judged for check in machine_checks]
     return Plan(
         restore_id=request.restore_id,
@@ -110,7 +111,7 @@ def plan(
         timeout=request.ready.timeout.total_seconds(),
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
         machines=machines,
-        checks=(*of_target, *of_machines, *collisions),
+        checks=(*of_target, *of_mapping, *of_machines, *collisions),
     ).hashed()
 
 

@@ -8,17 +8,28 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
-from shared.models import ClusterId, Condition, Instant, Label, Name, Value, from_instant, matching
+from shared.models import (
+    DNS_LABEL,
+    DNS_NAME,
+    ClusterId,
+    Condition,
+    Instant,
+    Label,
+    Name,
+    Value,
+    from_instant,
+    matching,
+)
 from shared.restore.names import NETWORK
 from shared.validation import parse
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.labels": (),
     "select.plan": (),
+    "select.verified": ("any",),
     "mode": ("standard",),
-    "strategy": ("auto", "csi"),
     "mapping.addresses": ([],),
     "mapping.names": ({}, {"suffix": ""}),
     "mapping.resources": (
@@ -28,11 +39,24 @@ LACKING: dict[str, tuple[Any, ...]] = {
         {"cpuPercent": 100, "memoryPercent": 100},
     ),
     "mapping.patches": ([],),
-    "onExisting": ("fail", "skip"),
+    "failOn": ("failed",),
+    "attach": ("auto", "never"),  # nothing is attached either way yet
+    "keepFor": ("PT24H",),  # of mode emergency
+    "to": (),  # of mode migrate
     "approve": ("none",),
     "approvalTimeout": ("PT15M",),
 }
+"""Keys of the contract whose feature does not exist yet -> the values that change nothing."""
+
+PARTLY: dict[str, tuple[Any, ...]] = {
+    "strategy": ("auto", "csi"),
+    "onExisting": ("fail", "skip"),
+}
+"""Keys of which this version does some values."""
+
 LONGEST_WAIT = timedelta(days=1)
+MACHINE_LENGTH = 63 + 1 + 253
+"""Characters of the longest namespace/name."""
 
 KEEP = "keep"
 ANY = "*"
@@ -56,45 +80,59 @@ class Mac(StrEnum):
 def _at(value: Any) -> Any:
     if value is None or value == "latest":
         return None
-    try:
-        return from_instant(value)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-    ):  # whose own texts quote the value, or escape pydantic
-        raise ValueError("is neither latest nor an instant such as 2026-08-15T01:00:00Z") from None
+    if isinstance(value, str):
+        try:
+            return from_instant(value)
+        except ValueError:
+            pass  # said below, with the other form that it may have
+    raise ValueError("must be latest, or an instant such as 2026-08-15T01:00:00Z")
 
 
 def _iso(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith("P"):
-        raise ValueError("is no ISO 8601 duration such as PT30M")
+        raise ValueError("must be an ISO 8601 duration such as PT30M")
     return value
 
 
 def _waitable(value: timedelta) -> timedelta:
     if not timedelta(0) < value <= LONGEST_WAIT:
-        raise ValueError("is not between PT1S and P1D")
+        raise ValueError("must be between PT1S and P1D")
+    return value
+
+
+def _not_none(value: str) -> str:
+    if value == "none":
+        raise ValueError("'none' is not supported in this version; use namespace/name or 'keep'")
     return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
 _NetworkName = Annotated[
-    str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, nor *")
+    str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, or *")
 ]
 _Network = Annotated[
-    str, matching(rf"{NETWORK}|keep", "namespace/name such as default/vlan200, nor keep")
+    str,
+    AfterValidator(_not_none),
+    matching(rf"{NETWORK}|keep", "namespace/name such as default/vlan200, or keep"),
 ]
-_Machine = Annotated[str, matching(r"[^/\s]+/[^/\s]+", "namespace/name such as default/web01")]
+_Machine = Annotated[
+    str,
+    Field(max_length=MACHINE_LENGTH),
+    matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
+]
+_PointId = Annotated[str, Field(min_length=1, max_length=253)]
+_Person = Annotated[
+    str, Field(max_length=200), matching(r"[^\x00-\x1f\x7f]+", "a name on one line")
+]
 
 
 class Select(Value):
-    """One of id, ids, vm or namespace; cluster and at narrow the last two, at None being the
-    latest.
+    """One of id, ids, vm or namespace, or a cluster alone, which is all its machines; cluster and
+    at narrow the vm and the namespace, at None being the latest.
     """
 
-    id: str | None = None
-    ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=5000)] | None = None
+    id: _PointId | None = None
+    ids: Annotated[tuple[_PointId, ...], Field(min_length=1, max_length=5000)] | None = None
     vm: _Machine | None = None
     namespace: Label | None = None
     cluster: ClusterId | None = None
@@ -102,19 +140,15 @@ class Select(Value):
 
     @model_validator(mode="after")
     def _one_subject(self) -> "Select":
-        ways = [
-            name for name in ("id", "ids", "vm", "namespace") if getattr(self, name) is not None
-        ]
-        if len(ways) != 1:
-            raise ValueError(
-                f"give exactly one of id, ids, vm, namespace; it has {', '.join(ways) or 'none of them'}"
-            )
-        if ways[0] in ("id", "ids") and (self.cluster or self.at):
-            raise ValueError(
-                f"{ways[0]} already says which restore point: leave cluster and at out"
-            )
+        ways = [name for name in ("id", "ids", "vm", "namespace") if getattr(self, name)]
+        if len(ways) > 1:
+            raise ValueError(f"must have one of {', '.join(ways)}, not several")
+        if not ways and not self.cluster:
+            raise ValueError("must have one of id, ids, vm, namespace, or cluster for all of it")
+        if ways and ways[0] in ("id", "ids") and (self.cluster or self.at):
+            raise ValueError(f"must leave out cluster and at: {ways[0]} says it all")
         if self.ids and len(set(self.ids)) != len(self.ids):
-            raise ValueError("ids: the same restore point twice")
+            raise ValueError("must not have the same restore point twice in ids")
         return self
 
 
@@ -146,20 +180,18 @@ class Ready(Value):
 
 
 class RestoreRequest(Value):
-    """What to restore, where to and how."""
+    """What to restore, where to and how; BY is who asks, for the history."""
 
     select: Select
     target: ClusterId
-    mode: Literal["standard"] = "standard"
     strategy: Literal["auto", "csi"] = "auto"
     mapping: Mapping = Mapping()
     on_existing: OnExisting = OnExisting.FAIL
-    start: bool = True
+    start: StrictBool = True
     ready: Ready = Ready()
-    dry_run: bool = False
-    approve: Literal["none"] = "none"
-    approval_timeout: Literal["PT15M"] = "PT15M"
+    dry_run: StrictBool = False
     concurrency: Annotated[int, Field(ge=1, le=64, strict=True)] = 16
+    by: _Person | None = None
     request_id: Annotated[str, Field(min_length=1, max_length=256)]
 
     @property
@@ -168,18 +200,13 @@ class RestoreRequest(Value):
 
     @property
     def digest(self) -> str:
-        """The same for two requests that ask the same, however they are written."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """The same for two requests that ask the same, whoever asks and however they write it."""
+        asked = self.model_dump(mode="json", exclude={"by"})
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def restore_request(body: Any, *, execution_name: str) -> RestoreRequest:
     """Raises InvalidRequest."""
-    filled = {"requestId": execution_name} | body if isinstance(body, dict) else body
-    mapping = body.get("mapping") if isinstance(body, dict) else None
-    plain = {"mapping": _without_harmless(mapping)} if isinstance(mapping, dict) else {}
-    return parse(RestoreRequest, filled, lacking=LACKING, instead=plain)
-
-
-def _without_harmless(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in mapping.items() if f"mapping.{key}" not in LACKING}
+    if isinstance(body, dict):
+        body = {"requestId": execution_name, **body}
+    return parse(RestoreRequest, body, lacking=LACKING, partly=PARTLY)

@@ -1,25 +1,84 @@
-"""Restore points of one selection: which machines it means and which point of each."""
+"""Restore points of one selection: which machines it means, which point of each, and why not the
+newest.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from shared.models import RestorePoint, State
+from shared.models import RestorePoint, State, to_instant
 from shared.restore.request import Select
-
-__all__ = ["Choice", "Select", "choose"]
 
 
 class Choice(NamedTuple):
-    """The point of one machine, with what its report should say, or why it cannot be restored."""
+    """What a selection takes of one machine.
+
+    NOTE says why it is an older point than the newest; a machine that is BLOCKED, with that reason,
+    has none that can be restored, and POINT is the one that the reason is about.
+    """
 
     point: RestorePoint
-    note: str | None
-    blocked: str | None
+    note: str | None = None
+    blocked: str | None = None
 
 
 def choose(points: Iterable[RestorePoint], select: Select) -> tuple[Choice, ...]:
-    newest: dict[tuple[str, str, str], Choice] = {}
+    """For each machine of POINTS, which come newest first, its newest restorable point at or before
+    the instant asked for.
+
+    A deleted point is as good as absent: a machine of which no other is left is not accounted for,
+    since a catalogue keeps it for its history only, long after the machine itself was given up.
+    """
+    oldest: dict[tuple[str, str, str], RestorePoint] = {}
+    newest: dict[tuple[str, str, str], RestorePoint] = {}
+    restorable: dict[tuple[str, str, str], RestorePoint] = {}
     for point in points:
-        if point.state is State.RESTORABLE and (select.at is None or point.taken_at <= select.at):
-            newest.setdefault((point.cluster, point.namespace, point.vm), Choice(point, None, None))
-    return tuple(newest.values())
+        machine = (point.cluster, point.namespace, point.vm)
+        if point.state is State.DELETED:
+            continue
+        oldest[machine] = point
+        if select.at is not None and point.taken_at > select.at:
+            continue
+        newest.setdefault(machine, point)
+        if point.state is State.RESTORABLE:
+            restorable.setdefault(machine, point)
+    return tuple(
+        _choice(oldest[machine], newest.get(machine), restorable.get(machine), select)
+        for machine in oldest
+    )
+
+
+def _choice(
+    oldest: RestorePoint,
+    newest: RestorePoint | None,
+    restorable: RestorePoint | None,
+    select: Select,
+) -> Choice:
+    """NEWEST and RESTORABLE lie at or before the instant asked for, OLDEST may be younger."""
+    if newest is None:
+        return Choice(oldest, blocked=_too_young(oldest, select))
+    if restorable is None:
+        return Choice(newest, blocked=_none_restorable(newest, select))
+    if restorable is newest:
+        return Choice(newest)
+    return Choice(restorable, note=f"{_named(restorable)} is taken: the newest, {_unfit(newest)}")
+
+
+def _too_young(oldest: RestorePoint, select: Select) -> str:
+    return f"It has no restore point{_until(select)}: the oldest is {_named(oldest)}."
+
+
+def _none_restorable(newest: RestorePoint, select: Select) -> str:
+    return f"It has no restorable point{_until(select)}: the newest, {_unfit(newest)}"
+
+
+def _until(select: Select) -> str:
+    return f" at or before {to_instant(select.at)}" if select.at else ""
+
+
+def _unfit(point: RestorePoint) -> str:
+    reasons = "; ".join(point.reasons) or "no reason is known"
+    return f"{_named(point)}, is {point.state}: {reasons}."
+
+
+def _named(point: RestorePoint) -> str:
+    return f"{point.backup} of {to_instant(point.taken_at)}"

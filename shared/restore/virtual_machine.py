@@ -1,4 +1,5 @@
-"""A machine's spec in a backup -> the VirtualMachine to apply: one small change a function, each with its reason.
+"""What was admitted of a backup's machine -> the VirtualMachine to make: one small change a
+function, each with its reason.
 
 Every function takes and returns a whole VirtualMachine manifest and changes nothing it was given.
 """
@@ -6,43 +7,28 @@ Every function takes and returns a whole VirtualMachine manifest and changes not
 import copy
 import hashlib
 import json
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
+from shared import strict_json
 from shared.jsonpath import dig
-from shared.models import Fill
+from shared.models import Volume
+from shared.models.restore_plans import Path
 from shared.restore.request import Mac, Mapping
+from shared.restore.rules import INSTANCE
 
 Manifest = dict[str, Any]
 
-# Written by the source's controllers about the source: wrong, or stale, on any other cluster.
-DROPPED_ANNOTATIONS = (
-    "kubectl.kubernetes.io/",
-    "kubevirt.io/latest-observed-api-version",
-    "kubevirt.io/storage-observed-api-version",
-    "network.harvesterhci.io/ips",
-    "restore.harvesterhci.io/",
-    "harvesterhci.io/mac-address",
-    "pv.kubernetes.io/",
-    "volume.kubernetes.io/",
-    "volume.beta.kubernetes.io/",
-    "cdi.kubevirt.io/",
-    "harvesterhci.io/owned-by",
-    "field.cattle.io/",
-    "replant.dev/",
-    "backup.origin.",
-)
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
-NETWORK_AFFINITY = "network.harvesterhci.io/"
-SECRET_FIELDS = ("userData", "userDataBase64", "networkData", "networkDataBase64")
+SOURCE_NODES = (
+    "network.harvesterhci.io/",
+    "cpumanager",  # Harvester 1.9 refuses a new machine that has it, and adds it where it is due
+)
+"""Labels of nodes by which Harvester itself places machines."""
+CLAIM_FIELDS = ("accessModes", "storageClassName", "volumeMode")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
-SPEC = ("spec", "template", "spec")
-
-
-def kept_annotations(annotations: Any) -> dict[str, str]:
-    """What people and programs wrote about the machine itself."""
-    return {k: v for k, v in (annotations or {}).items() if not k.startswith(DROPPED_ANNOTATIONS)}
 
 
 def halted(vm: Manifest) -> Manifest:
@@ -58,14 +44,16 @@ def halted(vm: Manifest) -> Manifest:
 def with_networks(vm: Manifest, mapping: Mapping, namespace: str) -> Manifest:
     """NAMESPACE is the source's: a network's name without one means that."""
     networks = [
-        _mapped(network, mapping, namespace) for network in dig(vm, *SPEC, "networks") or []
+        _mapped(network, mapping, namespace) for network in dig(vm, *INSTANCE, "networks") or []
     ]
-    return _with(vm, "networks", networks) if networks else vm
+    if not networks:
+        return vm
+    return _with(vm, "networks", networks)
 
 
 def with_macs(vm: Manifest, mac: Mac, identity: str) -> Manifest:
-    """IDENTITY makes derived addresses differ between machines and stay the same between restores."""
-    interfaces = dig(vm, *SPEC, "domain", "devices", "interfaces") or []
+    """By IDENTITY derived addresses differ between machines and stay the same between restores."""
+    interfaces = dig(vm, *INSTANCE, "domain", "devices", "interfaces") or []
     if mac is Mac.KEEP or not interfaces:
         return vm
     bare = [{k: v for k, v in interface.items() if k != "macAddress"} for interface in interfaces]
@@ -96,15 +84,14 @@ def without_source_affinity(vm: Manifest) -> Manifest:
         "requiredDuringSchedulingIgnoredDuringExecution",
         "nodeSelectorTerms",
     )
-    terms = dig(vm, *SPEC, *terms_path)
+    terms = dig(vm, *INSTANCE, *terms_path)
     if not isinstance(terms, list):
         return vm
     cleaned = [_own_term(term) for term in terms]
     changed = copy.deepcopy(vm)
     node = changed["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
-    if cleaned and all(
-        cleaned
-    ):  # they are alternatives: one without a condition left means any node
+    # They are alternatives: one without a condition left means any node
+    if cleaned and all(cleaned):
         node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] = cleaned
     else:
         del node["requiredDuringSchedulingIgnoredDuringExecution"]
@@ -113,7 +100,7 @@ def without_source_affinity(vm: Manifest) -> Manifest:
 
 def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:
     """References to the backup's secrets follow their new names."""
-    spec = copy.deepcopy(dig(vm, *SPEC) or {})
+    spec = copy.deepcopy(dig(vm, *INSTANCE) or {})
     for reference, key in _secret_references(spec):
         reference[key] = renamed.get(reference[key], reference[key])
     return {
@@ -135,31 +122,36 @@ def with_claim_templates(vm: Manifest, classes: dict[str, str | None]) -> Manife
     return {**vm, "metadata": {**vm["metadata"], "annotations": annotations}}
 
 
-def without_inline_secrets(vm: Manifest) -> tuple[Manifest, tuple[Fill, ...]]:
-    """Cloud-init written into the spec itself stays out of the plan; it is filled in from the
-    backup when applied.
+def filling(metadata: dict[str, Any], source: Path) -> Any:
+    """The value that a fill takes from a backup's metadata, None where there is none any more.
+
+    Go writes null for an empty value: a key that is there with null is an empty text.
     """
-    changed, fills = copy.deepcopy(vm), []
-    volumes = dig(changed, *SPEC, "volumes") or []
-    for number, kind, field in product(range(len(volumes)), CLOUD_INIT, SECRET_FIELDS):
-        source = volumes[number].get(kind)
-        if isinstance(source, dict) and source.pop(field, None) is not None:
-            place = (*SPEC, "volumes", number, kind, field)
-            fills.append(Fill(to=place, source=("vmSourceSpec", *place)))
-    return changed, tuple(fills)
+    value = dig(metadata, *source)
+    holder = dig(metadata, *source[:-1])
+    if value is None and isinstance(holder, dict) and source[-1] in holder:
+        return ""
+    return value
 
 
-def referenced_secrets(vm: Manifest) -> set[str]:
-    return {str(reference[key]) for reference, key in _secret_references(dig(vm, *SPEC) or {})}
+def one_per_claim(volumes: Iterable[Volume]) -> tuple[Volume, ...]:
+    """The volumes whose claims are to be made: KubeVirt lets two disks of a machine be on one
+    claim, and its backup then names that claim twice.
+    """
+    first: dict[str, Volume] = {}
+    for volume in volumes:
+        first.setdefault(volume.claim, volume)
+    return tuple(first.values())
 
 
 def _secret_references(spec: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    """Every place that names a secret of which Harvester keeps a copy: the mapping, and the key of
-    the name in it.
-    """
+    """Every place that may name a secret: the mapping, and the key of the name in it."""
     cloud_init = product(spec.get("volumes") or [], CLOUD_INIT, SECRET_REFERENCES)
     credentials = product(spec.get("accessCredentials") or [], ("sshPublicKey", "userPassword"))
     places = [(dig(volume, kind, field), "name") for volume, kind, field in cloud_init]
+    for volume in spec.get("volumes") or []:
+        places.append((dig(volume, "secret"), "secretName"))
+        places.append((dig(volume, "sysprep", "secret"), "name"))
     places += [
         (dig(credential, kind, "source", "secret"), "secretName")
         for credential, kind in credentials
@@ -175,29 +167,45 @@ def _mapped(network: dict[str, Any], mapping: Mapping, namespace: str) -> dict[s
     name = dig(network, "multus", "networkName")
     if not name:
         return network
-    full = name if "/" in name else f"{namespace}/{name}"
+    full = name
+    if "/" not in name:
+        full = f"{namespace}/{name}"
     return {**network, "multus": {**network["multus"], "networkName": mapping.network(full)}}
 
 
 def _own_term(term: dict[str, Any]) -> dict[str, Any] | None:
     expressions = term.get("matchExpressions") or []
-    kept = [
-        each for each in expressions if not str(each.get("key", "")).startswith(NETWORK_AFFINITY)
-    ]
+    kept = [each for each in expressions if not str(each.get("key", "")).startswith(SOURCE_NODES)]
     rest = {k: v for k, v in term.items() if k != "matchExpressions" and v}
-    return {**rest, **({"matchExpressions": kept} if kept else {})} or None
+    if kept:
+        rest["matchExpressions"] = kept
+    return rest or None
 
 
 def _claim_templates(text: str, classes: dict[str, str | None]) -> list[Any] | None:
-    """None for a note that is broken already: Harvester's webhook would refuse the machine for it."""
+    """None for a note that is broken: Harvester's webhook would refuse the machine for it."""
     try:
-        templates = json.loads(text)
-        for template in templates:
-            if new := classes.get(template["metadata"]["name"]):
-                template["spec"]["storageClassName"] = new
-    except (ValueError, TypeError, KeyError, AttributeError):
+        templates = strict_json.parse(text.encode())
+        return [
+            _claim_template(template, classes[template["metadata"]["name"]])
+            for template in templates
+            if template["metadata"]["name"] in classes
+        ]
+    except (ValueError, TypeError, LookupError, AttributeError):
         return None
-    return list(templates)
+
+
+def _claim_template(template: dict[str, Any], storage_class: str | None) -> dict[str, Any]:
+    """Harvester makes a claim of each template that has none, with whatever data source, and moves
+    a disk to the claim that an annotation names: no more is taken than describes ours.
+    """
+    spec = {key: template["spec"][key] for key in CLAIM_FIELDS if key in template["spec"]}
+    if storage_class is not None:
+        spec["storageClassName"] = storage_class
+    storage = dig(template, "spec", "resources", "requests", "storage")
+    if storage is not None:
+        spec["resources"] = {"requests": {"storage": storage}}
+    return {"metadata": {"name": template["metadata"]["name"]}, "spec": spec}
 
 
 def _with(vm: Manifest, field: str, value: Any) -> Manifest:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.models import Fill, PlannedObject, RestorePoint
-from shared.restore import names, virtual_machine
+from shared.restore import names
 from shared.restore.request import Mapping
 
 CLUSTER_SCOPED = {"Namespace", "VolumeSnapshotContent"}
@@ -33,6 +33,12 @@ class Wanted(NamedTuple):
         return self.mapping.namespace(self.point.namespace)
 
 
+def claim_number(metadata: dict[str, Any], name: str) -> int:
+    """The number of the claim's backup among `volumeBackups`."""
+    claims = [backup["persistentVolumeClaim"] for backup in metadata["volumeBackups"]]
+    return [claim["metadata"]["name"] for claim in claims].index(name)
+
+
 def build_object(  # noqa: PLR0913  # the parts of an object, by name
     wanted: Wanted,
     kind: str,
@@ -43,12 +49,12 @@ def build_object(  # noqa: PLR0913  # the parts of an object, by name
     source: dict[str, Any] | None = None,
     fills: tuple[Fill, ...] = (),
 ) -> PlannedObject:
-    """SOURCE is the metadata that the object had: its labels and annotations are kept."""
+    """SOURCE is what was admitted of the metadata that the object had."""
     metadata: dict[str, Any] = {
         "name": name,
         "labels": {**(dig(source, "labels") or {}), **labels.of_restore(wanted.restore_id)},
         "annotations": {
-            **virtual_machine.kept_annotations(dig(source, "annotations")),
+            **(dig(source, "annotations") or {}),
             **names.origin(wanted.point),
         },
     }

@@ -6,7 +6,8 @@ from shared.aws.table import Table
 from shared.catalogue import search
 from shared.errors import InvalidRequest, NotFound
 from shared.models import RestorePoint, State
-from shared.restore.select import Choice, Select, choose
+from shared.restore.request import Select
+from shared.restore.select import Choice, choose
 
 
 def select_points(table: Table, wanted: Select) -> tuple[Choice, ...]:
@@ -48,17 +49,22 @@ def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
             " known.",
             "select",
         )
-    return tuple(Choice(known[id_], None, None) for id_ in ids)
+    return tuple(Choice(known[id_]) for id_ in ids)
 
 
 def _candidates(table: Table, wanted: Select) -> Iterator[RestorePoint]:
     if wanted.vm:
         return search.of_machine(table, wanted.vm, wanted.cluster)
-    return search.of_namespace(table, wanted.namespace or "", wanted.cluster)
+    return search.of_namespace(table, wanted.namespace, wanted.cluster)
 
 
 def _describe(wanted: Select) -> str:
-    what = f"machine {wanted.vm}" if wanted.vm else f"namespace {wanted.namespace}"
+    if wanted.vm:
+        what = f"machine {wanted.vm}"
+    elif wanted.namespace:
+        what = f"namespace {wanted.namespace}"
+    else:
+        what = "any machine"
     return f"{what} of cluster {wanted.cluster}" if wanted.cluster else what
 
 

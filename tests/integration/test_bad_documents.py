@@ -56,12 +56,12 @@ def spare(stack: Stack) -> dict[str, Any]:
         (
             "clusters/spare.yaml",
             CLUSTER.replace("secret", "secrett"),
-            ["'secrett'", "did you mean 'secret'?"],
+            ["'secrett'", "Did you mean 'secret'?"],
         ),
         (
             "clusters/spare.yaml",
             CLUSTER + "xyz: red\n",
-            ["'xyz'", "known here: harvester, id, kubernetes"],
+            ["'xyz'", "Known here: harvester, id, kubernetes"],
         ),
         (
             "clusters/spare.yaml",
@@ -72,7 +72,7 @@ def spare(stack: Stack) -> dict[str, Any]:
         (
             "clusters/spare.yaml",
             "id: spare\nsecret: elsewhere/spare\n",
-            ["secret: is no secret replant/clusters/…"],
+            ["secret: must be replant/clusters/NAME"],
         ),
         ("clusters/spare.yaml", CLUSTER + "secret: twice\n", ["'secret' twice", "keep one"]),
         ("clusters/spare.yaml", "id: &a spare\nsecret: *a\n", ["alias", "write the value out"]),
@@ -88,12 +88,12 @@ def spare(stack: Stack) -> dict[str, Any]:
         (
             "targets/bad.yaml",
             "id: bad\nurl: backups\ncluster: west\n",
-            ["url: is no s3://BUCKET/[PREFIX/]"],
+            ["url: must be s3://BUCKET/[PREFIX/]"],
         ),
         (
             "targets/bad.yaml",
             "id: bad\nurl: s3://not-ours/\ncluster: West\n",
-            ["cluster: is no id of a-z, 0-9 and -"],
+            ["cluster: must be an id of a-z, 0-9 and -"],
         ),
         ("plans/payments.yaml", "name: payments\n", ["'plans'", "clusters, targets"]),
     ],
@@ -143,7 +143,7 @@ def test_a_bad_version_of_a_target_changes_no_owner(stack: Stack) -> None:
     stack.document(
         "targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clusterr")
     )
-    assert "did you mean 'cluster'?" in quarantined(stack, "targets/firm.yaml")["reason"]
+    assert "Did you mean 'cluster'?" in quarantined(stack, "targets/firm.yaml")["reason"]
     settled(stack)
     owned(stack, "kept", west="restorable")
     stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east"))

@@ -76,18 +76,18 @@ def failed(ended: Ended, error: str, field: str | None, *words: str) -> None:
 @pytest.mark.parametrize(
     ("question", "field", "words"),
     [
-        ({"clustre": "east"}, "clustre", ["'clustre'", "did you mean 'cluster'?"]),
-        ({"xyz": "mint"}, "xyz", ["'xyz'", "known here: cluster, cursor, id"]),
-        ({"label": "tier=db"}, "label", ["label", "'tier=db'", "leave it out"]),
+        ({"clustre": "east"}, "clustre", ["'clustre'", "Did you mean 'cluster'?"]),
+        ({"xyz": "mint"}, "xyz", ["'xyz'", "Known here: cluster, cursor, id"]),
+        ({"label": "tier=db"}, "label", ["label", "'tier=db'", "Leave it out"]),
         (
             {"asOf": "2026-08-15T01:00:00Z"},
             "asOf",
-            ["asOf", "2026-08-15T01:00:00Z", "leave it out"],
+            ["asOf", "2026-08-15T01:00:00Z", "Leave it out"],
         ),
-        ({"summary": True}, "summary", ["summary", "leave it out"]),
-        ({"limit": 0}, "limit", ["limit", "greater than or equal to 1", "it is 0"]),
-        ({"limit": 1001}, "limit", ["limit", "less than or equal to 1000", "it is 1001"]),
-        ({"limit": "many"}, "limit", ["limit", "integer", "'many'"]),
+        ({"summary": True}, "summary", ["summary", "Leave it out"]),
+        ({"limit": 0}, "limit", ["limit", "at least 1", "it is 0"]),
+        ({"limit": 1001}, "limit", ["limit", "at most 1000", "it is 1001"]),
+        ({"limit": "many"}, "limit", ["limit", "whole number", "'many'"]),
         ({"vm": "web01"}, "vm", ["vm", "/", "'web01'"]),
         ({"vm": 7}, "vm", ["vm", "string", "7"]),
         ({"cluster": "East"}, "cluster", ["cluster", "a-z, 0-9 and -", "'East'"]),
@@ -120,49 +120,53 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        ({"targett": "west"}, "targett", ["'targett'", "did you mean 'target'?"]),
-        ({"target": ..., "targget": "west"}, "targget", ["'targget'", "did you mean 'target'?"]),
+        ({"targett": "west"}, "targett", ["'targett'", "Did you mean 'target'?"]),
+        ({"target": ..., "targget": "west"}, "targget", ["'targget'", "Did you mean 'target'?"]),
         (
             {"mapping": {"networkz": {}}},
             "mapping.networkz",
-            ["'mapping.networkz'", "did you mean 'networks'?"],
+            ["'mapping.networkz'", "Did you mean 'networks'?"],
         ),
-        ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "leave it out"]),
-        ({"strategy": "mount"}, "strategy", ["strategy", "'mount'", "leave it out"]),
+        ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "Use 'standard'"]),
+        ({"strategy": "mount"}, "strategy", ["strategy", "'mount'", "Use 'auto' or 'csi'"]),
         (
             {"mapping": {"patches": [{"match": {}, "patch": []}]}},
             "mapping.patches",
-            ["mapping.patches", "leave it out"],
+            ["mapping.patches", "Leave it out"],
         ),
         (
             {"mapping": {"names": {"suffix": "-dr"}}},
             "mapping.names",
-            ["mapping.names", "leave it out"],
+            ["mapping.names", "Leave it out"],
         ),
         (
             {"mapping": {"networks": {"vlan100": "a/b"}}},
-            "mapping.networks.vlan100.[key]",
+            "mapping.networks.vlan100",
             ["vlan100", "/"],
         ),
         (
             {"mapping": {"mac": "random"}},
             "mapping.mac",
-            ["mapping.mac", "'clear', 'keep' or 'derive'", "'random'"],
+            ["mapping.mac", "'clear', 'keep', 'derive'", "'random'"],
         ),
-        ({"onExisting": "recreate"}, "onExisting", ["onExisting", "'recreate'", "leave it out"]),
-        ({"approve": "required"}, "approve", ["approve", "'required'", "leave it out"]),
+        (
+            {"onExisting": "recreate"},
+            "onExisting",
+            ["onExisting", "'recreate'", "Use 'fail' or 'skip'"],
+        ),
+        ({"approve": "required"}, "approve", ["approve", "'required'", "Use 'none'"]),
         (
             {"select": {"plan": "payments"}},
             "select.plan",
-            ["select.plan", "'payments'", "leave it out"],
+            ["select.plan", "'payments'", "Leave it out"],
         ),
         (
             {"select": {"labels": {"tier": "db"}}},
             "select.labels",
-            ["select.labels", "leave it out"],
+            ["select.labels", "Leave it out"],
         ),
-        ({"select": {}}, "select", ["exactly one of id, ids, vm, namespace", "none of them"]),
-        ({"select": {"id": "a", "vm": "ask/web"}}, "select", ["exactly one", "id, vm"]),
+        ({"select": {}}, "select", ["one of id, ids, vm, namespace, or cluster"]),
+        ({"select": {"id": "a", "vm": "ask/web"}}, "select", ["one of id, vm, not several"]),
         (
             {"select": VM | {"at": "yesterday"}},
             "select.at",
@@ -177,7 +181,7 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
         (
             {"concurrency": 0},
             "concurrency",
-            ["concurrency", "greater than or equal to 1", "it is 0"],
+            ["concurrency", "at least 1", "it is 0"],
         ),
         ({"target": "West!"}, "target", ["target", "a-z, 0-9 and -", "'West!'"]),
         ({"target": None}, "target", ["target", "string"]),
@@ -191,7 +195,7 @@ def test_a_bad_request_fails_with_the_key_the_value_and_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("body", "what"), [([GOOD], "a list"), ("west", "a text"), (None, "null"), (5, "a number")]
+    ("body", "what"), [([GOOD], "a list"), ("west", "a string"), (None, "null"), (5, "a number")]
 )
 def test_a_request_that_is_no_object_is_told_so(stack: Stack, body: Any, what: str) -> None:
     failed(stack.restore(body), "InvalidRequest", None, what, "must be an object")

@@ -83,19 +83,24 @@ def only(ended: Ended) -> dict[str, Any]:
 OBSTACLES: dict[str, tuple[str, list[str]]] = {
     "t-net": (
         "Refused",
-        ["network default/absent of nic-1 is not on west", "create it, or map it"],
+        ["Network default/absent (nic-1) does not exist on west", "Create it, or map it"],
     ),
     "t-class": (
         "Refused",
-        ["storage class lh-", "disk-0 is not on west", "storageClasses", "has harvester-longhorn"],
+        [
+            "Storage class lh-",
+            "(disk-0) does not exist on west",
+            "storageClasses",
+            "Available: harv",
+        ],
     ),
     "t-sys": (
         "Refused",
-        ["namespace kube-system belongs to the cluster", "map t-sys to another one"],
+        ["Namespace kube-system belongs to cluster west itself", "Map it to another one"],
     ),
     "t-term": (
         "Refused",
-        ["namespace t-term is being deleted", "wait until it is gone, or map another one"],
+        ["Namespace t-term is being deleted", "Wait until it is gone, or map t-term to another"],
     ),
     "t-taken": (
         "Conflict",
@@ -164,8 +169,8 @@ def test_a_missing_snapshot_class_refuses_the_restore_and_shows_in_a_dry_run(
         "target",
     )
     message = refused.cause["message"]
-    assert "cluster west has no VolumeSnapshotClass of driver.longhorn.io" in message
-    assert "create one such as `longhorn`" in message
+    assert "Cluster west has no VolumeSnapshotClass of driver.longhorn.io" in message
+    assert "Create one such as `longhorn`" in message
     assert (planned.status, planned.output["state"]) == ("SUCCEEDED", "planned")
     checks = stack.report(planned.output["report"])["checks"]
     assert [each["message"] for each in checks if each["verdict"] == "block"] == [message]

@@ -97,21 +97,21 @@ def test_words_that_yaml_has_other_ideas_of_stay_texts() -> None:
 MISTAKES = {
     "unknown key with a neighbour": (
         TARGET + "endpint: https://x\n",
-        "unknown key 'endpint'; did you mean 'endpoint'?",
+        "Unknown key 'endpint'. Did you mean 'endpoint'?",
     ),
     "other spelling": (
         TARGET + "credentialsecret: x\n",
-        "unknown key 'credentialsecret'; did you mean 'credentialSecret'?",
+        "Unknown key 'credentialsecret'. Did you mean 'credentialSecret'?",
     ),
     "unknown key": (
         TARGET + "zzz: 1\n",
-        "unknown key 'zzz'; known here: cluster, credentialSecret, endpoint, id",
+        "Unknown key 'zzz'. Known here: cluster, credentialSecret, endpoint, id",
     ),
-    "doubled key": (TARGET + "cluster: west\n", "line 4 has the key 'cluster' twice; keep one"),
-    "doubled below": (TARGET + "replicas: [{a: 1, a: 2}]\n", "has the key 'a' twice; keep one"),
+    "doubled key": (TARGET + "cluster: west\n", "has the key cluster twice; keep one"),
+    "doubled below": (TARGET + "replicas: [{a: 1, a: 2}]\n", "has the key a twice; keep one"),
     "alias": (
         TARGET.replace("east-s3", "&a east-s3") + "endpoint: *a\n",
-        "uses a YAML anchor or alias (&name, *name); write the value out",
+        r"uses a YAML alias (*name); write the value out",
     ),
     "wrong id": (
         TARGET.replace("east-s3", "west-s3"),
@@ -123,21 +123,21 @@ MISTAKES = {
         "backups, more-backups",
     ),
     "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: is missing"),
-    "no url": (TARGET.replace("s3:", "http:"), "url: is no s3://BUCKET/[PREFIX/]"),
-    "list": ("- a\n- b\n", "the document must be a mapping of keys to values"),
-    "text": ("hello", "must be a mapping"),
-    "empty": ("", "must be a mapping"),
-    "two documents": (f"{TARGET}---\n{TARGET}", "line 4 begins a second document; keep one"),
-    "bad indentation": ("id: a\n url: b\n", "line 2 is not valid YAML"),
-    "tab": ("id:\t- a\n\tb", "is not valid YAML"),
+    "no url": (TARGET.replace("s3:", "http:"), "url: must be s3://BUCKET/[PREFIX/]"),
+    "list": ("- a\n- b\n", "is YAML, but no mapping of keys to values"),
+    "text": ("hello", "is YAML, but no mapping"),
+    "empty": ("", "is YAML, but no mapping"),
+    "two documents": (f"{TARGET}---\n{TARGET}", "is no YAML in UTF-8 at line 4"),
+    "bad indentation": ("id: a\n url: b\n", "is no YAML in UTF-8 at line 2"),
+    "tab": ("id:\t- a\n\tb", "is no YAML in UTF-8 at line"),
     "value of a wrong kind": (
         TARGET.replace("east\n", "[east]\n"),
-        "cluster: Input should be a valid string",
+        "cluster: must be a string",
     ),
-    "endless nesting": ("[" * 20_000, "nested deeper than 24 levels"),
+    "endless nesting": ("[" * 20_000, "is no YAML in UTF-8"),
     "too large": (
         "#" * (SIZE_LIMIT + 1),
-        f"has {SIZE_LIMIT + 1} bytes; it may have {SIZE_LIMIT}",
+        f"has {SIZE_LIMIT + 1} bytes; a document has at most {SIZE_LIMIT}",
     ),
 }
 
@@ -151,7 +151,7 @@ def test_a_mistake_is_answered_with_its_remedy(text: str, sentence: str) -> None
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"id: \xc3\x28", TARGET.encode("utf-16")])
 def test_other_encodings_than_utf_8_are_refused(body: bytes) -> None:
-    with pytest.raises(Unreadable, match="is not UTF-8"):
+    with pytest.raises(Unreadable, match="is no YAML in UTF-8"):
         documents.parse(Place(Kind.TARGET, "", name="east-s3"), body, buckets=BUCKETS)
 
 
@@ -159,14 +159,18 @@ def test_other_encodings_than_utf_8_are_refused(body: bytes) -> None:
     "secret", ["replant/restores/x", "kubeconfig", "replant/clusters/", "replant/clusters/a b"]
 )
 def test_a_cluster_may_only_name_secrets_of_clusters(secret: str) -> None:
-    with pytest.raises(Unreadable, match="secret: is no secret replant/clusters/"):
+    with pytest.raises(Unreadable, match="secret: must be replant/clusters/"):
         cluster(CLUSTER.replace("replant/clusters/west", secret))
 
 
-def test_a_tag_is_refused() -> None:
-    tagged = CLUSTER + "harvester: !!python/object/apply:os.system x\n"
-    with pytest.raises(Unreadable, match="line 3 uses a YAML tag"):
-        cluster(tagged)
+def test_a_tag_makes_nothing_but_text() -> None:
+    assert (
+        cluster(
+            CLUSTER
+            + 'harvester: !!python/object/apply:os.system ["true"]\n'.replace('["true"]', "x")
+        ).harvester
+        == "x"
+    )
 
 
 def test_a_secret_below_a_wrong_key_is_not_quoted() -> None:

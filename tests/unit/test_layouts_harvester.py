@@ -278,7 +278,7 @@ def test_a_quantity_is_a_whole_number_rounded_up(text: str, number: int) -> None
     ],
 )
 def test_what_is_no_quantity_is_refused_unquoted(text: str) -> None:
-    with pytest.raises(ValueError, match="is no Kubernetes quantity such as 40Gi") as refusal:
+    with pytest.raises(ValueError, match="must be a Kubernetes quantity such as 40Gi") as refusal:
         quantity(text)
     assert SECRET not in str(refusal.value)
 

@@ -14,7 +14,29 @@ from shared.models import RestorePoint
 from shared.restore.plan import Selected
 
 WRONG: tuple[Any, ...] = (None, 1, "x", [], {}, [1], ["x"], [{}], {"x": 1})
+RICH = {
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "nodeSelector": {"gpu": "yes"},
+    "readinessProbe": {"httpGet": {"port": 80, "path": "/"}},
+    "priorityClassName": "gold",
+    "schedulerName": "default-scheduler",
+}
+
+
+def rich(metadata: dict[str, Any]) -> None:
+    """A machine with something in most places of the tables of `allowed`."""
+    spec = metadata["vmSourceSpec"]["spec"]
+    spec["instancetype"] = {"name": "large", "revisionName": "large-v1"}
+    spec["template"]["metadata"]["annotations"] = {"harvesterhci.io/sshNames": "[]"}
+    instance = spec["template"]["spec"]
+    instance |= RICH
+    instance["domain"]["devices"]["filesystems"] = [{"name": "extra", "virtiofs": {}}]
+    instance["volumes"].append({"name": "extra", "configMap": {"name": "x"}})
+    instance["volumes"].append({"cloudInitNoCloud": {"secretRef": {"name": "others"}}})
+
+
 DOCUMENT = a_metadata(
+    edit=rich,
     secrets={"web01-ci": {"userdata": "a"}, "web01-key": {"key": "b"}},
     cluster_networks=("mgmt",),
     cloud_init="#cloud-config",

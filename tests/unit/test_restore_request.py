@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
@@ -82,10 +82,12 @@ def test_what_is_required_and_missing_is_named(missing: str) -> None:
         ("maping", "'mapping'"),
         ("onexisting", "'onExisting'"),
         ("requestID", "'requestId'"),
+        ("stratgy", "'strategy'"),
+        ("select.label", "'labels'"),
         ("mapping.storageClass", "'storageClasses'"),
         ("mapping.network", "'networks'"),
         ("ready.timeOut", "'timeout'"),
-        ("ready.zzz", "known here: "),
+        ("ready.zzz", "Known here: condition, timeout."),
     ],
 )
 def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hint: str) -> None:
@@ -100,6 +102,11 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
     [
         ("select.labels", {"tier": "data"}),
         ("select.plan", "payments"),
+        *(("select.verified", value) for value in ("presence", "full")),
+        *(("failOn", value) for value in ("partial", "never")),
+        ("attach", "always"),
+        ("keepFor", "PT1H"),
+        ("to", "s3://elsewhere/"),
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
         ("mapping.addresses", [{"from": "10.1.0.0/16", "to": "10.2.0.0/16"}]),
@@ -115,12 +122,26 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
     path: str, value: Json
 ) -> None:
     error = refusal(nested(path, value))
-    assert (error.field, error.message.startswith(f"{path}: this version cannot do ")) == (
-        path,
-        True,
-    )
-    assert "leave it out" in error.message
-    assert not isinstance(value, str) or repr(value) in error.message
+    what = repr(value) if isinstance(value, str) else "this value"
+    assert error.field == path
+    assert error.message.startswith(f"{path}: {what} is not supported in this version. ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "remedy"),
+    [
+        ("onExisting", "overwrite", "Use 'fail' or 'skip'."),
+        ("onExisting", "update", "Use 'fail' or 'skip'."),
+        ("strategy", "mount", "Use 'auto' or 'csi'."),
+        ("failOn", "never", "Use 'failed'."),
+        ("mapping.patches", [{}], "Leave it out."),
+        ("select.plan", "payments", "Leave it out."),
+    ],
+)
+def test_what_is_not_supported_is_answered_with_what_is(
+    path: str, value: Json, remedy: str
+) -> None:
+    assert refusal(nested(path, value)).message.endswith(remedy)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +155,17 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
     ],
 )
 def test_what_changes_nothing_may_be_written_out(path: str, value: Json) -> None:
-    request = restore_request(nested(path, value), execution_name="run-1")
-    assert request.mapping == parsed().mapping
+    select = {"vm": "default/web01"} if path.startswith("select.") else LEAST["select"]
+    body = nested(path, value)
+    body["select"] = select | body["select"] if path.startswith("select.") else select
+    assert restore_request(body, execution_name="run-1") == parsed(select=select)
+
+
+def test_who_asks_is_kept_and_changes_nothing_that_is_done() -> None:
+    assert parsed(by="Ana (on call)").by == "Ana (on call)"
+    assert parsed(by="Ana").digest == parsed(by="Ben").digest == parsed().digest
+    for by in ("", "x" * 201, "a\nb", 5):
+        assert refusal({**LEAST, "by": by}).field == "by"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +176,8 @@ def test_what_changes_nothing_may_be_written_out(path: str, value: Json) -> None
         {"vm": "default/web01"},
         {"vm": "default/web01", "cluster": "east", "at": "latest"},
         {"namespace": "default", "cluster": "east", "at": "2026-08-15T01:00:00Z"},
+        {"cluster": "east"},
+        {"cluster": "east", "at": "2026-08-15T01:00:00Z"},
     ],
 )
 def test_each_form_of_select_is_understood(select: Json) -> None:
@@ -156,20 +188,38 @@ def test_each_form_of_select_is_understood(select: Json) -> None:
 @pytest.mark.parametrize(
     ("select", "said"),
     [
-        ({}, "none of them"),
-        ({"id": "p", "vm": "a/b"}, "it has id, vm"),
-        ({"id": "p", "cluster": "east"}, "leave cluster and at out"),
-        ({"ids": ["p"], "at": "2026-08-15T01:00:00Z"}, "leave cluster and at out"),
+        ({}, "must have one of id, ids, vm, namespace, or cluster for all of it"),
+        ({"at": "latest"}, "must have one of id, ids, vm, namespace, or cluster for all of it"),
+        ({"id": "p", "vm": "a/b"}, "must have one of id, vm, not several"),
+        ({"id": "p", "cluster": "east"}, "must leave out cluster and at: id"),
+        ({"ids": ["p"], "at": "2026-08-15T01:00:00Z"}, "must leave out cluster and at: id"),
         ({"ids": []}, "select.ids"),
         ({"ids": ["p", "p"]}, "twice"),
         ({"vm": "web01"}, "select.vm"),
-        ({"vm": "a/b", "clustr": "east"}, "did you mean 'cluster'?"),
+        ({"vm": "a/b", "clustr": "east"}, "Did you mean 'cluster'?"),
         ({"vm": "a/b/c"}, "select.vm"),
+        ({"vm": "a/" + "b" * 400}, "select.vm: must have at most 317 characters; it is 'a/bbb"),
+        ({"vm": "a" * 64 + "/b"}, "select.vm: must be namespace/name such as default/web01"),
+        ({"id": ""}, "select.id: must have 1 or more characters"),
+        ({"id": "x" * 254}, "select.id: must have at most 253 characters"),
+        ({"ids": ["p", ""]}, "select.ids.1: must have 1 or more characters"),
         ({"namespace": "Default"}, "select.namespace"),
-        ({"vm": "a/b", "at": "yesterday"}, "neither latest nor an instant"),
-        ({"vm": "a/b", "at": "2026-08-15"}, "neither latest nor an instant"),
-        ({"vm": "a/b", "at": "0001-01-01T00:00:00+10:00"}, "neither latest nor an instant"),
-        ({"vm": "a/b", "at": 1786755600}, "neither latest nor an instant"),
+        (
+            {"vm": "a/b", "at": "yesterday"},
+            "select.at: must be latest, or an instant such as 2026-08-15T01:00:00Z",
+        ),
+        (
+            {"vm": "a/b", "at": "2026-08-15"},
+            "select.at: must be latest, or an instant such as 2026-08-15T01:00:00Z",
+        ),
+        (
+            {"vm": "a/b", "at": "0001-01-01T00:00:00+10:00"},
+            "select.at: must be latest, or an instant such as 2026-08-15T01:00:00Z",
+        ),
+        (
+            {"vm": "a/b", "at": 1786755600},
+            "select.at: must be latest, or an instant such as 2026-08-15T01:00:00Z",
+        ),
         ("point-1", "select"),
     ],
 )
@@ -191,7 +241,8 @@ WRONG: list[tuple[str, list[Json]]] = [
     ("concurrency", [0, 65, "many", 1.5, None]),
     ("target", ["West", "", "a/b", None, 5]),
     ("requestId", ["", "x" * 257, None, 5]),
-    ("dryRun", ["perhaps", None, {}]),
+    ("dryRun", ["perhaps", "false", "true", 1, None, {}]),
+    ("start", ["no", 0, None]),
     ("mapping", [[], None]),
     ("mapping.mac", ["random", None, 1]),
     ("mapping.namespaces", [{"default": "Prod"}, {"a/b": "prod"}]),
@@ -249,37 +300,67 @@ def test_a_mistyped_required_key_is_named_rather_than_missed() -> None:
     assert refusal({"select": {"id": "p"}, "tarket": "west"}).field == "tarket"
 
 
-MAPPING: list[str] = [
-    "namespaces",
-    "storageClasses",
-    "networks",
-    "mac",
-    *(path[8:] for path in LACKING if path[7:8] == "."),
+PLACES = [
+    *WRITTEN_OUT,
+    *LACKING,
+    "by",
+    *(f"select.{key}" for key in ("id", "ids", "vm", "namespace", "cluster", "at")),
+    *(f"mapping.{key}" for key in ("namespaces", "storageClasses", "networks", "mac")),
+    *(f"mapping.{key}.default" for key in ("namespaces", "storageClasses", "networks")),
+    "mapping.networks.default/vlan100",
+    *(f"ready.{key}" for key in ("condition", "timeout")),
+    *("other", "select.other", "mapping.other", "ready.other"),
 ]
 texts = st.text(max_size=8) | st.sampled_from(
-    [LONG, "latest", "PT1H", "a/b", "*", "0001-01-01T00:00:00+10:00"]
+    [LONG, "latest", "PT1H", "a/b", "*", "0001-01-01T00:00:00+10:00", "\ud800", "P", "none"]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
-keys = st.sampled_from(
-    [*WRITTEN_OUT, *MAPPING, "id", "ids", "vm", "namespace", "cluster", "at", "other"]
-)
+keys = st.sampled_from([*WRITTEN_OUT, "id", "vm", "mac", "at", "\ud800"]) | st.text(max_size=8)
 documents = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5)
 )
+PYDANTIC = ("nput should", "valid dictionary", "validation error", "Value error", "unable to")
 
 
-@given(st.dictionaries(keys, documents), documents)
-def test_whatever_is_typed_raises_nothing_but_invalid_request_and_quotes_no_long_value(
-    body: Json, alone: Json
+def put(path: str, value: Json, *, among: dict[str, Json]) -> dict[str, Json]:
+    """AMONG with VALUE at a dotted path."""
+    first, _, rest = path.partition(".")
+    inner = among.get(first)
+    holder = inner if isinstance(inner, dict) else {}
+    return {**among, first: put(rest, value, among=holder) if rest else value}
+
+
+def outcome(body: Json) -> RestoreRequest | InvalidRequest:
+    try:
+        return restore_request(body, execution_name="run-1")
+    except InvalidRequest as error:
+        return error
+
+
+def try_whatever(body: Json, *, place: str = "") -> None:
+    """It is a request, or the answer names a place and is in our words."""
+    answer = outcome(body)
+    if isinstance(answer, RestoreRequest):
+        assert (len(answer.restore_id), len(answer.digest)) == (18, 64)
+        return
+    assert answer.field or not isinstance(body, dict)
+    assert (answer.field or "").startswith(place.partition(".")[0])
+    assert LONG not in str(answer)
+    assert not [words for words in PYDANTIC if words in answer.message]
+    assert str(answer).encode()
+
+
+@settings(deadline=None)
+@given(st.sampled_from(PLACES), documents)
+def test_any_value_in_any_place_is_a_request_or_refused_by_that_place_in_our_words(
+    place: str, value: Json
 ) -> None:
-    for each in (
-        body,
-        alone,
-        {**LEAST, **body},
-        {**LEAST, "select": alone},
-        {**LEAST, "mapping": body},
-    ):
-        try:
-            restore_request(each, execution_name="run-1")
-        except InvalidRequest as error:
-            assert LONG not in str(error)  # noqa: PT017  # most bodies raise, a few do not
+    try_whatever(put(place, value, among=LEAST), place=place)
+
+
+@settings(deadline=None)
+@given(documents)
+def test_any_document_is_a_request_or_refused_in_our_words(body: Json) -> None:
+    try_whatever(body)
+    try_whatever({**LEAST, "select": body}, place="select")
+    try_whatever({**LEAST, "mapping": body}, place="mapping")

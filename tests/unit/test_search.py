@@ -187,25 +187,25 @@ def test_a_cursor_of_points_is_none_of_the_quarantine_and_vice_versa(table: Memo
 
 
 WRONG: list[tuple[Any, str | None, str]] = [
-    (None, None, "the request is null"),
-    ([], None, "the request is a list"),
-    ({"clustr": "a"}, "clustr", "unknown key 'clustr'; did you mean 'cluster'?"),
-    ({"vm": "web01"}, "vm", "vm: is no namespace/name such as default/web01; it is"),
-    ({"vm": "a/" + "b" * 400}, "vm", "vm: String should have at most 317 characters"),
-    ({"id": "a" * 3000}, "id", "id: String should have at most 253 characters"),
-    ({"cluster": "East"}, "cluster", "cluster: is no id of a-z, 0-9 and -"),
+    (None, None, "The request is null"),
+    ([], None, "The request is a list"),
+    ({"clustr": "a"}, "clustr", "Unknown key 'clustr'. Did you mean 'cluster'?"),
+    ({"vm": "web01"}, "vm", "vm: must be namespace/name such as default/web01; it is"),
+    ({"vm": "a/" + "b" * 400}, "vm", "vm: must have at most 317 characters"),
+    ({"id": "a" * 3000}, "id", "id: must have at most 253 characters"),
+    ({"cluster": "East"}, "cluster", "cluster: must be an id of a-z, 0-9 and -"),
     (
         {"state": "fine"},
         "state",
-        "state: Input should be 'restorable', 'incomplete', 'corrupt' or 'deleted'",
+        "state: must be one of: 'restorable', 'incomplete', 'corrupt', 'deleted'",
     ),
-    ({"limit": 0}, "limit", "limit: Input should be greater than or equal to 1"),
-    ({"limit": 1001}, "limit", "limit: Input should be less than or equal to 1000"),
-    ({"limit": "many"}, "limit", "limit: Input should be a valid integer"),
-    ({"latest": "perhaps"}, "latest", "latest: Input should be a valid boolean"),
-    ({"cursor": 5}, "cursor", "cursor: Input should be a valid string"),
+    ({"limit": 0}, "limit", "limit: must be at least 1"),
+    ({"limit": 1001}, "limit", "limit: must be at most 1000"),
+    ({"limit": "many"}, "limit", "limit: must be a whole number"),
+    ({"latest": "perhaps"}, "latest", "latest: must be true or false"),
+    ({"cursor": 5}, "cursor", "cursor: must be a string"),
     *[
-        ({key: "x"}, key, f"{key}: this version cannot do 'x'; leave it out")
+        ({key: "x"}, key, f"{key}: 'x' is not supported in this version. Leave it out.")
         for key in search.LACKING
     ],
     *[

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from local.samples.builders import a_metadata, disks
+from local.samples.builders import a_metadata, a_point, disks
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.restore import virtual_machine
 from shared.restore.request import Mac, Mapping
+from shared.restore.rules import INSTANCE
 
 Json = Any
 
 NETWORK_TERM = {"key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"]}
+CPU_TERM = {"key": "cpumanager", "operator": "In", "values": ["true"]}
 ZONE_TERM = {"key": "zone", "operator": "In", "values": ["a"]}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -33,11 +35,11 @@ def with_pod(**fields: Json) -> dict[str, Json]:
 
 
 def pod(vm: dict[str, Json]) -> dict[str, Json]:
-    return dict(dig(vm, *virtual_machine.SPEC))
+    return dict(dig(vm, *INSTANCE))
 
 
 def interfaces(vm: dict[str, Json]) -> list[dict[str, Json]]:
-    return list(dig(vm, *virtual_machine.SPEC, "domain", "devices", "interfaces"))
+    return list(dig(vm, *INSTANCE, "domain", "devices", "interfaces"))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,7 @@ def test_derived_addresses_are_locally_administered_stable_and_each_interfaces_o
     [
         ([[NETWORK_TERM]], None),
         ([[NETWORK_TERM, ZONE_TERM]], [[ZONE_TERM]]),
+        ([[CPU_TERM, ZONE_TERM]], [[ZONE_TERM]]),
         ([[ZONE_TERM]], [[ZONE_TERM]]),
         ([[NETWORK_TERM, ZONE_TERM], [ZONE_TERM]], [[ZONE_TERM], [ZONE_TERM]]),
         ([[NETWORK_TERM], [ZONE_TERM]], None),  # alternatives: the first one means any node now
@@ -156,6 +159,8 @@ SECRET_PLACES: list[dict[str, Json]] = [
     },
     {"accessCredentials": [{"sshPublicKey": {"source": {"secret": {"secretName": "keys"}}}}]},
     {"accessCredentials": [{"userPassword": {"source": {"secret": {"secretName": "keys"}}}}]},
+    {"volumes": [{"name": "c", "secret": {"secretName": "keys"}}]},
+    {"volumes": [{"name": "c", "sysprep": {"secret": {"name": "keys"}}}]},
 ]
 
 
@@ -164,12 +169,9 @@ def test_every_reference_to_a_secret_of_the_backup_follows_its_new_name(
     place: dict[str, Json],
 ) -> None:
     vm = with_pod(**place)
-    assert virtual_machine.referenced_secrets(vm) == {"keys"}
     renamed = virtual_machine.with_secrets(vm, {"keys": "keys-4e65d3fb"})
-    assert virtual_machine.referenced_secrets(renamed) == {"keys-4e65d3fb"}
-    assert virtual_machine.referenced_secrets(
-        virtual_machine.with_secrets(vm, {"others": "others-4e65d3fb"})
-    ) == {"keys"}
+    assert json.dumps(renamed) == json.dumps(vm).replace('"keys"', '"keys-4e65d3fb"')
+    assert virtual_machine.with_secrets(vm, {"others": "others-4e65d3fb"}) == vm
 
 
 def test_harvesters_note_of_the_claims_gets_the_new_storage_classes() -> None:
@@ -197,52 +199,57 @@ def test_a_broken_note_of_the_claims_goes_for_the_webhook_would_refuse_it(note: 
     assert annotations["mine"] == "kept"
 
 
-@pytest.mark.parametrize("kind", ["cloudInitNoCloud", "cloudInitConfigDrive"])
-@pytest.mark.parametrize(
-    "field", ["userData", "userDataBase64", "networkData", "networkDataBase64"]
-)
-def test_cloud_init_in_the_spec_itself_is_taken_out_and_its_place_noted(
-    kind: str, field: str
-) -> None:
-    volumes = [
-        {"name": "disk-0"},
-        {"name": "c", kind: {field: "PLANTED", "secretRef": {"name": "keys"}}},
+@pytest.mark.parametrize("field", ["dataSource", "volumeName", "selector", "resources.limits"])
+def test_of_a_note_of_a_claim_no_more_is_taken_than_describes_the_restored_one(field: str) -> None:
+    spec = {"accessModes": ["ReadWriteMany"], "volumeMode": "Block", field: {"name": "others"}}
+    note = [
+        {
+            "metadata": {
+                "name": "web01-disk-0",
+                "annotations": {"harvesterhci.io/imageId": "default/x", "targetVolume": "other"},
+            },
+            "spec": spec | {"resources": {"requests": {"storage": "1Gi"}, "limits": {"x": 1}}},
+        },
+        {"metadata": {"name": "not-restored"}, "spec": spec},
     ]
-    vm, (fill,) = virtual_machine.without_inline_secrets(with_pod(volumes=volumes))
-    assert "PLANTED" not in json.dumps(vm)
-    assert pod(vm)["volumes"][1] == {"name": "c", kind: {"secretRef": {"name": "keys"}}}
-    assert fill.to == ("spec", "template", "spec", "volumes", 1, kind, field)
-    assert fill.source == ("vmSourceSpec", *fill.to)
+    vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: json.dumps(note)})
+    kept = virtual_machine.with_claim_templates(vm, {"web01-disk-0": None})["metadata"]
+    assert json.loads(kept["annotations"][virtual_machine.CLAIM_TEMPLATES]) == [
+        {
+            "metadata": {"name": "web01-disk-0"},
+            "spec": {
+                "accessModes": ["ReadWriteMany"],
+                "volumeMode": "Block",
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        }
+    ]
 
 
 @pytest.mark.parametrize(
-    ("annotation", "kept"),
+    ("data", "expected"),
     [
-        ("harvesterhci.io/reservedMemory", True),
-        ("harvesterhci.io/vmRunStrategy", True),
-        ("harvesterhci.io/imageId", True),
-        ("example.com/owner", True),
-        ("kubectl.kubernetes.io/last-applied-configuration", False),
-        ("kubevirt.io/latest-observed-api-version", False),
-        ("kubevirt.io/storage-observed-api-version", False),
-        ("network.harvesterhci.io/ips", False),
-        ("restore.harvesterhci.io/name", False),
-        ("harvesterhci.io/mac-address", False),
-        ("pv.kubernetes.io/bind-completed", False),
-        ("volume.kubernetes.io/storage-provisioner", False),
-        ("cdi.kubevirt.io/storage.bind.immediate.requested", False),
-        ("harvesterhci.io/owned-by", False),
-        ("replant.dev/restore", False),
-        ("backup.origin.cluster", False),
+        ({"key": "c2VjcmV0"}, "c2VjcmV0"),
+        ({"key": ""}, ""),
+        ({"key": None}, ""),  # as Go writes an empty value
+        ({}, None),
+        (None, None),
+        ([], None),
+        ("key", None),
     ],
 )
-def test_annotations_of_people_stay_and_those_of_the_sources_controllers_go(
-    annotation: str, kept: bool
+def test_a_secret_value_that_is_null_is_an_empty_one_and_an_absent_one_is_none(
+    data: Json, expected: str | None
 ) -> None:
-    assert virtual_machine.kept_annotations({annotation: "x"}) == (
-        {annotation: "x"} if kept else {}
-    )
-    assert virtual_machine.kept_annotations(None) == {}
+    metadata = {"secretBackups": [{"name": "keys", "data": data}]}
+    assert virtual_machine.filling(metadata, ("secretBackups", 0, "data", "key")) == expected
+
+
+def test_two_disks_on_one_claim_make_one_claim() -> None:
+    volumes = a_point(a_metadata(disks_=disks(count=3))).volumes
+    again = volumes[0].model_copy(update={"disk": "disk-9"})
+    assert virtual_machine.one_per_claim((*volumes, again)) == volumes
+    assert virtual_machine.one_per_claim(()) == ()
 
 
 TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
@@ -254,7 +261,6 @@ TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
     "affinity": virtual_machine.without_source_affinity,
     "secrets": lambda vm: virtual_machine.with_secrets(vm, {"keys": "keys-1", "ssh": "ssh-1"}),
     "claims": lambda vm: virtual_machine.with_claim_templates(vm, {"web01-disk-0": "fast"}),
-    "inline": virtual_machine.without_inline_secrets,
 }
 
 

@@ -9,34 +9,31 @@ from typing import Any
 from shared import labels
 from shared.jsonpath import dig
 from shared.models import Check, ClusterFacts, MachinePlan, PlannedObject, Volume
-from shared.restore import names
+from shared.restore import admission, names
 from shared.restore.strategies.strategy import Live, Strategy
-from shared.restore.wanted import Wanted, build_object
+from shared.restore.wanted import Wanted, build_object, claim_number
 
 KEPT_OF_A_CLAIM = ("accessModes", "volumeMode")
 
 
 def check_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
     if facts.snapshot_class is not None:
-        yield Check(
-            check="snapshot-class",
-            subject=target,
-            verdict="pass",
-            message=f"VolumeSnapshotClass {facts.snapshot_class} makes volumes of Longhorn backups",
-        )
+        message = f"VolumeSnapshotClass {facts.snapshot_class} makes volumes of Longhorn backups."
+        yield Check(check="snapshot-class", subject=target, verdict="pass", message=message)
         return
     yield Check(
         check="snapshot-class",
         subject=target,
         verdict="block",
-        message=f"cluster {target} has no VolumeSnapshotClass of {labels.LONGHORN_DRIVER} for"
-        f" backups; create one such as `longhorn` (driver: {labels.LONGHORN_DRIVER},"
-        " deletionPolicy: Delete, parameters: {type: bak})",
+        message=f"Cluster {target} has no VolumeSnapshotClass of {labels.LONGHORN_DRIVER} for"
+        f" backups. Create one such as `longhorn` (driver: {labels.LONGHORN_DRIVER},"
+        " deletionPolicy: Delete, parameters: {type: bak}).",
     )
 
 
 def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
-    claim = _claim_of(wanted.metadata, volume.claim)
+    number = claim_number(wanted.metadata, volume.claim)
+    claim = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
     name = names.snapshot(wanted.restore_id, wanted.namespace, volume.claim)
     yield _content(wanted, volume, name, dig(claim, "spec", "volumeMode") or "Filesystem")
     yield build_object(
@@ -51,7 +48,7 @@ def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
         },
         reason=f"{volume.disk}: binds the content",
     )
-    yield _claim(wanted, volume, claim, name)
+    yield _claim(wanted, volume, claim, number, name)
 
 
 def _content(wanted: Wanted, volume: Volume, name: str, mode: str) -> PlannedObject:
@@ -70,7 +67,10 @@ def _content(wanted: Wanted, volume: Volume, name: str, mode: str) -> PlannedObj
     )
 
 
-def _claim(wanted: Wanted, volume: Volume, claim: dict[str, Any], snapshot: str) -> PlannedObject:
+def _claim(
+    wanted: Wanted, volume: Volume, claim: dict[str, Any], number: int, snapshot: str
+) -> PlannedObject:
+    admitted = admission.claim(claim.get("metadata"), number)
     storage_class = wanted.mapping.storage_class(volume.storage_class)
     spec: dict[str, Any] = {k: v for k, v in claim["spec"].items() if k in KEPT_OF_A_CLAIM}
     if storage_class:
@@ -90,7 +90,8 @@ def _claim(wanted: Wanted, volume: Volume, claim: dict[str, Any], snapshot: str)
         "PersistentVolumeClaim",
         volume.claim,
         {"spec": spec},
-        source=claim.get("metadata"),
+        source=admitted.manifest,
+        fills=admitted.fills,
         reason=reason,
     )
 
@@ -122,11 +123,6 @@ def _why_unbound(machine: MachinePlan, name: str, live: Live) -> str | None:
         return f"claim {name} is {phase}"
     error = dig(snapshot, "status", "error", "message") or "not ready to use"
     return f"claim {name} is {phase}, its VolumeSnapshot {snapshot_name}: {error}"
-
-
-def _claim_of(metadata: dict[str, Any], name: str) -> dict[str, Any]:
-    claims = (backup["persistentVolumeClaim"] for backup in metadata["volumeBackups"])
-    return next(claim for claim in claims if claim["metadata"]["name"] == name)
 
 
 CSI = Strategy(
