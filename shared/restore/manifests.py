@@ -147,9 +147,7 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
     vm = virtual_machine.with_secrets(
         vm, {name: names.secret(wanted.restore_id, name) for name in secrets}
     )
-    vm = virtual_machine.with_claim_templates(
-        vm, {v.claim: mapping.storage_class(v.storage_class) for v in point.volumes}
-    )
+    vm = virtual_machine.with_claim_templates(vm, point.volumes, mapping)
     return _object(
         wanted,
         "kubevirt.io/v1",
