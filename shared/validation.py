@@ -121,8 +121,20 @@ def shown(value: Any) -> str:
     if isinstance(value, int) and abs(value) > _LARGEST:  # Python refuses to write very long ones
         return "this number"
     if isinstance(value, str | int | float):
-        return _cut(repr(value))
+        return short(repr(value))
     return "this value"
+
+
+def short(text: str) -> str:
+    """Foreign text as a message may hold it: short, on one line, and of characters that any output
+    can carry (JSON may hold half a surrogate pair, or what moves a terminal's cursor).
+    """
+    safe = text
+    if not text.isprintable():
+        safe = repr(text)[1:-1]
+    if len(safe) > _LONGEST:
+        safe = safe[: _LONGEST - 1] + "…"
+    return safe
 
 
 def listed(names: Iterable[str], most: int = 20) -> str:
@@ -131,7 +143,7 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     if not every:
         return "none"
     more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(map(_cut, every[:most])) + more
+    return ", ".join(map(short, every[:most])) + more
 
 
 def _first(error: ValidationError) -> Any:
@@ -170,13 +182,7 @@ def _path(problem: Any) -> str:
     steps = [str(step) for step in problem["loc"] if step != _KEY]
     if not steps and problem["type"] == "string_unicode":  # pydantic tells no path to such a key
         steps = [str(problem["input"])]
-    return ".".join(_cut(step) or "''" for step in steps)
-
-
-def _cut(text: str) -> str:
-    """Short, and of characters that any output can carry (JSON may hold half a surrogate pair)."""
-    safe = text.encode("utf-8", "backslashreplace").decode()
-    return safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…"
+    return ".".join(short(step) or "''" for step in steps)
 
 
 def _unsupported(path: str, value: Any, accepted: tuple[Any, ...]) -> str:

@@ -92,6 +92,13 @@ def _amount(key: str, value: Any) -> Rule:
     return keep if plain else foreign
 
 
+def _path_in_image(value: Any, at: At) -> Part:
+    """KubeVirt before 0.55.1 followed it out of the image, into the node (CVE-2022-1798)."""
+    if ".." in str(value).split("/"):
+        return Part(findings=(warning(f"{at} is left out: it leads out of the image."),))
+    return Part(value)
+
+
 def _network(value: Any, at: At) -> Part:
     kinds = {key for key in value if value[key] is not None} - {"name", "multus", "pod"}
     part = fields(NETWORK)(value, at)
@@ -123,7 +130,7 @@ VOLUMES: Table = {
         {
             "image": keep,
             "imagePullPolicy": keep,
-            "path": keep,
+            "path": _path_in_image,
             "imagePullSecret": drop("no backup holds this Secret"),
         }
     ),

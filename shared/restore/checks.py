@@ -8,7 +8,7 @@ from shared.models import Check, ClusterFacts, PlannedObject, RestorePoint, Stat
 from shared.restore import admission, names
 from shared.restore.request import ANY, Mapping, OnExisting
 from shared.restore.wanted import Wanted, claim_number
-from shared.validation import listed, shown
+from shared.validation import listed, short, shown
 
 MANUAL = "Manual"
 POD_NETWORK = "pod"
@@ -146,34 +146,36 @@ def _storage_classes(
         name = wanted.mapping.storage_class(volume.storage_class)
         if name is None or name in facts.storage_classes:
             continue
-        what = f"Storage class {name} ({_mapped_from(volume.storage_class, name, volume.disk)})"
+        source = volume.storage_class or ""
+        what = f"Storage class {short(name)} ({_mapped_from(source, name, volume.disk)})"
         yield _block(
             "storage-class",
             subject,
             f"{what} does not exist on {target}. Available: {listed(facts.storage_classes)}."
-            f' Map it with mapping.storageClasses {{"{volume.storage_class}": …}}.',
+            f' Map it with mapping.storageClasses {{"{short(source)}": …}}.',
         )
 
 
 def _networks(wanted: Wanted, facts: ClusterFacts, target: str, subject: str) -> Iterator[Check]:
     for interface in wanted.point.networks:
-        name = wanted.mapping.network(interface.network)
-        if interface.network == POD_NETWORK or name in facts.networks:
+        source = interface.network
+        name = wanted.mapping.network(source)
+        if source == POD_NETWORK or name in facts.networks:
             continue
-        what = f"Network {name} ({_mapped_from(interface.network, name, interface.interface)})"
+        what = f"Network {short(name)} ({_mapped_from(source, name, interface.interface)})"
         yield _block(
             "network",
             subject,
             f"{what} does not exist on {target}. Available: {listed(facts.networks)}."
-            f' Create it, or map it with mapping.networks {{"{interface.network}": …}}.',
+            f' Create it, or map it with mapping.networks {{"{short(source)}": …}}.',
         )
 
 
-def _mapped_from(source: str | None, name: str, user: str) -> str:
+def _mapped_from(source: str, name: str, user: str) -> str:
     """Where a name that lacks comes from, and who needs it."""
     if source == name:
-        return user
-    return f"mapped from {source}, {user}"
+        return short(user)
+    return f"mapped from {short(source)}, {short(user)}"
 
 
 def _same_claim(point: RestorePoint, subject: str) -> Iterator[Check]:

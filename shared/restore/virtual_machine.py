@@ -7,6 +7,7 @@ Every function takes and returns a whole VirtualMachine manifest and changes not
 import copy
 import hashlib
 import json
+from collections import abc
 from collections.abc import Iterable
 from itertools import product
 from typing import Any
@@ -26,7 +27,7 @@ SOURCE_NODES = (
     "cpumanager",  # Harvester 1.9 refuses a new machine that has it, and adds it where it is due
 )
 """Labels of nodes by which Harvester itself places machines."""
-CLAIM_FIELDS = ("accessModes", "storageClassName", "volumeMode")
+CLAIM_FIELDS = ("accessModes", "volumeMode")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
 
@@ -109,20 +110,23 @@ def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:
     }
 
 
-def with_claim_templates(vm: Manifest, classes: dict[str, str | None]) -> Manifest:
-    """Harvester's own note of the claims: its storage classes follow, or its UI would show the
-    source's.
+def with_claim_templates(vm: Manifest, volumes: Iterable[Volume], mapping: Mapping) -> Manifest:
+    """Harvester's own note of the claims, made anew for those that are restored.
+
+    Harvester acts on it: it makes a claim of each template that has none, with whatever data
+    source, grows one that is smaller, and moves a disk to the claim that an annotation names.
     """
     annotations = dict(vm["metadata"].get("annotations", {}))
     if CLAIM_TEMPLATES not in annotations:
         return vm
-    templates = _claim_templates(annotations.pop(CLAIM_TEMPLATES), classes)
+    by_claim = {volume.claim: volume for volume in volumes}
+    templates = _claim_templates(annotations.pop(CLAIM_TEMPLATES), by_claim, mapping)
     if templates is not None:
         annotations[CLAIM_TEMPLATES] = json.dumps(templates, separators=(",", ":"))
     return {**vm, "metadata": {**vm["metadata"], "annotations": annotations}}
 
 
-def filling(metadata: dict[str, Any], source: Path) -> Any:
+def filling(metadata: abc.Mapping[str, Any], source: Path) -> Any:
     """The value that a fill takes from a backup's metadata, None where there is none any more.
 
     Go writes null for an empty value: a key that is there with null is an empty text.
@@ -182,30 +186,35 @@ def _own_term(term: dict[str, Any]) -> dict[str, Any] | None:
     return rest or None
 
 
-def _claim_templates(text: str, classes: dict[str, str | None]) -> list[Any] | None:
+def _claim_templates(text: str, volumes: dict[str, Volume], mapping: Mapping) -> list[Any] | None:
     """None for a note that is broken: Harvester's webhook would refuse the machine for it."""
     try:
         templates = strict_json.parse(text.encode())
+        names = [template["metadata"]["name"] for template in templates]
         return [
-            _claim_template(template, classes[template["metadata"]["name"]])
-            for template in templates
-            if template["metadata"]["name"] in classes
+            _claim_template(template["spec"], volumes[name], mapping)
+            for name, template in zip(names, templates, strict=True)
+            if name in volumes
         ]
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
 
 
-def _claim_template(template: dict[str, Any], storage_class: str | None) -> dict[str, Any]:
-    """Harvester makes a claim of each template that has none, with whatever data source, and moves
-    a disk to the claim that an annotation names: no more is taken than describes ours.
-    """
-    spec = {key: template["spec"][key] for key in CLAIM_FIELDS if key in template["spec"]}
+def _claim_template(spec: dict[str, Any], volume: Volume, mapping: Mapping) -> dict[str, Any]:
+    made = {key: spec[key] for key in CLAIM_FIELDS if key in spec}
+    storage_class = mapping.storage_class(volume.storage_class)
     if storage_class is not None:
-        spec["storageClassName"] = storage_class
-    storage = dig(template, "spec", "resources", "requests", "storage")
-    if storage is not None:
-        spec["resources"] = {"requests": {"storage": storage}}
-    return {"metadata": {"name": template["metadata"]["name"]}, "spec": spec}
+        made["storageClassName"] = storage_class
+    if volume.size_bytes is not None:
+        made["resources"] = {"requests": {"storage": _quantity(volume.size_bytes)}}
+    return {"metadata": {"name": volume.claim}, "spec": made}
+
+
+def _quantity(size: int) -> str:
+    """As people write it where it is whole: Harvester's UI shows the text."""
+    if size % 2**30 == 0:
+        return f"{size // 2**30}Gi"
+    return str(size)
 
 
 def _with(vm: Manifest, field: str, value: Any) -> Manifest:

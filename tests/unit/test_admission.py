@@ -475,6 +475,21 @@ def test_a_volume_that_the_machine_may_be_made_of_blocks_it(source: Json, why: s
     assert (verdict, message[: len(why)]) == ("block", why)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("path", "/disk/../../etc/shadow"), ("imagePullSecret", "others")]
+)
+def test_a_container_disk_does_not_reach_out_of_its_image(field: str, value: str) -> None:
+    one = with_volume({"containerDisk": {"image": "registry/virtio", field: value}})
+    assert of_instance(one, "volumes")[-1]["containerDisk"] == {"image": "registry/virtio"}
+    ((verdict, message),) = said(one)
+    assert (verdict, message.startswith(f"volumes.1.containerDisk.{field} is left out: ")) == (
+        "warn",
+        True,
+    )
+    kept = {"image": "registry/virtio", "path": "/disk/virtio.iso"}
+    assert of_instance(with_volume({"containerDisk": kept}), "volumes")[-1]["containerDisk"] == kept
+
+
 def test_cloud_init_of_a_secret_that_the_backup_lacks_keeps_what_it_has_otherwise() -> None:
     source = {"userData": "x", "networkDataSecretRef": {"name": "others"}}
     one = with_volume({"cloudInitNoCloud": source})

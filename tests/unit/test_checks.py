@@ -17,7 +17,8 @@ from local.samples.builders import (
 )
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared.restore import checks
-from shared.restore.plan import Selected, filled
+from shared.restore.filling import fill
+from shared.restore.plan import Selected
 from shared.restore.request import Mapping
 
 Json = Any
@@ -114,7 +115,7 @@ def test_a_secret_value_that_is_null_is_an_empty_one_and_stops_no_machine() -> N
     metadata["secretBackups"][0]["data"]["userdata"] = None
     plan = planned(Selected(point, metadata))
     (secret,) = (each for each in plan.machines[0].objects if each.kind == "Secret")
-    assert filled(secret, metadata)["data"] == {"userdata": ""}
+    assert fill(secret, metadata)["data"] == {"userdata": ""}
 
 
 def test_a_secret_with_the_longest_name_is_restored_under_one_that_kubernetes_takes() -> None:

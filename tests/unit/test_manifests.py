@@ -212,7 +212,7 @@ def test_a_machine_keeps_its_labels_and_annotations_but_no_marks_of_another_rest
         labels={"tier": "web", "replant.dev/restore": "r-old"},
         annotations={"example.com/owner": "me", **stale},
     )
-    meta = filled(of_kind("VirtualMachine", metadata), metadata)["metadata"]
+    meta = fill(of_kind("VirtualMachine", metadata), metadata)["metadata"]
     assert {"tier": "web", "harvesterhci.io/os": "ubuntu", **LABELS}.items() <= meta[
         "labels"
     ].items()

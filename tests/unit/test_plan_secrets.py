@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from local.samples.builders import a_metadata, planned
 from shared.jsonpath import dig
 from shared.models import Plan
-from shared.restore.plan import filled
+from shared.restore.filling import fill
 from shared.restore.rules import INSTANCE
 
 Json = Any
@@ -121,7 +121,7 @@ def planted_in(places: dict[str, str]) -> dict[str, Json]:
 
 def made(plan: Plan, metadata: dict[str, Json]) -> str:
     (machine,) = plan.machines
-    return json.dumps([filled(each, metadata) for each in machine.objects])
+    return json.dumps([fill(each, metadata) for each in machine.objects])
 
 
 @pytest.mark.parametrize("place", ACTS)
@@ -136,7 +136,7 @@ def test_what_acts_is_not_in_the_plan_and_is_there_when_the_machine_is_made(plac
     else:
         kind, below = "PersistentVolumeClaim", below[3:]
     (thing,) = (each for each in plan.machines[0].objects if each.kind == kind)
-    whole = filled(thing, metadata)
+    whole = fill(thing, metadata)
     assert dig(whole, *(int(step) if step.isdigit() else step for step in below)) == expected
 
 

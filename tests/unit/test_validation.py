@@ -289,6 +289,7 @@ def test_names_to_choose_from_are_sorted_and_no_more_than_a_person_reads() -> No
     assert (listed([]), listed({"b", "a"})) == ("none", "a, b")
     assert listed((f"n{number:02}" for number in range(30)), most=3) == "n00, n01, n02 and 27 more"
     assert len(listed(["x" * 5000])) < 100
+    assert listed(["a\x1b[2J", "\ud800", "blå"]) == "a\\x1b[2J, blå, \\ud800"
 
 
 @pytest.mark.parametrize("kind", ReplantError.__subclasses__(), ids=lambda kind: kind.__name__)

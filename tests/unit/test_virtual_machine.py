@@ -22,6 +22,9 @@ ZONE_TERM = {"key": "zone", "operator": "In", "values": ["a"]}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
+VOLUMES = a_point().volumes
+
+
 def a_vm(**traits: Json) -> dict[str, Json]:
     """The machine as the transforms see it: the annotations and spec of a backup."""
     source = a_metadata(**traits)["vmSourceSpec"]
@@ -175,8 +178,11 @@ def test_every_reference_to_a_secret_of_the_backup_follows_its_new_name(
 
 
 def test_harvesters_note_of_the_claims_gets_the_new_storage_classes() -> None:
-    classes = {"web01-disk-0": "fast", "web01-disk-1": None}
-    vm = virtual_machine.with_claim_templates(a_vm(disks_=disks(count=2)), classes)
+    both = (*disks(storage_class="gold"), disks(count=2)[1])
+    vm = a_vm(disks_=both)
+    volumes = a_point(a_metadata(disks_=both)).volumes
+    mapping = Mapping(storage_classes={"gold": "fast"})
+    vm = virtual_machine.with_claim_templates(vm, volumes, mapping)
     templates = json.loads(vm["metadata"]["annotations"][virtual_machine.CLAIM_TEMPLATES])
     assert [each["spec"]["storageClassName"] for each in templates] == [
         "fast",
@@ -192,9 +198,8 @@ def test_harvesters_note_of_the_claims_gets_the_new_storage_classes() -> None:
 )
 def test_a_broken_note_of_the_claims_goes_for_the_webhook_would_refuse_it(note: str) -> None:
     vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: note, "mine": "kept"})
-    annotations = virtual_machine.with_claim_templates(vm, {"web01-disk-0": "fast"})["metadata"][
-        "annotations"
-    ]
+    changed = virtual_machine.with_claim_templates(vm, VOLUMES, Mapping())
+    annotations = changed["metadata"]["annotations"]
     assert virtual_machine.CLAIM_TEMPLATES not in annotations
     assert annotations["mine"] == "kept"
 
@@ -208,19 +213,20 @@ def test_of_a_note_of_a_claim_no_more_is_taken_than_describes_the_restored_one(f
                 "name": "web01-disk-0",
                 "annotations": {"harvesterhci.io/imageId": "default/x", "targetVolume": "other"},
             },
-            "spec": spec | {"resources": {"requests": {"storage": "1Gi"}, "limits": {"x": 1}}},
+            "spec": spec | {"resources": {"requests": {"storage": "9Ti"}, "limits": {"x": 1}}},
         },
         {"metadata": {"name": "not-restored"}, "spec": spec},
     ]
     vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: json.dumps(note)})
-    kept = virtual_machine.with_claim_templates(vm, {"web01-disk-0": None})["metadata"]
+    kept = virtual_machine.with_claim_templates(vm, VOLUMES, Mapping())["metadata"]
     assert json.loads(kept["annotations"][virtual_machine.CLAIM_TEMPLATES]) == [
         {
             "metadata": {"name": "web01-disk-0"},
             "spec": {
                 "accessModes": ["ReadWriteMany"],
                 "volumeMode": "Block",
-                "resources": {"requests": {"storage": "1Gi"}},
+                "storageClassName": "harvester-longhorn",
+                "resources": {"requests": {"storage": "40Gi"}},
             },
         }
     ]
@@ -245,6 +251,19 @@ def test_a_secret_value_that_is_null_is_an_empty_one_and_an_absent_one_is_none(
     assert virtual_machine.filling(metadata, ("secretBackups", 0, "data", "key")) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "storage"), [(40 * 2**30, "40Gi"), (2**30 + 1, "1073741825"), (None, None)]
+)
+def test_the_note_of_a_claim_has_the_size_of_the_restored_one(
+    size: int | None, storage: str | None
+) -> None:
+    volumes = [VOLUMES[0].model_copy(update={"size_bytes": size, "storage_class": None})]
+    vm = virtual_machine.with_claim_templates(a_vm(), volumes, Mapping())
+    (template,) = json.loads(vm["metadata"]["annotations"][virtual_machine.CLAIM_TEMPLATES])
+    assert dig(template, "spec", "resources", "requests", "storage") == storage
+    assert "storageClassName" not in template["spec"]
+
+
 def test_two_disks_on_one_claim_make_one_claim() -> None:
     volumes = a_point(a_metadata(disks_=disks(count=3))).volumes
     again = volumes[0].model_copy(update={"disk": "disk-9"})
@@ -260,7 +279,9 @@ TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
     "mac": lambda vm: virtual_machine.with_macs(vm, Mac.DERIVE, "prod/web01"),
     "affinity": virtual_machine.without_source_affinity,
     "secrets": lambda vm: virtual_machine.with_secrets(vm, {"keys": "keys-1", "ssh": "ssh-1"}),
-    "claims": lambda vm: virtual_machine.with_claim_templates(vm, {"web01-disk-0": "fast"}),
+    "claims": lambda vm: virtual_machine.with_claim_templates(
+        vm, VOLUMES, Mapping(storage_classes={"*": "fast"})
+    ),
 }
 
 
