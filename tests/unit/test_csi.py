@@ -45,15 +45,15 @@ def test_a_target_needs_a_snapshot_class_of_longhorn_s_driver() -> None:
             check="snapshot-class",
             subject="west",
             verdict="pass",
-            message="VolumeSnapshotClass backups makes volumes of Longhorn backups",
+            message="VolumeSnapshotClass backups makes volumes of Longhorn backups.",
         )
     ]
     (lacking,) = CSI.check_target("west", facts(snapshot_class=None))
     assert (lacking.verdict, lacking.subject) == ("block", "west")
     assert lacking.message == (
-        "cluster west has no VolumeSnapshotClass of driver.longhorn.io for backups; create one such"
+        "Cluster west has no VolumeSnapshotClass of driver.longhorn.io for backups. Create one such"
         " as `longhorn` (driver: driver.longhorn.io, deletionPolicy: Delete, parameters:"
-        " {type: bak})"
+        " {type: bak})."
     )
 
 

@@ -98,7 +98,7 @@ SOUND = a_metadata()
 GOLD = a_metadata(disks_=disks(storage_class="gold"))
 VLAN7 = a_metadata(networks=(MANAGEMENT, Nic(network="vlan7")))
 UPWARDS = a_metadata(networks=(Nic(network="default/.."),))
-GOING = "namespace default is being deleted; wait until it is gone, or map another one"
+GOING = "Namespace default is being deleted on west. Wait until it is gone, or map default to"
 PROTECTED = (
     "kube-system",
     "cattle-system",
@@ -107,39 +107,47 @@ PROTECTED = (
     "fleet-local",
     "replant",
 )
-HOSTILE = ("hostDisk", "ephemeral", "memoryDump", "downwardMetrics", "somethingNew")
+HOSTILE = ("hostDisk", "ephemeral", "dataVolume", "containerPath", "somethingNew")
 BLOCKING: list[tuple[Metadata, dict[str, Json], dict[str, Json], str]] = [
     (
         GOLD,
         {},
         {},
-        "storage class gold of disk-0 is not on west; map it, such as mapping.storageClasses {",
+        "Storage class gold (disk-0) does not exist on west. Available: harvester-longhorn. Map it",
     ),
-    (GOLD, {}, {}, '{"gold": …}; the cluster has harvester-longhorn'),
-    (SOUND, {}, {"storageClasses": {"*": "fast"}}, "storage class fast of disk-0 is not on west"),
-    (SOUND, {"storage_classes": {}}, {}, "the cluster has none"),
+    (GOLD, {}, {}, 'Map it with mapping.storageClasses {"gold": …}.'),
+    (
+        SOUND,
+        {},
+        {"storageClasses": {"*": "fast"}},
+        "Storage class fast (mapped from harvester-longhorn, disk-0) does not exist on west",
+    ),
+    (SOUND, {"storage_classes": {}}, {}, "does not exist on west. Available: none."),
     (
         VLAN7,
         {},
         {},
-        "network default/vlan7 of nic-1 is not on west; create it, or map it with mapping.networks",
+        "Network default/vlan7 (nic-1) does not exist on west. Available: default/vlan100. Create"
+        ' it, or map it with mapping.networks {"default/vlan7": …}.',
     ),
     (
         SOUND,
         {},
         {"networks": {"*": "prod/vlan200"}},
-        "network prod/vlan200 of nic-1 is not on west",
+        "Network prod/vlan200 (mapped from default/vlan100, nic-1) does not exist on west.",
     ),
-    (UPWARDS, {}, {}, "network default/.. of nic-1 is not on west"),
+    (UPWARDS, {}, {}, "Network default/.. (nic-1) does not exist on west."),
     (SOUND, {"namespaces": {"default": "Terminating"}}, {}, GOING),
     *(
-        (SOUND, {}, {"namespaces": {"default": name}}, f"namespace {name} belongs to the clu")
+        (
+            SOUND,
+            {},
+            {"namespaces": {"default": name}},
+            f"Namespace {name} belongs to cluster west itself. Map it to another one, such as",
+        )
         for name in PROTECTED
     ),
-    *(
-        (with_volume(kind), {}, {}, f"disk extra is a {kind}, which a backup may not bring; remove")
-        for kind in HOSTILE
-    ),
+    *((with_volume(kind), {}, {}, f"Disk 'extra' ({kind}): ") for kind in HOSTILE),
 ]
 
 
@@ -161,22 +169,26 @@ def test_what_blocks_a_machine_fails_it_with_thing_value_and_remedy(
 
 
 PASSWORD = [{"userPassword": {"source": {"secret": {"secretName": "pw"}}}}]
-OUTSIDE = ("configMap", "secret", "serviceAccount", "sysprep", "downwardAPI")
-MANUAL = "its runStrategy is Manual: it is restored so, and a person starts it"
+OUTSIDE = (
+    "configMap",
+    "secret",
+    "serviceAccount",
+    "sysprep",
+    "downwardMetrics",
+    "memoryDump",
+)
+MANUAL = "Its runStrategy is Manual: it is restored so, and a person starts it."
 WARNING: list[tuple[Metadata, str, str]] = [
-    *(
-        (with_volume(kind), "volume", f"disk extra is a {kind}, which no backup holds; it must be")
-        for kind in OUTSIDE
-    ),
+    *((with_volume(kind), "volume", f"Disk 'extra' ({kind}) is left out: ") for kind in OUTSIDE),
     (
         with_pod(accessCredentials=PASSWORD),
         "secret",
-        "secret pw is not in the backup; it must be in default",
+        "The access credential of Secret 'pw' is left out: the backup does not hold it",
     ),
     (
         with_pod(nodeSelector={"gpu": "yes"}),
         "node",
-        "it runs only on nodes with gpu=yes; a node of the target needs",
+        "It runs only on nodes with the label 'gpu=yes': a node of the target",
     ),
     (a_metadata(run_strategy="Manual"), "run-strategy", MANUAL),
 ]
@@ -192,7 +204,13 @@ def test_what_a_person_should_know_is_said_and_blocks_nothing(
 
 
 def test_harmless_volumes_are_not_worth_a_word() -> None:
-    for kind in ("containerDisk", "emptyDisk", "cloudInitNoCloud", "cloudInitConfigDrive"):
+    for kind in (
+        "containerDisk",
+        "emptyDisk",
+        "downwardAPI",
+        "cloudInitNoCloud",
+        "cloudInitConfigDrive",
+    ):
         assert not checks_of(planned(with_volume(kind)), "volume")
 
 
@@ -201,7 +219,7 @@ def test_a_target_that_cannot_bind_any_backup_refuses_the_restore_and_shows_it_i
 ):
     lacking = facts(snapshot_class=None)
     with pytest.raises(
-        Refused, match="cluster west has no VolumeSnapshotClass of driver"
+        Refused, match="Cluster west has no VolumeSnapshotClass of driver"
     ) as caught:
         planned(on=lacking)
     assert caught.value.field == "target"
@@ -300,7 +318,7 @@ def test_what_lies_elsewhere_is_in_nobodys_way() -> None:
     }
     plan = planned(on=facts(existing=elsewhere))
     assert (plan.machines[0].problem, plan.machines[0].skip) == (None, None)
-    assert checks_of(plan, "existing") == [("pass", "its names are free")]
+    assert checks_of(plan, "existing") == [("pass", "Its names are free.")]
 
 
 def test_a_machine_that_may_be_skipped_is_still_blocked_by_what_is_wrong_otherwise() -> None:
@@ -314,7 +332,7 @@ def test_a_machine_that_may_be_skipped_is_still_blocked_by_what_is_wrong_otherwi
 def test_a_point_that_is_not_restorable_fails_its_machine_with_the_reasons(state: State) -> None:
     bad = Selected(a_point(state=state, reasons=("disk disk-0: gone",)), None)
     machines = planned(bad, a_metadata("web02")).machines
-    said = f"restore point {bad.point.id} is {state}: disk disk-0: gone; choose a restorable one"
+    said = f"Restore point {bad.point.id} is {state}: disk disk-0: gone. Choose a restorable one."
     assert machines[0].problem == Problem(code="Refused", message=said)
     assert (machines[0].objects, machines[1].problem) == ((), None)
 
@@ -664,8 +682,8 @@ def test_metadata_of_a_shape_that_no_machine_has_stops_its_own_machine() -> None
     assert (sound.problem, other.objects) == (None, ())
     assert other.problem == Problem(
         code="Refused",
-        message=f"{other.source.url} does not describe a VirtualMachine as KubeVirt has it;"
-        " choose another point",
+        message=f"{other.source.url} does not describe a VirtualMachine as KubeVirt has it."
+        " Choose another restore point.",
     )
 
 
