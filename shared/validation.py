@@ -222,11 +222,13 @@ def _keys_at(kind: type[Value], path: Iterable[str | int]) -> tuple[str, ...]:
     return tuple(key for place in places for key in place.get("properties", {}))
 
 
-def _keys_below(path: tuple[str | int, ...], lacking: Iterable[str]) -> Iterator[str]:
-    """The keys of the contract there that the model does not know: nobody mistyped those."""
-    for each in lacking:
+def _keys_below(
+    path: tuple[str | int, ...], lacking: Mapping[str, tuple[Any, ...]]
+) -> Iterator[str]:
+    """The keys there that the model does not know, and that may be written all the same."""
+    for each, accepted in lacking.items():
         *above, key = each.split(".")
-        if above == list(path):
+        if accepted and above == list(path):
             yield key
 
 

@@ -32,8 +32,8 @@ POINTS = (
     ("mapping", "said"),
     [
         (
-            {"namespaces": {"defualt": "prod"}},
-            "mapping.namespaces: 'defualt' (to 'prod') matches nothing that is selected."
+            {"namespaces": {"dev": "prod"}},
+            "mapping.namespaces: 'dev' (to 'prod') matches nothing that is selected."
             " Selected: default, shop.",
         ),
         (

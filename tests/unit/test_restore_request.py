@@ -83,7 +83,7 @@ def test_what_is_required_and_missing_is_named(missing: str) -> None:
         ("onexisting", "'onExisting'"),
         ("requestID", "'requestId'"),
         ("stratgy", "'strategy'"),
-        ("select.label", "'labels'"),
+        ("select.label", "Known here: at, cluster, id, ids, namespace, verified, vm."),
         ("mapping.storageClass", "'storageClasses'"),
         ("mapping.network", "'networks'"),
         ("ready.timeOut", "'timeout'"),
