@@ -114,7 +114,10 @@ class MachinePlan(Value):
 
 
 class Plan(Value):
-    """Everything that a restore will do, decided before anything is done; TIMEOUT in seconds."""
+    """Everything that a restore will do, decided before anything is done; TIMEOUT in seconds.
+
+    NAMESPACES are made; ABSENT are those and the missing ones of machines that are not touched.
+    """
 
     restore_id: str
     target: str
@@ -123,6 +126,7 @@ class Plan(Value):
     concurrency: int
     timeout: float
     namespaces: tuple[PlannedObject, ...]
+    absent: tuple[str, ...] = ()
     machines: tuple[MachinePlan, ...]
     checks: tuple[Check, ...]
     hash: str = ""
@@ -217,7 +221,8 @@ class RestoreRecord(Value):
     ATTEMPT counts its executions, TAKEN_AT is when the newest began. RUN counts the times that a
     function took it up: only the newest may act.
     PLAN_HASH is the plan in force; it stays once a run was GIVEN it. ENDED is the newest run that
-    came to its end; OUTCOME the state that was reported; REVISION counts the changes of the record.
+    came to its end; DOWN_SINCE is when the cluster stopped answering, None while it answers.
+    OUTCOME is the state that was reported. REVISION counts the changes of the record.
     """
 
     restore_id: str
@@ -232,5 +237,6 @@ class RestoreRecord(Value):
     plan_hash: str | None = None
     given: bool = False
     stopped: bool = False
+    down_since: Instant | None = None
     outcome: str | None = None
     revision: int = 0

@@ -110,6 +110,7 @@ def plan(
         concurrency=request.concurrency,
         timeout=request.ready.timeout.total_seconds(),
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
+        absent=tuple(sorted({each.namespace for each in machines} - facts.namespaces.keys())),
         machines=machines,
         checks=(*of_target, *of_mapping, *of_machines, *collisions),
     ).hashed()

@@ -227,10 +227,13 @@ def find_taken(
     return taken
 
 
-def pause(waiting: Iterable[MachineResult], now: datetime) -> int:
-    """Seconds until the next look: a twentieth of the time waited so far, from 2 to 60."""
-    begun = [result.since for result in waiting if result.since]
-    if not begun:
+def pause(begun: Iterable[datetime | None], now: datetime) -> int:
+    """Seconds until the next look: a twentieth of the longest time waited so far, from 2 to 60.
+
+    BEGUN says since when each machine waits; None where it does not yet.
+    """
+    known = [each for each in begun if each]
+    if not known:
         return 2
-    waited = (now - min(begun)).total_seconds()
+    waited = (now - min(known)).total_seconds()
     return max(2, min(60, int(waited / 20)))

@@ -97,10 +97,10 @@ class Ledger:
             if taken := self._replace(record, run=record.run + 1, given=True):
                 return taken
 
-    def end_run(self, run: int) -> None:
-        """Says that a run does nothing any more."""
+    def end_run(self, run: int, *, down_since: datetime | None = None) -> None:
+        """Says that a run does nothing any more, and since when the cluster has not answered it."""
         while (record := self.record()) and record.ended < run:
-            if self._replace(record, ended=run):
+            if self._replace(record, ended=run, down_since=down_since):
                 return
 
     def stop(self, execution: str) -> RestoreRecord | None:

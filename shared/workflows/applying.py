@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from shared.aws import objects
 from shared.errors import Refused
@@ -27,12 +27,25 @@ AHEAD = 4  # machines read from the plan for each one at work: memory for them, 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-Obstacles = Mapping[str, Outcome]
-"""What keeps all machines of a namespace from being made, by namespace."""
+
+class _Work(NamedTuple):
+    """What the machines of a run are created with; none is begun after UNTIL (monotonic).
+
+    OBSTACLES keep all machines of a namespace from being made. TAKEN says of machines, by
+    `namespace/name`, that another client has taken a name of theirs.
+    """
+
+    run: Run
+    how: How
+    results: Results
+    obstacles: Mapping[str, Outcome]
+    taken: Mapping[str, str]
+    until: float
 
 
-def create_machines(run: Run, results: Results) -> Results:
-    """The results of the machines that this run created, each written down when it is done.
+def create_machines(run: Run, results: Results, until: float) -> Results:
+    """The results of the machines that were created, each written down when it is done; none is
+    begun after UNTIL (monotonic).
 
     Raises Overtaken; Refused when the credentials do not serve any more; Unreachable when nothing
     could be begun.
@@ -42,10 +55,10 @@ def create_machines(run: Run, results: Results) -> Results:
         return {}
     how = _how(run)
     obstacles = _create_namespaces(run, how, todo)
-    taken = _find_taken(run, todo)
-    create = partial(_create_machine, run, how, results, obstacles, taken)
+    work = _Work(run, how, results, obstacles, _find_taken(run, todo), until)
     machines = run.clients.state.machines(run.ledger.id, run.plan, todo)
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
+        create = partial(_create_machine, work)
         done = _map_ahead(pool, create, machines, run.plan.concurrency * AHEAD)
         return {result.key: result for result in done}
 
@@ -57,11 +70,12 @@ def _is_to_create(run: Run, result: MachineResult) -> bool:
 
 
 def _how(run: Run) -> How:
-    absent = frozenset(each.name for each in run.plan.namespaces)
-    return How(run.cluster, run.plan.restore_id, run.plan.dry_run, absent, run.fence.permit)
+    plan = run.plan
+    return How(run.cluster, plan.restore_id, plan.dry_run, frozenset(plan.absent), run.fence.permit)
 
 
-def _create_namespaces(run: Run, how: How, todo: set[str]) -> Obstacles:
+def _create_namespaces(run: Run, how: How, todo: set[str]) -> dict[str, Outcome]:
+    """Those that could not be made."""
     needed = {each.namespace for each in run.plan.machines if each.key in todo}
     obstacles = {}
     for each in run.plan.namespaces:
@@ -73,44 +87,39 @@ def _create_namespaces(run: Run, how: How, todo: set[str]) -> Obstacles:
 
 
 def _find_taken(run: Run, todo: set[str]) -> dict[str, str]:
-    """Names that were taken since the plan was made: looked up once, before anything is half made."""
-    if run.plan.dry_run or run.record.run > 1:
+    """Names that were taken since the plan was made: looked up before anything is half made."""
+    if run.plan.dry_run:
         return {}
     machines = [each for each in run.plan.machines if each.key in todo]
     existing = discovery.list_existing(run.cluster, {each.namespace for each in machines})
     return progress.find_taken(machines, existing, run.plan.restore_id)
 
 
-def _create_machine(
-    run: Run,
-    how: How,
-    results: Results,
-    obstacles: Obstacles,
-    taken: Mapping[str, str],
-    machine: MachinePlan,
-) -> MachineResult:
-    before = results[machine.key]
-    if run.clients.clock.monotonic() > run.deadline or run.down:
-        return before  # the next run goes on with it
+def _create_machine(work: _Work, machine: MachinePlan) -> MachineResult:
+    run, before = work.run, work.results[machine.key]
+    if run.clients.clock.monotonic() > work.until or run.outage.why:
+        return before  # it is gone on with later
     now = run.clients.clock.now()
     begun = {"started_at": before.started_at or now, "since": before.since or now}
     result = before.model_copy(update=begun)
-    outcome = obstacles.get(machine.namespace)
-    if machine.key in taken:
-        outcome = Outcome((), Problem(code="Conflict", message=taken[machine.key]))
-    if outcome is None:
-        outcome = _create_objects(run, how, machine)
-    if outcome.down and outcome.postponed:
-        run.down.append(outcome.postponed)
+    outcome = _create_objects(work, machine)
+    if not outcome.down:
+        run.outage.end()
+    elif not run.is_over:
+        run.outage.begin(now, outcome.postponed)
     result = _settle(run, result, outcome)
     run.ledger.write_objects(run.record.run, result, _of_machine(machine, outcome))
     return result
 
 
-def _create_objects(run: Run, how: How, machine: MachinePlan) -> Outcome:
+def _create_objects(work: _Work, machine: MachinePlan) -> Outcome:
     """The secret values are read first: a machine that lacks one is not half made."""
+    if machine.namespace in work.obstacles:
+        return work.obstacles[machine.namespace]
+    if machine.key in work.taken:
+        return Outcome((), Problem(code="Conflict", message=work.taken[machine.key]))
     try:
-        return create_all(how, machine.objects, _filler(run, machine))
+        return create_all(work.how, machine.objects, _filler(work.run, machine))
     except _Lost as lost:
         return Outcome((), Problem(code=Refused.__name__, message=str(lost)))
 

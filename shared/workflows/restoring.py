@@ -10,14 +10,15 @@ from typing import NamedTuple
 from shared.aws import secrets
 from shared.errors import Unreachable
 from shared.kube import discovery
-from shared.models import ClusterDocument, RestoreRecord
+from shared.models import ClusterDocument, MachineResult, Phase, RestoreRecord
 from shared.restore import progress, report
 from shared.runs.ledger import Ledger
 from shared.workflows.applying import create_machines
 from shared.workflows.fence import Fence
-from shared.workflows.run import Clients, Results, Run
+from shared.workflows.run import Clients, Outage, Results, Run
 from shared.workflows.watching import expire, watch_machines
 
+SLICE = 30.0  # seconds of creating between two looks
 PATIENCE = 20.0  # seconds that a run looks at machines before it lets Step Functions wait
 RESERVE = 60.0  # seconds before a function's end from which on nothing new is begun
 LAST = 15.0  # seconds before a function's end at which no request is under way any more
@@ -39,13 +40,16 @@ def run_restore(clients: Clients, ledger_id: str, attempt: int, *, seconds: floa
     """
     ledger = Ledger(clients.table, ledger_id, now=clients.clock.now)
     record = ledger.take_run(attempt)
+    outage = Outage(record.down_since)
     try:
-        return _run(clients, ledger, record, seconds)
+        return _run(clients, ledger, record, outage, seconds)
     finally:
-        ledger.end_run(record.run)
+        ledger.end_run(record.run, down_since=outage.since)
 
 
-def _run(clients: Clients, ledger: Ledger, record: RestoreRecord, seconds: float) -> Progress:
+def _run(
+    clients: Clients, ledger: Ledger, record: RestoreRecord, outage: Outage, seconds: float
+) -> Progress:
     began = clients.clock.monotonic()
     plan = clients.state.outline(ledger.id, record.plan_hash or "")
     cluster = ClusterDocument(id=plan.target, secret=plan.secret)
@@ -58,7 +62,7 @@ def _run(clients: Clients, ledger: Ledger, record: RestoreRecord, seconds: float
     ) as target:
         fence = Fence(ledger, record.run, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
-        run = Run(clients, target, plan, record, ledger, fence, deadline, [])
+        run = Run(clients, target, plan, record, ledger, fence, deadline, outage)
         results = _proceed(run)
     return _tell(run, results)
 
@@ -69,14 +73,32 @@ def _proceed(run: Run) -> Results:
         results = _adopt(run, before)
     except Unreachable as outage:
         return _give_up_in_time(run, before, outage)
-    try:
-        results |= create_machines(run, results)
-        if run.down:
-            raise Unreachable(run.down[0])
-        until = min(run.deadline, run.clients.clock.monotonic() + PATIENCE)
-        return results | watch_machines(run, results, until)
-    except Unreachable as outage:
-        return results | expire(run, results, outage)
+    clock = run.clients.clock
+    while True:
+        try:
+            results |= _create_some(run, results)
+            until = min(run.deadline, clock.monotonic() + PATIENCE)
+            if any(_is_pending(each) for each in results.values()):
+                until = clock.monotonic()  # one look between two slices of creating
+            results |= watch_machines(run, results, until)
+        except Unreachable as outage:
+            return results | expire(run, results, outage)
+        if run.is_over or not any(_is_pending(each) for each in results.values()):
+            return results
+
+
+def _create_some(run: Run, results: Results) -> Results:
+    """A slice of creating, so that thousands of machines do not keep the first ones from starting."""
+    until = min(run.deadline, run.clients.clock.monotonic() + SLICE)
+    created = create_machines(run, results, until)
+    if run.outage.why:
+        results |= created
+        raise Unreachable(run.outage.why)
+    return created
+
+
+def _is_pending(result: MachineResult) -> bool:
+    return result.phase is Phase.PENDING and not result.final
 
 
 def _adopt(run: Run, before: Results) -> Results:
@@ -124,7 +146,7 @@ def _tell(run: Run, results: Results) -> Progress:
         run.clients.state.save_report(run.ledger.id, running)
     return Progress(
         done=not waiting,
-        wait=progress.pause(waiting, now),
+        wait=progress.pause([each.since or run.outage.since for each in waiting], now),
         counts=report.count(results.values()),
         waiting=[
             {"vm": each.key, "waits": (each.waits or "to be begun")[: report.SAID]}

@@ -43,10 +43,30 @@ class Clients(NamedTuple):
     clock: Clock = Clock()
 
 
+class Outage:
+    """Whether the cluster answers: what one thread finds out spares the others the same wait.
+
+    SINCE when it does not, as an earlier run found out; None while it answers.
+    """
+
+    def __init__(self, since: datetime | None) -> None:
+        self.since = since
+        self.why: str | None = None
+
+    def begin(self, now: datetime, why: str | None = None) -> datetime:
+        """Since when the cluster does not answer."""
+        self.since = self.since or now
+        self.why = self.why or why
+        return self.since
+
+    def end(self) -> None:
+        self.since = self.why = None
+
+
 class Run(NamedTuple):
     """PLAN has no objects. After DEADLINE (monotonic) nothing new is begun.
 
-    DOWN is empty until a thread of the run finds that the cluster is not reached, and why.
+    OUTAGE is shared by the run's threads.
     """
 
     clients: Clients
@@ -56,11 +76,16 @@ class Run(NamedTuple):
     ledger: Ledger
     fence: Fence
     deadline: float
-    down: list[str]
+    outage: Outage
 
     @property
     def timeout(self) -> timedelta:
         return timedelta(seconds=self.plan.timeout)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is used up: from then on a request may end for that reason alone."""
+        return self.clients.clock.monotonic() >= self.deadline
 
     def write(self, results: Iterable[MachineResult]) -> Results:
         """The results, written down. Raises Overtaken."""

@@ -32,6 +32,7 @@ def watch_machines(run: Run, results: Results, until: float) -> Results:
             return changed
         try:
             moved = _look(run, watched, results | changed)
+            run.outage.end()
             poll = POLL
         except Unreachable as outage:
             moved = expire(run, results | changed, outage)
@@ -44,21 +45,24 @@ def watch_machines(run: Run, results: Results, until: float) -> Results:
 
 
 def expire(run: Run, results: Results, outage: Unreachable) -> Results:
-    """The machines that wait for a cluster which does not answer.
+    """The machines that wait for a cluster which does not answer; those whose time is over have failed.
 
-    The clock of one that was not begun yet begins here: it does not wait for ever. Those whose time
-    is over have failed.
+    For one that was not begun yet, the time is that of the outage: it does not wait for ever. At
+    the end of a run nothing is said: it may be the time that was too short, not the cluster.
     """
+    if run.is_over:
+        return {}
     now = run.clients.clock.now()
+    run.outage.begin(now, outage.message)
     problem = Problem(code=outage.code, message=outage.message)
     moved = []
     for machine in run.waiting(results):
         result = results[machine.key]
-        if progress.is_overdue(result, now, run.timeout):
+        since = result.since or run.outage.begin(now)
+        if now - since > run.timeout:
             moved.append(progress.fail(result, problem, now))
-        elif result.since is None or result.waits != outage.message:
-            waits = {"waits": outage.message, "since": result.since or now}
-            moved.append(result.model_copy(update=waits))
+        elif result.waits != outage.message:
+            moved.append(result.model_copy(update={"waits": outage.message}))
     return run.write(moved)
 
 

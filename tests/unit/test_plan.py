@@ -520,6 +520,7 @@ FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "hash"}
 OF_PLAN: dict[str, Json] = {
     "target": "north",
     "timeout": 1.0,
+    "absent": ("elsewhere",),
     "namespaces": (),
     "machines": (),
     "checks": (),

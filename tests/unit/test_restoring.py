@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.samples.guests import Nic
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.kube.connection import Silence
 from shared.models import Phase
@@ -305,6 +306,50 @@ def test_a_cluster_that_never_comes_back_fails_its_machines_when_their_time_is_o
     assert error_of(output)["code"] == "Unreachable"
     assert "accepts no connection" in error_of(output)["message"]
     assert 600 < lab.seconds < 800
+
+
+def test_many_machines_wait_for_a_dead_cluster_no_longer_than_one(lab: Lab) -> None:
+    ids = [lab.backup(f"web{number:02}").id for number in range(6)]
+    request = lab.request(*ids, concurrency=1, ready={"timeout": "PT10M"})
+
+    def die(method: str, place: Place) -> None:
+        if method == "POST":
+            lab.cluster.down = "accepts no connection"
+
+    planned = lab.plan(request)
+    lab.cluster.before = die
+    assert lab.finish(planned)["counts"] == {"failed": 6}
+    assert 600 < lab.seconds < 800
+
+
+def test_a_short_outage_fails_no_machine_that_was_not_begun_yet(lab: Lab) -> None:
+    """However long the restore has taken until then."""
+    ids = [lab.backup(f"web{number:02}").id for number in range(6)]
+    planned = lab.plan(lab.request(*ids, concurrency=1, ready={"timeout": "PT10M"}))
+    lab.cluster.fail("POST", "VirtualMachine", REFUSED, name="web03", times=5)
+
+    def take_long(method: str, place: Place) -> None:
+        if method == "POST":
+            lab.seconds += 45
+
+    lab.cluster.before = take_long
+    assert lab.finish(planned)["counts"] == {"ready": 6}
+    assert lab.seconds > 900, "the outage came after all of one machine's time"
+
+
+def test_the_first_machines_start_while_the_last_are_still_created(lab: Lab) -> None:
+    ids = [lab.backup(f"web{number:02}").id for number in range(8)]
+
+    def take_long(method: str, place: Place) -> None:
+        if method == "POST":
+            lab.seconds += 5
+            lab.cluster.settle()
+
+    lab.cluster.before = take_long
+    assert lab.restore(lab.request(*ids, concurrency=1))["counts"] == {"ready": 8}
+    first_start = lab.cluster.writes.index(("patch", "VirtualMachine", "web00"))
+    last_made = lab.cluster.writes.index(("create", "VirtualMachine", "web07"))
+    assert first_start < last_made
 
 
 def test_no_machine_is_tried_on_a_cluster_that_another_one_found_dead(lab: Lab) -> None:
@@ -655,6 +700,22 @@ def test_a_dry_run_does_not_overwrite_the_report_of_the_restore(lab: Lab) -> Non
     dry = lab.restore(lab.request(dryRun=True), "dry-1")
     assert dry["report"] != real["report"]
     assert lab.s3.json(f"reports/{real['restoreId']}.json")["state"] == "succeeded"
+
+
+def test_a_dry_run_of_a_blocked_machine_does_not_blame_its_missing_namespace(lab: Lab) -> None:
+    lab.backup(networks=(Nic(network="vlan999"),))
+    request = lab.request(dryRun=True, mapping={"namespaces": {"default": "prod"}})
+    output = lab.restore(request)
+    (machine,) = lab.s3.json(f"reports/{output['restoreId']}.json")["machines"]
+    assert machine["state"] == "blocked"
+    assert "vlan999" in machine["error"]["message"]
+    actions = {each["kind"]: each["action"] for each in machine["objects"]}
+    assert actions == {
+        "VolumeSnapshotContent": "create",
+        "VolumeSnapshot": "unchecked",
+        "PersistentVolumeClaim": "unchecked",
+        "VirtualMachine": "unchecked",
+    }
 
 
 def test_a_dry_run_shows_what_the_api_server_would_refuse(lab: Lab) -> None:

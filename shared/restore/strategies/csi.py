@@ -115,7 +115,7 @@ def _why_unbound(machine: MachinePlan, name: str, live: Live) -> str | None:
     if claim is None:
         return f"claim {name} is not there"
     phase = dig(claim, "status", "phase") or "without a status"
-    if phase == "Bound" or name in machine.lazy:
+    if phase == "Bound" or (phase != "Lost" and name in machine.lazy):
         return None
     snapshot_name = str(dig(claim, "spec", "dataSource", "name"))
     snapshot = live.get(("VolumeSnapshot", machine.namespace, snapshot_name))
