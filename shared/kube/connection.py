@@ -99,7 +99,7 @@ class Connection:
         try:
             plain = _connected(server, limits)
         except OSError as error:
-            raise _no_connection(error) from None
+            raise _no_connection(error, limits) from None
         self._socket = _secured(server, plain, limits)
 
     def exchange(self, head: bytes, body: bytes, limits: Limits) -> tuple[Reply, bool]:
@@ -166,7 +166,7 @@ def _secured(server: Server, plain: socket.socket, limits: Limits) -> TimedSocke
         return server.context.wrap_socket(plain, server_hostname=server.name)  # type: ignore[return-value]
     except (OSError, ValueError) as error:
         plain.close()
-        raise _no_handshake(error) from None
+        raise _no_handshake(error, limits) from None
 
 
 def _body(response: HTTPResponse, largest: int) -> bytes:
@@ -212,17 +212,17 @@ def _too_large(largest: int) -> Silence:
     )
 
 
-def _no_connection(error: OSError) -> Silence:
+def _no_connection(error: OSError, limits: Limits) -> Silence:
     if isinstance(error, socket.gaierror):
         return Silence(f"has a name that does not resolve; {LOOK}")
     if isinstance(error, TimeoutError):
-        return Silence(f"did not accept a connection within {TIMEOUTS[0]:.0f} s; {LOOK}")
+        return _too_slow("accept a connection", TIMEOUTS[0], limits)
     return Silence(f"accepts no connection; {LOOK}")
 
 
-def _no_handshake(error: Exception) -> Silence:
+def _no_handshake(error: Exception, limits: Limits) -> Silence:
     if isinstance(error, TimeoutError):
-        return _no_connection(error)
+        return _too_slow("finish the TLS handshake", TIMEOUTS[0], limits)
     if not isinstance(error, ssl.SSLCertVerificationError):
         return Silence("broke off the TLS handshake; check that an API server listens there")
     if "mismatch" in error.verify_message:
@@ -242,7 +242,7 @@ def _no_handshake(error: Exception) -> Silence:
 
 def _no_answer(error: Exception, limits: Limits) -> Silence:
     if isinstance(error, TimeoutError):
-        return _too_slow(limits)
+        return _too_slow("answer", TIMEOUTS[1], limits)
     if isinstance(error, RemoteDisconnected):
         return Silence(f"closed the connection without an answer; {LOOK}")
     if isinstance(error, IncompleteRead):
@@ -254,7 +254,7 @@ def _no_answer(error: Exception, limits: Limits) -> Silence:
     return Silence(f"closed the connection; {LOOK}")
 
 
-def _too_slow(limits: Limits) -> Silence:
+def _too_slow(what: str, seconds: float, limits: Limits) -> Silence:
     if limits.clock() >= limits.end:
-        return Silence(f"did not finish its answer in the time that was left; {LOOK}", final=True)
-    return Silence(f"did not answer within {TIMEOUTS[1]:.0f} s; {LOOK}")
+        return Silence(f"did not {what} in the time that was left; {LOOK}", final=True)
+    return Silence(f"did not {what} within {seconds:.0f} s; {LOOK}")

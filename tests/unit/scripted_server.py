@@ -1,6 +1,7 @@
 """An HTTPS server that answers from a script, and a client on it: what a real API server shows rarely."""
 
 import json
+import os
 import socket
 import ssl
 import threading
@@ -68,6 +69,11 @@ class Script(ThreadingHTTPServer):
         """Send what nobody asked for."""
         for each in self._open:
             each.sendall(data)
+
+    def write_plainly(self, data: bytes) -> None:
+        """Write below the TLS of the last connection."""
+        with socket.socket(fileno=os.dup(self._open[-1].fileno())) as plain:
+            plain.sendall(data)
 
     def drop(self) -> None:
         """Close what clients keep open."""
