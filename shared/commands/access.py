@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"the API server answers {error.status} {error.reason}; is this an administrator?"
         )
     except HTTPError as error:
-        return _fail(f"the API server is not reachable: {type(error).__name__}")
+        return _fail(f"the API server cannot be reached: {type(error).__name__}")
     return 0
 
 
