@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from shared.errors import Refused
@@ -43,7 +43,7 @@ class Silence(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take: `end` in seconds of the clock, `largest` in bytes of its answer."""
+    """What one request may take: `end` in seconds of `clock`, `largest` in bytes of its answer."""
 
     end: float
     largest: int
@@ -163,10 +163,11 @@ def _connected(server: Server, limits: Limits) -> socket.socket:
 def _secured(server: Server, plain: socket.socket, limits: Limits) -> TimedSocket:
     try:
         plain.settimeout(min(TIMEOUTS[0], limits.left))
-        return server.context.wrap_socket(plain, server_hostname=server.name)  # type: ignore[return-value]
+        secured = server.context.wrap_socket(plain, server_hostname=server.name)
     except (OSError, ValueError) as error:
         plain.close()
         raise _no_handshake(error, limits) from None
+    return cast(TimedSocket, secured)  # by the context's sslsocket_class
 
 
 def _body(response: HTTPResponse, largest: int) -> bytes:

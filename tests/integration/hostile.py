@@ -1,4 +1,4 @@
-"""A good kubeconfig to those that must be refused: each with the words that its refusal must have."""
+"""A good kubeconfig to those that must be refused: each with the words that its refusal has."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -13,7 +13,7 @@ RUNS = "runs a program"
 
 
 class Hostile(NamedTuple):
-    """TEXT is what lies in the secret, WORDS what the refusal says: the key's path and the reason."""
+    """TEXT is what lies in the secret, WORDS what the refusal says: the path and the reason."""
 
     name: str
     text: str

@@ -1,6 +1,7 @@
-"""Hostile kubeconfigs behind cluster documents: refused with the place and the reason, never used and never quoted.
+"""Hostile kubeconfigs behind cluster documents: refused with place and reason, never used or quoted.
 
-Aspects: the execution's error, that nothing ran, that no planted value is anywhere; servers that are not to be trusted.
+Aspects: the execution's error, that nothing ran, that no planted value is anywhere; servers that are
+not to be trusted.
 Not aspects: every form of every key (unit tests of shared.kube.kubeconfig).
 """
 

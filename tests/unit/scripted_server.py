@@ -1,4 +1,4 @@
-"""An HTTPS server that answers from a script, and a client on it: what a real API server shows rarely."""
+"""An HTTPS server that answers from a script, and a client on it: for what real ones show rarely."""
 
 import json
 import os

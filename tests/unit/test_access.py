@@ -1,5 +1,6 @@
-"""The operator's command on a server that answers as an API server: what it prints, and what it says
-instead. On a real one: tests/integration/test_kube_client.py.
+"""The operator's command on a server that answers as an API server: what it prints, or says instead.
+
+On a real one: tests/integration/test_kube_client.py.
 """
 
 from base64 import b64encode

@@ -1,8 +1,8 @@
 """How the client meets faults of the network, misleading names and answers of every status.
 
 Not here: what a real API server answers and which rights it asks for
-(tests/integration/test_kube_client.py), hostile answers (test_kube_hostile.py), and what each refusal
-means (test_kube_errors.py).
+(tests/integration/test_kube_client.py), hostile answers (test_kube_hostile.py), and what each
+refusal means (test_kube_errors.py).
 """
 
 import socket
@@ -87,7 +87,7 @@ def test_names_are_percent_encoded_and_paths_cannot_be_climbed(client: Client) -
 @pytest.mark.parametrize(
     "manifest",
     [
-        {"kind": "ClusterRole", "apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "x"}},
+        vm() | {"kind": "ClusterRole", "apiVersion": "rbac.authorization.k8s.io/v1"},
         vm() | {"apiVersion": "kubevirt.io/v1alpha3"},
         {"kind": "VirtualMachine", "apiVersion": "kubevirt.io/v1", "metadata": {"name": "x"}},
         {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "x", "namespace": "n"}},

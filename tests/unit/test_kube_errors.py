@@ -1,4 +1,4 @@
-"""What an API server's refusal of a create or patch means: for good, for now, of all, or of one object.
+"""What a refusal of a create or patch means: for good, for now, of all, or of one object.
 
 The answers are those of kube-apiserver 1.36, of its quota controller and of Harvester's webhooks.
 """

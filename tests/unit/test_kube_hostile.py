@@ -1,4 +1,4 @@
-"""What an API server that means harm can cost: bounded time and memory, and one sentence that names it."""
+"""What a hostile API server can cost: bounded time and memory, and one sentence that names it."""
 
 import gzip
 import json
