@@ -26,7 +26,7 @@ class CutOff(Fault):
 
 
 def parse(body: bytes, *, deepest: int = DEEPEST, most: int | None = None) -> Any:
-    """The value that the document is; MOST bounds how many values it has, if given. Raises Fault."""
+    """The value that the document is; MOST bounds the number of values in it. Raises Fault."""
     # Before parsing: `{}` takes 2 bytes of text and 64 of memory. One within a text counts as well.
     if most is not None and sum(map(body.count, (b",", b"[", b"{"))) > most:
         raise Fault(f"Invalid JSON: more than {most:,} values")
@@ -47,10 +47,10 @@ def _fault(said: str, body: bytes) -> Fault:
     end = END.fullmatch(said)
     if end is None:
         return Fault(f"Invalid JSON: {said}")
-    line = "" if end[1] == "1" else f"line {end[1]}, "
-    return CutOff(
-        f"Invalid JSON: the file ends at {line}column {end[2]}, probably an interrupted upload"
-    )
+    place = f"column {end[2]}"
+    if end[1] != "1":
+        place = f"line {end[1]}, {place}"
+    return CutOff(f"Invalid JSON: the file ends at {place}, probably an interrupted upload")
 
 
 def _depth_exceeds(value: Any, deepest: int) -> bool:
@@ -66,4 +66,6 @@ def _depth_exceeds(value: Any, deepest: int) -> bool:
 def _children(value: Any) -> Any:
     if isinstance(value, dict):
         return value.values()
-    return value if isinstance(value, list) else ()
+    if isinstance(value, list):
+        return value
+    return ()

@@ -144,9 +144,13 @@ def _is_unicode(value: str) -> bool:
 
 
 def _shown(key: str) -> str:
-    return f"the key {key!r}" if WORD.fullmatch(key) else "a key"
+    if WORD.fullmatch(key):
+        return f"the key {key!r}"
+    return "a key"
 
 
 def _line(mark: object) -> str:
     line = getattr(mark, "line", None)
-    return "the document" if line is None else f"line {line + 1}"
+    if line is None:
+        return "the document"
+    return f"line {line + 1}"

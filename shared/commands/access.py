@@ -30,13 +30,16 @@ PATIENCE = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the kubeconfig to stdout and returns 0, or prints the reason to stderr and returns 1."""
+    """Print the kubeconfig to stdout and return 0, or the reason to stderr and return 1."""
     options = _options(arguments)
     try:
         # The administrator's own file on their own machine: what it runs is theirs to decide.
-        api = config.new_client_from_config(str(options.kubeconfig), options.context)  # type: ignore[no-untyped-call]
+        api = config.new_client_from_config(  # type: ignore[no-untyped-call]
+            str(options.kubeconfig), options.context
+        )
         with api:
-            print(make(api, server=options.server, apply=options.apply), end="")  # noqa: T201 - its output
+            kubeconfig = make(api, server=options.server, apply=options.apply)
+        print(kubeconfig, end="")  # noqa: T201 - its output
     except Refused as error:
         return _fail(error.message)
     except config.ConfigException as error:
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"the API server answers {error.status} {error.reason}; is this an administrator?"
         )
     except HTTPError as error:
-        return _fail(f"the API server is not reachable: {type(error).__name__}")
+        return _fail(f"the API server cannot be reached: {type(error).__name__}")
     return 0
 
 
@@ -56,18 +59,24 @@ def make(api: ApiClient, *, server: str | None = None, apply: bool = False) -> s
     Raises Refused where the token does not appear or the result could not be used by Replant.
     """
     with tempfile.TemporaryDirectory() as folder:  # where the client keeps its list of resources
-        dynamic = DynamicClient(api, cache_file=f"{folder}/resources")  # type: ignore[no-untyped-call]
+        dynamic = DynamicClient(  # type: ignore[no-untyped-call]
+            api, cache_file=f"{folder}/resources"
+        )
         if apply:
             _apply(dynamic)
         secret = _token(dynamic)
+    ca = b64decode(secret["ca.crt"])
     # Behind another address stands the API server itself, whose CA is the cluster's own.
-    ca = None if server else _administrators_ca(api)
-    text = _kubeconfig(
-        server or api.configuration.host,
-        ca or b64decode(secret["ca.crt"]),
-        b64decode(secret["token"]).decode(),
+    if not server and api.configuration.ssl_ca_cert:
+        ca = Path(api.configuration.ssl_ca_cert).read_bytes()
+    token = b64decode(secret["token"]).decode()
+    text = _kubeconfig(server or api.configuration.host, ca, token)
+    parse(
+        text,
+        cluster=NAMESPACE,
+        secret="(not stored yet)",  # noqa: S106 - a name
+        allow_loopback=True,
     )
-    parse(text, cluster=NAMESPACE, secret="(not stored yet)", allow_loopback=True)  # noqa: S106 - a name
     return text
 
 
@@ -79,8 +88,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--context", help="of that kubeconfig; its current context by default")
     parser.add_argument(
         "--server",
-        help="the API server as Replant reaches it, such as https://VIP:6443; needed where the administrator's "
-        "kubeconfig leads through Rancher's proxy (…/k8s/clusters/…), which takes no service-account tokens",
+        help="the API server as Replant reaches it, such as https://VIP:6443; needed where the "
+        "administrator's kubeconfig leads through Rancher's proxy (…/k8s/clusters/…), which takes "
+        "no service-account tokens",
     )
     parser.add_argument("--apply", action="store_true", help="apply docs/target-access.yaml first")
     return parser.parse_args(arguments)
@@ -113,14 +123,6 @@ def _token(dynamic: DynamicClient) -> dict[str, str]:
         f"Secret {NAMESPACE}/{TOKEN_SECRET} holds no token after {PATIENCE:.0f} s; "
         "check that kube-controller-manager runs with its service-account-token controller"
     )
-
-
-def _administrators_ca(api: ApiClient) -> bytes | None:
-    settings = api.configuration
-    if settings.ca_cert_data:
-        text: str | bytes = settings.ca_cert_data
-        return text.encode() if isinstance(text, str) else text
-    return Path(settings.ssl_ca_cert).read_bytes() if settings.ssl_ca_cert else None
 
 
 def _kubeconfig(server: str, ca: bytes, token: str) -> str:

@@ -74,7 +74,9 @@ def _forms(address: Address) -> list[Address]:
     inner = address.ipv4_mapped or address.sixtofour
     if inner is None and any(address in network for network in EMBEDS_IPV4) and int(address) > 1:
         inner = IPv4Address(int(address) & 0xFFFFFFFF)
-    return [address] if inner is None else [address, inner]
+    if inner is None:
+        return [address]
+    return [address, inner]
 
 
 def _runtime_api() -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""A target cluster: manifests in, what became of them out; its rights are docs/target-access.yaml."""
+"""A target cluster: manifests in, what became of them out; rights as in docs/target-access.yaml."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -165,7 +165,9 @@ class TargetCluster:
 
 
 def _target(path: str, dry_run: bool) -> str:
-    return f"{path}?{WRITING}&dryRun=All" if dry_run else f"{path}?{WRITING}"
+    if dry_run:
+        return f"{path}?{WRITING}&dryRun=All"
+    return f"{path}?{WRITING}"
 
 
 def _encoded(manifest: Mapping[str, Any], subject: Subject) -> bytes:

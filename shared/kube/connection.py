@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from shared.errors import Refused
@@ -43,7 +43,7 @@ class Silence(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take: `end` in seconds of the clock, `largest` in bytes of its answer."""
+    """What one request may take: `end` in seconds of `clock`, `largest` in bytes of its answer."""
 
     end: float
     largest: int
@@ -99,7 +99,7 @@ class Connection:
         try:
             plain = _connected(server, limits)
         except OSError as error:
-            raise _no_connection(error) from None
+            raise _no_connection(error, limits) from None
         self._socket = _secured(server, plain, limits)
 
     def exchange(self, head: bytes, body: bytes, limits: Limits) -> tuple[Reply, bool]:
@@ -163,10 +163,11 @@ def _connected(server: Server, limits: Limits) -> socket.socket:
 def _secured(server: Server, plain: socket.socket, limits: Limits) -> TimedSocket:
     try:
         plain.settimeout(min(TIMEOUTS[0], limits.left))
-        return server.context.wrap_socket(plain, server_hostname=server.name)  # type: ignore[return-value]
+        secured = server.context.wrap_socket(plain, server_hostname=server.name)
     except (OSError, ValueError) as error:
         plain.close()
-        raise _no_handshake(error) from None
+        raise _no_handshake(error, limits) from None
+    return cast(TimedSocket, secured)  # by the context's sslsocket_class
 
 
 def _body(response: HTTPResponse, largest: int) -> bytes:
@@ -212,17 +213,17 @@ def _too_large(largest: int) -> Silence:
     )
 
 
-def _no_connection(error: OSError) -> Silence:
+def _no_connection(error: OSError, limits: Limits) -> Silence:
     if isinstance(error, socket.gaierror):
         return Silence(f"has a name that does not resolve; {LOOK}")
     if isinstance(error, TimeoutError):
-        return Silence(f"did not accept a connection within {TIMEOUTS[0]:.0f} s; {LOOK}")
+        return _too_slow("accept a connection", TIMEOUTS[0], limits)
     return Silence(f"accepts no connection; {LOOK}")
 
 
-def _no_handshake(error: Exception) -> Silence:
+def _no_handshake(error: Exception, limits: Limits) -> Silence:
     if isinstance(error, TimeoutError):
-        return _no_connection(error)
+        return _too_slow("finish the TLS handshake", TIMEOUTS[0], limits)
     if not isinstance(error, ssl.SSLCertVerificationError):
         return Silence("broke off the TLS handshake; check that an API server listens there")
     if "mismatch" in error.verify_message:
@@ -242,7 +243,7 @@ def _no_handshake(error: Exception) -> Silence:
 
 def _no_answer(error: Exception, limits: Limits) -> Silence:
     if isinstance(error, TimeoutError):
-        return _too_slow(limits)
+        return _too_slow("answer", TIMEOUTS[1], limits)
     if isinstance(error, RemoteDisconnected):
         return Silence(f"closed the connection without an answer; {LOOK}")
     if isinstance(error, IncompleteRead):
@@ -254,7 +255,7 @@ def _no_answer(error: Exception, limits: Limits) -> Silence:
     return Silence(f"closed the connection; {LOOK}")
 
 
-def _too_slow(limits: Limits) -> Silence:
+def _too_slow(what: str, seconds: float, limits: Limits) -> Silence:
     if limits.clock() >= limits.end:
-        return Silence(f"did not finish its answer in the time that was left; {LOOK}", final=True)
-    return Silence(f"did not answer within {TIMEOUTS[1]:.0f} s; {LOOK}")
+        return Silence(f"did not {what} in the time that was left; {LOOK}", final=True)
+    return Silence(f"did not {what} within {seconds:.0f} s; {LOOK}")

@@ -44,7 +44,7 @@ def trusting(ca: str) -> ssl.SSLContext:
 
 
 def present(context: ssl.SSLContext, certificate: SecretStr, key: SecretStr) -> None:
-    """Raises ssl.SSLError where they do not load, do not belong together, or the key is encrypted."""
+    """Raises ssl.SSLError where they do not load or fit each other, or the key is encrypted."""
     # OpenSSL reads a chain from a file only: mode 0600, gone when it is read.
     with NamedTemporaryFile("w", prefix="replant-", suffix=".pem") as file:
         file.write(f"{certificate.get_secret_value()}\n{key.get_secret_value()}\n")

@@ -1,4 +1,4 @@
-"""An API server's refusal to an error of ours: by status, reason, causes and form of the message."""
+"""An API server's refusal to an error of ours: by status, reason, causes and message."""
 
 import re
 from collections.abc import Callable

@@ -38,7 +38,7 @@ HAZARDS = {
     "client-certificate": "reads a file of this machine",
     "client-key": "reads a file of this machine",
     "certificate-authority": "reads a file of this machine",
-    "insecure-skip-tls-verify": "leaves the server unchecked, so that anybody in between gets the token",
+    "insecure-skip-tls-verify": "leaves the server unverified: anybody in between gets the token",
     "proxy-url": "sends the connection through another server",
     "as": "impersonates another user",
     "as-groups": "impersonates another user",
@@ -59,8 +59,8 @@ Entry = Literal["cluster", "user", "context"]
 def parse(content: str, *, cluster: str, secret: str, allow_loopback: bool) -> Credentials:
     """The credentials of the current context.
 
-    Entries that the current context does not use are held to the same keys: a file with a program to run in
-    it was not made for this purpose. Raises Refused (naming the cluster, the secret and the key, no
+    Entries that the current context does not use are held to the same keys: a file with a program to
+    run in it was not made for this purpose. Raises Refused (naming the cluster, the secret and the key, no
     value) for all that is not a self-contained server, CA and token or certificate.
     """
     try:
@@ -151,12 +151,12 @@ def _server(value: object, path: str, allow_loopback: bool) -> str:
 def _host_and_port(url: str, path: str) -> tuple[str, int]:
     try:
         parts = urlsplit(url)
-        port = 443 if parts.port is None else parts.port
+        port = parts.port
     except ValueError:
         raise Fault(path, "is not a plain https://HOST[:PORT][/PATH]") from None
     if not parts.hostname or port == 0:
         raise Fault(path, "has no host or no usable port")
-    return parts.hostname, port
+    return parts.hostname, port or 443
 
 
 def _server_name(cluster: dict[str, object], path: str) -> str | None:

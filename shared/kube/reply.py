@@ -41,7 +41,9 @@ class Reply:
     @property
     def retry_after(self) -> float:
         """Seconds that the server asks to wait; 0 where it does not, or gives a date."""
-        return float(self.asked_pause) if SECONDS.fullmatch(self.asked_pause) else 0.0
+        if SECONDS.fullmatch(self.asked_pause):
+            return float(self.asked_pause)
+        return 0.0
 
     @property
     def refused(self) -> bool:
@@ -56,8 +58,7 @@ class Reply:
             value = strict_json.parse(self.data, deepest=strict_json.ANY_DEPTH, most=MOST_VALUES)
         except strict_json.Fault:
             return {}
-        found = value.get("metadata") if isinstance(value, dict) else None
-        return found if isinstance(found, dict) else {}
+        return _mapping(_mapping(value).get("metadata"))
 
     @property
     def body(self) -> dict[str, Any]:
@@ -98,18 +99,18 @@ class Reply:
 
     @property
     def details(self) -> dict[str, Any]:
-        value = self.body.get("details")
-        return value if isinstance(value, dict) else {}
+        return _mapping(self.body.get("details"))
 
     @property
     def causes(self) -> list[dict[str, Any]]:
-        value = self.details.get("causes")
-        causes = value if isinstance(value, list) else []
+        causes = self.details.get("causes")
+        if not isinstance(causes, list):
+            return []
         return [each for each in causes if isinstance(each, dict)]
 
     @property
     def denied(self) -> bool:
-        """Whether a webhook refuses the object: for good, whatever the status (Harvester's say 500)."""
+        """Whether a webhook refuses the object: for good, also with Harvester's status 500."""
         return DENIAL.search(self.message) is not None
 
     @property
@@ -132,7 +133,7 @@ class Reply:
 
     @property
     def about_one_object(self) -> bool:
-        """Of a temporary answer: whether it says something of its object and nothing of the server."""
+        """Of a temporary answer: whether it tells of its object and of nothing else."""
         if self.status in {403, 409}:
             return True
         if self.status == 500 and self.is_status:
@@ -150,3 +151,10 @@ class Reply:
         if not self.is_status or self.reason in BUSY_REASONS:
             return True
         return BUSY_STORE.search(self.message) is not None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """The value; an empty mapping instead of anything else."""
+    if isinstance(value, dict):
+        return value
+    return {}

@@ -19,6 +19,13 @@ class Kind:
     plural: str
     namespaced: bool = True
 
+    @property
+    def root(self) -> str:
+        """The path of the kind's group and version; only the core kinds have no group."""
+        if "/" in self.api_version:
+            return f"/apis/{self.api_version}"
+        return f"/api/{self.api_version}"
+
 
 KINDS = {
     "Namespace": Kind("v1", "namespaces", namespaced=False),
@@ -53,19 +60,16 @@ class Subject:
 
     @property
     def collection(self) -> str:
-        """The path of all objects of the kind. Raises Rejected for a kind that is not in the table."""
+        """The path of all objects of the kind. Raises Rejected for a kind outside the table."""
         kind = KINDS.get(self.kind)
         if kind is None:
             raise Rejected(
-                f"{self}: it is none of the kinds that Replant restores: {', '.join(KINDS)}"
+                f"{self}: Replant does not restore this kind; it knows {', '.join(KINDS)}"
             )
-        root = "/apis/" if "/" in kind.api_version else "/api/"
-        namespace = (
-            f"/namespaces/{self._segment(self.namespace)}"
-            if kind.namespaced and self.namespace
-            else ""
-        )
-        return f"{root}{kind.api_version}{namespace}/{kind.plural}"
+        namespace = ""
+        if kind.namespaced and self.namespace:
+            namespace = f"/namespaces/{self._segment(self.namespace)}"
+        return f"{kind.root}{namespace}/{kind.plural}"
 
     @property
     def path(self) -> str:
@@ -75,7 +79,7 @@ class Subject:
     def _segment(self, value: str | None) -> str:
         if not value or value in {".", ".."}:
             raise Rejected(
-                f"{self}: {value!r} is no name of an object; restore it under another name"
+                f"{self}: {value!r} cannot be the name of an object; restore it under another name"
             )
         return quote(value, safe="")
 
@@ -86,13 +90,13 @@ def subject_of(manifest: Mapping[str, Any], cluster: str) -> Subject:
     subject = Subject(cluster, str(manifest.get("kind")), meta.get("namespace"), meta.get("name"))
     kind = KINDS.get(subject.kind)
     if kind is None or not subject.name:
-        raise Rejected(f"{subject}: it has no name, or is none of the kinds {', '.join(KINDS)}")
+        raise Rejected(f"{subject}: it has no name, or is not one of {', '.join(KINDS)}")
     if manifest.get("apiVersion") != kind.api_version:
         raise Rejected(
-            f"{subject}: apiVersion {manifest.get('apiVersion')} is not {kind.api_version}"
+            f"{subject}: apiVersion {manifest.get('apiVersion')} must be {kind.api_version}"
         )
-    if kind.namespaced != bool(subject.namespace):
-        raise Rejected(
-            f"{subject}: metadata.namespace is {'missing' if kind.namespaced else 'not allowed'}"
-        )
+    if kind.namespaced and not subject.namespace:
+        raise Rejected(f"{subject}: metadata.namespace is missing")
+    if subject.namespace and not kind.namespaced:
+        raise Rejected(f"{subject}: metadata.namespace is not allowed for this kind")
     return subject

@@ -1,4 +1,4 @@
-"""Requests to one API server: timed, repeated where a repetition can help, over kept connections."""
+"""Requests to one API server: timed, repeated where that can help, over kept connections."""
 
 import random
 import time
@@ -29,8 +29,10 @@ class Verb:
 
     @cached_property
     def headers(self) -> str:
-        content = f"Content-Type: {self.content}\r\n" if self.content else ""
-        return f"Accept: {self.accept}\r\n{content}"
+        accept = f"Accept: {self.accept}\r\n"
+        if not self.content:
+            return accept
+        return f"{accept}Content-Type: {self.content}\r\n"
 
 
 class Transport:
@@ -83,7 +85,9 @@ class Transport:
             repeated = repeated or _lost(outcome)
         if isinstance(outcome, Silence):
             raise Unreachable(f"cluster {self._cluster}: {self._url} {outcome.why}")
-        return replace(outcome, repeated=True) if repeated else outcome
+        if repeated:
+            return replace(outcome, repeated=True)
+        return outcome
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -92,13 +96,16 @@ class Transport:
 
     def _end(self) -> float:
         longest = self._clock() + LONGEST_REQUEST
-        return longest if self._deadline is None else min(longest, self._deadline)
+        if self._deadline is None:
+            return longest
+        return min(longest, self._deadline)
 
     def _head(self, verb: Verb, target: str, body: bytes) -> bytes:
         # The kubeconfig and the names in a path hold no line break: both are checked or quoted.
-        length = f"Content-Length: {len(body)}\r\n" if body else ""
-        line = f"{verb.method} {self._prefix}{target} HTTP/1.1\r\n"
-        return f"{line}{self._headers}{verb.headers}{length}".encode("ascii")
+        lines = f"{verb.method} {self._prefix}{target} HTTP/1.1\r\n{self._headers}{verb.headers}"
+        if body:
+            lines = f"{lines}Content-Length: {len(body)}\r\n"
+        return lines.encode("ascii")
 
     def _once(self, head: bytes, body: bytes, limits: Limits) -> Reply | Silence:
         try:
@@ -159,5 +166,6 @@ def _pause(outcome: Reply | Silence, attempt: int) -> float:
     if attempt == 0:
         return 0.0
     backoff = 0.5 * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - not a secret
-    asked = outcome.retry_after if isinstance(outcome, Reply) else 0.0
-    return min(LONGEST_PAUSE, max(backoff, asked))
+    if isinstance(outcome, Silence):
+        return backoff
+    return min(LONGEST_PAUSE, max(backoff, outcome.retry_after))

@@ -1,7 +1,7 @@
 """The client against a real API server, with the rights of docs/target-access.yaml and no others.
 
-Aspects: the shipped role is enough for every call and for nothing more, each of its verbs is needed, and every
-error shape that a real server shows is told by its name. Faults of the network are in tests/unit.
+Aspects: the shipped role is enough for every call and for nothing more, each of its verbs is needed,
+and every error shape that a real server shows is told by its name. Faults of the network are in tests/unit.
 The cluster is a throw-away one, started here, or the one of the administrator's kubeconfig that
 REPLANT_TEST_KUBECONFIG names.
 """
@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -397,8 +398,8 @@ def test_a_patch_touches_the_object_of_its_uid_and_no_other(
 
 
 def test_a_patch_of_what_is_gone_is_rejected(target: TargetCluster, namespace: str) -> None:
-    act = lambda: target.patch("VirtualMachine", namespace, "gone", STARTED, uid=NOBODY)  # noqa: E731
-    assert "was deleted" in rejected(act)
+    patch = partial(target.patch, "VirtualMachine", namespace, "gone", STARTED, uid=NOBODY)
+    assert "was deleted" in rejected(patch)
 
 
 def test_a_patch_is_owned_by_our_field_manager(target: TargetCluster, namespace: str) -> None:
@@ -420,7 +421,7 @@ def test_an_object_that_is_being_deleted_is_unavailable(
     admin("DELETE", path(held))
     assert "being deleted" in rejected(lambda: target.create(held), Unavailable)
     assert len(pauses) == 3
-    patch = lambda: target.patch("VirtualMachine", namespace, "web01", STARTED, uid=uid)  # noqa: E731
+    patch = partial(target.patch, "VirtualMachine", namespace, "web01", STARTED, uid=uid)
     assert "being deleted" in rejected(patch, Unavailable)
     admin("PATCH", path(held), {"metadata": {"finalizers": []}})
     target.close()
@@ -458,7 +459,7 @@ def test_a_namespace_that_is_being_deleted_rejects(
 
 def test_a_missing_namespace_rejects_also_a_dry_run(target: TargetCluster) -> None:
     for dry_run in (False, True):
-        message = rejected(lambda dry=dry_run: target.create(vm("nowhere"), dry_run=dry))  # type: ignore[misc]
+        message = rejected(partial(target.create, vm("nowhere"), dry_run=dry_run))
         assert "namespace nowhere does not exist" in message
 
 
@@ -521,7 +522,7 @@ def test_a_kind_that_is_not_installed_is_refused(
     monkeypatch.setitem(KINDS, "Ghost", Kind("ghost.example/v1", "ghosts"))
     target = TargetCluster(credentials(administrator.read_text()), cluster="west")
     for act in (target.list, target.list_metadata):
-        assert "does not serve this kind" in rejected(lambda call=act: call("Ghost"), Refused)  # type: ignore[misc]
+        assert "does not serve this kind" in rejected(partial(act, "Ghost"), Refused)
     assert "Ghost default/x" in rejected(lambda: target.get("Ghost", "default", "x"), Refused)
     rejected(lambda: target.create(manifest("Ghost", "default", "x")), Refused)
     target.close()

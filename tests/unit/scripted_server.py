@@ -1,6 +1,7 @@
-"""An HTTPS server that answers from a script, and a client on it: what a real API server shows rarely."""
+"""An HTTPS server that answers from a script, and a client on it: for what real ones show rarely."""
 
 import json
+import os
 import socket
 import ssl
 import threading
@@ -47,13 +48,16 @@ class Answer:
 
 
 class Script(ThreadingHTTPServer):
-    """An HTTPS server on loopback that gives its answers in turn, the last one for ever."""
+    """An HTTPS server on loopback that gives its answers in turn, the last one for ever; ROUTES, by
+    method and path, come first.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[Answer] = []
+        self.routes: dict[tuple[str, str], Answer] = {}
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.failures = 0
         self.connections = 0
@@ -69,6 +73,11 @@ class Script(ThreadingHTTPServer):
         for each in self._open:
             each.sendall(data)
 
+    def write_plainly(self, data: bytes) -> None:
+        """Write below the TLS of the last connection."""
+        with socket.socket(fileno=os.dup(self._open[-1].fileno())) as plain:
+            plain.sendall(data)
+
     def drop(self) -> None:
         """Close what clients keep open."""
         for each in self._open:
@@ -78,6 +87,10 @@ class Script(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         self.failures += 1
+
+    def answer_to(self, method: str, path: str) -> Answer:
+        """What the routes say of the path; without one, the next answer."""
+        return self.routes.get((method, path.partition("?")[0])) or self.next()
 
     def next(self) -> Answer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -94,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(
             (self.command, self.path, dict(self.headers), json.loads(body or b"null"))
         )
-        answer = self.server.next()
+        answer = self.server.answer_to(self.command, self.path)
         time.sleep(answer.pause)
         if not answer.status:
             self.close_connection = True

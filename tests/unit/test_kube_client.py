@@ -1,11 +1,13 @@
 """How the client meets faults of the network, misleading names and answers of every status.
 
 Not here: what a real API server answers and which rights it asks for
-(tests/integration/test_kube_client.py), hostile answers (test_kube_hostile.py), and what each refusal
-means (test_kube_errors.py).
+(tests/integration/test_kube_client.py), hostile answers (test_kube_hostile.py), and what each
+refusal means (test_kube_errors.py).
 """
 
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,7 @@ def test_names_are_percent_encoded_and_paths_cannot_be_climbed(client: Client) -
 @pytest.mark.parametrize(
     "manifest",
     [
-        {"kind": "ClusterRole", "apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "x"}},
+        vm() | {"kind": "ClusterRole", "apiVersion": "rbac.authorization.k8s.io/v1"},
         vm() | {"apiVersion": "kubevirt.io/v1alpha3"},
         {"kind": "VirtualMachine", "apiVersion": "kubevirt.io/v1", "metadata": {"name": "x"}},
         {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "x", "namespace": "n"}},
@@ -100,6 +102,20 @@ def test_a_manifest_outside_the_table_is_rejected_unsent(
     with pytest.raises(Rejected):
         target.create(manifest)
     assert client.count == 0
+
+
+def test_a_text_that_is_not_unicode_is_rejected_unsent(client: Client) -> None:
+    with pytest.raises(Rejected, match="not Unicode"):
+        client.target().create(vm(annotations={"a": "\ud800"}))
+    assert client.count == 0
+
+
+def test_a_listing_can_be_of_one_selector(client: Client) -> None:
+    target = client.target(Answer(200, {"items": []}))
+    assert target.list("VirtualMachine", "prod", labels="app=web,tier!=test") == []
+    assert client.script.requests[0][1].endswith(
+        "?limit=500&labelSelector=app%3Dweb%2Ctier%21%3Dtest"
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,6 +173,70 @@ def test_a_closed_port_is_unreachable(client: Client) -> None:
         with pytest.raises(Unreachable, match="accepts no connection"):
             client.target(server=server).version()
     assert len(client.pauses) == 3
+
+
+def test_a_name_that_does_not_resolve_is_unreachable(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(Unreachable, match="a name that does not resolve"):
+        client.target(server="https://nowhere.example").version()
+
+
+def test_an_address_that_takes_no_connection_leads_to_the_next_one(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        addresses = [free.getsockname(), ("127.0.0.1", client.script.server_port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert client.target(VERSION).version() == "v1.34.1"
+
+
+def test_a_server_that_speaks_no_tls_is_unreachable(client: Client) -> None:
+    def greet() -> None:
+        for _ in range(4):
+            connection, _address = plain.accept()
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(Unreachable, match="broke off the TLS handshake"):
+            client.target(server=f"https://127.0.0.1:{plain.getsockname()[1]}").version()
+        thread.join()
+
+
+def test_an_expired_certificate_is_said_at_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrap = ssl.SSLContext.wrap_socket
+
+    def expired(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
+        if not options.get("server_hostname"):
+            return wrap(context, sock, **options)
+        error = ssl.SSLCertVerificationError()
+        error.verify_message = "certificate has expired"
+        raise error
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", expired)
+    with pytest.raises(Unreachable, match="expired certificate"):
+        client.target(VERSION).version()
+    assert client.pauses == []
+
+
+def test_a_connection_that_breaks_in_a_record_is_unreachable(client: Client) -> None:
+    def corrupt(_: object) -> None:
+        # Below TLS: the next record is garbage to it.
+        client.script.write_plainly(b"\x00" * 100)
+
+    with pytest.raises(Unreachable, match="closed the connection"):
+        client.target(Answer(raw=corrupt)).version()
 
 
 def test_a_ca_that_does_not_fit_is_said_at_once(client: Client) -> None:

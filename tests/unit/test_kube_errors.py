@@ -1,4 +1,4 @@
-"""What an API server's refusal of a create or patch means: for good, for now, of all, or of one object.
+"""What a refusal of a create or patch means: for good, for now, of all, or of one object.
 
 The answers are those of kube-apiserver 1.36, of its quota controller and of Harvester's webhooks.
 """
@@ -105,6 +105,25 @@ def test_a_quota_is_told_in_its_own_words(client: Client) -> None:
     assert "raise the quota" in message
 
 
+TERMINATING = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (status(403, "Forbidden", "being terminated", causes=[TERMINATING]), "is being deleted"),
+        (status(403, "Forbidden", "a rule of this place"), "forbidden: a rule of this place"),
+        (status(404, "NotFound", "namespaces", kind="namespaces"), "namespace prod does not exist"),
+    ],
+)
+def test_what_stands_in_the_way_is_said(client: Client, answer: Answer, said: str) -> None:
+    assert said in refusal(client, answer, Rejected)
+
+
+def test_any_other_conflict_is_told_in_the_servers_words(client: Client) -> None:
+    assert "some words" in refusal(client, status(409, "Conflict", "some words"), Conflict)
+
+
 FOR_NOW = [
     status(409, "AlreadyExists", f"object is being deleted: {EXISTS}"),
     status(409, "Conflict", QUOTA_CHANGED, kind="resourcequotas", name="compute"),
@@ -153,6 +172,11 @@ def test_a_server_that_is_unwell_is_unreachable_after_four_attempts(
 ) -> None:
     assert refusal(client, answer, Unreachable).startswith("cluster west: ")
     assert client.count == 4
+
+
+def test_a_status_that_no_api_server_gives_is_unreachable_at_once(client: Client) -> None:
+    refusal(client, text(507, "a proxy's own status"), Unreachable)
+    assert client.count == 1
 
 
 @pytest.mark.parametrize("answer", [text(200, "{}"), text(201, '{"metadata": {}}')])

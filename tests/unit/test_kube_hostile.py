@@ -1,4 +1,4 @@
-"""What an API server that means harm can cost: bounded time and memory, and one sentence that names it."""
+"""What a hostile API server can cost: bounded time and memory, and one sentence that names it."""
 
 import gzip
 import json
@@ -245,7 +245,7 @@ DRIPPING = [
 @pytest.mark.parametrize("answer", DRIPPING)
 def test_no_slow_answer_outlasts_the_deadline(client: Client, answer: Answer) -> None:
     target = client.target(answer, deadline=time.monotonic() + 0.4)
-    assert "did not finish its answer" in refusal(target.version)
+    assert "did not answer in the time that was left" in refusal(target.version)
     assert client.count == 1
 
 
@@ -253,7 +253,7 @@ def test_without_a_deadline_a_slow_answer_is_given_up_as_well(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "LONGEST_REQUEST", 0.4)
-    assert "did not finish its answer" in gotten(client, DRIPPING[3])
+    assert "did not answer in the time that was left" in gotten(client, DRIPPING[3])
 
 
 # Time
@@ -284,7 +284,7 @@ def test_all_attempts_together_take_two_minutes_at_most(client: Client) -> None:
 
 def test_a_silent_server_is_left_at_the_deadline(client: Client) -> None:
     target = client.target(Answer(200, {}, pause=0.6), deadline=time.monotonic() + 0.3)
-    assert "did not finish its answer" in refusal(target.version)
+    assert "did not answer in the time that was left" in refusal(target.version)
 
 
 def test_a_handshake_that_never_ends_is_given_up(
@@ -293,7 +293,7 @@ def test_a_handshake_that_never_ends_is_given_up(
     monkeypatch.setattr(connection, "TIMEOUTS", (0.1, 30.0))
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         target = client.target(server=f"https://127.0.0.1:{deaf.getsockname()[1]}")
-        assert "did not accept a connection" in refusal(target.version)
+        assert "did not finish the TLS handshake" in refusal(target.version)
 
 
 # Connections
@@ -324,6 +324,15 @@ def test_what_nobody_asked_for_is_not_taken_for_the_next_answer(client: Client) 
     target = client.target(Answer(raw=lambda file: file.write(first + forged), keep=True), VERSION)
     assert target.version() == "v1"
     assert target.version() == "v1.34.1"
+
+
+def test_more_than_an_answer_ends_the_connection(client: Client) -> None:
+    rest = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" * 300
+    first = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    target = client.target(Answer(raw=lambda file: file.write(first + rest), keep=True), VERSION)
+    refusal(target.version)
+    assert target.version() == "v1.34.1"
+    assert client.script.connections == 2
 
 
 def test_what_comes_between_two_requests_ends_the_connection(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""The two loaders of hostile documents: what plain data becomes, and what each thing beyond it is told."""
+"""The loaders of hostile documents: what plain data becomes, and what is said of anything else."""
 
 import json
 
