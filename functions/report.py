@@ -3,9 +3,9 @@
 Called by the state machine at its end, and by the status event of an execution that was stopped or timed out.
 """
 
-import time
 from datetime import UTC, datetime
 from functools import cache
+from time import sleep
 from typing import Any
 
 import boto3
@@ -28,11 +28,10 @@ def clients() -> Clients:
         sns=boto3.client("sns"),
         topic=settings().notification_topic,
         now=lambda: datetime.now(UTC),
-        sleep=time.sleep,
+        sleep=sleep,
     )
 
 
-@metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> Output | None:
     if event.get("detail-type") == "Step Functions Execution Status Change":
@@ -44,5 +43,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Output | None:
         return None
     unsuccessful = output["state"] in ("partial", "failed")
     metrics.add_metric("UnsuccessfulRestores", MetricUnit.Count, int(unsuccessful))
+    metrics.flush_metrics()
     logger.info("reported", extra={"restore": output["restoreId"], "counts": output["counts"]})
     return output

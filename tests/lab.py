@@ -116,7 +116,9 @@ class Lab:
     def backup(self, vm: str = "web01", *, id_: str | None = None, **traits: Any) -> RestorePoint:
         """A restorable point of a machine, catalogued, with its metadata in the bucket."""
         changes = {
-            name: traits.pop(name) for name in ("taken_at", "state", "reasons") if name in traits
+            name: traits.pop(name)
+            for name in ("taken_at", "state", "reasons", "cluster")
+            if name in traits
         }
         metadata = a_metadata(vm, **({"backup": f"{vm}-nightly"} | traits))
         point = a_point(metadata, id=id_ or f"point-{vm}", **changes)

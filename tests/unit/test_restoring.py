@@ -13,7 +13,7 @@ import pytest
 from local.samples.guests import Nic
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.kube.connection import Silence
-from shared.models import Phase
+from shared.models import Phase, State
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
 
@@ -774,3 +774,120 @@ def test_an_error_that_ended_the_execution_is_told_of_the_machines_that_it_cut_o
     output = lab.report(planned, {"Error": "Refused", "Cause": cause})
     assert error_of(output) == {"code": "Refused", "message": "token expired"}
     assert output["state"] == "failed"
+
+
+def test_a_resumed_restore_of_a_dead_cluster_fails_when_its_time_is_over(lab: Lab) -> None:
+    """Nothing is believed, and nothing written, before the cluster was looked at."""
+    lab.backup()
+    request = lab.request(ready={"timeout": "PT10M"})
+    assert lab.restore(request)["counts"] == {"ready": 1}
+    began = lab.seconds
+    planned = lab.plan(request, "run-2")
+    lab.cluster.down = "accepts no connection"
+    assert lab.apply(planned).done is False
+    assert lab.result(planned).attempt == 1
+    output = lab.finish(planned)
+    assert error_of(output)["code"] == "Unreachable"
+    assert 600 < lab.seconds - began < 800
+
+
+def test_an_object_that_is_on_its_way_out_is_waited_for(lab: Lab) -> None:
+    lab.backup()
+    lab.restore()
+    claim = lab.cluster.objects[CLAIM]
+    del lab.cluster.objects[WEB]
+    claim["metadata"]["deletionTimestamp"] = "2026-09-01T00:00:00Z"
+    planned = lab.plan(execution="run-2")
+    progress = lab.apply(planned)
+    assert "being deleted" in progress.waiting[0]["waits"]
+    del lab.cluster.objects[CLAIM]
+    assert lab.finish(planned)["counts"] == {"ready": 1}
+
+
+def test_an_object_that_goes_between_two_requests_is_made_after_all(lab: Lab) -> None:
+    lab.backup()
+    planned = lab.plan()
+
+    def come_and_go(method: str, place: Place) -> None:
+        if place[0] != "PersistentVolumeClaim" or place in lab.cluster.objects:
+            lab.cluster.objects.pop(CLAIM if method == "GET" and place[2] else ("", "", ""), None)
+        elif method == "POST" and not gone:
+            gone.append(lab.cluster.add(*CLAIM))
+
+    gone: list[Any] = []
+    lab.cluster.before = come_and_go
+    assert lab.finish(planned)["counts"] == {"ready": 1}
+    assert gone
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (status(403, "Forbidden", 'User "x" cannot patch resource "virtualmachines"'), "Rejected"),
+        (status(500, "InternalError", DENIED), "Rejected"),
+    ],
+)
+def test_a_start_that_is_refused_fails_its_machine(lab: Lab, answer: Any, code: str) -> None:
+    lab.backup()
+    lab.cluster.fail("PATCH", "VirtualMachine", answer, times=99)
+    assert error_of(lab.restore())["code"] == code
+
+
+def test_a_start_that_is_refused_for_now_is_tried_again(lab: Lab) -> None:
+    lab.backup()
+    fault = status(500, "InternalError", f'{WEBHOOK} "v.kubevirt.io": connection refused')
+    lab.cluster.fail("PATCH", "VirtualMachine", fault, times=6)
+    assert lab.restore()["counts"] == {"ready": 1}
+
+
+def test_metadata_that_is_gone_when_the_plan_is_made_blocks_its_machine(lab: Lab) -> None:
+    lab.backup()
+    lab.s3.objects.clear()
+    output = lab.restore()
+    assert states(output) == {"web01": "blocked"}
+    assert "was deleted since" in error_of(output)["message"]
+
+
+def test_a_point_that_is_not_restorable_blocks_its_machine_with_the_reason(lab: Lab) -> None:
+    lab.backup(state=State.INCOMPLETE, reasons=("disk disk-0: volume.cfg has not been seen",))
+    output = lab.restore()
+    assert states(output) == {"web01": "blocked"}
+    assert "volume.cfg has not been seen" in error_of(output)["message"]
+
+
+def test_a_right_that_planning_lacks_refuses_the_restore(lab: Lab) -> None:
+    lab.backup()
+    forbidden = status(403, "Forbidden", 'User "x" cannot list resource "storageclasses"')
+    lab.cluster.fail("GET", "StorageClass", forbidden)
+    with pytest.raises(Refused, match="storageclasses") as caught:
+        lab.plan()
+    assert caught.value.field == "target"
+
+
+def test_a_namespace_is_restored_machine_by_machine_with_notes_and_reasons(lab: Lab) -> None:
+    older = lab.backup("web01", id_="older")
+    newer = older.taken_at.replace(day=older.taken_at.day + 1)
+    damaged: dict[str, Any] = {"state": State.INCOMPLETE, "reasons": ("disk disk-0: gone",)}
+    lab.backup("web01", id_="newer", backup="web01-2", taken_at=newer, **damaged)
+    lab.backup("web02", **damaged)
+    request = lab.request() | {"select": {"namespace": "default", "cluster": "east"}}
+    output = lab.restore(request)
+    assert states(output) == {"web01": "ready", "web02": "blocked"}
+    assert "disk disk-0: gone" in error_of(output, "web02")["message"]
+    (web01,) = [each for each in output["machines"] if each["vm"] == "web01"]
+    assert web01["id"] == "older"
+    assert "is taken: the newest" in web01["note"]
+
+
+def test_a_machine_without_a_restorable_point_is_not_found_with_the_reason(lab: Lab) -> None:
+    lab.backup(state=State.INCOMPLETE, reasons=("disk disk-0: gone",))
+    with pytest.raises(NotFound, match="disk disk-0: gone"):
+        lab.plan(lab.request() | {"select": {"vm": "default/web01"}})
+
+
+def test_a_machine_of_two_clusters_must_be_told_apart(lab: Lab) -> None:
+    lab.backup(id_="of-east")
+    lab.backup(id_="of-north", cluster="north", backup="other")
+    with pytest.raises(InvalidRequest, match="several clusters: east, north") as caught:
+        lab.plan(lab.request() | {"select": {"vm": "default/web01"}})
+    assert caught.value.field == "select.cluster"

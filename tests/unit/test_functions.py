@@ -1,0 +1,167 @@
+"""The functions of a restore: their events decoded, their clients wired, their answers.
+
+The use cases behind them are tested in test_restoring.py; here they run once each, as Lambda calls them.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from functions import plan, report, restore
+from shared.errors import NotFound
+from shared.observe import logger, metrics
+from shared.settings import settings
+from tests.lab import STATE, Lab, Secrets, a_lab
+
+Json = Any
+
+CONTEXT: Json = SimpleNamespace(
+    function_name="f",
+    memory_limit_in_mb=1024,
+    invoked_function_arn="arn",
+    aws_request_id="1",
+    get_remaining_time_in_millis=lambda: 300_000,
+)
+ENVIRONMENT = {
+    "CATALOGUE_TABLE": "catalogue",
+    "STATE_BUCKET": STATE,
+    "NOTIFICATION_TOPIC": "topic",
+    "ALLOW_LOOPBACK_CLUSTERS": "true",
+    "POWERTOOLS_SERVICE_NAME": "replant",
+    "POWERTOOLS_METRICS_NAMESPACE": "Replant",
+}
+
+
+class DoesNotExist(ClientError):
+    """What Step Functions says of an execution that it has forgotten."""
+
+
+class States:
+    """Step Functions, where one execution runs."""
+
+    exceptions = SimpleNamespace(ExecutionDoesNotExist=DoesNotExist)
+
+    def describe_execution(self, executionArn: str) -> Json:  # noqa: N803  # as boto3 names it
+        if executionArn == "forgotten":
+            raise DoesNotExist({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+        return {"status": {"running": "RUNNING"}.get(executionArn, "SUCCEEDED")}
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab whose table, bucket and topic are what boto3 leads to."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with a_lab() as lab:
+        made = {
+            "dynamodb": lab.table,
+            "s3": lab.s3,
+            "secretsmanager": Secrets(),
+            "sns": lab.topic,
+            "stepfunctions": States(),
+        }
+        monkeypatch.setattr(boto3, "client", lambda service, **_: made[service])
+        for module in (plan, restore, report):
+            # Their table is the lab's own, which is no client of DynamoDB's.
+            monkeypatch.setattr(module, "Table", lambda client, name: client)
+            module.clients.cache_clear()
+        monkeypatch.setattr(report, "sleep", lab.sleep)
+        settings.cache_clear()
+        yield lab
+        settings.cache_clear()
+        metrics.clear_metrics()
+
+
+def planned(lab: Lab, **changes: Json) -> Json:
+    request = {"select": {"id": "point-web01"}, "target": "west", **changes}
+    event = {"request": request, "execution": "arn:run-1", "name": "run-1"}
+    return plan.handler(event, CONTEXT)
+
+
+def test_plan_restore_and_report_pass_on_what_the_state_machine_hands_over(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.backup()
+    event = planned(lab)
+    assert set(event) == {"restoreId", "ledger", "attempt", "planHash"}
+    event = restore.handler(event, CONTEXT)
+    assert (event["done"], event["counts"]) == (False, {"waiting": 1})
+    lab.cluster.settle()
+    while not event["done"]:
+        event = restore.handler(event, CONTEXT)
+        lab.cluster.settle()
+    output = report.handler(event, CONTEXT)
+    assert output
+    assert (output["state"], output["counts"]) == ("succeeded", {"ready": 1})
+    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (measured,) = [each for each in emitted if "UnsuccessfulRestores" in each]
+    assert measured["UnsuccessfulRestores"] == [0.0]
+
+
+def test_a_run_that_was_overtaken_lets_the_next_one_go_on(lab: Lab) -> None:
+    lab.backup()
+    event = planned(lab)
+    lab.ledger(SimpleNamespace(ledger=event["ledger"])).stop("arn:run-1")  # type: ignore[arg-type]
+    answer = restore.handler(event, CONTEXT)
+    assert answer == event | {"done": False, "wait": 2}
+
+
+def test_an_error_of_the_execution_is_told_and_counted(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.backup()
+    event = planned(lab) | {"error": {"Error": "States.Timeout", "Cause": ""}}
+    output = report.handler(event, CONTEXT)
+    assert output
+    assert output["machines"][0]["error"]["code"] == "States.Timeout"
+    assert '"UnsuccessfulRestores":[1.0]' in capsys.readouterr().out
+
+
+def test_the_event_of_a_stopped_execution_reports_its_restore_or_nothing(lab: Lab) -> None:
+    lab.backup()
+    planned(lab)
+    event = {
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {"executionArn": "arn:run-1", "status": "ABORTED"},
+    }
+    output = report.handler(event, CONTEXT)
+    assert output
+    assert output["state"] == "cancelled"
+    event["detail"] = {"executionArn": "arn:of-nobody", "status": "ABORTED"}
+    assert report.handler(event, CONTEXT) is None
+
+
+def test_a_report_of_nothing_is_not_found(lab: Lab) -> None:
+    with pytest.raises(NotFound, match="has no plan"):
+        report.handler({"ledger": "r-nothing", "attempt": 1}, CONTEXT)
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize(
+    ("execution", "runs"), [("running", True), ("ended", False), ("forgotten", False)]
+)
+def test_an_execution_runs_only_where_step_functions_says_so(execution: str, runs: bool) -> None:
+    assert plan.is_running(execution) == runs
+
+
+@pytest.mark.usefixtures("lab")
+def test_a_variable_that_the_template_must_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CATALOGUE_TABLE")
+    settings.cache_clear()
+    with pytest.raises(RuntimeError, match="CATALOGUE_TABLE is missing or wrong"):
+        settings()
+
+
+def test_no_function_logs_what_it_was_given(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", said)
+    lab.backup(secrets={"keys": {"userdata": "PLANTED"}})
+    restore.handler(planned(lab, by="PLANTED"), CONTEXT)
+    assert "planned" in said.getvalue()
+    assert "PLANTED" not in said.getvalue()
