@@ -130,10 +130,10 @@ def _give_up_in_time(run: Run, before: Results, outage: Unreachable) -> Results:
     now = run.clients.clock.now()
     run.outage.begin(now, outage.message)
     results = progress.adopt(run.plan, before, None, run.record.attempt, now)
+    since = {"since": run.record.taken_at}
+    results = {key: each.model_copy(update=since) for key, each in results.items()}
     if now - run.record.taken_at <= run.timeout:
         return results
-    late = {"since": run.record.taken_at}
-    results = {key: each.model_copy(update=late) for key, each in results.items()}
     return results | expire(run, results, outage)
 
 

@@ -72,6 +72,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             monkeypatch.setattr(module, "Table", lambda client, name: client)
             module.clients.cache_clear()
         monkeypatch.setattr(report, "sleep", lab.sleep)
+        monkeypatch.setattr(metrics, "namespace", "Replant")  # read when it was imported
         settings.cache_clear()
         yield lab
         settings.cache_clear()
