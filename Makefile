@@ -55,7 +55,7 @@ mutate: .venv-mutate/.done ## Change the pure code and see which changes no test
 build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_64|arm64)
 	@$(call sam-build,lambda,$(ARCH),$(LAMBDA_BUILD))
 	@$(if $(COMPILER_lambda),,echo "Without bytecode, since no Python 3.13 is here: first imports take longer.")
-	@$(DEV)/python -m local.build.artifacts sizes $(LAMBDA_BUILD)
+	@$(DEV)/python -m local.build.artifacts $(LAMBDA_BUILD)
 
 deploy: build ## Build and deploy to AWS (STACK=name, ARCH=..., PARAMETERS="Name=value ...")
 	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
@@ -110,10 +110,10 @@ sam-build = mkdir -p build; LAYERS=$(1) ARCH=$(2) $(SAM) build --parameter-overr
 
 environments: .venv/.done .venv-sam/.done .venv-cloud/.done
 
-.venv/.done: requirements/dev.txt requirements/core.txt requirements/kube.txt
+.venv/.done: requirements/dev.txt requirements/core.txt
 .venv-sam/.done: requirements/sam.txt
 .venv-cloud/.done: requirements/cloud.txt
-.venv-mutate/.done: requirements/mutate.txt requirements/dev.txt requirements/core.txt requirements/kube.txt
+.venv-mutate/.done: requirements/mutate.txt requirements/dev.txt requirements/core.txt
 
 .venv/.done .venv-sam/.done .venv-cloud/.done .venv-mutate/.done: | $(UV)
 	$(UV) venv --quiet --clear --no-python-downloads --python .venv-uv/bin/python $(@D)
@@ -141,7 +141,7 @@ COMPILER_lambda = $(shell for each in python3.13 $(PYTHON) python3 $(wildcard $(
 	$$each -c 'import sys; sys.version_info[:2] != (3, 13) and sys.exit(1)' 2>/dev/null && echo $$each && break; done)
 COMPILER_host := .venv-cloud/bin/python
 
-build-CoreLayer build-KubeLayer: build-%: $(LAYER_DIR)/%/.done
+build-CoreLayer: build-%: $(LAYER_DIR)/%/.done
 	mkdir -p $(ARTIFACTS_DIR)
 	cp -al $(<D)/python $(ARTIFACTS_DIR)/ || cp -a $(<D)/python $(ARTIFACTS_DIR)/
 
@@ -149,16 +149,11 @@ $(LAYER_DIR)/CoreLayer/requirements.txt: requirements/core.txt
 	mkdir -p $(@D)
 	cp $< $@
 
-$(LAYER_DIR)/KubeLayer/requirements.txt: requirements/kube.txt requirements/core.txt local/build/artifacts.py
-	mkdir -p $(@D)
-	$(DEV)/python -m local.build.artifacts subtract $< requirements/core.txt > $@
-
-# kubernetes/aio is a second, asynchronous copy of the whole client: 41 MB that nothing here imports.
 $(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
 	rm -rf $(@D)/python
 	$(UV) pip install --quiet --no-deps --require-hashes --link-mode copy $(FOR_$(LAYERS)) \
 		--target $(@D)/python -r $<
-	rm -rf $(@D)/python/kubernetes/aio $(@D)/python/bin $(@D)/python/.lock
+	rm -rf $(@D)/python/bin $(@D)/python/.lock
 	find $(@D)/python -depth -type d \( -name tests -o -name __pycache__ \) -exec rm -rf {} +
 	$(call compile,$(@D)/python)
 	touch $@

@@ -51,13 +51,11 @@ FUNCTIONS = (
         "PlanFunction",
         "plan",
         ("dynamodb", "s3", "secretsmanager", "stepfunctions"),
-        ("CoreLayer", "KubeLayer"),
     ),
     Function(
         "RestoreFunction",
         "restore",
         ("dynamodb", "s3", "secretsmanager"),
-        ("CoreLayer", "KubeLayer"),
     ),
     Function("ReportFunction", "report", ("dynamodb", "s3", "sns")),
 )

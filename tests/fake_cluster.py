@@ -140,7 +140,8 @@ class FakeCluster:
         if found is None:
             return _missing(place)
         if change["metadata"]["uid"] != found["metadata"]["uid"]:
-            return status(409, "Conflict", "Precondition failed: UID in precondition")
+            cause = {"reason": "FieldValueInvalid", "field": "metadata.uid"}
+            return status(422, "Invalid", "metadata.uid: field is immutable", causes=[cause])
         found["spec"] |= change["spec"]
         self.writes.append(("patch", place[0], place[2]))
         return _reply(200, found)

@@ -1,6 +1,5 @@
-"""Built artifacts: which requirements a layer has, and how large a function becomes."""
+"""Built artifacts: how large each function becomes."""
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,6 @@ from typing import Any
 from local.build.template import load
 
 LIMIT_MB = 240  # AWS refuses 250 MB unzipped, a function with all its layers
-
-
-def subtract(requirements: str, other: str) -> str:
-    """The requirements, with their hashes, of packages that the other file does not pin."""
-    mine, theirs = _blocks(requirements), _blocks(other)
-    return "".join(block for name, block in mine.items() if name not in theirs)
-
-
-def _blocks(requirements: str) -> dict[str, str]:
-    blocks = re.split(r"^(?=[A-Za-z0-9])", requirements, flags=re.MULTILINE)[1:]
-    return {block.split("==")[0]: block for block in blocks}
 
 
 def sizes(build: Path) -> dict[str, float]:
@@ -51,7 +39,4 @@ def _report(build: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "subtract":
-        print(subtract(*(Path(name).read_text() for name in sys.argv[2:])), end="")
-    else:
-        _report(Path(sys.argv[2]))
+    _report(Path(sys.argv[1]))

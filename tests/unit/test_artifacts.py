@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from local.build.artifacts import sizes, subtract
+from local.build.artifacts import sizes
 from local.build.packaging import package
 from local.build.template import load
 
@@ -32,11 +32,6 @@ def build(folder: Path) -> Path:
     (folder / "machine.yaml").write_text("StartAt: X")
     (folder / "template.yaml").write_text(TEMPLATE)
     return folder
-
-
-def test_a_layer_has_what_the_other_does_not_pin() -> None:
-    both = "# made by uv\na==1 \\\n    --hash=sha256:1\nb-c==2 \\\n    --hash=sha256:2\n"
-    assert subtract(both, "a==1 \\\n    --hash=sha256:1\n") == "b-c==2 \\\n    --hash=sha256:2\n"
 
 
 def test_the_size_of_a_function_counts_its_layers(tmp_path: Path) -> None:

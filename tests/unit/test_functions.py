@@ -6,6 +6,7 @@ The use cases behind them are tested in test_restoring.py; here they run once ea
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from functions import plan, report, restore
 from shared.errors import NotFound
 from shared.observe import logger, metrics
 from shared.settings import settings
+from shared.workflows.run import Clients, Clock
 from tests.lab import STATE, Lab, Secrets, a_lab
 
 Json = Any
@@ -72,6 +74,8 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             monkeypatch.setattr(module, "Table", lambda client, name: client)
             module.clients.cache_clear()
         monkeypatch.setattr(report, "sleep", lab.sleep)
+        clock = Clock(lab.now, lambda: lab.seconds, lab.sleep)
+        monkeypatch.setattr(restore, "Clients", partial(Clients, clock=clock))
         monkeypatch.setattr(metrics, "namespace", "Replant")  # read when it was imported
         settings.cache_clear()
         yield lab

@@ -154,13 +154,12 @@ def test_no_role_takes_rights_that_others_may_change() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_only_those_that_talk_to_a_cluster_have_its_client_its_network_and_its_credentials(
+def test_only_those_that_talk_to_a_cluster_have_its_network_and_its_credentials(
     function: str,
 ) -> None:
     talks = function in TALK_TO_CLUSTERS
     role = of_type("AWS::IAM::Role")[resource_of(FUNCTIONS[function]["Role"])]
     actions = {action for each in allowed(role) for action in listed(each["Action"])}
-    assert ({"Ref": "KubeLayer"} in FUNCTIONS[function].get("Layers", [])) == talks
     assert ("VpcConfig" in FUNCTIONS[function]) == talks
     assert (actions >= ENI | {"secretsmanager:GetSecretValue"}) == talks
     assert bool(actions & (ENI | {"secretsmanager:GetSecretValue"})) == talks
