@@ -20,7 +20,7 @@ from functions import catalogue
 from local import artifacts, cloud, documents
 from local.samples.encoding import Object
 from local.samples.world import VmBackup, a_vm_backup
-from shared.layouts.keys import recognise
+from shared.layouts.registry import recognise
 from shared.observe import logger, metrics
 from shared.settings import settings
 

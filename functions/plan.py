@@ -114,7 +114,9 @@ def by_id(ids: tuple[str, ...]) -> tuple[RestorePoint, ...]:
 def candidates(wanted: Select) -> Iterator[RestorePoint]:
     if wanted.vm:
         return search.of_machine(clients().table, wanted.vm, wanted.cluster)
-    return search.of_namespace(clients().table, wanted.namespace or "", wanted.cluster)
+    return search.of_namespace(
+        clients().table, wanted.namespace or "", wanted.cluster, at=wanted.at
+    )
 
 
 def why_none(wanted: Select) -> str:

@@ -4,50 +4,49 @@ import base64
 import heapq
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple, overload
 
 from pydantic import Field, model_validator
 
 from shared.aws.table import Item, Table
-from shared.catalogue.rows import DOCUMENTS, FEED, POINT, QUARANTINE, Row, point_partition
-from shared.errors import InvalidRequest
-from shared.models import ClusterId, Quarantined, RestorePoint, State, Value, matching
+from shared.catalogue import machines, quarantine
+from shared.catalogue.rows import Row
+from shared.catalogue.targets import conflict, in_force
+from shared.errors import InvalidRequest, NotFound
+from shared.models import (
+    BackupTarget,
+    ClusterDocument,
+    ClusterId,
+    Quarantined,
+    RestorePoint,
+    State,
+    Value,
+    matching,
+    to_instant,
+)
+from shared.models import row_keys as keys
+from shared.models.facts import Document, Kind
 from shared.validation import parse
 
-LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(
-    (
-        "target",
-        "namespace",
-        "label",
-        "image",
-        "volume",
-        "after",
-        "before",
-        "verified",
-        "asOf",
-        "summary",
-    ),
-    (),
-)
+_NOT_YET = "target namespace label image volume after before verified asOf summary"
+LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 PAGE = 100
 PAGE_BYTES = 4_000_000  # a function answers at most 6 MB
 _POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
-_OBJECT = re.compile(rf"{FEED}[0-9a-f]{{64}}")
+_OBJECT = re.compile(rf"{keys.FEED}[0-9a-f]{{64}}")
+
+_Vm = Annotated[
+    str, Field(max_length=317), matching("[^/]+/[^/]+", "namespace/name such as default/web01")
+]
 
 
 class Question(Value):
     """The contract's section 4, as far as this version answers it."""
 
     id: Annotated[str, Field(max_length=253)] | None = None
-    vm: (
-        Annotated[
-            str,
-            Field(max_length=317),
-            matching("[^/]+/[^/]+", "namespace/name such as default/web01"),
-        ]
-        | None
-    ) = None
+    vm: _Vm | None = None
     cluster: ClusterId | None = None
     state: State | None = None
     latest: bool = False
@@ -62,132 +61,222 @@ class Question(Value):
         return self
 
 
+class Shown(NamedTuple):
+    """An entry of a page, and the position in the list that its cursor names."""
+
+    position: str
+    entry: dict[str, Any]
+
+
 def question(body: Any) -> Question:
     """Raises InvalidRequest."""
     return parse(Question, body, lacking=LACKING)
 
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
-    """Raises InvalidRequest for a cursor that is none."""
-    start = _read_cursor(asked.cursor, _OBJECT if asked.quarantine else _POSITION)
+    """Raises InvalidRequest for a cursor that is none, NotFound for a cluster that nobody names."""
     if asked.quarantine:
-        entries = _quarantined(table, start)
-        return _page(
-            "quarantined", entries, asked.limit, lambda entry: entry[0], lambda entry: entry[1]
-        )
-    items = points(table, asked, before=start)
-    return _page(
-        "restorePoints",
-        items,
-        asked.limit,
-        lambda item: item["position"],
-        lambda item: json.loads(item["body"]),
-    )
+        entries = _quarantined(table, _read_cursor(asked.cursor, _OBJECT))
+        return _page("quarantined", entries, asked.limit)
+    before = _read_cursor(asked.cursor, _POSITION)
+    if asked.cluster and table.get((keys.CLUSTERS, asked.cluster)) is None:
+        check_cluster(table, asked.cluster)
+    rows = points(table, asked, before=before)
+    return _page("restorePoints", (_shown(row) for row in rows), asked.limit)
 
 
 def points(table: Table, asked: Question, *, before: str | None = None) -> Iterator[Item]:
     """The rows of matching points, newest first, below the position BEFORE."""
-    matching = (item for item in _candidates(table, asked, before) if _matches(item, asked))
-    return _latest_only(table, matching) if asked.latest else matching
+    by_machine = asked.latest and asked.id is None
+    found = _latest(table, asked, before) if by_machine else _candidates(table, asked, before)
+    return (row for row in found if _matches(row, asked))
 
 
-def document(table: Table, kind: str, id_: str) -> Any:
-    """The document in force, None when there is none."""
-    item = table.get((DOCUMENTS, f"{kind}/{id_}"))
-    row = Row.of(item) if item else None
-    return row.known() if row and not row.deleted else None
+@overload
+def document(table: Table, kind: Literal["clusters"], id_: str) -> ClusterDocument | None: ...
+@overload
+def document(table: Table, kind: Literal["targets"], id_: str) -> BackupTarget | None: ...
+def document(table: Table, kind: str, id_: str) -> Document | None:
+    """The document in force, None when there is none: `why_unknown` says why."""
+    row = _document_row(table, kind, id_)
+    if row is None or not row.in_force:
+        return None
+    if row.kind is Kind.TARGET and conflict(row, _document_rows(table, kind)):
+        return None
+    return row.said(ClusterDocument) or row.said(BackupTarget)
+
+
+def why_unknown(table: Table, kind: Literal["clusters", "targets"], id_: str) -> str:
+    """The sentence for whoever names a document that is not in force."""
+    in_quarantine = _quarantine_of(table, kind, id_)
+    if in_quarantine:
+        return in_quarantine
+    known = [each.sk.partition("/")[2] for each in _document_rows(table, kind) if each.in_force]
+    unknown = _unknown(kind.removesuffix("s"), id_, known)
+    return f"{unknown} Put {kind}/{id_}.yaml into the state bucket."
+
+
+def check_cluster(table: Table, cluster: str) -> None:
+    """Raises NotFound for a cluster that no document in force and no restore point names."""
+    known = set(_clusters(table, None))
+    known |= {target.cluster for target in in_force(_document_rows(table, "targets"))}
+    documents = _document_rows(table, "clusters")
+    known |= {each.sk.partition("/")[2] for each in documents if each.in_force}
+    if cluster not in known:
+        in_quarantine = _quarantine_of(table, "clusters", cluster)
+        raise NotFound(in_quarantine or _unknown("cluster", cluster, known), "cluster")
 
 
 def by_id(table: Table, ids: Iterable[str]) -> dict[str, RestorePoint]:
     """Those of the restore points that exist."""
-    rows = table.get_many((point_partition(id_), POINT) for id_ in ids)
-    found = (RestorePoint.model_validate_json(row["body"]) for row in rows.values())
-    return {point.id: point for point in found}
+    rows = table.get_many((keys.point_partition(id_), keys.POINT) for id_ in ids)
+    return {point.id: point for point in map(_model, rows.values())}
 
 
 def of_machine(table: Table, vm: str, cluster: str | None) -> Iterator[RestorePoint]:
     """Every restore point of `namespace/name`, newest first."""
-    return _models(points(table, Question(vm=vm, cluster=cluster)))
+    return map(_model, points(table, Question(vm=vm, cluster=cluster)))
 
 
-def of_namespace(table: Table, namespace: str, cluster: str | None) -> Iterator[RestorePoint]:
-    """Every restore point of a namespace's machines, newest first."""
-    items = points(table, Question(cluster=cluster))
-    return _models(item for item in items if item["machine"].startswith(f"{namespace}/"))
-
-
-def _models(items: Iterator[Item]) -> Iterator[RestorePoint]:
-    return (RestorePoint.model_validate_json(item["body"]) for item in items)
+def of_namespace(
+    table: Table, namespace: str, cluster: str | None, *, at: datetime | None
+) -> Iterator[RestorePoint]:
+    """Of each machine of a namespace: its newest point, and its newest restorable one at or before
+    the instant (None: at any time). Newest first; a machine without a living point has none.
+    """
+    positions: set[str] = set()
+    for row in _machine_rows(table, cluster, f"{namespace}/"):
+        found = (machines.newest(row, None), _restorable(table, row, at))
+        positions |= {position for position in found if position}
+    rows = _at_positions(table, sorted(positions, reverse=True))
+    return map(_model, rows)
 
 
 def _candidates(table: Table, asked: Question, before: str | None) -> Iterator[Item]:
     if asked.id is not None:
-        item = table.get((point_partition(asked.id), POINT))
+        item = table.get((keys.point_partition(asked.id), keys.POINT))
         return iter([item] if item and (before is None or item["position"] < before) else [])
     if asked.vm is not None:
         return table.index("machines", asked.vm, before=before, page=PAGE)
-    clusters = [asked.cluster] if asked.cluster else _clusters(table)
-    timelines = [table.index("clusters", cluster, before=before, page=PAGE) for cluster in clusters]
+    timelines = [
+        table.index("clusters", cluster, before=before, page=PAGE)
+        for cluster in _clusters(table, asked.cluster)
+    ]
     return heapq.merge(*timelines, key=lambda item: item["position"], reverse=True)
 
 
-def _clusters(table: Table) -> list[str]:
-    """Every cluster that ever owned a target; deleted documents included, since their points are
-    kept.
-    """
-    known = [Row.of(item).known() for item in table.query(DOCUMENTS, "targets/")]
-    return sorted({target.cluster for target in known if target})
+def _latest(table: Table, asked: Question, before: str | None) -> Iterator[Item]:
+    """Of each machine its newest point in the wanted state, from one row a machine."""
+    rows = _machine_rows(table, asked.cluster, asked.vm or "")
+    mine = (row for row in rows if asked.vm in (None, row["sk"]))
+    state = asked.state
+    positions = sorted(
+        (
+            position
+            for row in mine
+            if (position := machines.newest(row, state)) and (before is None or position < before)
+        ),
+        reverse=True,
+    )
+    return _at_positions(table, positions)
+
+
+def _machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:
+    for each in _clusters(table, cluster):
+        yield from table.query(keys.newest_partition(each), start)
+
+
+def _clusters(table: Table, cluster: str | None) -> list[str]:
+    """The one that is asked for, or every cluster that ever had a point: deleted ones count."""
+    if cluster is not None:
+        return [cluster]
+    return sorted(row["sk"] for row in table.query(keys.CLUSTERS))
+
+
+def _restorable(table: Table, row: Item, at: datetime | None) -> str | None:
+    """A machine's newest restorable position at or before an instant."""
+    newest = machines.newest(row, State.RESTORABLE)
+    if at is None or newest is None or _time(newest) <= to_instant(at):
+        return newest
+    cluster = row["pk"].removeprefix(keys.newest_partition(""))
+    start = keys.moment(State.RESTORABLE, "")
+    # A position is a time and an id; ~ comes after every id of that very second.
+    after = keys.moment(State.RESTORABLE, f"{to_instant(at)}#~")
+    page = table.page(keys.timeline(cluster, row["sk"]), start, after=after, most=1, backwards=True)
+    return next((each["sk"].removeprefix(start) for each in page.rows), None)
+
+
+def _at_positions(table: Table, positions: list[str]) -> Iterator[Item]:
+    """The rows of points, in the order of their positions; read as far as they are wanted."""
+    for start in range(0, len(positions), PAGE):
+        wanted = [
+            (keys.point_partition(position.partition("#")[2]), keys.POINT)
+            for position in positions[start : start + PAGE]
+        ]
+        found = table.get_many(wanted)
+        yield from (found[key] for key in wanted if key in found)
+
+
+def _time(position: str) -> str:
+    return position.partition("#")[0]
 
 
 def _matches(item: Item, asked: Question) -> bool:
-    wanted = {
-        "cluster": asked.cluster,
-        "machine": asked.vm,
-        "state": asked.state and asked.state.value,
-    }
+    if asked.latest and item["state"] == State.DELETED:
+        return False
+    wanted = {"cluster": asked.cluster, "machine": asked.vm, "state": asked.state}
     return all(value is None or item[name] == value for name, value in wanted.items())
 
 
-def _latest_only(table: Table, items: Iterator[Item]) -> Iterator[Item]:
-    """Keeps a point that is its machine's newest of those not deleted; asks once a machine."""
-    newest: dict[tuple[str, str], str | None] = {}
-    for item in items:
-        machine = (item["cluster"], item["machine"])
-        if machine not in newest:
-            newest[machine] = _newest(table, *machine)
-        if newest[machine] == item["position"]:
-            yield item
+def _model(item: Item) -> RestorePoint:
+    return RestorePoint.model_validate_json(item["body"])
 
 
-def _newest(table: Table, cluster: str, machine: str) -> str | None:
-    rows = table.index("machines", machine, before=None, page=PAGE)
-    alive = (row for row in rows if row["cluster"] == cluster and row["state"] != State.DELETED)
-    return next((str(row["position"]) for row in alive), None)
+def _shown(item: Item) -> Shown:
+    return Shown(item["position"], json.loads(item["body"]))
 
 
-def _quarantined(table: Table, start: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    for item in table.query(QUARANTINE):
+def _quarantine_of(table: Table, kind: str, id_: str) -> str | None:
+    """Why a document is in quarantine, as a sentence; None for one that is not."""
+    row = _document_row(table, kind, id_)
+    reason = quarantine.why(table, row) if row else None
+    if row is None or reason is None:
+        return None
+    return f"{row.key} is in quarantine, and no earlier version of it is in force: {reason}"
+
+
+def _unknown(what: str, id_: str, known: Iterable[str]) -> str:
+    names = ", ".join(sorted(known)) or "none"
+    return f"Unknown {what} {id_!r}. Known: {names}."
+
+
+def _document_row(table: Table, kind: str, id_: str) -> Row | None:
+    item = table.get(keys.document(kind, id_))
+    return Row.of(item) if item else None
+
+
+def _document_rows(table: Table, kind: str) -> list[Row]:
+    return [Row.of(item) for item in table.query(keys.DOCUMENTS, f"{kind}/")]
+
+
+def _quarantined(table: Table, start: str | None) -> Iterator[Shown]:
+    for item in table.query(keys.QUARANTINE):
         if start is None or item["sk"] > start:
-            yield item["sk"], Quarantined.model_validate_json(item["entry"]).model_dump(mode="json")
+            entry = Quarantined.model_validate_json(item["entry"])
+            yield Shown(item["sk"], entry.model_dump(mode="json"))
 
 
-def _page(
-    name: str,
-    rows: Iterator[Any],
-    limit: int,
-    position: Callable[[Any], str],
-    shown: Callable[[Any], Any],
-) -> dict[str, Any]:
+def _page(name: str, rows: Iterator[Shown], limit: int) -> dict[str, Any]:
     """Looks one row ahead, so that only the last page has no cursor."""
     page: list[Any] = []
-    size, last, more = 0, None, False
+    size, last = 0, ""
     for row in rows:
-        more = len(page) == limit or size > PAGE_BYTES
-        if more:
-            break
-        page.append(shown(row))
-        size, last = size + len(json.dumps(page[-1])), row
-    return {name: page, "cursor": _write_cursor(position(last)) if more else None}
+        if len(page) == limit or size > PAGE_BYTES:
+            return {name: page, "cursor": _write_cursor(last)}
+        page.append(row.entry)
+        size += len(json.dumps(row.entry))
+        last = row.position
+    return {name: page, "cursor": None}
 
 
 def _write_cursor(position: str) -> str:
@@ -203,7 +292,8 @@ def _read_cursor(cursor: str | None, form: re.Pattern[str]) -> str | None:
         position = ""
     if not form.fullmatch(position):
         raise InvalidRequest(
-            "cursor: is none of this question's; repeat the question without it to start at the top",
+            "cursor: it is not a cursor of this question. Repeat the question without it to start"
+            " at the top.",
             "cursor",
         )
     return position

@@ -1,4 +1,4 @@
-"""Bytes that others wrote -> models: strict RFC 8259 JSON in UTF-8, lenient about unknown fields."""
+"""Bytes that others wrote -> models: strict RFC 8259 JSON, lenient about unknown fields."""
 
 import math
 import re
@@ -6,8 +6,8 @@ from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import from_json
 
+from shared import strict_json
 from shared.errors import Unreadable, explain
 from shared.models import Bytes, Foreign, Instant, from_instant
 
@@ -26,6 +26,10 @@ _QUANTITY = re.compile(
 _QUANTITY_LENGTH = 64
 EPOCH_YEAR = 1970
 _SENTENCE_LENGTH = 500  # a path may hold keys of any length
+_MOST_VALUES = 200_000
+"""A value of two bytes, such as `{}`, takes 64 bytes of memory. A machine has some hundred."""
+
+_ENDS = re.compile(r"EOF while parsing .* at line (\d+) column (\d+)")
 
 
 class Nullable(Foreign):
@@ -34,9 +38,9 @@ class Nullable(Foreign):
     @model_validator(mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
-        return (
-            {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-        )
+        if not isinstance(value, dict):
+            return value
+        return {name: each for name, each in value.items() if each is not None}
 
 
 def quantity(value: Any) -> Any:
@@ -71,15 +75,28 @@ Count = Annotated[int, Field(ge=0, lt=2**31)]
 
 def document(body: bytes) -> dict[str, Any]:
     """Raises Unreadable; names no content, which may be secret."""
+    if not body.strip():
+        raise Unreadable("Invalid JSON: the file is empty, probably an interrupted upload.")
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise Unreadable(f"It holds more than {_MOST_VALUES} values. No metadata has so many.")
     try:
-        value = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Unreadable(
-            f"is no JSON in UTF-8 ({error}); it is truncated or something else"
-        ) from None
+        value = strict_json.parse(body)
+    except strict_json.Fault as fault:
+        raise Unreadable(_invalid(str(fault))) from None
     if not isinstance(value, dict):
-        raise Unreadable("is JSON, but no object")
+        raise Unreadable("Invalid JSON: the file must hold an object, {...}.")
     return value
+
+
+def _invalid(fault: str) -> str:
+    if "recursion limit" in fault:  # the parser's own, at some 200
+        return f"Invalid JSON: it is nested deeper than {strict_json.DEEPEST} levels."
+    ends = _ENDS.search(fault)
+    if ends is None:
+        return f"{fault[:_SENTENCE_LENGTH]}."
+    line, column = ends.groups()
+    where = f"column {column}" if line == "1" else f"line {line}, column {column}"
+    return f"Invalid JSON: the file ends at {where}, probably an interrupted upload."
 
 
 def model(kind: type[_T], value: Any) -> _T:

@@ -66,7 +66,7 @@ def spare(stack: Stack) -> dict[str, Any]:
         (
             "clusters/spare.yaml",
             CLUSTER.replace("id: spare", "id: other"),
-            ["'other'", "'spare'", "make them the same"],
+            ["'other'", "'spare'", "Make them the same"],
         ),
         ("clusters/spare.yaml", "id: spare\n", ["secret: is missing"]),
         (
@@ -79,7 +79,7 @@ def spare(stack: Stack) -> dict[str, Any]:
         ("clusters/spare.yaml", "id: [spare\n", ["no YAML", "line 2"]),
         ("clusters/spare.yaml", "- spare\n", ["no mapping"]),
         ("clusters/spare.yaml", "# " + "x" * 70_000, ["70002 bytes", "65536"]),
-        ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "rename it"]),
+        ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "Rename it"]),
         (
             "targets/bad.yaml",
             "id: bad\nurl: s3://not-ours/\ncluster: west\n",

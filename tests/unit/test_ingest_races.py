@@ -10,10 +10,10 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Key
-from shared.catalogue.ingest import Index
-from shared.catalogue.rows import FEED, QUARANTINE, REFERENCE, Row
+from shared.models.row_keys import FEED, QUARANTINE, REFERENCE
+from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable, Watched
-from tests.scenarios import IMAGE, NOW, Happened, deliver, objects, settle, target
+from tests.scenarios import IMAGE, Happened, World, objects, target
 
 Rows = dict[Key, Item]
 WAYS = (FEED, REFERENCE)
@@ -31,17 +31,17 @@ OLD = [target(prefix="old"), *objects(BACKUP, prefix="old/")]
 class Delivery:
     """A delivery in a thread of its own that makes its next call to the table when it is told so."""
 
-    def __init__(self, table: MemoryTable, event: Happened) -> None:
+    def __init__(self, table: MemoryTable, s3: MemoryS3, event: Happened) -> None:
         self._go, self._stopped = Semaphore(0), Semaphore(0)
-        self._index, self._event = Index(Watched(table, self._pause), now=lambda: NOW), event
+        self._world, self._event = World(Watched(table, self._pause), s3), event
         self._ended = False
-        self._replays: list[Row] | None = None
+        self._sent: list[str] | None = None
         Thread(target=self._run, daemon=True).start()
         self._stopped.acquire()
 
     def _run(self) -> None:
         try:
-            self._replays = deliver(self._index, self._event)
+            self._sent = self._world.deliver(self._event)
         finally:
             self._ended = True
             self._stopped.release()
@@ -58,16 +58,16 @@ class Delivery:
         self._stopped.acquire()
         return True
 
-    def finish(self) -> list[Row]:
+    def finish(self) -> list[str]:
         while self.step():
             pass
-        assert self._replays is not None, "the delivery failed"
-        return self._replays
+        assert self._sent is not None, "the delivery failed"
+        return self._sent
 
 
-def after(events: Iterable[Happened | Row]) -> MemoryTable:
+def after(events: Iterable[Happened | str]) -> MemoryTable:
     table = MemoryTable()
-    settle(Index(table, now=lambda: NOW), events)
+    World(table).settle(events)
     return table
 
 
@@ -83,12 +83,13 @@ def alternated(
     table: MemoryTable, one: Happened, other: Happened, calls: tuple[int, int]
 ) -> tuple[bool, bool]:
     """Whether each had so many calls to make."""
-    first, second = Delivery(table, one), Delivery(table, other)
+    s3 = MemoryS3()
+    first, second = Delivery(table, s3, one), Delivery(table, s3, other)
     made = (
         all([first.step() for _ in range(calls[0])]),
         all([second.step() for _ in range(calls[1])]),
     )
-    settle(Index(table, now=lambda: NOW), [*first.finish(), *second.finish()])
+    World(table, s3).settle([*first.finish(), *second.finish()])
     return made
 
 
