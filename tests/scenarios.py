@@ -252,6 +252,150 @@ def disks_of_one_engine_backup_are_no_obstacle(world: World) -> None:
     assert len(only(world.table).volumes) == 2
 
 
+def old_version_that_is_removed_changes_nothing(world: World) -> None:
+    """As when a lifecycle rule expires noncurrent versions, of backups or of our own documents."""
+    events = [target(), *objects(a_vm_backup())]
+    world.settle([*events, *(event._replace(number=2) for event in events)])
+    before = only(world.table)
+    world.settle(event._replace(number=3, removes=1) for event in events)
+    assert only(world.table) == before
+    assert search.document(world.table, "targets", "east-s3")
+
+
+def current_version_that_is_removed_uncovers_the_one_before(world: World) -> None:
+    backup = a_vm_backup()
+    other = a_vm_backup(cpu=8).metadata
+    world.settle([target(), *objects(backup), *objects(other, number=2)])
+    assert only(world.table).machine.cpu == 8
+    metadata = Happened(backup.key, None, 3, removes=2)
+    world.settle([metadata])
+    assert (only(world.table).state, only(world.table).machine.cpu) == (State.RESTORABLE, 2)
+    world.settle([metadata._replace(number=4, removes=1)])
+    assert only(world.table).state == State.DELETED
+
+
+def delete_marker_that_is_removed_brings_the_object_back(world: World) -> None:
+    events = [target(), *objects(a_vm_backup(image=IMAGE))]
+    world.settle(events)
+    before = only(world.table)
+    for event in events:
+        if "vmimages" in event.key:
+            continue  # says what an image is called, which no point needs
+        world.settle([event._replace(body=None, number=2)])
+        assert only(world.table).state != State.RESTORABLE
+        world.settle([event._replace(body=None, number=3, removes=2)])
+        assert only(world.table) == before
+
+
+def garbage_that_is_removed_uncovers_the_good_version(world: World) -> None:
+    events = objects(a_vm_backup())
+    world.settle([target(), *events])
+    before = only(world.table)
+    for event in events:
+        world.settle([event._replace(body=b"?", number=2)])
+        world.settle([event._replace(number=3, removes=2)])
+        assert (only(world.table), quarantined(world.table)) == (before, [])
+
+
+def deleted_document_does_not_come_back_with_garbage(world: World) -> None:
+    gone, garbage = (target(number=2)._replace(body=None), target(number=3)._replace(body=b"?"))
+    world.settle([target(), *objects(a_vm_backup()), gone, garbage])
+    assert search.document(world.table, "targets", "east-s3") is None
+    assert (only(world.table).state, quarantined(world.table)) == (State.DELETED, [garbage.key])
+    said = search.why_unknown(world.table, "targets", "east-s3")
+    assert said.startswith("targets/east-s3.yaml is in quarantine, and no earlier version")
+
+
+def deleted_metadata_does_not_come_back_with_garbage(world: World) -> None:
+    backup = a_vm_backup()
+    gone, garbage = Happened(backup.key, None, 2), Happened(backup.key, b"?", 3)
+    world.settle([target(), *objects(backup), gone, garbage])
+    assert (only(world.table).state, quarantined(world.table)) == (State.DELETED, [backup.key])
+
+
+def second_target_of_a_place_is_a_conflict(world: World) -> None:
+    first, second = target(), target("mistyped", cluster="west", number=2)
+    world.settle([first, *objects(a_vm_backup())])
+    before = only(world.table)
+    world.settle([second])
+    assert (only(world.table), quarantined(world.table)) == (before, [second.key])
+    assert search.document(world.table, "targets", "mistyped") is None
+    said = search.why_unknown(world.table, "targets", "mistyped")
+    assert "targets/east-s3.yaml gave s3://backups/ to cluster 'east' first" in said
+    world.settle([first._replace(number=3)])  # a change of anything else leaves it the first
+    assert only(world.table).cluster == "east"
+    world.settle([first._replace(number=4, body=None)])
+    assert quarantined(world.table) == []
+    states = {point.cluster: point.state for point in points(world.table)}
+    assert states == {"east": State.DELETED, "west": State.RESTORABLE}
+
+
+def conflict_ends_when_the_second_target_is_corrected(world: World) -> None:
+    world.settle([target(), target("other", cluster="west", number=2)])
+    assert quarantined(world.table) == ["targets/other.yaml"]
+    world.settle([target("other", cluster="west", prefix="west", number=3)])
+    assert quarantined(world.table) == []
+
+
+def conflict_ends_when_the_first_target_moves(world: World) -> None:
+    world.settle([target(), target("other", cluster="west", number=2)])
+    world.settle([target(prefix="east", number=3)])
+    assert quarantined(world.table) == []
+    assert search.document(world.table, "targets", "other")
+
+
+def deleted_points_stay_in_the_unfiltered_search(world: World) -> None:
+    old = a_vm_backup("web01")
+    world.settle([target(prefix="old"), *objects(old, prefix="old/")])
+    world.settle([target(prefix="new", cluster="west", number=2)])
+    assert (only(world.table).cluster, only(world.table).state) == ("east", State.DELETED)
+    assert only(world.table, cluster="east") == only(world.table)
+
+
+def unchanged_target_document_announces_and_replays_nothing(world: World) -> None:
+    world.settle([target(), *objects(a_vm_backup()), Happened("stray.cfg", b"?")])
+    assert len(world.sns.messages) == 1
+    assert world.deliver(target(number=2)) == []
+    assert len(world.sns.messages) == 1
+
+
+def newest_of_each_machine_follows_every_change(world: World) -> None:
+    first = a_vm_backup(backup="b1", taken_at="2026-08-14T01:00:00Z")
+    second = a_vm_backup(backup="b2", taken_at="2026-08-15T01:00:00Z", after=first)
+    world.settle([target(), *objects(first), *objects(second)])
+
+    def newest(**asked: Any) -> list[str]:
+        return [point.backup for point in points(world.table, latest=True, **asked)]
+
+    assert newest() == newest(state="restorable") == ["b2"]
+    record = next(event for event in objects(second) if event.key == second.written[0].key)
+    world.settle([record._replace(body=None, number=2)])
+    assert (newest(), newest(state="restorable"), newest(state="incomplete")) == (
+        ["b2"],
+        ["b1"],
+        ["b2"],
+    )
+    world.settle([record._replace(number=3)])
+    assert newest() == newest(state="restorable") == ["b2"]
+    world.settle([Happened(second.key, None, 2)])
+    assert newest() == newest(state="restorable") == ["b1"]
+    world.settle([Happened(first.key, None, 2)])
+    assert newest() == newest(state="deleted") == []
+
+
+def many_points_of_a_volume_are_computed_through_the_queue(world: World) -> None:
+    backups = [a_vm_backup(backup="b00")]
+    for number in range(1, 12):
+        backups.append(a_vm_backup(backup=f"b{number:02}", after=backups[-1]))
+    world.settle([target(), *(event for each in backups for event in objects(each))])
+    assert len(points(world.table, state="restorable")) == 12
+    volume = next(event for event in objects(backups[-1]) if event.key.endswith("volume.cfg"))
+    sent = world.deliver(volume._replace(body=None, number=99))
+    assert ([json.loads(each)["task"] for each in sent], len(points(world.table))) == (["walk"], 12)
+    world.settle(sent)
+    assert len(points(world.table, state="incomplete")) == 12
+
+
 SCENARIOS: tuple[Callable[[World], None], ...] = (
     complete_backup_is_restorable,
     target_that_comes_last_finds_its_objects,
@@ -266,4 +410,17 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     target_whose_cluster_changes,
     bad_target_document_leaves_the_last_good_one,
     disks_of_one_engine_backup_are_no_obstacle,
+    old_version_that_is_removed_changes_nothing,
+    current_version_that_is_removed_uncovers_the_one_before,
+    delete_marker_that_is_removed_brings_the_object_back,
+    garbage_that_is_removed_uncovers_the_good_version,
+    deleted_document_does_not_come_back_with_garbage,
+    deleted_metadata_does_not_come_back_with_garbage,
+    second_target_of_a_place_is_a_conflict,
+    conflict_ends_when_the_second_target_is_corrected,
+    conflict_ends_when_the_first_target_moves,
+    deleted_points_stay_in_the_unfiltered_search,
+    unchanged_target_document_announces_and_replays_nothing,
+    newest_of_each_machine_follows_every_change,
+    many_points_of_a_volume_are_computed_through_the_queue,
 )

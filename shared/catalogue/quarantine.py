@@ -30,23 +30,27 @@ class Quarantine:
         new.
 
         An entry has the position of the event that it is from, and only a newer one replaces or
-        removes it. That alone does not keep a slow writer from putting an entry back whose object
-        was repaired meanwhile, and whose entry the repair has looked for in vain. So who wrote an
-        entry looks at the row once more: either the repair comes later and finds the entry, or it
-        came before and is seen now.
+        removes it. That alone does not stop a slow writer, who puts an entry back that a repair
+        looked for in vain, or removes one that another document's conflict has just made. So who
+        has written looks once more, until it finds what it wrote: of two that write, the later one
+        looks after both, and so sees what both have seen.
         """
-        key = QUARANTINE, feed(row.bucket, row.key)
-        reason = why(self._table, row)
+        new = False
+        while True:
+            reason = why(self._table, row)
+            entry, written = self._write(row, reason)
+            new = new or written
+            current = self._table.get(row.row_key)
+            row = Row.of(current) if current else row
+            if why(self._table, row) == reason:
+                return entry, new
+
+    def _write(self, row: Row, reason: str | None) -> tuple[Quarantined | None, bool]:
+        key, seen = (QUARANTINE, feed(row.bucket, row.key)), {":seen": row.order}
         if reason is None:
-            self._table.delete(key, condition="seen <= :seen", values={":seen": row.order})
+            self._table.delete(key, condition="seen <= :seen", values=seen)
             return None, False
         entry = quarantined(row, reason, self._now())
         item = {"pk": key[0], "sk": key[1], "seen": row.order, "entry": entry.model_dump_json()}
         condition = "attribute_not_exists(pk) OR seen < :seen"
-        new = self._table.put(item, condition=condition, values={":seen": row.order})
-        current = self._table.get(row.row_key)
-        now = Row.of(current) if current else row
-        if now.order >= row.order and why(self._table, now) is None:
-            self._table.delete(key, condition="seen <= :seen", values={":seen": now.order})
-            return None, False
-        return entry, new
+        return entry, self._table.put(item, condition=condition, values=seen)

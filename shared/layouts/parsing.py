@@ -5,7 +5,14 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from shared import strict_json
 from shared.errors import Unreadable, explain
@@ -33,7 +40,12 @@ _ENDS = re.compile(r"EOF while parsing .* at line (\d+) column (\d+)")
 
 
 class Nullable(Foreign):
-    """Go writes nil maps, lists and pointers as null: here null is the same as absent."""
+    """Go writes nil maps, lists and pointers as null: here null is the same as absent.
+
+    Built when first used, since a cold start may never meet one.
+    """
+
+    model_config = ConfigDict(defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -102,6 +102,16 @@ def version(event: Happened, number: int, body: bytes | None) -> Happened:
 
 
 EVERYTHING = but()
+RENAMED = version(METADATA, 2, dict(a_vm_backup("web02"))[BACKUP.key])
+RIVAL = target("rival", cluster="west", number=2)
+# Two restore points of one machine; the last event makes the older one.
+OLDER = a_vm_backup(backup="older", taken_at="2026-08-14T01:00:00Z")
+YOUNGER = a_vm_backup(backup="younger", after=OLDER)
+NEWER = next(event for event in objects(YOUNGER) if event.key == YOUNGER.key)
+TWO = sorted(
+    {event.key: event for event in [TARGET, *objects(OLDER), *objects(YOUNGER)]}.values(),
+    key=lambda event: event.key == OLDER.key,
+)
 PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     "metadata, target": (but(METADATA, TARGET), METADATA, TARGET),
     "metadata, backup": (but(METADATA, BACKUP_CFG), METADATA, BACKUP_CFG),
@@ -127,6 +137,12 @@ PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     ),
     "more specific target, metadata": (OLD[:-1], target("old", prefix="old"), OLD[-1]),
     "target removed, metadata": (but(METADATA), version(TARGET, 2, None), METADATA),
+    "first creation, deletion": (but(METADATA), METADATA, version(METADATA, 2, None)),
+    "first creation, another machine under its key": (but(METADATA), METADATA, RENAMED),
+    "target, rival": ([], TARGET, RIVAL),
+    "target removed, rival": ([TARGET], version(TARGET, 2, None), RIVAL),
+    "newest deleted, older made": (TWO[:-1], version(NEWER, 2, None), TWO[-1]),
+    "newest deleted, older deleted": (TWO, version(NEWER, 2, None), version(TWO[-1], 2, None)),
 }
 
 
