@@ -19,10 +19,13 @@ class Version(NamedTuple):
 
 
 class Body(io.BytesIO):
-    """What a StreamingBody can do, and how much of it was read."""
+    """What a StreamingBody can do, and how many bytes were taken from it."""
+
+    taken = 0
 
     def iter_chunks(self, chunk_size: int) -> Iterator[bytes]:
         while chunk := self.read(chunk_size):
+            self.taken += len(chunk)
             yield chunk
 
 

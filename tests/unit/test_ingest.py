@@ -68,7 +68,7 @@ def test_every_order_of_a_backups_objects_ends_in_the_same_rows() -> None:
         assert after(order) == wanted, [event.key for event in order]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_every_order_of_all_writes_with_duplicates_ends_in_the_same_rows(
     data: st.DataObject,
@@ -82,6 +82,53 @@ def test_every_order_of_all_writes_with_duplicates_ends_in_the_same_rows(
         position = data.draw(st.integers(0, min(3, len(waiting) - 1)))
         waiting += world.deliver(waiting.pop(position))
     assert ends(table) == after(events)
+
+
+def used_again() -> list[Happened]:
+    """A backup is made, deleted with its data, and another one is made under its name."""
+    first = a_vm_backup()
+    second = a_vm_backup(after=first, taken_at="2026-08-16T01:00:00Z", cpu=8)
+    data = first.written[0].key
+    events = [target(), *objects(first), Happened(first.key, None, 2), Happened(data, None, 2)]
+    again = {event.key: event._replace(number=3) for event in objects(second)}
+    return [*events, *again.values()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(used_again()))
+def test_a_name_that_is_used_again_ends_in_the_same_rows_in_any_order(
+    order: list[Happened],
+) -> None:
+    assert after(order) == after(used_again())
+
+
+def removed() -> list[Happened]:
+    """Garbage and a deletion that are taken back, and an old version that expires."""
+    changed = METADATA._replace(number=2, body=dict(a_vm_backup(cpu=8))[METADATA.key])
+    garbage = METADATA._replace(number=3, body=b"?")
+    marker = METADATA._replace(number=5, body=None)
+    return [
+        *OBJECTS,
+        changed,
+        garbage,
+        METADATA._replace(number=4, removes=3),
+        marker,
+        METADATA._replace(number=6, removes=5),
+        METADATA._replace(number=7, removes=1),
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(removed()))
+def test_versions_that_are_removed_end_in_the_same_points_in_any_order(
+    order: list[Happened],
+) -> None:
+    world = World(MemoryTable())
+    messages = [world.happen(event) for event in removed()]
+    world.settle(messages[removed().index(event)] for event in order)
+    (point,) = points(world.table)
+    assert (point.machine.cpu, point.state) == (8, State.RESTORABLE)
+    assert (point.source.version_id, quarantined(world.table)) == ("v0002", [])
 
 
 class Died(Exception):

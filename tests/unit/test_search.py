@@ -5,15 +5,16 @@ none.
 import base64
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from local.samples.world import a_vm_backup
 from shared.catalogue import search
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, NotFound
 from tests.memory_table import MemoryTable
-from tests.scenarios import Happened, World, objects, target
+from tests.scenarios import STATE, Happened, World, objects, target
 
 Answer = dict[str, Any]
 VMS = ["web01", "web02", "db01"]
@@ -68,6 +69,9 @@ QUESTIONS: list[tuple[Answer, int]] = [
     ({"latest": True, "cluster": "east"}, 3),
     ({"latest": True, "vm": "default/web01"}, 2),
     ({"latest": True, "state": "incomplete"}, 2),
+    ({"latest": True, "state": "restorable"}, 6),
+    ({"latest": True, "state": "restorable", "cluster": "west", "vm": "default/db01"}, 1),
+    ({"latest": True, "vm": "default/web0"}, 0),
     ({"latest": True, "state": "deleted"}, 0),
     ({"id": "nothing"}, 0),
 ]
@@ -110,6 +114,77 @@ def test_latest_is_the_newest_that_is_not_deleted(table: MemoryTable) -> None:
         "web01": ("web01-13", "restorable"),
         "web02": ("web02-14", "restorable"),
     }
+
+
+def test_latest_is_the_newest_of_those_that_match(table: MemoryTable) -> None:
+    """A machine whose newest point is in another state is not hidden."""
+    asked_for = {"latest": True, "cluster": "east", "state": "restorable"}
+    found = asked(table, **asked_for)["restorePoints"]
+    assert {point["backup"] for point in found} == {"web02-14", "web01-13", "db01-13"}
+
+
+def test_an_id_is_not_hidden_by_newer_points(table: MemoryTable) -> None:
+    old = asked(table, vm="default/web02", cluster="east")["restorePoints"][-1]
+    assert asked(table, id=old["id"], latest=True)["restorePoints"] == [old]
+    gone = asked(table, state="deleted")["restorePoints"][0]
+    assert asked(table, id=gone["id"], latest=True)["restorePoints"] == []
+
+
+def test_a_cluster_that_nobody_names_is_not_found(table: MemoryTable) -> None:
+    for body in ({"cluster": "nowhere"}, {"cluster": "nowhere", "vm": "a/b", "latest": True}):
+        with pytest.raises(NotFound) as refusal:
+            asked(table, **body)
+        assert refusal.value.message == "Unknown cluster 'nowhere'. Known: east, west."
+        assert refusal.value.field == "cluster"
+
+
+def test_a_cluster_that_a_document_names_has_no_points_yet() -> None:
+    table = MemoryTable()
+    cluster = Happened("clusters/south.yaml", b"id: south\nsecret: replant/clusters/s\n", 1, STATE)
+    World(table).settle([target("east", cluster="north"), cluster])
+    for known in ("north", "south"):
+        assert asked(table, cluster=known) == {"restorePoints": [], "cursor": None}
+    World(table).settle([cluster._replace(number=2, body=None)])
+    with pytest.raises(NotFound, match=r"Unknown cluster 'south'\. Known: north\."):
+        asked(table, cluster="south")
+
+
+def test_who_needs_a_quarantined_document_is_told_its_reason() -> None:
+    table = MemoryTable()
+    World(table).settle([Happened("clusters/west.yaml", b"id: west\n", 1, STATE)])
+    sentence = "clusters/west.yaml is in quarantine, and no earlier version of it is in force: secr"
+    with pytest.raises(NotFound) as refusal:
+        asked(table, cluster="west")
+    assert refusal.value.message.startswith(sentence)
+    assert search.document(table, "clusters", "west") is None
+    assert search.why_unknown(table, "clusters", "west").startswith(sentence)
+
+
+def test_a_document_that_never_was_is_told_with_those_that_are(table: MemoryTable) -> None:
+    assert search.why_unknown(table, "targets", "wset") == (
+        "Unknown target 'wset'. Known: east, west. Put targets/wset.yaml into the state bucket."
+    )
+    assert search.why_unknown(MemoryTable(), "clusters", "west").startswith(
+        "Unknown cluster 'west'. Known: none."
+    )
+
+
+@pytest.mark.parametrize(
+    ("day", "backups"),
+    [
+        (None, {"web01-13", "web02-14", "db01-14", "db01-13"}),
+        (14, {"web01-13", "web02-14", "db01-14", "db01-13"}),
+        (12, {"web01-13", "web01-12", "web02-14", "web02-12", "db01-14", "db01-12"}),
+        (9, {"web01-13", "web02-14", "db01-14"}),
+    ],
+)
+def test_a_namespace_is_asked_for_its_newest_and_its_newest_restorable_by_then(
+    table: MemoryTable, day: int | None, backups: set[str]
+) -> None:
+    at = datetime(2026, 8, day, 1, tzinfo=UTC) if day else None
+    found = list(search.of_namespace(table, "default", "east", at=at))
+    assert {point.backup for point in found} == backups
+    assert found == sorted(found, key=lambda point: point.position, reverse=True)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
