@@ -32,10 +32,6 @@ class Object(NamedTuple):
     key: str
     root: str
 
-    @property
-    def url(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
-
 
 class Row(BaseModel):
     """One object as its events left it. An empty position: there was no such event.

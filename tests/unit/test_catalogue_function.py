@@ -91,3 +91,16 @@ def test_a_failure_names_its_object_in_the_log(
         "rows  a after None",
         "not an event",
     ]
+
+
+def test_clients_are_made_once_for_what_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CATALOGUE_TABLE", "STATE_BUCKET", "BACKUP_BUCKETS", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "eu-central-1")
+    settings.cache_clear()
+    catalogue.clients.cache_clear()
+    assert catalogue.clients() is catalogue.clients()
+    assert catalogue.clients().s3.meta.region_name == "eu-central-1"
+    settings.cache_clear()
+    catalogue.clients.cache_clear()

@@ -57,6 +57,12 @@ def with_disks(number: int, length: int = 0) -> bytes:
     return json.dumps(body).encode()
 
 
+def with_a_disk_twice() -> bytes:
+    body = json.loads(json.dumps(METADATA))
+    body["volumeBackups"] *= 2
+    return json.dumps(body).encode()
+
+
 def with_gaps(number: int) -> bytes:
     body = json.loads(json.dumps(METADATA))
     body["vmSourceSpec"]["spec"]["template"]["spec"]["volumes"] = [
@@ -80,6 +86,7 @@ POISON: dict[str, tuple[Callable[[], bytes], str]] = {
     "half a surrogate pair": (lambda: rb'{"name":"\ud800"}', "Invalid JSON: "),
     "a million empty values": (lambda: b'{"a":[' + b"{}," * 10**6 + b"{}]}", "200000 values"),
     "1,300 disks": (lambda: with_disks(1300), f"has 1300 disks. At most {MOST_DISKS}"),
+    "a disk twice": (with_a_disk_twice, "volumeBackups: a volumeName is there twice"),
     "8,000 gaps": (lambda: with_gaps(8000), f"has 8000 disks. At most {MOST_DISKS}"),
     "labels of many bytes": (lambda: with_labels(2300), f"at most {FACTS_LIMIT}"),
 }
@@ -212,7 +219,7 @@ def test_a_bucket_without_versions_says_what_is_deleted(world: World) -> None:
 
 
 def test_a_message_that_is_no_event_is_refused(world: World) -> None:
-    for message in ("no event", "{}", '{"task":"juggle"}', '["task"]', '{"a":"task"}'):
+    for message in ("no event", '{"task"', "{}", '{"task":"juggle"}', '["task"]', '{"a":"task"}'):
         with pytest.raises(Unreadable, match="not an S3 event"):
             world.deliver(message)
 
@@ -221,7 +228,7 @@ def test_sequencers_of_any_length_and_case_are_put_in_order(world: World) -> Non
     """As S3 compares them: padded on the right with zeros, and hexadecimal in either case."""
     later = Happened(BACKUP.key, dict(a_vm_backup(cpu=8))[BACKUP.key], 2)
     earlier = Happened(BACKUP.key, dict(a_vm_backup(cpu=4))[BACKUP.key], 3)
-    for one, other in (("0B", "0a"), ("0c1", "0C0F"), ("0d", "0c2")):
+    for one, other in (("0B", "0a"), ("0c1", "0C0F"), ("0d", "0c2"), ("0e", "0e00")):
         for event, sequencer in ((later, one), (earlier, other)):
             message = json.loads(world.happen(event))
             message["detail"]["object"]["sequencer"] = sequencer

@@ -123,6 +123,11 @@ def test_latest_is_the_newest_of_those_that_match(table: MemoryTable) -> None:
     assert {point["backup"] for point in found} == {"web02-14", "web01-13", "db01-13"}
 
 
+def test_points_are_found_by_their_ids(table: MemoryTable) -> None:
+    known = [point["id"] for point in asked(table)["restorePoints"]]
+    assert set(search.by_id(table, [*known, "nothing"])) == set(known)
+
+
 def test_an_id_is_not_hidden_by_newer_points(table: MemoryTable) -> None:
     old = asked(table, vm="default/web02", cluster="east")["restorePoints"][-1]
     assert asked(table, id=old["id"], latest=True)["restorePoints"] == [old]

@@ -20,8 +20,12 @@ class Stubbed:
     """A table whose answers a test gives, and the pauses that it made."""
 
     def __init__(self) -> None:
-        access = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        client = boto3.client("dynamodb", region_name="eu-central-1", **access)
+        client = boto3.client(
+            "dynamodb",
+            region_name="eu-central-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
         self.answers = Stubber(client)
         self.pauses: list[float] = []
         self.table = Table(client, "catalogue", sleep=self.pauses.append)
