@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from shared.aws.table import Item, Key, Table
+from shared.aws.table import Key, Table
 from shared.catalogue.assemble import point_id
 from shared.catalogue.events import Recompute, Replay, Task, Walk
 from shared.catalogue.points import KEPT, Points
 from shared.catalogue.quarantine import Quarantine
+from shared.catalogue.references import pointers, task_of
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import owner, same_claim
 from shared.models import BackupTarget, EngineVolume, MachineBackup, Quarantined
@@ -26,12 +27,8 @@ from shared.models.row_keys import (
     PREFIXES,
     REFERENCE,
     bucket_partition,
-    feed,
     image_partition,
-    point_partition,
-    reference,
     references,
-    volume_partition,
 )
 
 FEW = 8
@@ -131,7 +128,7 @@ class Index:
     def walk(self, task: Walk) -> list[Task]:
         """One step: a task for each of its rows, and last the walk's next step."""
         page = self._table.page(task.pk, task.start, after=task.after, most=STEP)
-        tasks = [found for row in page.rows if (found := _task(row))]
+        tasks = [found for row in page.rows if (found := task_of(row))]
         if page.last is None:
             return tasks
         return [*tasks, task.model_copy(update={"after": page.last})]
@@ -159,7 +156,7 @@ class Index:
             points.add(point)
             if point not in row.points:
                 self._table.add(row.row_key, "points", point)
-            self._table.put_many(_pointers(row, backup, point))
+            self._table.put_many(pointers(row, backup, point))
         for each in sorted(points):
             self._points.recompute(each)
         if row.deleted:
@@ -197,7 +194,7 @@ class Index:
             return [Walk(pk=pk, start=start)]
         for each in points:
             self._points.recompute(each)
-        return [task for row in page.rows if isinstance(task := _task(row), Walk)]
+        return [task for row in page.rows if isinstance(task := task_of(row), Walk)]
 
     def _walks(self, row: Row) -> Iterator[Walk]:
         """Through the metadata below every place that the target ever named, whoever owns it."""
@@ -242,35 +239,3 @@ def _unchanged(row: Row, before: Row | None) -> bool:
     if row.kind is not Kind.MACHINE or not same:
         return same
     return (row.source(), row.object_time) == (before.source(), before.object_time)
-
-
-def _task(row: Item) -> Task | None:
-    """What a row that was walked over asks for."""
-    if "point" in row:
-        return Recompute(point=row["point"])
-    if "volume" in row:
-        return Walk(pk=row["volume"], start=REFERENCE)
-    if row.get("kind") == Kind.MACHINE:
-        return Replay(pk=row["pk"], sk=row["sk"])
-    return None
-
-
-def _pointers(row: Row, backup: MachineBackup, point: str) -> Iterable[Item]:
-    """The point's way to its metadata, and the way from each volume to the point."""
-    pointers: list[Item] = [
-        {
-            "pk": point_partition(point),
-            "sk": feed(row.bucket, row.key),
-            "bucket": row.bucket,
-            "key": row.key,
-        }
-    ]
-    ways = {
-        (
-            volume_partition(row.bucket, row.root, disk.engine_volume),
-            reference(disk.engine_backup, point),
-        )
-        for disk in backup.disks
-        if disk.engine_volume and disk.engine_backup
-    }
-    return pointers + [{"pk": pk, "sk": sk, "point": point} for pk, sk in sorted(ways)]

@@ -30,10 +30,6 @@ class Listed(NamedTuple):
         return cls(point.cluster, machine, point.state, point.position)
 
     @property
-    def living(self) -> bool:
-        return self.state is not State.DELETED
-
-    @property
     def row_key(self) -> Key:
         return newest_partition(self.cluster), self.machine
 
@@ -53,39 +49,44 @@ def changes(table: Table, before: Listed | None, after: Listed, *, expires: date
     """EXPIRES is when the row of a machine without a living point may go."""
     if before == after:
         return Changes()
-    leaves = before if before and before.living else None
-    comes = after if after.living else None
-    keys = sorted({each.row_key for each in (leaves, comes) if each})
-    puts = [_machine(table, key, leaves, comes, expires) for key in keys]
     if before is None or before.cluster != after.cluster:
         # Ahead of the point, so that every cluster with a point is known.
         table.put_many([{"pk": CLUSTERS, "sk": after.cluster}])
+    leaves, comes = _living(before), _living(after)
+    machines = sorted({each.row_key for each in (leaves, comes) if each})
+    puts = [_machine(table, key, leaves, comes, expires) for key in machines]
+    left = {leaves.moment} if leaves else set()
     if comes:
         pk, sk = comes.moment
         puts.append(Put({"pk": pk, "sk": sk}))
-    gone = leaves is not None and (comes is None or leaves.moment != comes.moment)
-    return Changes(tuple(puts), (leaves.moment,) if leaves and gone else ())
+        left.discard(comes.moment)
+    return Changes(tuple(puts), tuple(left))
+
+
+def _living(listed: Listed | None) -> Listed | None:
+    return listed if listed and listed.state in LIVING else None
 
 
 def newest(item: Item, state: State | None) -> str | None:
     """The position of a machine's newest living point, or of its newest in a state."""
     states = LIVING if state is None else (state,)
-    return max((item[each] for each in states if each in item), default=None)
+    return max((item[each] for each in states if item.get(each)), default=None)
 
 
 def _machine(
     table: Table, key: Key, leaves: Listed | None, comes: Listed | None, expires: datetime
 ) -> Put:
+    """The machine's row as it is without the one and with the other."""
     current = table.get(key)  # ahead of the timeline: its revision covers what is read there
-    row: dict[str, Any] = dict(current) if current else {"pk": key[0], "sk": key[1]}
+    row: dict[str, Any] = {"pk": key[0], "sk": key[1], "revision": 0} | (current or {})
     row.pop(EXPIRES, None)
     if leaves and leaves.row_key == key and row.get(leaves.state) == leaves.position:
         row[leaves.state] = _next(table, leaves)
     if comes and comes.row_key == key:
         row[comes.state] = max(row.get(comes.state) or "", comes.position)
-    if newest({k: v for k, v in row.items() if v is not None}, None) is None:
+    if newest(row, None) is None:
         row[EXPIRES] = int(expires.timestamp())
-    revision = int(current["revision"]) if current else 0
+    revision = int(row["revision"])
     row["revision"] = revision + 1
     if current is None:
         return Put(row, "attribute_not_exists(pk)")

@@ -6,18 +6,17 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, overload
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
 from shared.aws.table import Item, Table
-from shared.catalogue import machines, quarantine
-from shared.catalogue.rows import Row
-from shared.catalogue.targets import conflict, in_force
-from shared.errors import InvalidRequest, NotFound
+from shared.catalogue import machines
+from shared.catalogue.documents import check_cluster, clusters
+from shared.catalogue.documents import document as document  # callers need not know where it lies
+from shared.catalogue.documents import why_unknown as why_unknown
+from shared.errors import InvalidRequest
 from shared.models import (
-    BackupTarget,
-    ClusterDocument,
     ClusterId,
     Quarantined,
     RestorePoint,
@@ -27,7 +26,6 @@ from shared.models import (
     to_instant,
 )
 from shared.models import row_keys as keys
-from shared.models.facts import Document, Kind
 from shared.validation import parse
 
 _NOT_YET = "target namespace label image volume after before verified asOf summary"
@@ -92,41 +90,6 @@ def points(table: Table, asked: Question, *, before: str | None = None) -> Itera
     return (row for row in found if _matches(row, asked))
 
 
-@overload
-def document(table: Table, kind: Literal["clusters"], id_: str) -> ClusterDocument | None: ...
-@overload
-def document(table: Table, kind: Literal["targets"], id_: str) -> BackupTarget | None: ...
-def document(table: Table, kind: str, id_: str) -> Document | None:
-    """The document in force, None when there is none: `why_unknown` says why."""
-    row = _document_row(table, kind, id_)
-    if row is None or not row.in_force:
-        return None
-    if row.kind is Kind.TARGET and conflict(row, _document_rows(table, kind)):
-        return None
-    return row.said(ClusterDocument) or row.said(BackupTarget)
-
-
-def why_unknown(table: Table, kind: Literal["clusters", "targets"], id_: str) -> str:
-    """The sentence for whoever names a document that is not in force."""
-    in_quarantine = _quarantine_of(table, kind, id_)
-    if in_quarantine:
-        return in_quarantine
-    known = [each.sk.partition("/")[2] for each in _document_rows(table, kind) if each.in_force]
-    unknown = _unknown(kind.removesuffix("s"), id_, known)
-    return f"{unknown} Put {kind}/{id_}.yaml into the state bucket."
-
-
-def check_cluster(table: Table, cluster: str) -> None:
-    """Raises NotFound for a cluster that no document in force and no restore point names."""
-    known = set(_clusters(table, None))
-    known |= {target.cluster for target in in_force(_document_rows(table, "targets"))}
-    documents = _document_rows(table, "clusters")
-    known |= {each.sk.partition("/")[2] for each in documents if each.in_force}
-    if cluster not in known:
-        in_quarantine = _quarantine_of(table, "clusters", cluster)
-        raise NotFound(in_quarantine or _unknown("cluster", cluster, known), "cluster")
-
-
 def by_id(table: Table, ids: Iterable[str]) -> dict[str, RestorePoint]:
     """Those of the restore points that exist."""
     rows = table.get_many((keys.point_partition(id_), keys.POINT) for id_ in ids)
@@ -188,9 +151,7 @@ def _machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Ite
 
 def _clusters(table: Table, cluster: str | None) -> list[str]:
     """The one that is asked for, or every cluster that ever had a point: deleted ones count."""
-    if cluster is not None:
-        return [cluster]
-    return sorted(row["sk"] for row in table.query(keys.CLUSTERS))
+    return clusters(table) if cluster is None else [cluster]
 
 
 def _restorable(table: Table, row: Item, at: datetime | None) -> str | None:
@@ -234,29 +195,6 @@ def _model(item: Item) -> RestorePoint:
 
 def _shown(item: Item) -> Shown:
     return Shown(item["position"], json.loads(item["body"]))
-
-
-def _quarantine_of(table: Table, kind: str, id_: str) -> str | None:
-    """Why a document is in quarantine, as a sentence; None for one that is not."""
-    row = _document_row(table, kind, id_)
-    reason = quarantine.why(table, row) if row else None
-    if row is None or reason is None:
-        return None
-    return f"{row.key} is in quarantine, and no earlier version of it is in force: {reason}"
-
-
-def _unknown(what: str, id_: str, known: Iterable[str]) -> str:
-    names = ", ".join(sorted(known)) or "none"
-    return f"Unknown {what} {id_!r}. Known: {names}."
-
-
-def _document_row(table: Table, kind: str, id_: str) -> Row | None:
-    item = table.get(keys.document(kind, id_))
-    return Row.of(item) if item else None
-
-
-def _document_rows(table: Table, kind: str) -> list[Row]:
-    return [Row.of(item) for item in table.query(keys.DOCUMENTS, f"{kind}/")]
 
 
 def _quarantined(table: Table, start: str | None) -> Iterator[Shown]:
