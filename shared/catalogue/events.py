@@ -1,6 +1,7 @@
 """Messages of the catalogue's queue: what S3 says happened, and work that we cut into pieces."""
 
 import json
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -91,14 +92,19 @@ class Walk(Value):
 
 
 Task = Replay | Recompute | Walk
-_TASKS: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="task")])
+
+
+@cache
+def _tasks() -> TypeAdapter[Task]:
+    """Built when first used: a cold start seldom begins with one."""
+    return TypeAdapter(Annotated[Task, Field(discriminator="task")])
 
 
 def parse(body: str) -> ObjectEvent | Task:
     """Raises Unreadable; such a message says nothing of any object and ends as a dead letter."""
     try:
         if '"task"' in body and "task" in _mapping(body):
-            return _TASKS.validate_json(body)
+            return _tasks().validate_json(body)
         return ObjectEvent.model_validate_json(body)
     except ValidationError as error:
         raise Unreadable(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from shared.aws.table import Key, Table
 from shared.catalogue.assemble import point_id
 from shared.catalogue.events import Recompute, Replay, Task, Walk
-from shared.catalogue.points import KEPT, Points
+from shared.catalogue.points import Points
 from shared.catalogue.quarantine import Quarantine
 from shared.catalogue.references import pointers, task_of
 from shared.catalogue.rows import Row
@@ -24,6 +24,7 @@ from shared.models.facts import Kind
 from shared.models.row_keys import (
     DOCUMENTS,
     EXPIRES,
+    KEPT,
     PREFIXES,
     REFERENCE,
     bucket_partition,
@@ -97,11 +98,12 @@ class Index:
         row = recorded.row
         if recorded.fresh and not row.refused_order and row.kind is not Kind.TARGET:
             return []
-        entry, new = self._quarantine.settle(row)
-        told = [entry] if entry and (new or not recorded.fresh) else []
-        for rival in self._rivals(row):
-            entry, new = self._quarantine.settle(rival)
-            told += [entry] if entry and new else []
+        told: list[Quarantined] = []
+        for each in (row, *self._rivals(row)):
+            entry, new = self._quarantine.settle(each)
+            repeated = each is row and not recorded.fresh
+            if entry and (new or repeated):
+                told.append(entry)
         return told
 
     def follow(self, recorded: Recorded) -> list[Task]:
@@ -224,18 +226,14 @@ class Index:
 
 
 def _unchanged(row: Row, before: Row | None) -> bool:
-    """A newer event that says what was known: points stand.
-
-    A point shows where its metadata was read from, so that of a machine must be the very same.
-    """
-    if before is None:
+    """A newer event that says what was known: points stand."""
+    if before is None or (row.facts, row.in_force) != (before.facts, before.in_force):
         return False
-    same = (row.facts, row.problem, row.deleted, row.in_force) == (
-        before.facts,
-        before.problem,
-        before.deleted,
-        before.in_force,
-    )
-    if row.kind is not Kind.MACHINE or not same:
-        return same
+    if row.kind is Kind.TARGET:
+        return True  # owners follow the version in force, whatever garbage comes after it
+    if (row.problem, row.deleted) != (before.problem, before.deleted):
+        return False
+    if row.kind is not Kind.MACHINE:
+        return True
+    # A point shows where its metadata was read from.
     return (row.source(), row.object_time) == (before.source(), before.object_time)

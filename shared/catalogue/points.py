@@ -9,7 +9,7 @@ point that is computed again therefore keeps.
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
@@ -30,6 +30,7 @@ from shared.models.row_keys import (
     DOCUMENTS,
     EXPIRES,
     FEED,
+    KEPT,
     POINT,
     backing_image,
     bucket_partition,
@@ -41,9 +42,6 @@ from shared.models.row_keys import (
 ATTEMPTS = 12
 PAUSE = 0.5
 """Seconds, at most, before a further attempt: many events of one machine may come at once."""
-
-KEPT = timedelta(days=400)
-"""How long the catalogue remembers what was deleted: a year's audit, and some."""
 
 
 class Contended(Exception):

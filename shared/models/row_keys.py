@@ -5,6 +5,7 @@ Every function returns a partition key, a sort key, or both as (pk, sk). A parti
 """
 
 import hashlib
+from datetime import timedelta
 
 Key = tuple[str, str]
 
@@ -24,6 +25,9 @@ IMAGE_FILE = "backing-image.cfg"
 
 EXPIRES = "expires"
 """The table's TTL attribute, in seconds since 1970: DynamoDB deletes the row some time after it."""
+
+KEPT = timedelta(days=400)
+"""How long what was deleted, or has ended, is remembered: a year's audit, and some."""
 
 
 def bucket_partition(bucket: str) -> str:

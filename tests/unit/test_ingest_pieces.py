@@ -82,6 +82,13 @@ def test_a_walk_that_died_is_gone_on_with() -> None:
     assert len(points(table, limit=1000)) == STEP + 5
 
 
+def test_garbage_in_place_of_a_target_moves_nothing() -> None:
+    world = World(MemoryTable())
+    world.settle([target(), *many_machines(3)])
+    assert world.deliver(target(number=2)._replace(body=b"?")) == []
+    assert world.deliver(target(number=3)) == []
+
+
 def test_a_grown_volume_recomputes_its_points_through_the_queue() -> None:
     table = MemoryTable()
     backups = history(FEW + 3)
