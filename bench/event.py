@@ -22,7 +22,7 @@ from local import cloud, documents
 from local.build.template import load
 from local.samples.encoding import Object
 from local.samples.world import VmBackup, a_vm_backup
-from shared.layouts.keys import recognise
+from shared.layouts.registry import recognise
 from shared.observe import logger, metrics
 from shared.settings import settings
 

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws.table import Table
 from shared.catalogue import search
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, NotFound
 from shared.observe import logger
 from shared.settings import settings
 
@@ -24,5 +24,5 @@ def table() -> Table:
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     try:
         return search.answer(table(), search.question(event))
-    except InvalidRequest as error:
+    except (InvalidRequest, NotFound) as error:
         return {"error": error.as_dict()}

@@ -1,7 +1,6 @@
 """A whole restore in memory: the product's own use cases on a fake table, bucket, topic, clock and target cluster."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.samples.builders import a_metadata, a_point
-from shared.catalogue import points
+from shared.aws.table import Put
+from shared.catalogue import machines, points
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
 from shared.models import ClusterDocument, MachineResult, RestorePoint, RestoreRecord
@@ -24,6 +24,7 @@ from shared.workflows import planning, reporting
 from shared.workflows.restoring import Progress, run_restore
 from shared.workflows.run import Clients, Clock
 from tests.fake_cluster import FakeCluster, connected
+from tests.memory_services import Body
 from tests.memory_table import MemoryTable
 
 Json = dict[str, Any]
@@ -44,7 +45,7 @@ class Exceptions:
     NoSuchKey = NoSuchKey
 
 
-class MemoryS3:
+class PlainS3:
     """The two calls that restores make, and S3's way of saying that a key is not there."""
 
     exceptions = Exceptions
@@ -61,7 +62,7 @@ class MemoryS3:
         if body is None:
             raise self.exceptions.NoSuchKey({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         etag = f'"{hashlib.md5(body).hexdigest()}"'  # noqa: S324  # as S3 makes it
-        return {"Body": io.BytesIO(body), "ETag": etag, "ContentLength": len(body)}
+        return {"Body": Body(body), "ETag": etag, "ContentLength": len(body), "LastModified": BEGIN}
 
     def json(self, key: str) -> Any:
         return json.loads(self.objects[STATE, key])
@@ -90,7 +91,7 @@ class Lab:
 
     cluster: FakeCluster = field(default_factory=FakeCluster)
     table: MemoryTable = field(default_factory=MemoryTable)
-    s3: MemoryS3 = field(default_factory=MemoryS3)
+    s3: PlainS3 = field(default_factory=PlainS3)
     topic: Topic = field(default_factory=Topic)
     seconds: float = 0.0
     alive: set[str] = field(default_factory=set)
@@ -126,8 +127,16 @@ class Lab:
         self.s3.objects[point.source.bucket, point.source.key] = body
         etag = hashlib.md5(body).hexdigest()  # noqa: S324  # as S3 makes it
         point = point.model_copy(update={"source": point.source.model_copy(update={"etag": etag})})
-        self.table.put_many([points._item(point, "content") | {"revision": 1}])
+        self._list(point)
         return point
+
+    def _list(self, point: RestorePoint) -> None:
+        """The rows that the catalogue keeps of a point."""
+        item = points._item(point, points.View(point.id, None, (), ()), self.now())
+        listed = machines.Listed.of(point)
+        also = machines.changes(self.table, None, listed, expires=self.now())
+        whole = Put(item | {"revision": 1}, "attribute_not_exists(pk)", {})
+        assert self.table.write_together([whole, *also.puts])
 
     def request(self, *ids: str, **changes: Any) -> Json:
         select = {"ids": list(ids)} if ids else {"id": "point-web01"}
@@ -235,7 +244,7 @@ def _document(kind: str, document: Json) -> Json:
         "bucket": STATE,
         "key": f"{kind}/{document['id']}.yaml",
         "sequencer": "0",
-        "order": "0",
+        "read_order": "0",
         "object_time": "2026-08-01T00:00:00Z",
         "facts": json.dumps(document),
     }

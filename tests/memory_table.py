@@ -1,21 +1,24 @@
 """A small stand-in for the catalogue's table, for tests of what happens between two calls to it.
 
-It keeps the public methods of `Table`, DynamoDB's types and the few forms of conditions that the project uses, and
-refuses what DynamoDB refuses. The scenarios of tests/scenarios.py run on it and on the real table: that they agree
-is what makes it believable. Not modelled: pages, throttling, indexes that lag behind.
+It keeps the public methods of `Table`, DynamoDB's types and the few forms of conditions that the
+project uses, and refuses what DynamoDB refuses. The scenarios of tests/scenarios.py run on it and
+on the real table: that they agree is what makes it believable. Not modelled: throttling, indexes
+that lag behind.
 """
 
+import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from shared.aws.table import Item, Key, Table
+from shared.aws.table import LARGEST_ITEM, WRITTEN_AT_ONCE, Item, Key, Page, Put, Table, size
 
 _pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
 _LACKS = re.compile(r"attribute_not_exists\((#?\w+)\)")
-_COMPARES = re.compile(r"(#?\w+) (=|<|<=) (:\w+)")
+_COMPARES = re.compile(r"(#?\w+) (=|<|<=|>) (:\w+)")
+_OPERATORS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt}
 _RESERVED = {
     "order",
     "position",
@@ -54,10 +57,25 @@ class MemoryTable(Table):
     def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
         return {key: row for key in sorted(set(keys)) if (row := self.get(key))}
 
-    def query(self, pk: str, start: str = "") -> Iterator[Item]:
+    def page(
+        self,
+        pk: str,
+        start: str = "",
+        *,
+        after: str | None = None,
+        most: int | None = None,
+        backwards: bool = False,
+    ) -> Page:
         _checked((pk, start or "-"))
-        matching = sorted(key for key in self.packed if key[0] == pk and key[1].startswith(start))
-        return iter([_plain(self.packed[key]) for key in matching])
+        keys = sorted(
+            (key for key in self.packed if key[0] == pk and key[1].startswith(start)),
+            reverse=backwards,
+        )
+        if after is not None:
+            keys = [key for key in keys if (key[1] < after if backwards else key[1] > after)]
+        rows = [_plain(self.packed[key]) for key in keys[:most]]
+        more = most is not None and len(keys) >= most > 0  # DynamoDB does not look ahead
+        return Page(rows, rows[-1]["sk"] if more else None)
 
     def index(self, index: str, value: str, *, before: str | None, page: int) -> Iterator[Item]:
         _checked((value, before or "-"))
@@ -79,19 +97,26 @@ class MemoryTable(Table):
 
     def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
         rows = [(_key_of(item), _typed(item)) for item in items]
-        for batch in (rows[start : start + 25] for start in range(0, len(rows), 25)):
+        for start in range(0, len(rows), WRITTEN_AT_ONCE):
+            batch = rows[start : start + WRITTEN_AT_ONCE]
             assert len(dict(batch)) == len(batch), "DynamoDB refuses a batch that has a key twice"
         self.packed |= dict(rows)
 
-    def put_all(
-        self, items: Sequence[Mapping[str, Any]], *, condition: str, values: Mapping[str, Any]
-    ) -> bool:
-        rows = {_key_of(item): _typed(item) for item in items}
-        assert len(rows) == len(items), "DynamoDB refuses a transaction that has a key twice"
-        assert 0 < len(items) <= 100, "DynamoDB refuses a transaction of none, or of more than 100"
-        if not all(_holds(condition, self.packed.get(key, {}), {}, values) for key in rows):
+    def write_together(self, puts: Iterable[Put], *, deletes: Iterable[Key] = ()) -> bool:
+        written = list(puts)
+        gone = [_checked(key) for key in deletes]
+        keys = [_key_of(each.item) for each in written] + gone
+        assert len(set(keys)) == len(keys) <= 100, "DynamoDB refuses this transaction"
+        held = [
+            each.condition is None
+            or _holds(each.condition, self.packed.get(_key_of(each.item), {}), {}, each.values)
+            for each in written
+        ]
+        if not all(held):
             return False
-        self.packed |= rows
+        self.packed |= {_key_of(each.item): _typed(each.item) for each in written}
+        for key in gone:
+            self.packed.pop(key, None)
         return True
 
     def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
@@ -100,7 +125,9 @@ class MemoryTable(Table):
         if not _holds(condition, row, names, {f":{name}": value for name, value in values.items()}):
             return None
         kept = {name: value for name, value in row.items() if values.get(name, self) is not None}
-        self.packed[key] = _typed({"pk": key[0], "sk": key[1]}) | kept | _typed(values)
+        written = _typed({"pk": key[0], "sk": key[1]}) | kept | _typed(values)
+        assert size(_plain(written)) <= LARGEST_ITEM, "DynamoDB refuses so large an item"
+        self.packed[key] = written
         return _plain(row)
 
     def add(self, key: Key, name: str, member: str) -> None:
@@ -116,6 +143,8 @@ class MemoryTable(Table):
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    bytes_ = size({name: value for name, value in values.items() if value is not None})
+    assert bytes_ <= LARGEST_ITEM, f"DynamoDB refuses an item of {bytes_} bytes"
     return {name: _pack(value) for name, value in values.items() if value is not None}
 
 
@@ -136,25 +165,24 @@ def _checked(key: Key) -> Key:
 def _holds(
     condition: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]
 ) -> bool:
-    return any(_term(term, row, names, values) for term in condition.split(" OR "))
+    """OR binds less than AND, as in DynamoDB."""
+    return any(
+        all(_term(term, row, names, values) for term in way.split(" AND "))
+        for way in condition.split(" OR ")
+    )
 
 
 def _term(
     term: str, row: Mapping[str, Any], names: Mapping[str, str], values: Mapping[str, Any]
 ) -> bool:
+    if term.startswith("NOT "):
+        return not _term(term.removeprefix("NOT "), row, names, values)
     if match := _LACKS.fullmatch(term):
         return _name(match[1], names) not in row
     match = _COMPARES.fullmatch(term)
     assert match, f"a condition of a form that this table does not know: {term}"
-    name, operator, value = _name(match[1], names), match[2], values[match[3]]
-    if name not in row:
-        return False
-    mine = _unpack(row[name])
-    return (
-        bool(mine == value or operator != "=")
-        and bool(mine <= value)
-        and not (operator == "<" and mine == value)
-    )
+    name, value = _name(match[1], names), values[match[3]]
+    return name in row and bool(_OPERATORS[match[2]](_unpack(row[name]), value))
 
 
 def _name(written: str, names: Mapping[str, str]) -> str:
@@ -178,24 +206,30 @@ class Watched(Table):
         self._before()
         return self._table.get_many(keys)
 
-    def query(self, pk: str, start: str = "") -> Iterator[Item]:
+    def page(
+        self,
+        pk: str,
+        start: str = "",
+        *,
+        after: str | None = None,
+        most: int | None = None,
+        backwards: bool = False,
+    ) -> Page:
         self._before()
-        return self._table.query(pk, start)
+        return self._table.page(pk, start, after=after, most=most, backwards=backwards)
 
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
         self._before()
         return self._table.put(item, condition=condition, values=values)
 
-    def put_all(
-        self, items: Sequence[Mapping[str, Any]], *, condition: str, values: Mapping[str, Any]
-    ) -> bool:
-        self._before()
-        return self._table.put_all(items, condition=condition, values=values)
-
     def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
         for item in items:
             self._before()
             self._table.put_many([item])
+
+    def write_together(self, puts: Iterable[Put], *, deletes: Iterable[Key] = ()) -> bool:
+        self._before()
+        return self._table.write_together(puts, deletes=deletes)
 
     def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
         self._before()

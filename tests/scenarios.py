@@ -1,38 +1,89 @@
-"""What happens to a catalogue, as functions of an index and its table: for the real table and for the stand-in.
+"""What happens to a catalogue, as functions of a world: for the real table and for the stand-in.
 
-`deliver` is the way of one message through the catalogue function, from the row on; the rest is said by each
-scenario's name. A scenario raises AssertionError when the catalogue does not end as it must.
+A world is the product's own ingestion on a table, with stand-ins for the bucket, the queue and the
+topic around it. A scenario raises AssertionError when the catalogue does not end as it must.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from local.samples.encoding import Object
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Table
 from shared.catalogue import search
-from shared.catalogue.ingest import Index, Recorded
-from shared.catalogue.rows import Row
-from shared.errors import Unreadable
-from shared.layouts import documents, keys, read
-from shared.layouts.keys import Kind, Place
+from shared.catalogue.ingest import Index
 from shared.models import RestorePoint, State
+from shared.workflows.ingest import Clients, Names, ingest
+from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
 
 BUCKET, STATE = "backups", "state"
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
-AT = datetime(2026, 8, 15, 2, tzinfo=UTC)
 IMAGE = "default/image-8xv2l"
+NAMES = Names(STATE, frozenset({BUCKET}), "queue", "topic")
 
 
 class Happened(NamedTuple):
-    """An object was written, or deleted where BODY is None; NUMBER orders the events of one object."""
+    """A version of an object was written, or a delete marker where BODY is None.
+
+    NUMBER orders the events of one object. With REMOVES a version of that number was deleted for
+    good; what is current then is whatever the bucket has.
+    """
 
     key: str
     body: bytes | None
     number: int = 1
     bucket: str = BUCKET
+    removes: int | None = None
+
+    @property
+    def version(self) -> str:
+        return f"v{self.removes or self.number:04}"
+
+    def message(self) -> str:
+        """As EventBridge sends it through the queue."""
+        said = {"key": self.key, "sequencer": f"{self.number:04x}", "version-id": self.version}
+        detail: Item = {"bucket": {"name": self.bucket}, "object": said}
+        kind = "Object Created"
+        if self.removes is not None:
+            kind, detail["deletion-type"] = "Object Deleted", "Permanently Deleted"
+        elif self.body is None:
+            kind, detail["deletion-type"] = "Object Deleted", "Delete Marker Created"
+        event = {"source": "aws.s3", "detail-type": kind, "time": "2026-08-15T02:00:00Z"}
+        return json.dumps(event | {"detail": detail})
+
+
+class World:
+    """The catalogue on a table, and the services around it."""
+
+    def __init__(self, table: Table, s3: MemoryS3 | None = None) -> None:
+        self.table = table
+        self.s3 = s3 or MemoryS3()
+        self.sqs, self.sns = MemorySQS(), MemorySNS()
+        index = Index(table, now=lambda: NOW, sleep=lambda _: None)
+        self.clients = Clients(index, *cast(Any, (self.s3, self.sqs, self.sns)))
+
+    def happen(self, event: Happened) -> str:
+        """In the bucket only; returns the message that tells of it."""
+        if event.removes is not None:
+            self.s3.remove(event.bucket, event.key, event.version)
+        else:
+            self.s3.write(event.bucket, event.key, event.version, event.body)
+        return event.message()
+
+    def deliver(self, event: Happened | str) -> list[str]:
+        """One message, of an event or from the queue; returns those that it put into the queue."""
+        message = self.happen(event) if isinstance(event, Happened) else event
+        before = len(self.sqs.messages)
+        ingest(message, self.clients, NAMES)
+        return self.sqs.messages[before:]
+
+    def settle(self, events: Iterable[Happened | str]) -> None:
+        """Delivers the events and then the messages that follow from them."""
+        waiting = list(events)
+        while waiting:
+            waiting += self.deliver(waiting.pop(0))
 
 
 def target(
@@ -40,48 +91,6 @@ def target(
 ) -> Happened:
     text = f"id: {id_}\nurl: s3://{BUCKET}/{prefix}\ncluster: {cluster}\n"
     return Happened(f"targets/{id_}.yaml", text.encode(), number, STATE)
-
-
-def row_of(event: Happened) -> Row:
-    """What functions/catalogue.py makes of an event and the object's bytes."""
-    place, facts, problem = Place(Kind.UNKNOWN, ""), None, None
-    try:
-        place = (documents if event.bucket == STATE else keys).recognise(event.key)
-        facts = _facts(place, event.body) if event.body is not None else None
-    except Unreadable as error:
-        problem = error.message if event.body is not None else None
-    etag = "" if event.body is None else f"etag-{event.number}"
-    state = {"deleted": event.body is None, "problem": problem, "facts": facts, "etag": etag}
-    return Row.seen(place, event.bucket, event.key, f"{event.number:04x}", AT, **state)
-
-
-def _facts(place: Place, body: bytes) -> str | None:
-    if place.kind in documents.KINDS:
-        return documents.parse(place, body, buckets=frozenset({BUCKET})).model_dump_json()
-    found = read(place, [body])
-    return found.model_dump_json() if found else None
-
-
-def deliver(index: Index, event: Happened | Row) -> list[Row]:
-    """One message, an event or (a row) a replay; returns the replays that it asks for."""
-    if isinstance(event, Row):
-        recorded = Recorded(index.stored((event.pk, event.sk)) or event, None, fresh=False)
-    else:
-        recorded = index.record(row_of(event))
-    index.quarantine(recorded)
-    index.follow(recorded)
-    row, before = recorded.row, recorded.before
-    if row.kind != Kind.TARGET or (row.problem and not row.deleted):
-        return []
-    changed = {known for known in (row.known(), before and before.known()) if known}
-    return [machine for one in changed for machine in index.machines_below(one)]
-
-
-def settle(index: Index, events: Iterable[Happened | Row]) -> None:
-    """Delivers the events and then the replays that follow from them."""
-    waiting = list(events)
-    while waiting:
-        waiting += deliver(index, waiting.pop(0))
 
 
 def objects(backup: Iterable[Object], *, prefix: str = "", number: int = 1) -> list[Happened]:
@@ -103,118 +112,121 @@ def quarantined(table: Table) -> list[str]:
     return [entry["key"] for entry in answer["quarantined"]]
 
 
-def complete_backup_is_restorable(index: Index, table: Table) -> None:
-    settle(index, [target(), *objects(a_vm_backup(image=IMAGE))])
-    point = only(table)
+def complete_backup_is_restorable(world: World) -> None:
+    world.settle([target(), *objects(a_vm_backup(image=IMAGE))])
+    point = only(world.table)
     assert (point.state, point.reasons, point.cluster) == (State.RESTORABLE, (), "east")
     assert (
-        only(table, vm="default/web01")
-        == only(table, id=point.id)
-        == only(table, latest=True)
+        only(world.table, vm="default/web01")
+        == only(world.table, id=point.id)
+        == only(world.table, latest=True)
         == point
     )
 
 
-def target_that_comes_last_finds_its_objects(index: Index, table: Table) -> None:
-    settle(index, objects(a_vm_backup()))
-    assert not points(table, cluster="east")
-    settle(index, [target()])
-    assert only(table).state == State.RESTORABLE
+def target_that_comes_last_finds_its_objects(world: World) -> None:
+    world.settle(objects(a_vm_backup()))
+    assert not points(world.table)
+    world.settle([target()])
+    assert only(world.table).state == State.RESTORABLE
 
 
-def engine_backup_that_vanishes_and_returns(index: Index, table: Table) -> None:
+def engine_backup_that_vanishes_and_returns(world: World) -> None:
     events = objects(a_vm_backup())
     backup = next(event for event in events if "backup_" in event.key)
-    settle(index, [target(), *events])
-    before = only(table)
-    settle(index, [backup._replace(body=None, number=2)])
-    assert (only(table).state, only(table).fingerprint) == (State.INCOMPLETE, before.fingerprint)
-    assert only(table).reasons[0].endswith("was deleted from the bucket")
-    settle(index, [backup._replace(number=3)])
-    assert only(table) == before
+    world.settle([target(), *events])
+    before = only(world.table)
+    world.settle([backup._replace(body=None, number=2)])
+    assert (only(world.table).state, only(world.table).fingerprint) == (
+        State.INCOMPLETE,
+        before.fingerprint,
+    )
+    assert only(world.table).reasons[0].endswith("was deleted from the bucket")
+    world.settle([backup._replace(number=3)])
+    assert only(world.table) == before
 
 
-def metadata_that_is_deleted_leaves_a_tombstone(index: Index, table: Table) -> None:
+def metadata_that_is_deleted_leaves_a_tombstone(world: World) -> None:
     backup = a_vm_backup()
-    settle(index, [target(), *objects(backup), Happened(backup.key, None, 2)])
-    assert (only(table).state, points(table, latest=True)) == (State.DELETED, [])
-    assert only(table).reasons == ("its metadata was deleted from the bucket",)
-    settle(index, [event._replace(number=3) for event in objects(backup)])
-    assert only(table).state == State.RESTORABLE
+    world.settle([target(), *objects(backup), Happened(backup.key, None, 2)])
+    assert (only(world.table).state, points(world.table, latest=True)) == (State.DELETED, [])
+    assert only(world.table).reasons == ("its metadata was deleted from the bucket",)
+    world.settle([event._replace(number=3) for event in objects(backup)])
+    assert only(world.table).state == State.RESTORABLE
 
 
-def garbage_is_quarantined_and_repaired(index: Index, table: Table) -> None:
+def garbage_is_quarantined_and_repaired(world: World) -> None:
     backup = a_vm_backup()
-    settle(index, [target(), *objects(backup)])
-    before = only(table)
-    settle(index, [Happened(backup.key, b"garbage", 2)])
-    assert (quarantined(table), only(table).state) == ([backup.key], State.INCOMPLETE)
-    assert "cannot be read any more" in only(table).reasons[0]
-    settle(index, [event._replace(number=3) for event in objects(backup)])
-    after = only(table)
-    assert (after.state, after.fingerprint, quarantined(table)) == (
+    world.settle([target(), *objects(backup)])
+    before = only(world.table)
+    world.settle([Happened(backup.key, b"garbage", 2)])
+    assert (quarantined(world.table), only(world.table).state) == ([backup.key], State.INCOMPLETE)
+    assert "cannot be read any more" in only(world.table).reasons[0]
+    world.settle([event._replace(number=3) for event in objects(backup)])
+    after = only(world.table)
+    assert (after.state, after.fingerprint, quarantined(world.table)) == (
         before.state,
         before.fingerprint,
         [],
     )
 
 
-def garbage_in_each_object_is_repaired(index: Index, table: Table) -> None:
+def garbage_in_each_object_is_repaired(world: World) -> None:
     events = objects(a_vm_backup(image=IMAGE))
-    settle(index, [target(), *events])
+    world.settle([target(), *events])
     for event in events:
-        settle(index, [event._replace(body=b"\xff", number=2)])
-        assert quarantined(table) == [event.key]
-        settle(index, [event._replace(number=3)])
-        assert (quarantined(table), only(table).state) == ([], State.RESTORABLE)
+        world.settle([event._replace(body=b"\xff", number=2)])
+        assert quarantined(world.table) == [event.key]
+        world.settle([event._replace(number=3)])
+        assert (quarantined(world.table), only(world.table).state) == ([], State.RESTORABLE)
 
 
-def two_keys_feed_one_point(index: Index, table: Table) -> None:
+def two_keys_feed_one_point(world: World) -> None:
     backup = a_vm_backup()
     nested = next(event for event in objects(backup) if event.key == backup.key)
     flat = nested._replace(key="harvester/vmbackups/default-nightly.cfg")
-    settle(index, [target(), *objects(backup), flat])
-    assert only(table).state == State.RESTORABLE
-    settle(index, [flat._replace(body=None, number=2)])
-    assert (only(table).state, only(table).source.key) == (State.RESTORABLE, nested.key)
-    settle(index, [flat._replace(number=3), nested._replace(body=None, number=4)])
-    assert (only(table).state, only(table).source.key) == (State.RESTORABLE, flat.key)
-    settle(index, [flat._replace(body=None, number=5)])
-    assert only(table).state == State.DELETED
+    world.settle([target(), *objects(backup), flat])
+    assert only(world.table).state == State.RESTORABLE
+    world.settle([flat._replace(body=None, number=2)])
+    assert (only(world.table).state, only(world.table).source.key) == (State.RESTORABLE, nested.key)
+    world.settle([flat._replace(number=3), nested._replace(body=None, number=4)])
+    assert (only(world.table).state, only(world.table).source.key) == (State.RESTORABLE, flat.key)
+    world.settle([flat._replace(body=None, number=5)])
+    assert only(world.table).state == State.DELETED
 
 
-def target_that_moves_takes_and_leaves(index: Index, table: Table) -> None:
-    settle(index, [target(prefix="old"), *objects(a_vm_backup("web01"), prefix="old/")])
-    settle(index, objects(a_vm_backup("web02"), prefix="new/"))
-    assert only(table).vm == "web01"
-    settle(index, [target(prefix="new", number=2)])
-    states = {point.vm: (point.state, point.reasons) for point in points(table)}
+def target_that_moves_takes_and_leaves(world: World) -> None:
+    world.settle([target(prefix="old"), *objects(a_vm_backup("web01"), prefix="old/")])
+    world.settle(objects(a_vm_backup("web02"), prefix="new/"))
+    assert only(world.table).vm == "web01"
+    world.settle([target(prefix="new", number=2)])
+    states = {point.vm: (point.state, point.reasons) for point in points(world.table)}
     assert states == {
         "web01": (State.DELETED, ("no target owns it any more",)),
         "web02": (State.RESTORABLE, ()),
     }
 
 
-def target_that_is_removed_and_returns(index: Index, table: Table) -> None:
-    settle(index, [target(), *objects(a_vm_backup()), target(number=2)._replace(body=None)])
-    assert (only(table).state, only(table).cluster) == (State.DELETED, "east")
-    settle(index, [target(number=3)])
-    assert only(table).state == State.RESTORABLE
+def target_that_is_removed_and_returns(world: World) -> None:
+    world.settle([target(), *objects(a_vm_backup()), target(number=2)._replace(body=None)])
+    assert (only(world.table).state, only(world.table).cluster) == (State.DELETED, "east")
+    world.settle([target(number=3)])
+    assert only(world.table).state == State.RESTORABLE
 
 
-def more_specific_target_takes_over(index: Index, table: Table) -> None:
+def more_specific_target_takes_over(world: World) -> None:
     north = target("north", prefix="north", cluster="north")
-    settle(index, [target(), *objects(a_vm_backup(), prefix="north/"), north])
-    assert only(table, cluster="east").state == State.DELETED
-    assert only(table, cluster="north").state == State.RESTORABLE
+    world.settle([target(), *objects(a_vm_backup(), prefix="north/"), north])
+    assert only(world.table, cluster="east").state == State.DELETED
+    assert only(world.table, cluster="north").state == State.RESTORABLE
 
 
-def target_whose_cluster_changes(index: Index, table: Table) -> None:
-    settle(index, [target(), *objects(a_vm_backup())])
-    before = only(table)
-    settle(index, [target(cluster="west", number=2)])
-    after = only(table, cluster="west")
-    assert (after.id, after.state, points(table, cluster="east")) == (
+def target_whose_cluster_changes(world: World) -> None:
+    world.settle([target(), *objects(a_vm_backup())])
+    before = only(world.table)
+    world.settle([target(cluster="west", number=2)])
+    after = only(world.table, cluster="west")
+    assert (after.id, after.state, points(world.table, cluster="east")) == (
         before.id,
         State.RESTORABLE,
         [],
@@ -222,25 +234,169 @@ def target_whose_cluster_changes(index: Index, table: Table) -> None:
     assert after.fingerprint != before.fingerprint
 
 
-def bad_target_document_leaves_the_last_good_one(index: Index, table: Table) -> None:
+def bad_target_document_leaves_the_last_good_one(world: World) -> None:
     bad = target(number=2)._replace(body=b"id: east-s3\nurl: nonsense\n")
-    settle(index, [target(), *objects(a_vm_backup()), bad])
-    assert quarantined(table) == ["targets/east-s3.yaml"]
-    assert only(table).state == State.RESTORABLE
+    world.settle([target(), *objects(a_vm_backup()), bad])
+    assert quarantined(world.table) == ["targets/east-s3.yaml"]
+    assert only(world.table).state == State.RESTORABLE
 
 
-def disks_of_one_engine_backup_are_no_obstacle(index: Index, table: Table) -> None:
+def disks_of_one_engine_backup_are_no_obstacle(world: World) -> None:
     """No Harvester writes such metadata, and a batch with a key twice would be refused for ever."""
     backup = a_vm_backup()
     metadata = json.loads(dict(backup)[backup.key])
     metadata["volumeBackups"].append(metadata["volumeBackups"][0] | {"volumeName": "disk-1"})
-    settle(
-        index, [target(), *objects(backup), Happened(backup.key, json.dumps(metadata).encode(), 2)]
+    world.settle(
+        [target(), *objects(backup), Happened(backup.key, json.dumps(metadata).encode(), 2)]
     )
-    assert len(only(table).volumes) == 2
+    assert len(only(world.table).volumes) == 2
 
 
-SCENARIOS: tuple[Callable[[Index, Table], None], ...] = (
+def old_version_that_is_removed_changes_nothing(world: World) -> None:
+    """As when a lifecycle rule expires noncurrent versions, of backups or of our own documents."""
+    events = [target(), *objects(a_vm_backup())]
+    world.settle([*events, *(event._replace(number=2) for event in events)])
+    before = only(world.table)
+    world.settle(event._replace(number=3, removes=1) for event in events)
+    assert only(world.table) == before
+    assert search.document(world.table, "targets", "east-s3")
+
+
+def current_version_that_is_removed_uncovers_the_one_before(world: World) -> None:
+    backup = a_vm_backup()
+    other = a_vm_backup(cpu=8).metadata
+    world.settle([target(), *objects(backup), *objects(other, number=2)])
+    assert only(world.table).machine.cpu == 8
+    metadata = Happened(backup.key, None, 3, removes=2)
+    world.settle([metadata])
+    assert (only(world.table).state, only(world.table).machine.cpu) == (State.RESTORABLE, 2)
+    world.settle([metadata._replace(number=4, removes=1)])
+    assert only(world.table).state == State.DELETED
+
+
+def delete_marker_that_is_removed_brings_the_object_back(world: World) -> None:
+    events = [target(), *objects(a_vm_backup(image=IMAGE))]
+    world.settle(events)
+    before = only(world.table)
+    for event in events:
+        if "vmimages" in event.key:
+            continue  # says what an image is called, which no point needs
+        world.settle([event._replace(body=None, number=2)])
+        assert only(world.table).state != State.RESTORABLE
+        world.settle([event._replace(body=None, number=3, removes=2)])
+        assert only(world.table) == before
+
+
+def garbage_that_is_removed_uncovers_the_good_version(world: World) -> None:
+    events = objects(a_vm_backup())
+    world.settle([target(), *events])
+    before = only(world.table)
+    for event in events:
+        world.settle([event._replace(body=b"?", number=2)])
+        world.settle([event._replace(number=3, removes=2)])
+        assert (only(world.table), quarantined(world.table)) == (before, [])
+
+
+def deleted_document_does_not_come_back_with_garbage(world: World) -> None:
+    gone, garbage = (target(number=2)._replace(body=None), target(number=3)._replace(body=b"?"))
+    world.settle([target(), *objects(a_vm_backup()), gone, garbage])
+    assert search.document(world.table, "targets", "east-s3") is None
+    assert (only(world.table).state, quarantined(world.table)) == (State.DELETED, [garbage.key])
+    said = search.why_unknown(world.table, "targets", "east-s3")
+    assert said.startswith("targets/east-s3.yaml is in quarantine, and no earlier version")
+
+
+def deleted_metadata_does_not_come_back_with_garbage(world: World) -> None:
+    backup = a_vm_backup()
+    gone, garbage = Happened(backup.key, None, 2), Happened(backup.key, b"?", 3)
+    world.settle([target(), *objects(backup), gone, garbage])
+    assert (only(world.table).state, quarantined(world.table)) == (State.DELETED, [backup.key])
+
+
+def second_target_of_a_place_is_a_conflict(world: World) -> None:
+    first, second = target(), target("mistyped", cluster="west", number=2)
+    world.settle([first, *objects(a_vm_backup())])
+    before = only(world.table)
+    world.settle([second])
+    assert (only(world.table), quarantined(world.table)) == (before, [second.key])
+    assert search.document(world.table, "targets", "mistyped") is None
+    said = search.why_unknown(world.table, "targets", "mistyped")
+    assert "targets/east-s3.yaml gave s3://backups/ to cluster 'east' first" in said
+    world.settle([first._replace(number=3)])  # a change of anything else leaves it the first
+    assert only(world.table).cluster == "east"
+    world.settle([first._replace(number=4, body=None)])
+    assert quarantined(world.table) == []
+    states = {point.cluster: point.state for point in points(world.table)}
+    assert states == {"east": State.DELETED, "west": State.RESTORABLE}
+
+
+def conflict_ends_when_the_second_target_is_corrected(world: World) -> None:
+    world.settle([target(), target("other", cluster="west", number=2)])
+    assert quarantined(world.table) == ["targets/other.yaml"]
+    world.settle([target("other", cluster="west", prefix="west", number=3)])
+    assert quarantined(world.table) == []
+
+
+def conflict_ends_when_the_first_target_moves(world: World) -> None:
+    world.settle([target(), target("other", cluster="west", number=2)])
+    world.settle([target(prefix="east", number=3)])
+    assert quarantined(world.table) == []
+    assert search.document(world.table, "targets", "other")
+
+
+def deleted_points_stay_in_the_unfiltered_search(world: World) -> None:
+    old = a_vm_backup("web01")
+    world.settle([target(prefix="old"), *objects(old, prefix="old/")])
+    world.settle([target(prefix="new", cluster="west", number=2)])
+    assert (only(world.table).cluster, only(world.table).state) == ("east", State.DELETED)
+    assert only(world.table, cluster="east") == only(world.table)
+
+
+def unchanged_target_document_announces_and_replays_nothing(world: World) -> None:
+    world.settle([target(), *objects(a_vm_backup()), Happened("stray.cfg", b"?")])
+    assert len(world.sns.messages) == 1
+    assert world.deliver(target(number=2)) == []
+    assert len(world.sns.messages) == 1
+
+
+def newest_of_each_machine_follows_every_change(world: World) -> None:
+    first = a_vm_backup(backup="b1", taken_at="2026-08-14T01:00:00Z")
+    second = a_vm_backup(backup="b2", taken_at="2026-08-15T01:00:00Z", after=first)
+    world.settle([target(), *objects(first), *objects(second)])
+
+    def newest(**asked: Any) -> list[str]:
+        return [point.backup for point in points(world.table, latest=True, **asked)]
+
+    assert newest() == newest(state="restorable") == ["b2"]
+    record = next(event for event in objects(second) if event.key == second.written[0].key)
+    world.settle([record._replace(body=None, number=2)])
+    assert (newest(), newest(state="restorable"), newest(state="incomplete")) == (
+        ["b2"],
+        ["b1"],
+        ["b2"],
+    )
+    world.settle([record._replace(number=3)])
+    assert newest() == newest(state="restorable") == ["b2"]
+    world.settle([Happened(second.key, None, 2)])
+    assert newest() == newest(state="restorable") == ["b1"]
+    world.settle([Happened(first.key, None, 2)])
+    assert newest() == newest(state="deleted") == []
+
+
+def many_points_of_a_volume_are_computed_through_the_queue(world: World) -> None:
+    backups = [a_vm_backup(backup="b00")]
+    for number in range(1, 12):
+        backups.append(a_vm_backup(backup=f"b{number:02}", after=backups[-1]))
+    world.settle([target(), *(event for each in backups for event in objects(each))])
+    assert len(points(world.table, state="restorable")) == 12
+    volume = next(event for event in objects(backups[-1]) if event.key.endswith("volume.cfg"))
+    sent = world.deliver(volume._replace(body=None, number=99))
+    assert ([json.loads(each)["task"] for each in sent], len(points(world.table))) == (["walk"], 12)
+    world.settle(sent)
+    assert len(points(world.table, state="incomplete")) == 12
+
+
+SCENARIOS: tuple[Callable[[World], None], ...] = (
     complete_backup_is_restorable,
     target_that_comes_last_finds_its_objects,
     engine_backup_that_vanishes_and_returns,
@@ -254,4 +410,17 @@ SCENARIOS: tuple[Callable[[Index, Table], None], ...] = (
     target_whose_cluster_changes,
     bad_target_document_leaves_the_last_good_one,
     disks_of_one_engine_backup_are_no_obstacle,
+    old_version_that_is_removed_changes_nothing,
+    current_version_that_is_removed_uncovers_the_one_before,
+    delete_marker_that_is_removed_brings_the_object_back,
+    garbage_that_is_removed_uncovers_the_good_version,
+    deleted_document_does_not_come_back_with_garbage,
+    deleted_metadata_does_not_come_back_with_garbage,
+    second_target_of_a_place_is_a_conflict,
+    conflict_ends_when_the_second_target_is_corrected,
+    conflict_ends_when_the_first_target_moves,
+    deleted_points_stay_in_the_unfiltered_search,
+    unchanged_target_document_announces_and_replays_nothing,
+    newest_of_each_machine_follows_every_change,
+    many_points_of_a_volume_are_computed_through_the_queue,
 )

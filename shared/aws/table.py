@@ -1,23 +1,68 @@
-"""The DynamoDB table as rows of plain Python values: every read is consistent, but for the indexes."""
+"""The DynamoDB table as rows of plain Python values.
 
+Every read is consistent, but for those of an index.
+"""
+
+import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 Item = dict[str, Any]
 Key = tuple[str, str]
 
-ATTEMPTS = 6
-FIRST_PAUSE = 0.05  # seconds; doubled each time
+READ_AT_ONCE = 100
+WRITTEN_AT_ONCE = 25
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds, at most, between tries of a batch that DynamoDB took in part."""
+
 PASSING = {"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-"""Reasons of a cancelled transaction, one an item, that go away by themselves; boto3 retries none."""
+"""Reasons of a cancelled transaction, one a row, that go away by themselves; boto3 retries none."""
+
+LARGEST_ITEM = 400 * 1024
+"""Bytes of names and values (DynamoDB developer guide, quotas)."""
 
 _pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
+
+
+class Throttled(Exception):
+    """DynamoDB left a part of a batch undone however often it was asked."""
+
+
+class Put(NamedTuple):
+    """A row to be written; CONDITION is about the row of the same key, as in `Table.put`."""
+
+    item: Mapping[str, Any]
+    condition: str | None = None
+    values: Mapping[str, Any] = {}
+
+
+class Page(NamedTuple):
+    """Some rows of a partition; LAST is the sort key to go on after, None at the end."""
+
+    rows: list[Item]
+    last: str | None
+
+
+def size(item: Mapping[str, Any]) -> int:
+    """Bytes of an item as DynamoDB counts them: its names and its values in UTF-8."""
+    return sum(len(name.encode()) + _size(value) for name, value in item.items())
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, set | frozenset | list):
+        return 3 + sum(1 + _size(each) for each in value)
+    if isinstance(value, dict):
+        return 3 + size(value)
+    return 21  # the largest number; flags and null have one byte
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,54 +78,97 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 class Table:
-    """Conditions are written in DynamoDB's own language; NAMES are only needed for its reserved
-    words.
+    """Conditions are written in DynamoDB's own language; a reserved word in one is written #word.
+
+    SLEEP takes seconds.
     """
 
-    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", name: str, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._client = client
         self._name = name
+        self._sleep = sleep
 
     def get(self, key: Key) -> Item | None:
         answer = self._client.get_item(TableName=self._name, Key=_key(key), ConsistentRead=True)
         return _plain(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
-        """The rows that exist; reads 100 at a time."""
+        """The rows that exist. Raises Throttled."""
         wanted = sorted(set(keys))
         found: dict[Key, Item] = {}
-        while wanted:
-            batch, wanted = wanted[:100], wanted[100:]
-            request: Any = {
-                self._name: {"Keys": [_key(key) for key in batch], "ConsistentRead": True}
-            }
-            answer = self._client.batch_get_item(RequestItems=request)
-            rows = [_plain(item) for item in answer["Responses"].get(self._name, [])]
-            found |= {(row["pk"], row["sk"]): row for row in rows}
-            unread: Any = answer.get("UnprocessedKeys", {})
-            missed = unread.get(self._name, {}).get("Keys", [])
-            wanted += [(row["pk"], row["sk"]) for row in map(_plain, missed)]
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            found |= self._get_batch(wanted[start : start + READ_AT_ONCE])
         return found
+
+    def _get_batch(self, keys: list[Key]) -> dict[Key, Item]:
+        found: dict[Key, Item] = {}
+        left: list[Any] = [_key(key) for key in keys]
+        for _ in self._tries():
+            request: Any = {self._name: {"Keys": left, "ConsistentRead": True}}
+            answer = self._client.batch_get_item(RequestItems=request)
+            for row in map(_plain, answer["Responses"].get(self._name, [])):
+                found[row["pk"], row["sk"]] = row
+            unread: Any = answer.get("UnprocessedKeys", {})
+            left = unread.get(self._name, {}).get("Keys", [])
+            if not left:
+                return found
+        raise Throttled(f"{len(left)} of {len(keys)} rows could not be read; try again")
 
     def query(self, pk: str, start: str = "") -> Iterator[Item]:
         """Rows of one partition whose sort key begins with START."""
-        pages = self._client.get_paginator("query").paginate(
+        after: str | None = None
+        while True:
+            page = self.page(pk, start, after=after)
+            yield from page.rows
+            if page.last is None:
+                return
+            after = page.last
+
+    def page(
+        self,
+        pk: str,
+        start: str = "",
+        *,
+        after: str | None = None,
+        most: int | None = None,
+        backwards: bool = False,
+    ) -> Page:
+        """Up to MOST rows (a megabyte where it is not given), behind the sort key AFTER."""
+        more: Any = {}
+        if after is not None:
+            more["ExclusiveStartKey"] = _key((pk, after))
+        if most is not None:
+            more["Limit"] = most
+        condition, values = "pk = :pk", {":pk": pk}
+        if start:
+            condition += " AND begins_with(sk, :sk)"
+            values[":sk"] = start
+        answer = self._client.query(
             TableName=self._name,
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)" if start else "pk = :pk",
-            ExpressionAttributeValues=_typed({":pk": pk} | ({":sk": start} if start else {})),
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=_typed(values),
             ConsistentRead=True,
+            ScanIndexForward=not backwards,
+            **more,
         )
-        return (_plain(item) for page in pages for item in page["Items"])
+        rows = [_plain(item) for item in answer["Items"]]
+        last = answer.get("LastEvaluatedKey")
+        return Page(rows, str(_plain(last)["sk"]) if last else None)
 
     def index(self, index: str, value: str, *, before: str | None, page: int) -> Iterator[Item]:
         """Rows of an index whose hash attribute is VALUE, newest position first, below BEFORE."""
-        values = {":value": value} | ({":before": before} if before else {})
-        names = {"#hash": index.removesuffix("s")} | ({"#position": "position"} if before else {})
+        condition, names = "#hash = :value", {"#hash": index.removesuffix("s")}
+        values = {":value": value}
+        if before:
+            condition += " AND #position < :before"
+            names["#position"] = "position"
+            values[":before"] = before
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             IndexName=index,
-            KeyConditionExpression="#hash = :value"
-            + (" AND #position < :before" if before else ""),
+            KeyConditionExpression=condition,
             ExpressionAttributeNames=names,
             ExpressionAttributeValues=_typed(values),
             ScanIndexForward=False,
@@ -89,58 +177,71 @@ class Table:
         return (_plain(item) for chunk in pages for item in chunk["Items"])
 
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
-        """False when the condition does not hold."""
+        """False when the condition does not hold, or somebody is just writing the row."""
         operands: Any = {"ExpressionAttributeValues": _typed(values)} if values else {}
+        errors = self._client.exceptions
         try:
             self._client.put_item(
                 TableName=self._name, Item=_typed(item), ConditionExpression=condition, **operands
             )
-        except self._client.exceptions.ConditionalCheckFailedException:
+        except (errors.ConditionalCheckFailedException, errors.TransactionConflictException):
             return False
         return True
 
     def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
-        """Unconditional, 25 at a time."""
+        """Unconditional, and not all at once. Raises Throttled."""
         requests = [{"PutRequest": {"Item": _typed(item)}} for item in items]
-        while requests:
-            batch, requests = requests[:25], requests[25:]
-            answer = self._client.batch_write_item(RequestItems={self._name: batch})  # type: ignore[dict-item]  # PutRequest alone is whole
-            requests += answer.get("UnprocessedItems", {}).get(self._name, [])  # type: ignore[arg-type]  # the same shape comes back
+        for start in range(0, len(requests), WRITTEN_AT_ONCE):
+            self._put_batch(requests[start : start + WRITTEN_AT_ONCE])
 
-    def put_all(
-        self, items: Sequence[Mapping[str, Any]], *, condition: str, values: Mapping[str, Any]
-    ) -> bool:
-        """All of at most 100 rows, or none: False when the condition does not hold for one of them.
+    def _put_batch(self, requests: list[Any]) -> None:
+        left: Any = requests
+        for _ in self._tries():
+            answer = self._client.batch_write_item(RequestItems={self._name: left})
+            left = answer.get("UnprocessedItems", {}).get(self._name, [])
+            if not left:
+                return
+        raise Throttled(f"{len(left)} of {len(requests)} rows could not be written; try again")
 
-        Raises TransactionCanceledException when others stay at one of the rows.
+    def write_together(self, puts: Iterable[Put], *, deletes: Iterable[Key] = ()) -> bool:
+        """All of it or nothing, at most 100 rows: False when a condition does not hold.
+
+        Raises Throttled when others stay at one of the rows.
         """
-        operands: Any = {"ExpressionAttributeValues": _typed(values)} if values else {}
-        shared: Any = {"TableName": self._name, "ConditionExpression": condition, **operands}
-        puts: Any = [{"Put": {"Item": _typed(item), **shared}} for item in items]
-        attempt = 1
-        while True:
+        actions: list[TransactWriteItemTypeDef] = [{"Put": self._put_action(put)} for put in puts]
+        for key in deletes:
+            actions.append({"Delete": {"TableName": self._name, "Key": _key(key)}})
+        for _ in self._tries():
             try:
-                self._client.transact_write_items(TransactItems=puts)
+                self._client.transact_write_items(TransactItems=actions)
             except self._client.exceptions.TransactionCanceledException as error:
-                reasons = _reasons(error)
+                reasons = {reason.get("Code") for reason in error.response["CancellationReasons"]}
                 if "ConditionalCheckFailed" in reasons:
                     return False
-                if attempt == ATTEMPTS or not reasons <= PASSING:
+                if not reasons <= PASSING:
                     raise
             else:
                 return True
-            time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
-            attempt += 1
+        raise Throttled("others stay at one of the rows that are written together; try again")
+
+    def _put_action(self, put: Put) -> Any:
+        action: dict[str, Any] = {"TableName": self._name, "Item": _typed(put.item)}
+        if put.condition:
+            action["ConditionExpression"] = put.condition
+        if put.values:
+            action["ExpressionAttributeValues"] = _typed(put.values)
+        return action
 
     def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
-        """Sets VALUES (None removes one) and returns the row as it was, {} for a new one; None: the condition fails.
+        """Sets VALUES (None removes one) and returns the row as it was, {} for a new one.
 
-        The condition may use each value's name as #name and :name.
+        None when the condition does not hold. It may use each value's name as #name and :name.
         """
         given = {name: value for name, value in values.items() if value is not None}
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in given)
         if removed := [f"#{name}" for name, value in values.items() if value is None]:
             expression += " REMOVE " + ", ".join(removed)
+        operands = {f":{name}": value for name, value in given.items()}
         try:
             answer = self._client.update_item(
                 TableName=self._name,
@@ -148,9 +249,7 @@ class Table:
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in values},
-                ExpressionAttributeValues=_typed(
-                    {f":{name}": value for name, value in given.items()}
-                ),
+                ExpressionAttributeValues=_typed(operands),
                 ReturnValues="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -179,6 +278,9 @@ class Table:
         except self._client.exceptions.ConditionalCheckFailedException:
             return
 
-
-def _reasons(error: Any) -> set[str]:
-    return {str(each.get("Code")) for each in error.response.get("CancellationReasons", [])}
+    def _tries(self) -> Iterator[None]:
+        """One, and one after each pause; a random part of it, so that many do not come at once."""
+        yield
+        for pause in PAUSES:
+            self._sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            yield

@@ -3,7 +3,7 @@ objects arrived.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -18,13 +18,17 @@ from shared.models import (
     Instant,
     MachineBackup,
     RestorePoint,
-    Source,
     State,
     Volume,
     to_instant,
 )
 
-_AS_IN_THE_BACKUP = ("namespace", "vm", "backup", "machine", "networks", "secrets")
+MOST_REASONS = 100
+REASONS_LIMIT = 50_000
+"""Bytes. With the limit of what one object may say, a point fits into a row of 400 KiB."""
+
+When = tuple[Instant, Literal["longhorn", "name", "object"]]
+Engines = Mapping[str, "Engine"]
 
 
 class Engine(NamedTuple):
@@ -35,43 +39,40 @@ class Engine(NamedTuple):
     image: Row | None
 
 
-class Previous(NamedTuple):
-    """The point as it stands in the table, and the hash of the content that its fingerprint covers."""
+class Feed(NamedTuple):
+    """The metadata that a point is made from, and the target that owns it."""
 
-    point: RestorePoint
-    content: str
+    row: Row
+    backup: MachineBackup
+    owner: BackupTarget
 
 
-def join(
-    feed: Row,
-    owner: BackupTarget,
-    id_: str,
-    engines: dict[str, Engine],
-    *,
-    previous: Previous | None,
-    now: datetime,
-) -> RestorePoint:
+def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> RestorePoint:
     """ENGINES has an entry for each disk of the feed's machine."""
-    backup: MachineBackup = feed.known()
+    backup = feed.backup
     judged = [_judge(disk, engines[disk.disk]) for disk in backup.disks]
-    reasons = (*_own_reasons(feed, backup), *(reason for _, reason in judged if reason))
-    taken_at, taken_at_source = _taken_at(feed, backup, engines)
-    state = State.INCOMPLETE if reasons else State.RESTORABLE
+    reasons = _own_reasons(feed) + [reason for _, reason in judged if reason]
+    taken_at, taken_at_source = _taken_at(feed, engines)
     return RestorePoint(
         id=id_,
-        cluster=owner.cluster,
-        target=owner.id,
+        cluster=feed.owner.cluster,
+        target=feed.owner.id,
         layout="harvester",
+        namespace=backup.namespace,
+        vm=backup.vm,
+        backup=backup.backup,
         taken_at=taken_at,
         taken_at_source=taken_at_source,
-        indexed_at=previous.point.indexed_at if previous else now,
-        state=state,
-        reasons=reasons,
-        fingerprint=_fingerprint(owner.cluster, taken_at, backup.content, state, previous),
-        source=_source(feed),
+        indexed_at=indexed_at,
+        state=State.INCOMPLETE if reasons else State.RESTORABLE,
+        reasons=_shortened(reasons),
+        fingerprint=_fingerprint(feed, engines, taken_at),
+        source=feed.row.source(),
+        machine=backup.machine,
         volumes=tuple(volume for volume, _ in judged),
-        replicas=owner.replicas,
-        **{name: getattr(backup, name) for name in _AS_IN_THE_BACKUP},
+        networks=backup.networks,
+        secrets=backup.secrets,
+        replicas=feed.owner.replicas,
     )
 
 
@@ -79,33 +80,37 @@ def tombstone(point: RestorePoint, reason: str) -> RestorePoint:
     return point.model_copy(update={"state": State.DELETED, "reasons": (reason,)})
 
 
-def _source(feed: Row) -> Source:
-    identity = {"version_id": feed.version_id, "etag": feed.etag, "sequencer": feed.sequencer}
-    return Source.model_validate({"bucket": feed.bucket, "key": feed.key, **identity})
-
-
-def newest(feeds: Iterable[Row]) -> Row | None:
-    """The feed that speaks for the point; one backup may lie under a flat and a nested key at the
+def newest(feeds: Iterable[Feed]) -> Feed | None:
+    """The one that speaks for the point; one backup may lie under a flat and a nested key at the
     same time.
     """
-    return max(
-        feeds,
-        key=lambda row: (row.problem is None, to_instant(row.object_time), row.key),
-        default=None,
-    )
+    return max(feeds, key=_precedence, default=None)
 
 
-def _own_reasons(feed: Row, backup: MachineBackup) -> list[str]:
-    broken = [f"{feed.url} cannot be read any more: {feed.problem}"] if feed.problem else []
-    return broken + [
+def point_id(target: str, backup: MachineBackup) -> str:
+    """Deterministic: the same backup of the same target has the same id in every table."""
+    parts = "\0".join((target, backup.namespace, backup.vm, backup.backup))
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def _precedence(feed: Feed) -> tuple[bool, str, str]:
+    written = to_instant(feed.row.object_time) if feed.row.object_time else ""
+    return feed.row.problem is None, written, feed.row.key
+
+
+def _own_reasons(feed: Feed) -> list[str]:
+    lacking = [
         f"{gap} is not in the backup; Harvester saves volumes of Longhorn claims only"
-        for gap in backup.gaps
+        for gap in feed.backup.gaps
     ]
+    if feed.row.problem is None:
+        return lacking
+    return [f"{feed.row.url} cannot be read any more: {feed.row.problem}", *lacking]
 
 
 def _judge(disk: DiskBackup, engine: Engine) -> tuple[Volume, str | None]:
     reason = _reason(disk, engine)
-    known: EngineVolume | None = engine.volume.known() if engine.volume else None
+    known = engine.volume.said(EngineVolume) if engine.volume else None
     return Volume(
         disk=disk.disk,
         claim=disk.claim,
@@ -119,20 +124,25 @@ def _judge(disk: DiskBackup, engine: Engine) -> tuple[Volume, str | None]:
 
 
 def _reason(disk: DiskBackup, engine: Engine) -> str | None:
+    """Why a disk cannot be restored, as a sentence that names it."""
     if disk.driver != LONGHORN_DRIVER:
-        return f"disk {disk.disk}: its data is kept by {disk.driver}, of which no backup lies in this bucket"
+        return (
+            f"disk {disk.disk}: its data is kept by {disk.driver}, of which no backup lies in this"
+            " bucket"
+        )
     if not disk.engine_volume or not disk.engine_backup:
-        return f"disk {disk.disk}: the metadata names no Longhorn volume and backup; back the machine up again"
-    volume, backup = (
-        f"volume {disk.engine_volume}",
-        f"backup {disk.engine_backup} of volume {disk.engine_volume}",
-    )
+        return (
+            f"disk {disk.disk}: the metadata names no Longhorn volume and backup; back the machine"
+            " up again"
+        )
+    volume = f"volume {disk.engine_volume}"
+    backup = f"backup {disk.engine_backup} of {volume}"
     lack = (
         _lack(engine.backup, backup)
         or _unfinished(engine.backup, backup)
         or _lack(engine.volume, f"volume.cfg of {volume}")
+        or _image_lack(engine)
     )
-    lack = lack or _image_lack(engine)
     return f"disk {disk.disk}: {lack}" if lack else None
 
 
@@ -145,52 +155,78 @@ def _lack(row: Row | None, what: str) -> str | None:
 
 
 def _unfinished(row: Row | None, what: str) -> str | None:
-    known: EngineBackup | None = row.known() if row else None
-    return (
-        f"{what} is still being written, or was given up"
-        if known and known.created_at is None
-        else None
-    )
+    known = row.said(EngineBackup) if row else None
+    if known is None or known.created_at is not None:
+        return None
+    return f"{what} is still being written, or was given up"
 
 
 def _image_lack(engine: Engine) -> str | None:
-    volume: EngineVolume | None = engine.volume.known() if engine.volume else None
+    volume = engine.volume.said(EngineVolume) if engine.volume else None
     if volume is None or not volume.backing_image:
         return None
     what = f"backing image {volume.backing_image}"
     if lack := _lack(engine.image, what):
         return lack
-    image: BackingImage | None = engine.image.known() if engine.image else None
+    image = engine.image.said(BackingImage) if engine.image else None
     if image is None or not image.complete:
         return f"{what} is still being written, or was given up"
     if image.checksum != volume.backing_image_checksum:
-        made_from = volume.backing_image_checksum[:16]
-        return f"{what} has the checksum {image.checksum[:16]}…, but the volume was made from {made_from}…"
+        return (
+            f"{what} has the checksum {image.checksum[:16]}…, but the volume was made from"
+            f" {volume.backing_image_checksum[:16]}…"
+        )
     return None
 
 
-def _taken_at(
-    feed: Row, backup: MachineBackup, engines: dict[str, Engine]
-) -> tuple[Instant, Literal["longhorn", "name", "object"]]:
-    snapshots = [engine.backup.known() for engine in engines.values() if engine.backup]
-    times = [snapshot.snapshot_at for snapshot in snapshots if snapshot and snapshot.snapshot_at]
+def _shortened(reasons: list[str]) -> tuple[str, ...]:
+    """As many as a row has room for; the rest is counted."""
+    told: list[str] = []
+    left = REASONS_LIMIT
+    for reason in reasons[:MOST_REASONS]:
+        left -= len(reason.encode())
+        if left < 0:
+            break
+        told.append(reason)
+    if len(told) < len(reasons):
+        told.append(f"and {len(reasons) - len(told)} more reasons")
+    return tuple(told)
+
+
+def _taken_at(feed: Feed, engines: Engines) -> When:
+    """The oldest snapshot's time once all are known, else what is next best."""
+    times = [
+        known.snapshot_at
+        for engine in engines.values()
+        if engine.backup and (known := engine.backup.said(EngineBackup)) and known.snapshot_at
+    ]
     if times and len(times) == len(engines):
         return min(times), "longhorn"
-    return (backup.named_at, "name") if backup.named_at else (feed.object_time, "object")
+    if feed.backup.named_at:
+        return feed.backup.named_at, "name"
+    assert feed.row.object_time is not None  # noqa: S101  # a row with facts was read
+    return feed.row.object_time, "object"
 
 
-def _fingerprint(
-    cluster: str, taken_at: Instant, content: str, state: State, previous: Previous | None
-) -> str | None:
-    """Set when the point is first restorable; after that only another content (or owner) changes
-    it.
+def _fingerprint(feed: Feed, engines: Engines, taken_at: Instant) -> str | None:
+    """Of a point that could be restored if nothing of it had been lost; None before that.
+
+    A function of what the objects said and never of what happened when, since events come in any
+    order: what was deleted or overwritten by garbage since has still said it.
     """
-    before = previous.point.fingerprint if previous else None
-    if before and previous and (previous.content, previous.point.cluster) == (content, cluster):
-        return before
-    if before is None and state is not State.RESTORABLE:
+    lost = [_reason(disk, _as_read(engines[disk.disk])) for disk in feed.backup.disks]
+    if feed.backup.gaps or any(lost):
         return None
-    return (
-        "sha256:"
-        + hashlib.sha256(f"{cluster}\0{to_instant(taken_at)}\0{content}".encode()).hexdigest()
-    )
+    parts = (feed.owner.cluster, to_instant(taken_at), feed.backup.content)
+    return "sha256:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _as_read(engine: Engine) -> Engine:
+    """The same as if its last good versions still lay in the bucket."""
+    return Engine(*(_last_good(row) for row in engine))
+
+
+def _last_good(row: Row | None) -> Row | None:
+    if row is None or row.facts is None:
+        return None
+    return row.model_copy(update={"gone_order": "", "refused_order": ""})

@@ -1,17 +1,17 @@
-"""What S3 says happened, as EventBridge delivers it through the queue, and as we repeat it for a
-new target.
-"""
+"""Messages of the catalogue's queue: what S3 says happened, and work that we cut into pieces."""
 
 import json
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from shared.catalogue.rows import Row
 from shared.errors import Unreadable
-from shared.models import Foreign, Instant, to_instant
+from shared.models import Foreign, Instant, Value
 from shared.validation import explain
 
-REPLAY = "replant.replay"
+_DELETED = "Object Deleted"
+_MARKED = "Delete Marker Created"
 
 
 class _Bucket(Foreign):
@@ -27,13 +27,13 @@ class _Object(Foreign):
 class _Detail(Foreign):
     bucket: _Bucket
     object: _Object
+    deletion_type: str | None = Field(None, alias="deletion-type")
 
 
 class ObjectEvent(Foreign):
-    """An object of a bucket was created or deleted; a replay repeats what is known of it already."""
+    """An object of a bucket was created or deleted."""
 
-    source: str
-    kind: str = Field(alias="detail-type")
+    kind: Literal["Object Created", "Object Deleted"] = Field(alias="detail-type")
     time: Instant
     detail: _Detail
 
@@ -46,34 +46,76 @@ class ObjectEvent(Foreign):
         return self.detail.object.key
 
     @property
-    def deleted(self) -> bool:
-        return self.kind == "Object Deleted"
+    def sequencer(self) -> str:
+        return self.detail.object.sequencer
 
     @property
-    def replayed(self) -> bool:
-        return self.source == REPLAY
+    def version_id(self) -> str | None:
+        return self.detail.object.version_id
+
+    @property
+    def deleted(self) -> bool:
+        return self.kind == _DELETED
+
+    @property
+    def leaves_a_version(self) -> bool:
+        """Whether something may lie there in spite of the deletion.
+
+        A version (or a delete marker) that is removed for good was the current one or not: what is
+        current now, only the bucket knows. One without a version lay in a bucket without any.
+        """
+        marked = self.detail.deletion_type == _MARKED
+        return self.deleted and not marked and self.version_id is not None
 
 
-def parse(body: str) -> ObjectEvent:
-    """Raises Unreadable; such a message ends in the dead-letter queue."""
+class Replay(Value):
+    """Look again at an object's row, whose owner may have changed."""
+
+    task: Literal["replay"] = "replay"
+    pk: str
+    sk: str
+
+
+class Recompute(Value):
+    """Compute a restore point again, of which something has changed."""
+
+    task: Literal["recompute"] = "recompute"
+    point: str
+
+
+class Walk(Value):
+    """Go through the rows of a partition whose sort key begins with START, from AFTER on."""
+
+    task: Literal["walk"] = "walk"
+    pk: str
+    start: str
+    after: str | None = None
+
+
+Task = Replay | Recompute | Walk
+
+
+@cache
+def _tasks() -> TypeAdapter[Task]:
+    """Built when first used: a cold start seldom begins with one."""
+    return TypeAdapter(Annotated[Task, Field(discriminator="task")])
+
+
+def parse(body: str) -> ObjectEvent | Task:
+    """Raises Unreadable; such a message says nothing of any object and ends as a dead letter."""
     try:
+        if '"task"' in body and "task" in _mapping(body):
+            return _tasks().validate_json(body)
         return ObjectEvent.model_validate_json(body)
     except ValidationError as error:
         raise Unreadable(
-            f"the message is no S3 event of EventBridge: {explain(error)[1]}"
+            f"The message is not an S3 event of EventBridge: {explain(error)[1]}"
         ) from None
 
 
-def replay(row: Row) -> str:
-    """The message that makes the catalogue look again at a row whose owner may have changed."""
-    detail = {
-        "bucket": {"name": row.bucket},
-        "object": {"key": row.key, "sequencer": row.sequencer},
-    }
-    event = {
-        "source": REPLAY,
-        "detail-type": "Object Created",
-        "time": to_instant(row.object_time),
-        "detail": detail,
-    }
-    return json.dumps(event)
+def _mapping(body: str) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,33 +1,49 @@
-"""Object rows -> the table, and everything that follows from them: references, restore points, quarantine.
+"""Object rows -> the table, and everything that follows from them: references, restore points,
+quarantine.
 
-Events come in any order and more than once, and functions die halfway. So each step writes what it knows before it
-reads what others know: of two events that concern each other, at least one sees the other's row.
+Events come in any order and more than once, and functions die halfway. So each step writes what it
+knows before it reads what others know: of two events that concern each other, at least one sees the
+other's row. What may concern more than a few points is returned as tasks for the queue.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from shared.aws.table import Item, Key, Table
+from shared.aws.table import Key, Table
+from shared.catalogue.assemble import point_id
+from shared.catalogue.events import Recompute, Replay, Task, Walk
 from shared.catalogue.points import Points
-from shared.catalogue.rows import (
-    PREFIXES,
-    QUARANTINE,
-    REFERENCE,
-    Row,
-    bucket_partition,
-    feed_key,
-    image_partition,
-    owner,
-    point_id,
-    point_partition,
-    volume_partition,
-)
+from shared.catalogue.quarantine import Quarantine
+from shared.catalogue.references import pointers, task_of
+from shared.catalogue.rows import Row
+from shared.catalogue.targets import owner, same_claim
 from shared.models import BackupTarget, EngineVolume, MachineBackup, Quarantined
+from shared.models.facts import Kind
+from shared.models.row_keys import (
+    DOCUMENTS,
+    EXPIRES,
+    KEPT,
+    PREFIXES,
+    REFERENCE,
+    bucket_partition,
+    image_partition,
+    references,
+)
+
+FEW = 8
+"""Points that one event computes by itself."""
+
+STEP = 200
+"""Rows of one step of a walk."""
 
 
 class Recorded(NamedTuple):
-    """The row as it now stands, and the row before the newest event (None: nothing changed)."""
+    """The row as it now stands, and as it was before the event (None: new, or nothing changed).
+
+    An event that is not FRESH has been recorded before: it may be the retry of one that died.
+    """
 
     row: Row
     before: Row | None
@@ -35,145 +51,189 @@ class Recorded(NamedTuple):
 
 
 class Index:
-    """NOW gives the time of an indexing, in UTC."""
+    """NOW gives the time in UTC, SLEEP takes seconds."""
 
-    def __init__(self, table: Table, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._table = table
         self._now = now
-        self._points = Points(table, now=now)
-
-    def record(self, row: Row) -> Recorded:
-        """Writes the row unless a newer event has; facts of an unreadable version do not replace
-        good ones.
-        """
-        if (
-            row.kind == "targets" and row.facts
-        ):  # first: after a crash too, what the target leaves is found
-            self._table.add((PREFIXES, row.known().id), "urls", row.known().url)
-        values = row.model_dump(exclude={"pk", "sk", "points"}, mode="json") | {
-            "deleted": row.deleted or None
+        self._points = Points(table, now=now, sleep=sleep)
+        self._quarantine = Quarantine(table, now=now)
+        self._followers: Mapping[Kind, Callable[[Row], Iterable[Task]]] = {
+            Kind.MACHINE: self._follow_machine,
+            Kind.VOLUME: self._follow_volume,
+            Kind.BACKUP: self._follow_backup,
+            Kind.BACKING_IMAGE: self._follow_image,
+            Kind.TARGET: self._walks,
         }
-        if row.facts is None:
-            del values["facts"]
-        condition = "attribute_not_exists(#order) OR #order < :order"
-        old = self._table.update((row.pk, row.sk), values, condition=condition)
-        if old is None:
-            return Recorded(self.stored((row.pk, row.sk)) or row, None, fresh=False)
-        before = Row.of(old) if old else None
-        kept = {"points": before.points, "facts": row.facts or before.facts} if before else {}
-        return Recorded(row.model_copy(update=kept), before, fresh=True)
 
     def stored(self, key: Key) -> Row | None:
         item = self._table.get(key)
         return Row.of(item) if item else None
 
-    def quarantine(self, recorded: Recorded) -> Quarantined | None:
-        """Brings the list of unreadable objects into line; returns the entry to tell of.
+    def record(self, seen: Row) -> Recorded:
+        """Writes what one event says, unless a newer event of the same sort has been recorded."""
+        row = self._with_claim(seen)
+        name = row.register()
+        values = row.stored() | {EXPIRES: None}
+        condition = f"attribute_not_exists(#{name}) OR #{name} < :{name}"
+        old = self._table.update(row.row_key, values, condition=condition)
+        if old is None:
+            return Recorded(self.stored(row.row_key) or row, None, fresh=False)
+        keys = {"pk": row.pk, "sk": row.sk}
+        before = Row.of(old) if old else None
+        return Recorded(Row.of(old | keys | values), before, fresh=True)
 
-        That is a new one, and for a repeated event the same again: the first may have died before it was told.
+    def quarantine(self, recorded: Recorded) -> list[Quarantined]:
+        """Brings the list of unusable objects into line; returns the entries to tell of.
+
+        Those are new ones, and for a repeated event the same again: the first may have died before
+        it was told.
         """
         row = recorded.row
-        key, order = (QUARANTINE, feed_key(row.bucket, row.key)), {":position": row.order}
-        if row.problem is None or row.deleted:
-            if not recorded.fresh or (recorded.before and recorded.before.problem):
-                self._table.delete(key, condition="seen <= :position", values=order)
-            return None
-        entry = Quarantined(
-            bucket=row.bucket,
-            key=row.key,
-            version_id=row.version_id,
-            reason=row.problem,
-            seen_at=self._now(),
-        )
-        item = {"pk": key[0], "sk": key[1], "seen": row.order, "entry": entry.model_dump_json()}
-        if not self._table.put(
-            item, condition="attribute_not_exists(pk) OR seen < :position", values=order
-        ):
-            return None if recorded.fresh else entry
-        newer = self.stored((row.pk, row.sk))
-        if (
-            newer and newer.order > row.order and newer.problem is None
-        ):  # whose deletion may have come too early
-            self._table.delete(
-                key, condition="seen <= :position", values={":position": newer.order}
-            )
-            return None
-        return entry
+        if recorded.fresh and not row.refused_order and row.kind is not Kind.TARGET:
+            return []
+        told: list[Quarantined] = []
+        for each in (row, *self._rivals(row)):
+            entry, new = self._quarantine.settle(each)
+            repeated = each is row and not recorded.fresh
+            if entry and (new or repeated):
+                told.append(entry)
+        return told
 
-    def follow(self, recorded: Recorded) -> None:
-        """Recomputes the points that the row concerns. Doing it again is harmless, and what a
-        repeated event is for.
+    def follow(self, recorded: Recorded) -> list[Task]:
+        """Recomputes the points that the row concerns, or returns the tasks that do.
+
+        Doing it again is harmless, and what a repeated event is for.
         """
         row = recorded.row
-        if row.kind == "machine":
+        if recorded.fresh and _unchanged(row, recorded.before):
+            return []
+        follow = self._followers.get(row.kind)
+        return list(follow(row)) if follow else []
+
+    def replay(self, task: Replay) -> Row | None:
+        """Follows a row as it stands; None when it is not there any more."""
+        row = self.stored((task.pk, task.sk))
+        if row and row.kind is Kind.MACHINE:
             self._follow_machine(row)
-        elif row.kind == "volume" and not _unchanged(recorded):
-            self._reference_image(row)
-            self._points.recompute_all(self._table.query(row.pk, REFERENCE))
-        elif row.kind == "backup" and not _unchanged(recorded):
-            self._points.recompute_all(
-                self._table.query(row.pk, f"{REFERENCE}{row.sk.removeprefix('backup#')}#")
-            )
-        elif row.kind == "backing-image" and not _unchanged(recorded):
-            for reference in self._table.query(row.pk, REFERENCE):
-                self._points.recompute_all(self._table.query(reference["volume"], REFERENCE))
+        return row
 
-    def machines_below(self, target: BackupTarget) -> Iterator[Row]:
-        """Rows of the machines' metadata below every prefix that the target ever had, whoever owns
-        them.
+    def recompute(self, task: Recompute) -> None:
+        self._points.recompute(task.point)
+
+    def walk(self, task: Walk) -> list[Task]:
+        """One step: a task for each of its rows, and last the walk's next step."""
+        page = self._table.page(task.pk, task.start, after=task.after, most=STEP)
+        tasks = [found for row in page.rows if (found := task_of(row))]
+        if page.last is None:
+            return tasks
+        return [*tasks, task.model_copy(update={"after": page.last})]
+
+    def _with_claim(self, row: Row) -> Row:
+        """A target with the time since when it claims its place, which is noted ahead of its row:
+        after a crash too, what the target leaves is found.
         """
-        claims = self._table.get((PREFIXES, target.id)) or {"urls": {target.url}}
-        for place in (target.model_copy(update={"url": url}) for url in sorted(claims["urls"])):
-            for item in self._table.query(bucket_partition(place.bucket), place.prefix):
-                if item["kind"] == "machine":
-                    yield Row.of(item)
+        target = row.said(BackupTarget)
+        if target is None:
+            return row
+        self._table.add((PREFIXES, target.id), "urls", target.url)
+        stored = self.stored(row.row_key)
+        before = stored.said(BackupTarget) if stored and stored.in_force else None
+        if stored and before and same_claim(before, target):
+            return row.model_copy(update={"since": stored.since})
+        return row.model_copy(update={"since": row.object_time})
 
-    def _follow_machine(self, row: Row) -> None:
+    def _follow_machine(self, row: Row) -> list[Task]:
         target = owner(row.bucket, row.key, self._points.targets())
+        backup = row.said(MachineBackup)
         points = set(row.points)
-        if target and row.facts:
-            backup: MachineBackup = row.known()
-            points.add(point := point_id(target.id, backup))
+        if target and backup:
+            point = point_id(target.id, backup)
+            points.add(point)
             if point not in row.points:
-                self._table.add((row.pk, row.sk), "points", point)
-            self._table.put_many(_pointers(row, backup, point))
-        for point in sorted(points):
-            self._points.recompute(point)
+                self._table.add(row.row_key, "points", point)
+            self._table.put_many(pointers(row, backup, point))
+        for each in sorted(points):
+            self._points.recompute(each)
+        if row.deleted:
+            self._forget(row)
+        return []
 
-    def _reference_image(self, row: Row) -> None:
-        volume: EngineVolume | None = row.known()
+    def _forget(self, row: Row) -> None:
+        """Lets a deleted object's row go in time, unless it is written again."""
+        expires = int((self._now() + KEPT).timestamp())
+        self._table.update(
+            row.row_key,
+            {"gone_order": row.gone_order, EXPIRES: expires},
+            condition="#gone_order = :gone_order AND NOT read_order > :gone_order"
+            " AND NOT refused_order > :gone_order",
+        )
+
+    def _follow_volume(self, row: Row) -> list[Task]:
+        volume = row.said(EngineVolume)
         if volume and volume.backing_image:
             image = image_partition(row.bucket, row.root, volume.backing_image)
-            self._table.put_many(
-                [{"pk": image, "sk": f"{REFERENCE}{volume.volume}", "volume": row.pk}]
-            )
+            pointer = {"pk": image, "sk": f"{REFERENCE}{volume.volume}", "volume": row.pk}
+            self._table.put_many([pointer])
+        return self._follow_references(row.pk, REFERENCE)
+
+    def _follow_backup(self, row: Row) -> list[Task]:
+        return self._follow_references(row.pk, references(row.sk.removeprefix("backup#")))
+
+    def _follow_image(self, row: Row) -> list[Task]:
+        return self._follow_references(row.pk, REFERENCE)
+
+    def _follow_references(self, pk: str, start: str) -> list[Task]:
+        page = self._table.page(pk, start, most=FEW + 1)
+        points = sorted({row["point"] for row in page.rows if "point" in row})
+        if page.last is not None or len(page.rows) > FEW:
+            return [Walk(pk=pk, start=start)]
+        for each in points:
+            self._points.recompute(each)
+        return [task for row in page.rows if isinstance(task := task_of(row), Walk)]
+
+    def _walks(self, row: Row) -> Iterator[Walk]:
+        """Through the metadata below every place that the target ever named, whoever owns it."""
+        for place in self._places(row):
+            yield Walk(pk=bucket_partition(place.bucket), start=place.prefix)
+
+    def _places(self, row: Row) -> list[BackupTarget]:
+        target = row.said(BackupTarget)
+        if target is None:
+            return []
+        noted = self._table.get((PREFIXES, target.id)) or {"urls": {target.url}}
+        return [target.model_copy(update={"url": url}) for url in sorted(noted["urls"])]
+
+    def _rivals(self, row: Row) -> list[Row]:
+        """The other target documents that name a place which this one names or once named."""
+        places = {(place.bucket, place.prefix) for place in self._places(row)}
+        if not places:
+            return []
+        others = (Row.of(item) for item in self._table.query(DOCUMENTS, "targets/"))
+        return [
+            each
+            for each in others
+            if each.sk != row.sk
+            and (target := each.said(BackupTarget))
+            and (target.bucket, target.prefix) in places
+        ]
 
 
-def _unchanged(recorded: Recorded) -> bool:
-    """A newer event with the same facts: points stand. A repeated event may be a retry, so it is
-    followed.
-    """
-    row, before = recorded.row, recorded.before
-    return bool(
-        before
-        and (row.facts, row.problem, row.deleted) == (before.facts, before.problem, before.deleted)
-    )
-
-
-def _pointers(row: Row, backup: MachineBackup, point: str) -> list[Item]:
-    """The point's way to its metadata, and the way from each volume to the point."""
-    feed = {
-        "pk": point_partition(point),
-        "sk": feed_key(row.bucket, row.key),
-        "bucket": row.bucket,
-        "key": row.key,
-    }
-    ways = {
-        (
-            volume_partition(row.bucket, row.root, disk.engine_volume),
-            f"{REFERENCE}{disk.engine_backup}#{point}",
-        )
-        for disk in backup.disks
-        if disk.engine_volume and disk.engine_backup
-    }
-    return [feed] + [{"pk": pk, "sk": sk, "point": point} for pk, sk in sorted(ways)]
+def _unchanged(row: Row, before: Row | None) -> bool:
+    """A newer event that says what was known: points stand."""
+    if before is None or (row.facts, row.in_force) != (before.facts, before.in_force):
+        return False
+    if row.kind is Kind.TARGET:
+        return True  # owners follow the version in force, whatever garbage comes after it
+    if (row.problem, row.deleted) != (before.problem, before.deleted):
+        return False
+    if row.kind is not Kind.MACHINE:
+        return True
+    # A point shows where its metadata was read from.
+    return (row.source(), row.object_time) == (before.source(), before.object_time)

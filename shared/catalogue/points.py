@@ -1,169 +1,225 @@
 """A restore point's rows -> the point in the table, whoever else is at it.
 
-A point is written under the revision that was read before anything else about it, so an older view never overwrites
-a newer one.
+A point is written under the revision that was read before anything else about it, so an older view
+never overwrites a newer one. Everything that makes a point lies in its own partition or is named
+there: where its metadata lies today, and the verdict of a verification when there is one, which a
+point that is computed again therefore keeps.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Any
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from shared.aws.table import Item, Key, Table
-from shared.catalogue.assemble import Engine, Previous, join, newest, tombstone
-from shared.catalogue.rows import (
-    DOCUMENTS,
-    FEED,
-    IMAGE_FILE,
-    POINT,
-    VOLUME_FILE,
-    Row,
-    bucket_partition,
-    image_partition,
-    owner,
-    point_id,
-    point_partition,
-    volume_partition,
+from shared.aws.table import Item, Key, Put, Table
+from shared.catalogue import machines
+from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
+from shared.catalogue.machines import Listed
+from shared.catalogue.rows import Row
+from shared.catalogue.targets import in_force, owner
+from shared.models import (
+    BackupTarget,
+    DiskBackup,
+    EngineVolume,
+    MachineBackup,
+    RestorePoint,
+    State,
 )
-from shared.models import BackupTarget, DiskBackup, EngineVolume, MachineBackup, RestorePoint
+from shared.models.row_keys import (
+    DOCUMENTS,
+    EXPIRES,
+    FEED,
+    KEPT,
+    POINT,
+    backing_image,
+    bucket_partition,
+    engine_backup,
+    engine_volume,
+    point_partition,
+)
 
-ATTEMPTS = 10
-FEW, THREADS = 8, 8
+ATTEMPTS = 12
+PAUSE = 0.5
+"""Seconds, at most, before a further attempt: many events of one machine may come at once."""
 
 
 class Contended(Exception):
     """Others kept rewriting a point; the event is retried."""
 
 
-class Points:
-    """NOW gives the time of an indexing, in UTC."""
+class View(NamedTuple):
+    """What was read of a point: its row (None: not made yet) and the rows of its metadata."""
 
-    def __init__(self, table: Table, *, now: Callable[[], datetime]) -> None:
+    point: str
+    current: Item | None
+    feeds: tuple[Row, ...]
+    targets: tuple[BackupTarget, ...]
+
+    @property
+    def previous(self) -> RestorePoint | None:
+        return RestorePoint.model_validate_json(self.current["body"]) if self.current else None
+
+    @property
+    def listed(self) -> Listed | None:
+        if self.current is None:
+            return None
+        row = self.current
+        return Listed(row["cluster"], row["machine"], State(row["state"]), row["position"])
+
+
+class Points:
+    """NOW gives the time in UTC, SLEEP takes seconds."""
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._table = table
         self._now = now
+        self._sleep = sleep
 
     def targets(self) -> tuple[BackupTarget, ...]:
         """The target documents in force."""
-        rows = [Row.of(item) for item in self._table.query(DOCUMENTS, "targets/")]
-        return tuple(row.known() for row in rows if row.facts and not row.deleted)
+        return in_force(Row.of(item) for item in self._table.query(DOCUMENTS, "targets/"))
 
     def recompute(self, point: str) -> None:
-        """Writes the point anew even when it is the same: who computed it from an older view must lose.
+        """Writes the point anew, even when it is the same: that moves its revision, and whoever
+        computed it from an older view loses and computes it again.
 
-        One that was just made is looked at once more: a view without any of its objects has nothing to write.
-        Raises Contended when others never let it finish.
+        Where nothing can be computed nothing is written, and no revision stops an older view that
+        makes the point at that very moment. So a point that was just made is looked at once more,
+        until a look finds it as it is. Raises Contended when others never let it finish.
         """
         made = False
-        for _ in range(ATTEMPTS):
-            rows = list(self._table.query(point_partition(point)))
-            current = next((row for row in rows if row["sk"] == POINT), None)
-            item = self._computed(
-                point, [row for row in rows if row["sk"].startswith(FEED)], _previous(current)
-            )
-            if item is None or (made and current and _same(item, current)):
+        for attempt in range(ATTEMPTS):
+            view = self._view(point)
+            found = self._computed(view)
+            if found is None:
                 return
-            revision = int(current["revision"]) if current else 0
-            item["revision"] = revision + 1
-            condition = "revision = :revision" if current else "attribute_not_exists(pk)"
-            written = self._table.put(
-                item, condition=condition, values={":revision": revision} if current else {}
-            )
-            if written and current:
+            item = _item(found, view, self._now())
+            if made and view.current and _same(item, view.current):
                 return
-            made = written
+            if self._write(item, found, view):
+                if view.current:
+                    return
+                made = True
+            else:
+                self._sleep(random.uniform(0, PAUSE * attempt / ATTEMPTS))  # noqa: S311  # no secret
         raise Contended(f"restore point {point}: rewritten {ATTEMPTS} times by others meanwhile")
 
-    def recompute_all(self, references: Iterable[Item]) -> None:
-        """One after another, but for the many points of a volume with many backups that has grown."""
-        points = sorted({reference["point"] for reference in references})
-        with ThreadPoolExecutor(1 if len(points) <= FEW else THREADS) as pool:
-            list(pool.map(self.recompute, points))
+    def _view(self, point: str) -> View:
+        rows = list(self._table.query(point_partition(point)))
+        current = next((row for row in rows if row["sk"] == POINT), None)
+        keys = [
+            (bucket_partition(row["bucket"]), row["key"])
+            for row in rows
+            if row["sk"].startswith(FEED)
+        ]
+        feeds = _rows(self._table, keys)
+        return View(point, current, tuple(feeds.values()), self.targets())
 
-    def _computed(self, point: str, pointers: list[Item], previous: Previous | None) -> Item | None:
-        targets = self.targets()
-        keys = [(bucket_partition(pointer["bucket"]), pointer["key"]) for pointer in pointers]
-        rows = [Row.of(item) for item in self._table.get_many(keys).values()]
-        feeds = [row for row in rows if not row.deleted and _feeds(row, point, targets)]
-        feed = newest(feeds)
-        if feed is None:
-            return (
-                _item(tombstone(previous.point, _lost(rows, targets)), previous.content)
-                if previous
-                else None
-            )
-        target = owner(feed.bucket, feed.key, targets)
-        assert target is not None  # noqa: S101  # _feeds asked
-        backup: MachineBackup = feed.known()
-        engines = self._engines(feed, backup)
-        return _item(
-            join(feed, target, point, engines, previous=previous, now=self._now()), backup.content
-        )
+    def _computed(self, view: View) -> RestorePoint | None:
+        """The point as it must be; None where nothing is known of it."""
+        mine = [feed for row in view.feeds if (feed := _feed(row, view))]
+        living = newest(feed for feed in mine if not feed.row.deleted and feed.row.in_force)
+        spoken = living or newest(mine)
+        if spoken is None:
+            return tombstone(view.previous, _lost(view)) if view.previous else None
+        indexed_at = view.previous.indexed_at if view.previous else self._now()
+        point = join(spoken, view.point, self._engines(spoken), indexed_at=indexed_at)
+        return point if living else tombstone(point, _lost(view))
 
-    def _engines(self, feed: Row, backup: MachineBackup) -> dict[str, Engine]:
-        places = {disk.disk: _engine_keys(feed, disk) for disk in backup.disks}
+    def _engines(self, feed: Feed) -> dict[str, Engine]:
+        places = {disk.disk: _engine_keys(feed.row, disk) for disk in feed.backup.disks}
         found = _rows(self._table, (key for keys in places.values() for key in keys))
-        images = {
-            volume.pk: _image_key(volume) for volume in found.values() if volume.sk == VOLUME_FILE
+        of_volumes = {
+            volume_key: _image_key(found.get(volume_key)) for volume_key, _ in places.values()
         }
-        image_rows = _rows(self._table, (key for key in images.values() if key))
+        images = _rows(self._table, (key for key in of_volumes.values() if key))
         engines = {}
         for disk, (volume_key, backup_key) in places.items():
-            image_key = images.get(volume_key[0])
-            image = image_rows.get(image_key) if image_key else None
+            image_key = of_volumes[volume_key]
+            image = images.get(image_key) if image_key else None
             engines[disk] = Engine(found.get(volume_key), found.get(backup_key), image)
         return engines
 
+    def _write(self, item: Item, point: RestorePoint, view: View) -> bool:
+        """False when others have written the point, or another one of its machine, meanwhile."""
+        revision = int(view.current["revision"]) if view.current else 0
+        row = item | {"revision": revision + 1}
+        condition = "revision = :revision" if view.current else "attribute_not_exists(pk)"
+        values = {":revision": revision} if view.current else {}
+        expires = self._now() + KEPT
+        also = machines.changes(self._table, view.listed, Listed.of(point), expires=expires)
+        if not also.puts:
+            return self._table.put(row, condition=condition, values=values)
+        puts = [Put(row, condition, values), *also.puts]
+        return self._table.write_together(puts, deletes=also.deletes)
 
-def _feeds(row: Row, point: str, targets: tuple[BackupTarget, ...]) -> bool:
-    target = owner(row.bucket, row.key, targets)
-    return bool(target and row.facts and point_id(target.id, row.known()) == point)
+
+def _feed(row: Row, view: View) -> Feed | None:
+    """The row as a feed of the point, whether it still lies there or not."""
+    backup = row.said(MachineBackup)
+    target = owner(row.bucket, row.key, view.targets)
+    if backup is None or target is None or point_id(target.id, backup) != view.point:
+        return None
+    return Feed(row, backup, target)
 
 
-def _lost(rows: list[Row], targets: tuple[BackupTarget, ...]) -> str:
+def _lost(view: View) -> str:
     """Why nothing feeds a point any more."""
-    if all(row.deleted for row in rows):
+    if all(row.deleted or not row.in_force for row in view.feeds):
         return "its metadata was deleted from the bucket"
-    now = {target.id for row in rows if (target := owner(row.bucket, row.key, targets))}
-    return (
-        f"its metadata belongs to target {', '.join(sorted(now))} now"
-        if now
-        else "no target owns it any more"
-    )
+    owners = {owner(row.bucket, row.key, view.targets) for row in view.feeds}
+    now = sorted(target.id for target in owners if target)
+    if now:
+        return f"its metadata belongs to target {', '.join(now)} now"
+    return "no target owns it any more"
 
 
 def _engine_keys(feed: Row, disk: DiskBackup) -> tuple[Key, Key]:
-    partition = volume_partition(feed.bucket, feed.root, disk.engine_volume or "")
-    return (partition, VOLUME_FILE), (partition, f"backup#{disk.engine_backup}")
+    volume = disk.engine_volume or ""
+    return (
+        engine_volume(feed.bucket, feed.root, volume),
+        engine_backup(feed.bucket, feed.root, volume, disk.engine_backup or ""),
+    )
 
 
-def _image_key(volume: Row) -> Key | None:
-    known: EngineVolume | None = volume.known()
-    if known is None or not known.backing_image:
+def _image_key(volume: Row | None) -> Key | None:
+    known = volume.said(EngineVolume) if volume else None
+    if volume is None or known is None or not known.backing_image:
         return None
-    return image_partition(volume.bucket, volume.root, known.backing_image), IMAGE_FILE
+    return backing_image(volume.bucket, volume.root, known.backing_image)
 
 
 def _rows(table: Table, keys: Iterable[Key]) -> dict[Key, Row]:
     return {key: Row.of(item) for key, item in table.get_many(keys).items()}
 
 
-def _previous(item: Item | None) -> Previous | None:
-    return (
-        Previous(RestorePoint.model_validate_json(item["body"]), item["content"]) if item else None
-    )
-
-
-def _item(point: RestorePoint, content: str) -> dict[str, Any]:
-    return {
+def _item(point: RestorePoint, view: View, now: datetime) -> Item:
+    item: Item = {
         "pk": point_partition(point.id),
         "sk": POINT,
         "cluster": point.cluster,
         "machine": f"{point.namespace}/{point.vm}",
         "position": point.position,
         "state": point.state.value,
-        "content": content,
         "body": point.model_dump_json(),
     }
+    if point.state is State.DELETED:
+        item[EXPIRES] = _expires(view.current, now)
+    return item
+
+
+def _expires(current: Mapping[str, Any] | None, now: datetime) -> int:
+    """Counted from the first tombstone, however often it is computed again."""
+    if current and EXPIRES in current:
+        return int(current[EXPIRES])
+    return int((now.astimezone(UTC) + KEPT).timestamp())
 
 
 def _same(item: Item, current: Item) -> bool:

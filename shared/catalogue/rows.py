@@ -1,116 +1,135 @@
-"""What the table holds: object rows, pointers between them, restore points; the one place that
-knows key strings.
+"""What one object's row says: its newest readable version, its newest unreadable one, its deletion.
+
+Each of the three is kept with the position of its own event and only ever replaced by a newer one
+of the same sort. So a row is the same whatever the order in which its events arrive, and a version
+that cannot be read hides the last good one without destroying it.
 """
 
-import hashlib
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
-from shared.models import (
-    BackingImage,
-    BackupTarget,
-    ClusterDocument,
-    EngineBackup,
-    EngineVolume,
-    ImageBackup,
-    Instant,
-    MachineBackup,
-)
+from shared.models import Instant, Quarantined, Source
+from shared.models.facts import MODELS, Facts, Kind
+from shared.models.row_keys import Key
 
 SEQUENCER_WIDTH = 64
-POINT = "point"
-VOLUME_FILE, IMAGE_FILE = "volume.cfg", "backing-image.cfg"
-REFERENCE, FEED = (
-    "ref#",
-    "source#",
-)  # a query of a point reads in this order: "point" before what feeds it
-DOCUMENTS, QUARANTINE = "documents", "quarantine"
-PREFIXES = "prefixes"
 
-_KINDS: dict[str, TypeAdapter[Any]] = {
-    "machine": TypeAdapter(MachineBackup),
-    "image": TypeAdapter(ImageBackup),
-    "volume": TypeAdapter(EngineVolume),
-    "backup": TypeAdapter(EngineBackup),
-    "backing-image": TypeAdapter(BackingImage),
-    "targets": TypeAdapter(BackupTarget),
-    "clusters": TypeAdapter(ClusterDocument),
-}
+_F = TypeVar("_F", bound=BaseModel)
+
+_READ = ("facts", "sequencer", "etag", "version_id", "object_time", "since")
+_REFUSED = ("refusal", "refused_version")
+REGISTERS = {"read_order": _READ, "refused_order": _REFUSED, "gone_order": ()}
+"""The event's position -> what the newest event of that sort says."""
 
 
-class Place(Protocol):
-    """What a key says lies there: `layouts.places` tells."""
+class Object(NamedTuple):
+    """An object, and where its row lies."""
 
-    @property
-    def kind(self) -> str: ...
-    @property
-    def root(self) -> str: ...
-    @property
-    def volume(self) -> str: ...
-    @property
-    def name(self) -> str: ...
+    row_key: Key
+    kind: Kind
+    bucket: str
+    key: str
+    root: str
 
 
 class Row(BaseModel):
-    """One object as its newest event left it.
+    """One object as its events left it. An empty position: there was no such event.
 
-    Facts outlive a version that cannot be read (problem) and the object's deletion (deleted): they say what was lost.
-    ORDER is the sequencer in the form in which sequencers compare.
+    Facts outlive the object: they say what was lost. SINCE is when a target first claimed its place.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     pk: str
     sk: str
-    kind: str
+    kind: Kind
     bucket: str
     key: str
     root: str = ""
-    sequencer: str
-    order: str
+    read_order: str = ""
+    facts: Facts | None = None
+    sequencer: str = ""
     etag: str = ""
     version_id: str | None = None
-    object_time: Instant
-    deleted: bool = False
-    problem: str | None = None
-    facts: str | None = None
+    object_time: Instant | None = None
+    since: Instant | None = None
+    refused_order: str = ""
+    refusal: str | None = None
+    refused_version: str | None = None
+    gone_order: str = ""
     points: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, item: dict[str, Any]) -> Self:
+        """The row as the table has it, where facts are JSON."""
+        facts = item.get("facts")
+        if facts is None:
+            return cls.model_validate(item)
+        known = MODELS[Kind(item["kind"])].model_validate_json(facts)
+        return cls.model_validate({**item, "facts": known})
+
+    @classmethod
+    def of_event(cls, seen: Object, **said: Any) -> Self:
+        """What one event says; SAID are the fields of one register."""
+        pk, sk = seen.row_key
+        return cls(
+            pk=pk, sk=sk, kind=seen.kind, bucket=seen.bucket, key=seen.key, root=seen.root, **said
+        )
+
     @property
-    def usable(self) -> bool:
-        return not self.deleted and self.problem is None and self.facts is not None
+    def row_key(self) -> Key:
+        return self.pk, self.sk
 
     @property
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
-    def known(self) -> Any:
-        """The facts as their model; None when there never were any."""
-        return _KINDS[self.kind].validate_json(self.facts) if self.facts else None
+    @property
+    def order(self) -> str:
+        return max(self.read_order, self.refused_order, self.gone_order)
 
-    @classmethod
-    def seen(
-        cls, place: Place, bucket: str, key: str, sequencer: str, at: Instant, **more: Any
-    ) -> Self:
-        """The row of an object as an event tells of it."""
-        pk, sk = object_place(
-            place.kind, bucket, place.root, key, volume=place.volume, name=place.name
+    @property
+    def deleted(self) -> bool:
+        return bool(self.gone_order) and self.gone_order == self.order
+
+    @property
+    def problem(self) -> str | None:
+        """Why the newest version cannot be read; None where it can, or is gone."""
+        if self.deleted or self.refused_order < self.order:
+            return None
+        return self.refusal
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the last good version counts: what was deleted since does not come back."""
+        return self.read_order > self.gone_order
+
+    def said(self, model: type[_F]) -> _F | None:
+        """The facts, where they are of that model."""
+        return self.facts if isinstance(self.facts, model) else None
+
+    def source(self) -> Source:
+        return Source(
+            bucket=self.bucket,
+            key=self.key,
+            version_id=self.version_id,
+            etag=self.etag,
+            sequencer=self.sequencer,
         )
-        identity = {
-            "pk": pk,
-            "sk": sk,
-            "kind": place.kind,
-            "bucket": bucket,
-            "key": key,
-            "root": place.root,
-        }
-        times = {"sequencer": sequencer, "order": padded(sequencer), "object_time": at}
-        return cls.model_validate(identity | times | more)
 
-    @classmethod
-    def of(cls, item: dict[str, Any]) -> Self:
-        return cls.model_validate(item)
+    def register(self) -> str:
+        """The position's name, of a row that one event made."""
+        return next(name for name in REGISTERS if getattr(self, name))
+
+    def stored(self) -> dict[str, Any]:
+        """The attributes that one event's row sets; None for those that it removes."""
+        name = self.register()
+        fields = {"kind", "bucket", "key", "root", name, *REGISTERS[name]}
+        values = self.model_dump(mode="json", include=fields - {"facts"})
+        if self.facts is not None:
+            values["facts"] = self.facts.model_dump_json()
+        return values
 
 
 def padded(sequencer: str) -> str:
@@ -120,51 +139,11 @@ def padded(sequencer: str) -> str:
     return sequencer.upper().ljust(SEQUENCER_WIDTH, "0")
 
 
-def object_place(
-    kind: str, bucket: str, root: str, key: str, *, volume: str = "", name: str = ""
-) -> tuple[str, str]:
-    """Where an object's row lies: what is read together lies together."""
-    if kind == "volume":
-        return volume_partition(bucket, root, volume), VOLUME_FILE
-    if kind == "backup":
-        return volume_partition(bucket, root, volume), f"backup#{name}"
-    if kind == "backing-image":
-        return image_partition(bucket, root, name), IMAGE_FILE
-    if kind in ("clusters", "targets"):
-        return DOCUMENTS, f"{kind}/{name}"
-    return bucket_partition(bucket), key
-
-
-def bucket_partition(bucket: str) -> str:
-    return f"bucket#{bucket}"
-
-
-def volume_partition(bucket: str, root: str, volume: str) -> str:
-    return f"volume#{bucket}/{root}#{volume}"
-
-
-def image_partition(bucket: str, root: str, name: str) -> str:
-    return f"image#{bucket}/{root}#{name}"
-
-
-def point_partition(point: str) -> str:
-    return f"point#{point}"
-
-
-def feed_key(bucket: str, key: str) -> str:
-    """Hashed, since an S3 key alone may fill the 1,024 bytes of a sort key."""
-    return FEED + hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()
-
-
-def point_id(target: str, backup: MachineBackup) -> str:
-    """Deterministic: the same backup of the same target has the same id in every table."""
-    parts = "\0".join((target, backup.namespace, backup.vm, backup.backup))
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
-
-
-def owner(bucket: str, key: str, targets: tuple[BackupTarget, ...]) -> BackupTarget | None:
-    """The target below whose prefix a key lies; the longest prefix wins."""
-    mine = [
-        target for target in targets if target.bucket == bucket and key.startswith(target.prefix)
-    ]
-    return max(mine, key=lambda target: (len(target.prefix), target.id), default=None)
+def quarantined(row: Row, reason: str, at: Instant) -> Quarantined:
+    return Quarantined(
+        bucket=row.bucket,
+        key=row.key,
+        version_id=row.refused_version if row.problem else row.version_id,
+        reason=reason,
+        seen_at=at,
+    )

@@ -4,50 +4,47 @@ import base64
 import heapq
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
 from shared.aws.table import Item, Table
-from shared.catalogue.rows import DOCUMENTS, FEED, POINT, QUARANTINE, Row, point_partition
+from shared.catalogue import machines
+from shared.catalogue.documents import check_cluster, clusters
+from shared.catalogue.documents import document as document  # callers need not know where it lies
+from shared.catalogue.documents import why_unknown as why_unknown
 from shared.errors import InvalidRequest
-from shared.models import ClusterId, Quarantined, RestorePoint, State, Value, matching
+from shared.models import (
+    ClusterId,
+    Quarantined,
+    RestorePoint,
+    State,
+    Value,
+    matching,
+    to_instant,
+)
+from shared.models import row_keys as keys
 from shared.validation import parse
 
-LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(
-    (
-        "target",
-        "namespace",
-        "label",
-        "image",
-        "volume",
-        "after",
-        "before",
-        "verified",
-        "asOf",
-        "summary",
-    ),
-    (),
-)
+_NOT_YET = "target namespace label image volume after before verified asOf summary"
+LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 PAGE = 100
 PAGE_BYTES = 4_000_000  # a function answers at most 6 MB
 _POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
-_OBJECT = re.compile(rf"{FEED}[0-9a-f]{{64}}")
+_OBJECT = re.compile(rf"{keys.FEED}[0-9a-f]{{64}}")
+
+_Vm = Annotated[
+    str, Field(max_length=317), matching("[^/]+/[^/]+", "namespace/name such as default/web01")
+]
 
 
 class Question(Value):
     """The contract's section 4, as far as this version answers it."""
 
     id: Annotated[str, Field(max_length=253)] | None = None
-    vm: (
-        Annotated[
-            str,
-            Field(max_length=317),
-            matching("[^/]+/[^/]+", "namespace/name such as default/web01"),
-        ]
-        | None
-    ) = None
+    vm: _Vm | None = None
     cluster: ClusterId | None = None
     state: State | None = None
     latest: bool = False
@@ -62,132 +59,174 @@ class Question(Value):
         return self
 
 
+class Shown(NamedTuple):
+    """An entry of a page, and the position in the list that its cursor names."""
+
+    position: str
+    entry: dict[str, Any]
+
+
 def question(body: Any) -> Question:
     """Raises InvalidRequest."""
     return parse(Question, body, lacking=LACKING)
 
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
-    """Raises InvalidRequest for a cursor that is none."""
-    start = _read_cursor(asked.cursor, _OBJECT if asked.quarantine else _POSITION)
+    """Raises InvalidRequest for a cursor that is none, NotFound for a cluster that nobody names."""
     if asked.quarantine:
-        entries = _quarantined(table, start)
-        return _page(
-            "quarantined", entries, asked.limit, lambda entry: entry[0], lambda entry: entry[1]
-        )
-    items = points(table, asked, before=start)
-    return _page(
-        "restorePoints",
-        items,
-        asked.limit,
-        lambda item: item["position"],
-        lambda item: json.loads(item["body"]),
-    )
+        entries = _quarantined(table, _read_cursor(asked.cursor, _OBJECT))
+        return _page("quarantined", entries, asked.limit)
+    before = _read_cursor(asked.cursor, _POSITION)
+    if asked.cluster and table.get((keys.CLUSTERS, asked.cluster)) is None:
+        check_cluster(table, asked.cluster)
+    rows = points(table, asked, before=before)
+    return _page("restorePoints", (_shown(row) for row in rows), asked.limit)
 
 
 def points(table: Table, asked: Question, *, before: str | None = None) -> Iterator[Item]:
     """The rows of matching points, newest first, below the position BEFORE."""
-    matching = (item for item in _candidates(table, asked, before) if _matches(item, asked))
-    return _latest_only(table, matching) if asked.latest else matching
-
-
-def document(table: Table, kind: str, id_: str) -> Any:
-    """The document in force, None when there is none."""
-    item = table.get((DOCUMENTS, f"{kind}/{id_}"))
-    row = Row.of(item) if item else None
-    return row.known() if row and not row.deleted else None
+    by_machine = asked.latest and asked.id is None
+    found = _latest(table, asked, before) if by_machine else _candidates(table, asked, before)
+    return (row for row in found if _matches(row, asked))
 
 
 def by_id(table: Table, ids: Iterable[str]) -> dict[str, RestorePoint]:
     """Those of the restore points that exist."""
-    rows = table.get_many((point_partition(id_), POINT) for id_ in ids)
-    found = (RestorePoint.model_validate_json(row["body"]) for row in rows.values())
-    return {point.id: point for point in found}
+    rows = table.get_many((keys.point_partition(id_), keys.POINT) for id_ in ids)
+    return {point.id: point for point in map(_model, rows.values())}
 
 
 def of_machine(table: Table, vm: str, cluster: str | None) -> Iterator[RestorePoint]:
     """Every restore point of `namespace/name`, newest first."""
-    return _models(points(table, Question(vm=vm, cluster=cluster)))
+    return map(_model, points(table, Question(vm=vm, cluster=cluster)))
 
 
-def of_namespace(table: Table, namespace: str, cluster: str | None) -> Iterator[RestorePoint]:
-    """Every restore point of a namespace's machines, newest first."""
-    items = points(table, Question(cluster=cluster))
-    return _models(item for item in items if item["machine"].startswith(f"{namespace}/"))
+def of_machines(
+    table: Table, namespace: str | None, cluster: str | None, *, at: datetime | None
+) -> Iterator[RestorePoint]:
+    """Of each machine of a namespace, or of all: the points that decide what is taken of it, newest
+    first.
 
-
-def _models(items: Iterator[Item]) -> Iterator[RestorePoint]:
-    return (RestorePoint.model_validate_json(item["body"]) for item in items)
+    Those are its newest in each state at or before the instant (None: at any time); where it has
+    none so early, its oldest. A machine without a living point has none.
+    """
+    start = f"{namespace}/" if namespace else ""
+    positions: set[str] = set()
+    for row in _machine_rows(table, cluster, start):
+        positions |= _deciding(table, row, at)
+    return map(_model, _at_positions(table, sorted(positions, reverse=True)))
 
 
 def _candidates(table: Table, asked: Question, before: str | None) -> Iterator[Item]:
     if asked.id is not None:
-        item = table.get((point_partition(asked.id), POINT))
+        item = table.get((keys.point_partition(asked.id), keys.POINT))
         return iter([item] if item and (before is None or item["position"] < before) else [])
     if asked.vm is not None:
         return table.index("machines", asked.vm, before=before, page=PAGE)
-    clusters = [asked.cluster] if asked.cluster else _clusters(table)
-    timelines = [table.index("clusters", cluster, before=before, page=PAGE) for cluster in clusters]
+    timelines = [
+        table.index("clusters", cluster, before=before, page=PAGE)
+        for cluster in _clusters(table, asked.cluster)
+    ]
     return heapq.merge(*timelines, key=lambda item: item["position"], reverse=True)
 
 
-def _clusters(table: Table) -> list[str]:
-    """Every cluster that ever owned a target; deleted documents included, since their points are
-    kept.
-    """
-    known = [Row.of(item).known() for item in table.query(DOCUMENTS, "targets/")]
-    return sorted({target.cluster for target in known if target})
+def _latest(table: Table, asked: Question, before: str | None) -> Iterator[Item]:
+    """Of each machine its newest point in the wanted state, from one row a machine."""
+    rows = _machine_rows(table, asked.cluster, asked.vm or "")
+    mine = (row for row in rows if asked.vm in (None, row["sk"]))
+    state = asked.state
+    positions = sorted(
+        (
+            position
+            for row in mine
+            if (position := machines.newest(row, state)) and (before is None or position < before)
+        ),
+        reverse=True,
+    )
+    return _at_positions(table, positions)
+
+
+def _machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:
+    for each in _clusters(table, cluster):
+        yield from table.query(keys.newest_partition(each), start)
+
+
+def _clusters(table: Table, cluster: str | None) -> list[str]:
+    """The one that is asked for, or every cluster that ever had a point: deleted ones count."""
+    return clusters(table) if cluster is None else [cluster]
+
+
+def _deciding(table: Table, row: Item, at: datetime | None) -> set[str]:
+    """The positions of the points of a machine that decide what is taken of it."""
+    if at is None:
+        return {row[state] for state in machines.LIVING if row.get(state)}
+    early = {_at_or_before(table, row, state, at) for state in machines.LIVING} - {None}
+    if not early:
+        early = {machines.oldest(table, row)} - {None}
+    return {position for position in early if position}
+
+
+def _at_or_before(table: Table, row: Item, state: State, at: datetime) -> str | None:
+    """The position of a machine's newest point in a state at or before an instant."""
+    newest = machines.newest(row, state)
+    if newest is None or _time(newest) <= to_instant(at):
+        return newest
+    start = keys.moment(state, "")
+    # A position is a time and an id; ~ comes after every id of that very second.
+    after = keys.moment(state, f"{to_instant(at)}#~")
+    timeline = keys.timeline(machines.cluster_of(row), row["sk"])
+    page = table.page(timeline, start, after=after, most=1, backwards=True)
+    return next((each["sk"].removeprefix(start) for each in page.rows), None)
+
+
+def _at_positions(table: Table, positions: list[str]) -> Iterator[Item]:
+    """The rows of points, in the order of their positions; read as far as they are wanted."""
+    for start in range(0, len(positions), PAGE):
+        wanted = [
+            (keys.point_partition(position.partition("#")[2]), keys.POINT)
+            for position in positions[start : start + PAGE]
+        ]
+        found = table.get_many(wanted)
+        yield from (found[key] for key in wanted if key in found)
+
+
+def _time(position: str) -> str:
+    return position.partition("#")[0]
 
 
 def _matches(item: Item, asked: Question) -> bool:
-    wanted = {
-        "cluster": asked.cluster,
-        "machine": asked.vm,
-        "state": asked.state and asked.state.value,
-    }
+    if asked.latest and item["state"] == State.DELETED:
+        return False
+    wanted = {"cluster": asked.cluster, "machine": asked.vm, "state": asked.state}
     return all(value is None or item[name] == value for name, value in wanted.items())
 
 
-def _latest_only(table: Table, items: Iterator[Item]) -> Iterator[Item]:
-    """Keeps a point that is its machine's newest of those not deleted; asks once a machine."""
-    newest: dict[tuple[str, str], str | None] = {}
-    for item in items:
-        machine = (item["cluster"], item["machine"])
-        if machine not in newest:
-            newest[machine] = _newest(table, *machine)
-        if newest[machine] == item["position"]:
-            yield item
+def _model(item: Item) -> RestorePoint:
+    return RestorePoint.model_validate_json(item["body"])
 
 
-def _newest(table: Table, cluster: str, machine: str) -> str | None:
-    rows = table.index("machines", machine, before=None, page=PAGE)
-    alive = (row for row in rows if row["cluster"] == cluster and row["state"] != State.DELETED)
-    return next((str(row["position"]) for row in alive), None)
+def _shown(item: Item) -> Shown:
+    return Shown(item["position"], json.loads(item["body"]))
 
 
-def _quarantined(table: Table, start: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    for item in table.query(QUARANTINE):
+def _quarantined(table: Table, start: str | None) -> Iterator[Shown]:
+    for item in table.query(keys.QUARANTINE):
         if start is None or item["sk"] > start:
-            yield item["sk"], Quarantined.model_validate_json(item["entry"]).model_dump(mode="json")
+            entry = Quarantined.model_validate_json(item["entry"])
+            yield Shown(item["sk"], entry.model_dump(mode="json"))
 
 
-def _page(
-    name: str,
-    rows: Iterator[Any],
-    limit: int,
-    position: Callable[[Any], str],
-    shown: Callable[[Any], Any],
-) -> dict[str, Any]:
+def _page(name: str, rows: Iterator[Shown], limit: int) -> dict[str, Any]:
     """Looks one row ahead, so that only the last page has no cursor."""
     page: list[Any] = []
-    size, last, more = 0, None, False
+    size, last = 0, ""
     for row in rows:
-        more = len(page) == limit or size > PAGE_BYTES
-        if more:
-            break
-        page.append(shown(row))
-        size, last = size + len(json.dumps(page[-1])), row
-    return {name: page, "cursor": _write_cursor(position(last)) if more else None}
+        if len(page) == limit or size > PAGE_BYTES:
+            return {name: page, "cursor": _write_cursor(last)}
+        page.append(row.entry)
+        size += len(json.dumps(row.entry))
+        last = row.position
+    return {name: page, "cursor": None}
 
 
 def _write_cursor(position: str) -> str:
@@ -203,7 +242,8 @@ def _read_cursor(cursor: str | None, form: re.Pattern[str]) -> str | None:
         position = ""
     if not form.fullmatch(position):
         raise InvalidRequest(
-            "cursor: is none of this question's; repeat the question without it to start at the top",
+            "cursor: it is not a cursor of this question. Repeat the question without it to start"
+            " at the top.",
             "cursor",
         )
     return position

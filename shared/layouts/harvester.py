@@ -1,7 +1,8 @@
 """Harvester's metadata of machines and images, versions 1.0 to 1.9 -> models.
 
-The format is Harvester's VirtualMachineBackupMetadata (pkg/controller/master/backup/backup_metadata.go), the same
-at top level since 1.0; fields come and go below it, so everything but the names is optional here.
+The format is Harvester's VirtualMachineBackupMetadata
+(pkg/controller/master/backup/backup_metadata.go), the same at top level since 1.0; fields come and
+go below it, so everything but the names is optional here.
 """
 
 import hashlib
@@ -26,15 +27,13 @@ from shared.models import (
 
 IMAGE_ANNOTATION = "harvesterhci.io/imageId"
 OS_LABEL = "harvesterhci.io/os"
-_SCHEDULED = re.compile(
-    r"svmb-.+-(\d{8}\.\d{4})"
-)  # controller/master/schedulevmbackup: timeFormat 20060102.1504
-_MOVING = {
-    "progress",
-    "readyToUse",
-    "creationTime",
-    "error",
-}  # of a volume: they change without new content
+MOST_DISKS = 512
+"""Disks of one machine. QEMU's buses end below it, and a restore point must fit into one row."""
+
+# controller/master/schedulevmbackup: timeFormat 20060102.1504
+_SCHEDULED = re.compile(r"svmb-.+-(\d{8}\.\d{4})")
+# Of a volume: they change without new content.
+_MOVING = {"progress", "readyToUse", "creationTime", "error"}
 
 
 def machine_backup(body: bytes) -> MachineBackup:
@@ -43,8 +42,11 @@ def machine_backup(body: bytes) -> MachineBackup:
     meta = model(harvester_schema.Metadata, raw)
     pod = meta.source.spec.template.spec
     namespace = meta.namespace or "default"
+    disks = max(len(meta.volumes), len(pod.volumes))
+    if disks > MOST_DISKS:
+        raise Unreadable(f"The machine has {disks} disks. At most {MOST_DISKS} are catalogued.")
     if len({volume.disk for volume in meta.volumes}) < len(meta.volumes):
-        raise Unreadable("volumeBackups: the same volumeName twice; back the machine up again")
+        raise Unreadable("volumeBackups: a volumeName is there twice. Back the machine up again.")
     return model(
         MachineBackup,
         {

@@ -1,25 +1,10 @@
-"""Keys of a backup bucket -> what lies there: the only module that knows their patterns."""
+"""What a key says of an object, and the paths that Longhorn's keys are made of."""
 
 import hashlib
-import re
-from enum import StrEnum
 from typing import NamedTuple
 
 from shared.errors import Unreadable
-
-
-class Kind(StrEnum):
-    """What an object is."""
-
-    MACHINE = "machine"  # Harvester: one VM's backup
-    IMAGE = "image"  # Harvester: a VM image
-    VOLUME = "volume"  # Longhorn: volume.cfg
-    BACKUP = "backup"  # Longhorn: backup_*.cfg
-    BACKING_IMAGE = "backing-image"  # Longhorn: backing-image.cfg
-    OTHER = "other"  # known, and of no use to a restore of machines
-    CLUSTER = "clusters"  # ours: clusters/<id>.yaml
-    TARGET = "targets"  # ours: targets/<id>.yaml
-    UNKNOWN = "unknown"  # no layout has such a key
+from shared.models.facts import Kind
 
 
 class Place(NamedTuple):
@@ -31,40 +16,6 @@ class Place(NamedTuple):
     name: str = ""
 
 
-_HASH = r"(?P<hash>[0-9a-f]{2}/[0-9a-f]{2})"
-_ROOT = r"(?P<root>(?:.*/)?)"
-# The last occurrence counts: people use .../backupstore as a target, which gives
-# backupstore/backupstore/.
-_PATTERNS = (
-    (Kind.MACHINE, r"harvester/vmbackups/(?:[^/]+/)?(?P<name>[^/]+)\.cfg"),
-    (Kind.IMAGE, r"harvester/vmimages/[^/]+/(?P<name>[^/]+)\.cfg"),
-    (Kind.VOLUME, rf"backupstore/volumes/{_HASH}/(?P<volume>[^/]+)/volume\.cfg"),
-    (
-        Kind.BACKUP,
-        rf"backupstore/volumes/{_HASH}/(?P<volume>[^/]+)/backups/backup_(?P<name>[^/]+)\.cfg",
-    ),
-    (
-        Kind.BACKING_IMAGE,
-        r"backupstore/backing-images/backing-images/(?P<name>[^/]+)/backing-image\.cfg",
-    ),
-    (Kind.OTHER, r"backupstore/system-backups/[^/]+/[^/]+/system-backup\.cfg"),
-)
-_LAYOUTS = tuple((kind, re.compile(_ROOT + pattern)) for kind, pattern in _PATTERNS)
-
-
-def recognise(key: str) -> Place:
-    """What the key says; raises Unreadable when no layout has such a key."""
-    for kind, pattern in _LAYOUTS:
-        if match := pattern.fullmatch(key):
-            parts = match.groupdict()
-            _check_path(parts.get("hash"), parts.get("volume"))
-            return Place(kind, parts["root"], parts.get("volume") or "", parts.get("name") or "")
-    raise Unreadable(
-        f"unknown layout: {key!r} is no key of Harvester (harvester/vmbackups/, harvester/vmimages/) or Longhorn"
-        " (backupstore/); this version reads no other layout: move it out of the catalogued bucket or ignore it"
-    )
-
-
 def volume_path(volume: str) -> str:
     """The two folders that Longhorn puts a volume in: SHA-512 of its name (backupstore
     util.GetChecksum).
@@ -73,10 +24,12 @@ def volume_path(volume: str) -> str:
     return f"{digest[:2]}/{digest[2:4]}"
 
 
-def _check_path(folders: str | None, volume: str | None) -> None:
-    if volume and folders != volume_path(volume):
+def check_volume_path(folders: str, volume: str) -> None:
+    """Raises Unreadable for a volume in another volume's folders."""
+    if folders != volume_path(volume):
         raise Unreadable(
-            f"volume {volume!r} lies in {folders}, Longhorn keeps it in {volume_path(volume)}; copy it with its path"
+            f"Volume {volume!r} lies in {folders}, but Longhorn keeps it in"
+            f" {volume_path(volume)}. Copy it with its whole path."
         )
 
 

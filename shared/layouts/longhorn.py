@@ -1,6 +1,7 @@
-"""Longhorn's volume.cfg, backup_*.cfg and backing-image.cfg -> models; a block list of any length costs no memory.
+"""Longhorn's volume.cfg, backup_*.cfg and backing-image.cfg -> models.
 
-The format is longhorn/backupstore's (backupstore.go, backupbackingimage/), checked against files that it wrote.
+A block list of any length costs no memory. The format is longhorn/backupstore's (backupstore.go,
+backupbackingimage/), checked against files that it wrote.
 """
 
 import re
@@ -28,11 +29,9 @@ _SPACE = b" \t\r\n"
 
 def _unwrapped(value: Any) -> Any:
     """Go's `json:",string"` on a string field: volume.cfg holds "\\"lz4\\""."""
-    return (
-        value[1:-1]
-        if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"'
-        else value
-    )
+    if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    return value
 
 
 _Twice = Annotated[str, BeforeValidator(_unwrapped)]
@@ -111,7 +110,8 @@ def backing_image(chunks: Iterable[bytes], *, name: str) -> BackingImage:
 def without_blocks(chunks: Iterable[bytes]) -> tuple[bytes, int]:
     """The document with its block list emptied, and how many entries the list had.
 
-    A backup of 1 TiB has a list of 56 MB: it is checked as it flows by and not kept. Raises Unreadable.
+    A backup of 1 TiB has a list of 56 MB: it is checked as it flows by and not kept. Raises
+    Unreadable.
     """
     flow = iter(chunks)
     head, rest = _until_blocks(flow)
@@ -149,7 +149,8 @@ def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
         chunk = next(flow, None)
         if chunk is None:
             raise Unreadable(
-                f"ends inside its block list, after {blocks} blocks: it is truncated; back the volume up again"
+                f"Invalid JSON: the file ends after {blocks} entries of its block list, probably an"
+                " interrupted upload. Back the volume up again."
             )
         rest = _within_limit(rest) + chunk
 
@@ -166,7 +167,7 @@ def _consume(text: bytes) -> tuple[int, bytes]:
     rest = text[end:].lstrip(_SPACE)
     if rest[:1] not in b"]{":
         raise Unreadable(
-            f"has something else than a block in its block list, after {count} entries"
+            f"Blocks: what follows entry {count} is not a block. Back the volume up again."
         )
     return count, rest
 
@@ -174,7 +175,8 @@ def _consume(text: bytes) -> tuple[int, bytes]:
 def _within_limit(text: bytes) -> bytes:
     if len(text) > HEADER_LIMIT:
         raise Unreadable(
-            f"has a header of more than {HEADER_LIMIT} bytes; no Longhorn writes such a file"
+            f"It has more than {HEADER_LIMIT} bytes beside its block list. Longhorn writes no such"
+            " file."
         )
     return text
 
@@ -187,7 +189,8 @@ def _block_size(parameters: dict[str, str]) -> int:
         raise Unreadable(f"Parameters.backup-block-size: {error}") from None
     if not 0 < size <= LARGEST_BLOCK:
         raise Unreadable(
-            f"Parameters.backup-block-size: is none that Longhorn has; blocks have up to {LARGEST_BLOCK}"
+            "Parameters.backup-block-size: must be a block size that Longhorn has, at most"
+            f" {LARGEST_BLOCK} bytes."
         )
     return size
 
@@ -195,5 +198,5 @@ def _block_size(parameters: dict[str, str]) -> int:
 def _same(field: str, inside: str, in_key: str) -> None:
     if inside != in_key:
         raise Unreadable(
-            f"{field}: is not {in_key!r}, as its key says; it was copied to a wrong place"
+            f"{field}: must be {in_key!r}, as its key says. It was copied to a wrong place."
         )

@@ -1,13 +1,20 @@
-"""Bytes that others wrote -> models: strict RFC 8259 JSON in UTF-8, lenient about unknown fields."""
+"""Bytes that others wrote -> models: strict RFC 8259 JSON, lenient about unknown fields."""
 
 import math
 import re
 from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from shared import strict_json
 from shared.errors import Unreadable
 from shared.models import Bytes, Foreign, Instant, from_instant
 from shared.validation import explain
@@ -27,17 +34,24 @@ _QUANTITY = re.compile(
 _QUANTITY_LENGTH = 64
 EPOCH_YEAR = 1970
 _SENTENCE_LENGTH = 500  # a path may hold keys of any length
+_MOST_VALUES = 200_000
+"""A value of two bytes, such as `{}`, takes 64 bytes of memory. A machine has some hundred."""
 
 
 class Nullable(Foreign):
-    """Go writes nil maps, lists and pointers as null: here null is the same as absent."""
+    """Go writes nil maps, lists and pointers as null: here null is the same as absent.
+
+    Built when first used, since a cold start may never meet one.
+    """
+
+    model_config = ConfigDict(defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
-        return (
-            {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-        )
+        if not isinstance(value, dict):
+            return value
+        return {name: each for name, each in value.items() if each is not None}
 
 
 def quantity(value: Any) -> Any:
@@ -73,13 +87,11 @@ Count = Annotated[int, Field(ge=0, lt=2**31)]
 def document(body: bytes) -> dict[str, Any]:
     """Raises Unreadable; names no content, which may be secret."""
     try:
-        value = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Unreadable(
-            f"is no JSON in UTF-8 ({error}); it is truncated or something else"
-        ) from None
+        value = strict_json.parse(body, most=_MOST_VALUES)
+    except strict_json.Fault as fault:
+        raise Unreadable(f"{str(fault)[:_SENTENCE_LENGTH]}.") from None
     if not isinstance(value, dict):
-        raise Unreadable("is JSON, but no object")
+        raise Unreadable("Invalid JSON: the file must hold an object, {...}.")
     return value
 
 

@@ -5,7 +5,6 @@ from shared.models.backups import (
     DiskBackup,
     EngineBackup,
     EngineVolume,
-    Facts,
     ImageBackup,
     MachineBackup,
 )
@@ -25,6 +24,7 @@ from shared.models.base import (
     to_instant,
 )
 from shared.models.documents import BackupTarget, ClusterDocument
+from shared.models.facts import Facts, Kind
 from shared.models.restore_plans import (
     Action,
     Check,
@@ -74,6 +74,7 @@ __all__ = [
     "Foreign",
     "ImageBackup",
     "Instant",
+    "Kind",
     "Label",
     "Machine",
     "MachineBackup",

@@ -73,6 +73,3 @@ class ImageBackup(Value):
     display_name: str
     backing_image: str | None = None
     checksum: str = ""
-
-
-Facts = MachineBackup | EngineVolume | EngineBackup | BackingImage | ImageBackup

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from shared.aws.table import Item, Table
+from shared.aws.table import Item, Put, Table
 from shared.errors import InvalidRequest, Overtaken, Refused
 from shared.models import MachineResult, ObjectResult, RestoreRecord
 
@@ -150,7 +150,8 @@ class Ledger:
         condition = "attribute_not_exists(pk) OR run <= :run"
         for start in range(0, len(rows), TRANSACTION):
             some = rows[start : start + TRANSACTION]
-            if not self._table.put_all(some, condition=condition, values={":run": run}):
+            puts = [Put(row, condition, {":run": run}) for row in some]
+            if not self._table.write_together(puts):
                 raise Overtaken(f"Restore {self.id} was taken up by a newer run.")
 
     def _machine_row(self, run: int, result: MachineResult) -> Item:

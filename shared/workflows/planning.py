@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import objects, secrets
 from shared.aws.table import Table
-from shared.catalogue import search
+from shared.catalogue import documents
 from shared.errors import NotFound, Refused, Rejected
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
@@ -88,12 +88,9 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
 
 
 def _find_cluster(table: Table, target: str) -> ClusterDocument:
-    cluster: ClusterDocument | None = search.document(table, "clusters", target)
+    cluster = documents.document(table, "clusters", target)
     if cluster is None:
-        raise NotFound(
-            f"Unknown target cluster {target!r}. Put clusters/{target}.yaml into the state bucket.",
-            "target",
-        )
+        raise NotFound(documents.why_unknown(table, "clusters", target), "target")
     return cluster
 
 

@@ -55,7 +55,7 @@ def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
 def _candidates(table: Table, wanted: Select) -> Iterator[RestorePoint]:
     if wanted.vm:
         return search.of_machine(table, wanted.vm, wanted.cluster)
-    return search.of_namespace(table, wanted.namespace or "", wanted.cluster)
+    return search.of_machines(table, wanted.namespace, wanted.cluster, at=wanted.at)
 
 
 def _describe(wanted: Select) -> str:

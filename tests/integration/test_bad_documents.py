@@ -66,7 +66,7 @@ def spare(stack: Stack) -> dict[str, Any]:
         (
             "clusters/spare.yaml",
             CLUSTER.replace("id: spare", "id: other"),
-            ["'other'", "'spare'", "make them the same"],
+            ["'other'", "'spare'", "Make them the same"],
         ),
         ("clusters/spare.yaml", "id: spare\n", ["secret: is missing"]),
         (
@@ -79,7 +79,7 @@ def spare(stack: Stack) -> dict[str, Any]:
         ("clusters/spare.yaml", "id: [spare\n", ["not valid YAML", "line 2"]),
         ("clusters/spare.yaml", "- spare\n", ["must be a mapping"]),
         ("clusters/spare.yaml", "# " + "x" * 70_000, ["70002 bytes", "65536"]),
-        ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "rename it"]),
+        ("clusters/spare.json", "{}", ["clusters/spare.json", "clusters/<id>.yaml", "Rename it"]),
         (
             "targets/bad.yaml",
             "id: bad\nurl: s3://not-ours/\ncluster: west\n",
@@ -165,3 +165,44 @@ def test_a_cluster_whose_document_was_deleted_is_not_found(
     stack.s3.delete_object(Bucket=stack.state_bucket, Key="clusters/brief.yaml")
     settled(stack)
     assert "no cluster 'brief'; put clusters/brief.yaml" in stack.restore(request).cause["message"]
+
+
+def test_versions_that_expire_and_a_deletion_that_is_taken_back_leave_a_document_in_force(
+    stack: Stack,
+) -> None:
+    """The state bucket is versioned, and its events name versions."""
+    key, bucket = "targets/versions.yaml", stack.state_bucket
+    stack.put(below("versions/", "expiring"))
+    owned(stack, "expiring", east="restorable")
+    for _ in range(2):
+        stack.document(key, target(stack, "versions", "versions/"))
+    owned(stack, "expiring", east="deleted", west="restorable")
+    listed = stack.s3.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]
+    (old,) = [each["VersionId"] for each in listed if not each["IsLatest"]]
+    stack.s3.delete_object(Bucket=bucket, Key=key, VersionId=old)
+    settled(stack)
+    owned(stack, "expiring", east="deleted", west="restorable")
+    marker = stack.s3.delete_object(Bucket=bucket, Key=key)["VersionId"]
+    owned(stack, "expiring", east="restorable", west="deleted")
+    stack.s3.delete_object(Bucket=bucket, Key=key, VersionId=marker)
+    owned(stack, "expiring", east="deleted", west="restorable")
+
+
+def test_a_second_target_of_the_same_place_is_a_conflict_until_the_first_is_gone(
+    stack: Stack,
+) -> None:
+    stack.put(below("shared/", "fought"))
+    owned(stack, "fought", east="restorable")
+    stack.document("targets/mine.yaml", target(stack, "mine", "shared/"))
+    owned(stack, "fought", east="deleted", west="restorable")
+    stack.document("targets/mistyped.yaml", target(stack, "mistyped", "shared/", "east"))
+    assert "targets/mine.yaml gave" in quarantined(stack, "targets/mistyped.yaml")["reason"]
+    settled(stack)
+    owned(stack, "fought", east="deleted", west="restorable")
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="targets/mine.yaml")
+    wait(
+        lambda: entry(stack, "targets/mistyped.yaml") is None,
+        seconds=30,
+        what="the end of the conflict",
+        every=0.1,
+    )

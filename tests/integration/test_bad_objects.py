@@ -69,30 +69,30 @@ def edited(**changes: Any) -> Break:
 Case = tuple[str, str, Break, list[str]]
 
 BROKEN: list[Case] = [
-    ("machine-truncated", "machine", half, ["no JSON in UTF-8", "truncated"]),
-    ("machine-empty", "machine", lambda _: b"", ["no JSON in UTF-8", "truncated"]),
-    ("machine-yaml", "machine", lambda _: b"name: web01\n", ["no JSON in UTF-8"]),
+    ("machine-truncated", "machine", half, ["Invalid JSON", "interrupted upload"]),
+    ("machine-empty", "machine", lambda _: b"", ["Invalid JSON", "the file is empty"]),
+    ("machine-yaml", "machine", lambda _: b"name: web01\n", ["Invalid JSON"]),
     (
         "machine-latin",
         "machine",
         lambda b: b.replace(b"broken", b"br\xf6ken", 1),
-        ["no JSON in UTF-8"],
+        ["Invalid JSON"],
     ),
-    ("machine-nan", "machine", lambda b: b.replace(b"{", b'{"x":NaN,', 1), ["no JSON in UTF-8"]),
-    ("machine-list", "machine", lambda b: b"[" + b + b"]", ["JSON, but no object"]),
+    ("machine-nan", "machine", lambda b: b.replace(b"{", b'{"x":NaN,', 1), ["Invalid JSON"]),
+    ("machine-list", "machine", lambda b: b"[" + b + b"]", ["must hold an object"]),
     ("machine-type", "machine", edited(vmSourceSpec="web01"), ["vmSourceSpec"]),
     ("machine-nameless", "machine", edited(backupSpec={}), ["backupSpec.source", "is missing"]),
-    ("machine-huge", "machine", lambda _: b" " * (17 << 20), ["16777216 bytes"]),
-    ("volume-truncated", "volume", half, ["no JSON in UTF-8", "truncated"]),
+    ("machine-huge", "machine", lambda _: b" " * (17 << 20), ["17825792 bytes", "at most 4194304"]),
+    ("volume-truncated", "volume", half, ["Invalid JSON", "interrupted upload"]),
     ("volume-size", "volume", edited(Size="large"), ["Size"]),
     ("volume-other", "volume", edited(Name="pvc-other"), ["Name", "its key says", "wrong place"]),
-    ("backup-truncated", "backup", half, ["truncated"]),
+    ("backup-truncated", "backup", half, ["interrupted upload"]),
     ("backup-time", "backup", edited(SnapshotCreatedAt="yesterday"), ["SnapshotCreatedAt"]),
     (
         "backup-blocks",
         "backup",
         lambda b: b.replace(b'"Blocks":[{', b'"Blocks":[7,{'),
-        ["block list"],
+        ["is not a block"],
     ),
 ]
 
@@ -127,14 +127,14 @@ def test_a_broken_object_is_named_everywhere_and_its_repair_undoes_it(
     [
         (
             "stray/notes.yaml",
-            ["unknown layout", "stray/notes.yaml", "harvester/vmbackups/", "move it"],
+            ["Unknown layout", "stray/notes.yaml", "harvester/vmbackups/", "Move it"],
         ),
-        ("stray/web01.qcow2", ["unknown layout", "no other layout", "move it"]),
+        ("stray/web01.qcow2", ["Unknown layout", "no other layout", "Move it"]),
         (
             "backupstore/volumes/00/11/pvc-1/volume.cfg",
             ["'pvc-1'", "00/11", "Longhorn keeps it in"],
         ),
-        ("backupstore/backup_1.cfg", ["unknown layout", "backupstore/backup_1.cfg"]),
+        ("backupstore/backup_1.cfg", ["Unknown layout", "backupstore/backup_1.cfg"]),
     ],
 )
 def test_an_object_in_a_wrong_place_says_which_places_there_are(

@@ -9,10 +9,9 @@ import pytest
 
 from local.stack import Stack
 from shared.aws.table import Table
-from shared.catalogue.ingest import Index
-from tests.scenarios import NOW, SCENARIOS
+from tests.scenarios import SCENARIOS, World
 
-Scenario = Callable[[Index, Table], None]
+Scenario = Callable[[World], None]
 
 
 def copied(described: dict[str, Any], name: str) -> dict[str, Any]:
@@ -35,5 +34,4 @@ def test_a_scenario_holds_on_the_deployed_table_s_shape(stack: Stack, scenario: 
     tables = stack.client("dynamodb")
     described = tables.describe_table(TableName=stack.outputs["CatalogueTable"])["Table"]
     tables.create_table(**copied(described, scenario.__name__))
-    table = Table(tables, scenario.__name__)
-    scenario(Index(table, now=lambda: NOW), table)
+    scenario(World(Table(tables, scenario.__name__)))

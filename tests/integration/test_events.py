@@ -9,6 +9,10 @@ import pytest
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from shared.catalogue import events
+from shared.layouts import documents
+from shared.layouts.keys import Place
+from shared.models import Kind
+from shared.restore.request import restore_request
 
 FOLDER = Path(__file__).parents[2] / "events"
 MINE = "my-backups"
@@ -55,8 +59,8 @@ def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
     real, ours = json.loads(seen[0]["Body"]), example("object-created.json")
     assert set(ours) == set(real)
     assert set(real["detail"]["object"]) <= set(ours["detail"]["object"])
-    assert events.parse(seen[0]["Body"]).key.endswith("event.cfg")
-    assert events.parse(json.dumps(ours)).bucket == MINE
+    for message in (seen[0]["Body"], json.dumps(ours)):
+        assert isinstance(events.parse(message), events.ObjectEvent)
 
 
 @pytest.mark.usefixtures("backup")
@@ -102,3 +106,18 @@ def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack
 def test_the_event_of_a_stopped_restore_reports_it(stack: Stack) -> None:
     invoke(stack, "PlanFunction", example("plan.json"))
     assert invoke(stack, "ReportFunction", example("restore-stopped.json"))["state"] == "cancelled"
+
+
+def test_the_plan_event_holds_the_request_of_the_console() -> None:
+    assert example("plan.json")["request"] == example("restore-request.json")
+    request = restore_request(example("restore-request.json"), execution_name="monday-drill")
+    assert request.restore_id == example("restore.json")["restoreId"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_", "file"),
+    [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")],
+)
+def test_the_documents_are_valid(kind: Kind, id_: str, file: str) -> None:
+    body = (FOLDER / "documents" / f"{file}.yaml").read_bytes()
+    assert documents.parse(Place(kind, "", name=id_), body, buckets=frozenset({MINE})).id == id_

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.assemble import Engine, Previous, join, newest, tombstone
-from shared.catalogue.rows import SEQUENCER_WIDTH, Row, owner, padded, point_id
+from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
+from shared.catalogue.rows import SEQUENCER_WIDTH, Row, padded
+from shared.catalogue.targets import owner
 from shared.models import (
     BackingImage,
     BackupTarget,
@@ -30,17 +31,22 @@ OBJECT = datetime(2026, 8, 15, 2, tzinfo=UTC)
 TARGET = BackupTarget(id="east-s3", url="s3://backups/", cluster="east", replicas=("s3://copy/",))
 
 
-def a_row(kind: str, facts: Value | None, key: str = "k", **changes: Any) -> Row:
-    text = facts.model_dump_json() if facts else None
-    known = {
-        "pk": "p",
-        "sk": "s",
-        "bucket": "backups",
-        "sequencer": "1",
-        "order": "1",
-        "object_time": OBJECT,
-    }
-    return Row.model_validate({"kind": kind, "key": key, "facts": text, **known, **changes})
+def a_row(
+    kind: str,
+    facts: Value | None,
+    key: str = "k",
+    *,
+    deleted: bool = False,
+    problem: str | None = None,
+    **changes: Any,
+) -> Row:
+    said: dict[str, Any] = {"facts": facts, "read_order": "1", "sequencer": "1"}
+    if deleted:
+        said["gone_order"] = "2"
+    if problem:
+        said |= {"refused_order": "2", "refusal": problem}
+    known = {"pk": "p", "sk": "s", "bucket": "backups", "object_time": OBJECT}
+    return Row.model_validate({"kind": kind, "key": key, **known, **said, **changes})
 
 
 def a_disk(name: str = "disk-0", **changes: Any) -> DiskBackup:
@@ -92,15 +98,14 @@ def joined(
     backup: MachineBackup | None = None,
     engines: dict[str, Engine] | None = None,
     *,
-    previous: RestorePoint | None = None,
-    content: str = "c1",
+    indexed_at: datetime = NOW,
     target: BackupTarget = TARGET,
     **feed: Any,
 ) -> RestorePoint:
     backup = backup or a_backup()
     engines = engines or {disk.disk: engine(disk.disk) for disk in backup.disks}
-    before = Previous(previous, content) if previous else None
-    return join(a_row("machine", backup, **feed), target, "id-1", engines, previous=before, now=NOW)
+    row = a_row("machine", backup, **feed)
+    return join(Feed(row, backup, target), "id-1", engines, indexed_at=indexed_at)
 
 
 ON_IMAGE: dict[str, Any] = {
@@ -245,19 +250,41 @@ def test_the_time_is_the_oldest_snapshots_once_all_are_known(
     assert (point.taken_at, point.taken_at_source) == (taken_at, source)
 
 
-def test_a_fingerprint_is_set_when_the_point_is_first_restorable_and_stays() -> None:
-    vanished = {"disk-0": Engine(volume(), engine_backup(deleted=True), None)}
-    early = joined(engines=vanished)
-    assert early.fingerprint is None
-    complete = joined(previous=early)
-    assert str(complete.fingerprint).startswith("sha256:")
-    without = joined(engines=vanished, previous=complete)
-    assert (without.state, without.fingerprint) == (State.INCOMPLETE, complete.fingerprint)
-    assert joined(previous=without) == complete
+LOST = {
+    "deleted": {"deleted": True},
+    "overwritten": {"problem": "bad"},
+}
 
 
-def test_a_fingerprint_follows_the_content_and_the_cluster_and_nothing_else() -> None:
-    first = joined()
+@pytest.mark.parametrize("loss", LOST.values(), ids=LOST)
+def test_a_fingerprint_outlives_the_loss_of_any_part(loss: dict[str, Any]) -> None:
+    whole = Engine(volume(**ON_IMAGE), engine_backup(), image())
+    complete = joined(engines={"disk-0": whole}).fingerprint
+    assert str(complete).startswith("sha256:")
+    for lacking in (
+        Engine(volume(**ON_IMAGE, **loss), engine_backup(), image()),
+        Engine(volume(**ON_IMAGE), engine_backup(**loss), image()),
+        Engine(volume(**ON_IMAGE), engine_backup(), image(**loss)),
+    ):
+        point = joined(engines={"disk-0": lacking})
+        assert (point.state, point.fingerprint) == (State.INCOMPLETE, complete)
+    assert joined(engines={"disk-0": whole}, **loss).fingerprint == complete
+
+
+NEVER_WHOLE = [name for name in REASONS if "deleted" not in name and "unreadable" not in name]
+
+
+@pytest.mark.parametrize("name", [name for name in NEVER_WHOLE if name != "image bad"])
+def test_a_point_that_was_never_whole_has_no_fingerprint(name: str) -> None:
+    assert joined(engines={"disk-0": REASONS[name][0]}).fingerprint is None
+
+
+def test_a_point_with_a_gap_has_no_fingerprint() -> None:
+    assert joined(a_backup(gaps=("disk tpm: claim state",))).fingerprint is None
+
+
+def test_a_fingerprint_follows_cluster_content_and_time_and_nothing_else() -> None:
+    first = joined().fingerprint
     other: dict[str, Any] = {
         "key": "elsewhere",
         "version_id": "v2",
@@ -265,19 +292,24 @@ def test_a_fingerprint_follows_the_content_and_the_cluster_and_nothing_else() ->
         "sequencer": "9",
         "object_time": NOW,
     }
-    assert (
-        joined(previous=first, **other).fingerprint
-        == first.fingerprint
-        == joined(**other).fingerprint
-    )
-    assert joined(a_backup(content="c2"), previous=first).fingerprint != first.fingerprint
+    assert joined(**other).fingerprint == first
+    later = Engine(volume(), engine_backup(at=OBJECT), None)
     west = TARGET.model_copy(update={"cluster": "west"})
-    assert joined(previous=first, target=west).fingerprint != first.fingerprint
+    others = {
+        joined(a_backup(content="c2")).fingerprint,
+        joined(engines={"disk-0": later}).fingerprint,
+        joined(target=west).fingerprint,
+    }
+    assert len(others | {first}) == 4
 
 
-def test_the_time_of_the_first_indexing_stays() -> None:
-    first = joined().model_copy(update={"indexed_at": OBJECT})
-    assert joined(previous=first).indexed_at == OBJECT
+def test_reasons_that_no_row_has_room_for_are_counted() -> None:
+    gaps = tuple(f"disk {number}: claim c" for number in range(512))
+    reasons = joined(a_backup(gaps=gaps)).reasons
+    assert (len(reasons), reasons[-1]) == (101, "and 412 more reasons")
+    long = tuple(f"disk {number}: claim {'ü' * 5000}" for number in range(50))
+    shortened = joined(a_backup(gaps=long)).reasons
+    assert (len(shortened), shortened[-1]) == (5, "and 46 more reasons")
 
 
 def test_a_tombstone_keeps_everything_but_state_and_reasons() -> None:
@@ -287,13 +319,12 @@ def test_a_tombstone_keeps_everything_but_state_and_reasons() -> None:
 
 
 def test_the_readable_then_the_newest_key_speaks_for_a_point() -> None:
-    old, new, last = (
-        a_row("machine", None, object_time=SNAPSHOT),
-        a_row("machine", None),
-        a_row("machine", None, "l"),
-    )
-    bad = a_row("machine", None, "z", object_time=NOW, problem="bad")
-    assert [newest(rows) for rows in ([old, new, bad], [new, last], [bad], [])] == [
+    def feed(key: str = "k", **changes: Any) -> Feed:
+        return Feed(a_row("machine", a_backup(), key, **changes), a_backup(), TARGET)
+
+    old, new, last = feed(object_time=SNAPSHOT), feed(), feed("l")
+    bad = feed("z", object_time=NOW, problem="bad")
+    assert [newest(feeds) for feeds in ([old, new, bad], [new, last], [bad], [])] == [
         new,
         last,
         bad,

@@ -9,12 +9,12 @@ from local.samples.builders import RESTORE_ID, a_metadata, planned
 from shared.errors import NotFound
 from shared.models import Plan
 from shared.runs.files import PART, StateBucket
-from tests.lab import STATE, MemoryS3
+from tests.lab import STATE, PlainS3
 
 Json = Any
 
 
-class WatchedS3(MemoryS3):
+class WatchedS3(PlainS3):
     """Notes the keys of every call, in order."""
 
     def __init__(self) -> None:

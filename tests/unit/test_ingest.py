@@ -1,7 +1,8 @@
 """Events in any order, more than once and cut short: the catalogue ends in the same rows.
 
-Tested here: the scenarios, permutations, duplicates, crashes between any two calls to the table. Not here: two
-deliveries at once (test_index_races.py), and the real table (the integration tests run the same scenarios on it).
+Tested here: the scenarios, permutations, duplicates, crashes between any two calls to the table.
+Not here: two deliveries at once (test_ingest_races.py), and the real table (the integration tests
+run the same scenarios on it).
 """
 
 import itertools
@@ -13,23 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.samples.world import a_vm_backup
-from shared.aws.table import Item, Key, Table
-from shared.catalogue.ingest import Index
+from shared.aws.table import Item, Key
 from shared.catalogue.points import ATTEMPTS, Contended
-from shared.catalogue.rows import Row
 from shared.models import RestorePoint, State
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import (
     IMAGE,
-    NOW,
     SCENARIOS,
     Happened,
-    deliver,
+    World,
     objects,
     points,
     quarantined,
-    row_of,
-    settle,
     target,
 )
 
@@ -37,10 +33,6 @@ Rows = dict[Key, Item]
 BACKUP = a_vm_backup(image=IMAGE)
 OBJECTS = [target(), *objects(BACKUP)]
 METADATA = next(event for event in OBJECTS if event.key == BACKUP.key)
-
-
-def indexed(table: Table) -> Index:
-    return Index(table, now=lambda: NOW)
 
 
 def everything_written() -> list[Happened]:
@@ -58,16 +50,16 @@ def ends(table: MemoryTable) -> Rows:
     return table.rows(without=["revision"])
 
 
-def after(events: Iterable[Happened | Row]) -> Rows:
+def after(events: Iterable[Happened | str]) -> Rows:
     table = MemoryTable()
-    settle(indexed(table), events)
+    World(table).settle(events)
     return ends(table)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_the_catalogue_goes_through(scenario: Callable[[Index, Table], None]) -> None:
+def test_the_catalogue_goes_through(scenario: Callable[[World], None]) -> None:
     table = MemoryTable()
-    scenario(indexed(table), table)
+    scenario(World(table))
 
 
 def test_every_order_of_a_backups_objects_ends_in_the_same_rows() -> None:
@@ -76,26 +68,74 @@ def test_every_order_of_a_backups_objects_ends_in_the_same_rows() -> None:
         assert after(order) == wanted, [event.key for event in order]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_every_order_of_all_writes_with_duplicates_ends_in_the_same_rows(
     data: st.DataObject,
 ) -> None:
     events = everything_written()
     again = data.draw(st.lists(st.sampled_from(events), max_size=6))
-    waiting: list[Happened | Row] = [*data.draw(st.permutations(events)), *again]
+    waiting: list[Happened | str] = [*data.draw(st.permutations(events)), *again]
     table = MemoryTable()
+    world = World(table)
     while waiting:
         position = data.draw(st.integers(0, min(3, len(waiting) - 1)))
-        waiting += deliver(indexed(table), waiting.pop(position))
+        waiting += world.deliver(waiting.pop(position))
     assert ends(table) == after(events)
+
+
+def used_again() -> list[Happened]:
+    """A backup is made, deleted with its data, and another one is made under its name."""
+    first = a_vm_backup()
+    second = a_vm_backup(after=first, taken_at="2026-08-16T01:00:00Z", cpu=8)
+    data = first.written[0].key
+    events = [target(), *objects(first), Happened(first.key, None, 2), Happened(data, None, 2)]
+    again = {event.key: event._replace(number=3) for event in objects(second)}
+    return [*events, *again.values()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(used_again()))
+def test_a_name_that_is_used_again_ends_in_the_same_rows_in_any_order(
+    order: list[Happened],
+) -> None:
+    assert after(order) == after(used_again())
+
+
+def removed() -> list[Happened]:
+    """Garbage and a deletion that are taken back, and an old version that expires."""
+    changed = METADATA._replace(number=2, body=dict(a_vm_backup(cpu=8))[METADATA.key])
+    garbage = METADATA._replace(number=3, body=b"?")
+    marker = METADATA._replace(number=5, body=None)
+    return [
+        *OBJECTS,
+        changed,
+        garbage,
+        METADATA._replace(number=4, removes=3),
+        marker,
+        METADATA._replace(number=6, removes=5),
+        METADATA._replace(number=7, removes=1),
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(removed()))
+def test_versions_that_are_removed_end_in_the_same_points_in_any_order(
+    order: list[Happened],
+) -> None:
+    world = World(MemoryTable())
+    messages = [world.happen(event) for event in removed()]
+    world.settle(messages[removed().index(event)] for event in order)
+    (point,) = points(world.table)
+    assert (point.machine.cpu, point.state) == (8, State.RESTORABLE)
+    assert (point.source.version_id, quarantined(world.table)) == ("v0002", [])
 
 
 class Died(Exception):
     """The function was ended between two calls to the table."""
 
 
-def deliver_and_die(table: MemoryTable, event: Happened | Row, calls: int) -> bool:
+def deliver_and_die(table: MemoryTable, event: Happened | str, calls: int) -> bool:
     """Delivers an event, but only that many calls; False when it needed no more."""
     left = iter(range(calls))
 
@@ -104,7 +144,7 @@ def deliver_and_die(table: MemoryTable, event: Happened | Row, calls: int) -> bo
             raise Died
 
     try:
-        deliver(indexed(Watched(table, before)), event)
+        World(Watched(table, before)).deliver(event)
     except Died:
         return True
     return False
@@ -132,9 +172,9 @@ def test_a_crash_between_any_two_calls_is_healed_by_the_redelivery(name: str) ->
         calls, died = 0, True
         while died:
             table = MemoryTable()
-            settle(indexed(table), events[:at])
+            World(table).settle(events[:at])
             died = deliver_and_die(table, events[at], calls)
-            settle(indexed(table), events[at:])
+            World(table).settle(events[at:])
             assert ends(table) == wanted, (events[at].key, calls)
             calls += 1
 
@@ -150,18 +190,18 @@ def test_a_crash_is_healed_although_others_go_on_before_the_redelivery(name: str
     """Only a point that nobody ever saw alive may lack its tombstone."""
     events = crash_orders()[name]
     whole = MemoryTable()
-    settle(indexed(whole), events)
+    World(whole).settle(events)
     for at, calls in itertools.product(range(len(events)), range(1, 30, 2)):
         table = MemoryTable()
-        settle(indexed(table), events[:at])
+        World(table).settle(events[:at])
         deliver_and_die(table, events[at], calls)
-        settle(indexed(table), [*events[at + 1 :], events[at]])
+        World(table).settle([*events[at + 1 :], events[at]])
         assert alive(table) == alive(whole), (events[at].key, calls)
 
 
 def test_a_point_that_others_always_rewrite_is_left_to_the_retry() -> None:
     table = MemoryTable()
-    settle(indexed(table), OBJECTS)
+    World(table).settle(OBJECTS)
     refusals = 0
 
     class Refusing(Watched):
@@ -170,13 +210,14 @@ def test_a_point_that_others_always_rewrite_is_left_to_the_retry() -> None:
             refusals += 1
             return False
 
-    recorded = indexed(table).record(row_of(METADATA._replace(body=None, number=9)))
-    with pytest.raises(Contended, match="rewritten 10 times"):
-        indexed(Refusing(table, lambda: None)).follow(recorded)
+        write_together = put
+
+    with pytest.raises(Contended, match=f"rewritten {ATTEMPTS} times"):
+        World(Refusing(table, lambda: None)).deliver(METADATA._replace(body=None, number=9))
     assert refusals == ATTEMPTS
 
 
 def test_a_stale_quarantine_entry_does_not_hide_a_repair() -> None:
     table = MemoryTable()
-    settle(indexed(table), [METADATA._replace(number=2), METADATA._replace(body=b"?", number=1)])
+    World(table).settle([METADATA._replace(number=2), METADATA._replace(body=b"?", number=1)])
     assert quarantined(table) == []

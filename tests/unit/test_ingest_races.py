@@ -10,10 +10,10 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Key
-from shared.catalogue.ingest import Index
-from shared.catalogue.rows import FEED, QUARANTINE, REFERENCE, Row
+from shared.models.row_keys import FEED, QUARANTINE, REFERENCE
+from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable, Watched
-from tests.scenarios import IMAGE, NOW, Happened, deliver, objects, settle, target
+from tests.scenarios import IMAGE, Happened, World, objects, target
 
 Rows = dict[Key, Item]
 WAYS = (FEED, REFERENCE)
@@ -31,17 +31,17 @@ OLD = [target(prefix="old"), *objects(BACKUP, prefix="old/")]
 class Delivery:
     """A delivery in a thread of its own that makes its next call to the table when it is told so."""
 
-    def __init__(self, table: MemoryTable, event: Happened) -> None:
+    def __init__(self, table: MemoryTable, s3: MemoryS3, event: Happened) -> None:
         self._go, self._stopped = Semaphore(0), Semaphore(0)
-        self._index, self._event = Index(Watched(table, self._pause), now=lambda: NOW), event
+        self._world, self._event = World(Watched(table, self._pause), s3), event
         self._ended = False
-        self._replays: list[Row] | None = None
+        self._sent: list[str] | None = None
         Thread(target=self._run, daemon=True).start()
         self._stopped.acquire()
 
     def _run(self) -> None:
         try:
-            self._replays = deliver(self._index, self._event)
+            self._sent = self._world.deliver(self._event)
         finally:
             self._ended = True
             self._stopped.release()
@@ -58,16 +58,16 @@ class Delivery:
         self._stopped.acquire()
         return True
 
-    def finish(self) -> list[Row]:
+    def finish(self) -> list[str]:
         while self.step():
             pass
-        assert self._replays is not None, "the delivery failed"
-        return self._replays
+        assert self._sent is not None, "the delivery failed"
+        return self._sent
 
 
-def after(events: Iterable[Happened | Row]) -> MemoryTable:
+def after(events: Iterable[Happened | str]) -> MemoryTable:
     table = MemoryTable()
-    settle(Index(table, now=lambda: NOW), events)
+    World(table).settle(events)
     return table
 
 
@@ -83,12 +83,13 @@ def alternated(
     table: MemoryTable, one: Happened, other: Happened, calls: tuple[int, int]
 ) -> tuple[bool, bool]:
     """Whether each had so many calls to make."""
-    first, second = Delivery(table, one), Delivery(table, other)
+    s3 = MemoryS3()
+    first, second = Delivery(table, s3, one), Delivery(table, s3, other)
     made = (
         all([first.step() for _ in range(calls[0])]),
         all([second.step() for _ in range(calls[1])]),
     )
-    settle(Index(table, now=lambda: NOW), [*first.finish(), *second.finish()])
+    World(table, s3).settle([*first.finish(), *second.finish()])
     return made
 
 
@@ -101,6 +102,16 @@ def version(event: Happened, number: int, body: bytes | None) -> Happened:
 
 
 EVERYTHING = but()
+RENAMED = version(METADATA, 2, dict(a_vm_backup("web02"))[BACKUP.key])
+RIVAL = target("rival", cluster="west", number=2)
+# Two restore points of one machine; the last event makes the older one.
+OLDER = a_vm_backup(backup="older", taken_at="2026-08-14T01:00:00Z")
+YOUNGER = a_vm_backup(backup="younger", after=OLDER)
+NEWER = next(event for event in objects(YOUNGER) if event.key == YOUNGER.key)
+TWO = sorted(
+    {event.key: event for event in [TARGET, *objects(OLDER), *objects(YOUNGER)]}.values(),
+    key=lambda event: event.key == OLDER.key,
+)
 PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     "metadata, target": (but(METADATA, TARGET), METADATA, TARGET),
     "metadata, backup": (but(METADATA, BACKUP_CFG), METADATA, BACKUP_CFG),
@@ -126,6 +137,12 @@ PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     ),
     "more specific target, metadata": (OLD[:-1], target("old", prefix="old"), OLD[-1]),
     "target removed, metadata": (but(METADATA), version(TARGET, 2, None), METADATA),
+    "first creation, deletion": (but(METADATA), METADATA, version(METADATA, 2, None)),
+    "first creation, another machine under its key": (but(METADATA), METADATA, RENAMED),
+    "target, rival": ([], TARGET, RIVAL),
+    "target removed, rival": ([TARGET], version(TARGET, 2, None), RIVAL),
+    "newest deleted, older made": (TWO[:-1], version(NEWER, 2, None), TWO[-1]),
+    "newest deleted, older deleted": (TWO, version(NEWER, 2, None), version(TWO[-1], 2, None)),
 }
 
 

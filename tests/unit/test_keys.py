@@ -8,8 +8,9 @@ from local.samples.harvester import vm_backup_key
 from local.samples.records import backup_key, volume_path
 from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
-from shared.layouts import keys
-from shared.layouts.keys import Kind, Place
+from shared.layouts import keys, registry
+from shared.layouts.keys import Place
+from shared.models import Kind
 
 VOLUME = f"{volume_path('pvc-1')}/volume.cfg"
 BACKUP = backup_key(volume_path("pvc-1"), "backup-1")
@@ -42,7 +43,7 @@ PREFIXES = [
     ("key", "place"), PLACES.items(), ids=[place.kind for place in PLACES.values()]
 )
 def test_a_key_is_recognised_below_any_prefix(prefix: str, key: str, place: Place) -> None:
-    assert keys.recognise(prefix + key) == place._replace(root=prefix)
+    assert registry.recognise(prefix + key) == place._replace(root=prefix)
 
 
 @pytest.mark.parametrize("minor", range(10))
@@ -52,7 +53,7 @@ def test_every_record_of_every_version_is_recognised(minor: int) -> None:
         for key, _ in a_vm_backup(version=f"1.{minor}", image="default/ubuntu")
         if key.endswith(".cfg")
     ]
-    kinds = {keys.recognise(key).kind for key in written}
+    kinds = {registry.recognise(key).kind for key in written}
     since_1_4 = {Kind.IMAGE, Kind.BACKING_IMAGE} if minor >= 4 else set()
     assert kinds == {Kind.MACHINE, Kind.VOLUME, Kind.BACKUP} | since_1_4
 
@@ -78,17 +79,17 @@ def test_every_record_of_every_version_is_recognised(minor: int) -> None:
 )
 def test_another_key_is_no_layout_and_the_message_says_the_key(key: str) -> None:
     with pytest.raises(Unreadable) as refusal:
-        keys.recognise(key)
-    assert refusal.value.message.startswith(f"unknown layout: {key!r} is no key of Harvester")
+        registry.recognise(key)
+    assert refusal.value.message.startswith(f"Unknown layout: {key!r} is not a key of Harvester")
 
 
 @pytest.mark.parametrize("key", [VOLUME, BACKUP])
 def test_a_volume_in_a_wrong_folder_was_copied_without_its_path(key: str) -> None:
     folders = keys.volume_path("pvc-1")
     with pytest.raises(
-        Unreadable, match=f"volume 'pvc-1' lies in 00/00, Longhorn keeps it in {folders}"
+        Unreadable, match=f"Volume 'pvc-1' lies in 00/00, but Longhorn keeps it in {folders}"
     ):
-        keys.recognise(key.replace(folders, "00/00"))
+        registry.recognise(key.replace(folders, "00/00"))
 
 
 def test_the_folders_are_those_that_longhorn_made() -> None:
@@ -104,16 +105,16 @@ ROOT = st.lists(st.text("abc-._ ü", min_size=1, max_size=5), max_size=3).map(
 
 @given(ROOT, NAME, NAME)
 def test_keys_made_of_names_lead_back_to_the_names(root: str, volume: str, name: str) -> None:
-    assert keys.recognise(keys.volume_key(root, volume)) == Place(Kind.VOLUME, root, volume)
-    assert keys.recognise(keys.backup_key(root, volume, name)) == Place(
+    assert registry.recognise(keys.volume_key(root, volume)) == Place(Kind.VOLUME, root, volume)
+    assert registry.recognise(keys.backup_key(root, volume, name)) == Place(
         Kind.BACKUP, root, volume, name
     )
-    assert keys.recognise(keys.backing_image_key(root, name)) == Place(
+    assert registry.recognise(keys.backing_image_key(root, name)) == Place(
         Kind.BACKING_IMAGE, root, name=name
     )
 
 
 @given(st.text(max_size=80))
 def test_an_arbitrary_key_is_unreadable_at_most(key: str) -> None:
-    with pytest.raises(Unreadable, match="unknown layout"):
-        keys.recognise(key)
+    with pytest.raises(Unreadable, match="Unknown layout"):
+        registry.recognise(key)

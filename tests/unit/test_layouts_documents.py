@@ -5,10 +5,10 @@ remedy.
 import pytest
 
 from shared.errors import Unreadable
-from shared.layouts import documents
+from shared.layouts import documents, registry
 from shared.layouts.documents import SIZE_LIMIT
-from shared.layouts.keys import Kind, Place
-from shared.models import BackupTarget, ClusterDocument
+from shared.layouts.keys import Place
+from shared.models import BackupTarget, ClusterDocument, Kind
 
 BUCKETS = frozenset({"backups", "more-backups"})
 TARGET = "id: east-s3\nurl: s3://backups/\ncluster: east\n"
@@ -17,7 +17,7 @@ CLUSTER = "id: west\nsecret: replant/clusters/west\n"
 
 def target(text: str) -> BackupTarget:
     found = documents.parse(
-        documents.recognise("targets/east-s3.yaml"), text.encode(), buckets=BUCKETS
+        registry.recognise_document("targets/east-s3.yaml"), text.encode(), buckets=BUCKETS
     )
     assert isinstance(found, BackupTarget)
     return found
@@ -25,15 +25,17 @@ def target(text: str) -> BackupTarget:
 
 def cluster(text: str) -> ClusterDocument:
     found = documents.parse(
-        documents.recognise("clusters/west.yaml"), text.encode(), buckets=BUCKETS
+        registry.recognise_document("clusters/west.yaml"), text.encode(), buckets=BUCKETS
     )
     assert isinstance(found, ClusterDocument)
     return found
 
 
 def test_the_key_says_kind_and_id() -> None:
-    assert documents.recognise("clusters/west.yaml") == Place(Kind.CLUSTER, "", name="west")
-    assert documents.recognise("targets/east-s3.yaml") == Place(Kind.TARGET, "", name="east-s3")
+    assert registry.recognise_document("clusters/west.yaml") == Place(Kind.CLUSTER, "", name="west")
+    assert registry.recognise_document("targets/east-s3.yaml") == Place(
+        Kind.TARGET, "", name="east-s3"
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,20 +43,20 @@ def test_the_key_says_kind_and_id() -> None:
     [
         (
             "plans/a.yaml",
-            "this version has no documents of the kind 'plans'; it knows clusters, targets",
+            "documents of the kind 'plans' are not supported in this version. Known: clusters, targets.",
         ),
-        ("readme", "no documents of the kind 'readme'"),
-        ("", "no documents of the kind ''"),
-        ("targets/a.yml", r"is named targets/<id>\.yaml; rename it"),
-        ("targets/a/b.yaml", r"is named targets/<id>\.yaml; rename it"),
+        ("readme", "documents of the kind 'readme'"),
+        ("", "documents of the kind ''"),
+        ("targets/a.yml", r"is named targets/<id>\.yaml. Rename it"),
+        ("targets/a/b.yaml", r"is named targets/<id>\.yaml. Rename it"),
         ("targets", r"is named targets/<id>\.yaml"),
-        ("other/a.yaml", "no documents of the kind 'other'"),
-        ("unknown/a.yaml", "no documents of the kind 'unknown'"),
+        ("other/a.yaml", "documents of the kind 'other'"),
+        ("unknown/a.yaml", "documents of the kind 'unknown'"),
     ],
 )
 def test_another_key_is_refused_with_the_remedy(key: str, sentence: str) -> None:
     with pytest.raises(Unreadable, match=sentence):
-        documents.recognise(key)
+        registry.recognise_document(key)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +117,12 @@ MISTAKES = {
     ),
     "wrong id": (
         TARGET.replace("east-s3", "west-s3"),
-        "id: is 'west-s3', but the key says 'east-s3'; make them the same",
+        "id: 'west-s3' is not what the key says ('east-s3'). Make them the same.",
     ),
     "foreign bucket": (
         TARGET.replace("//backups", "//elsewhere"),
-        "url: bucket 'elsewhere' is not catalogued; add it to the stack's parameter BackupBuckets, which has "
-        "backups, more-backups",
+        "url: bucket 'elsewhere' is not catalogued. Add it to the stack's parameter BackupBuckets, which has "
+        "backups, more-backups.",
     ),
     "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: is missing"),
     "no url": (TARGET.replace("s3:", "http:"), "url: must be s3://BUCKET/[PREFIX/]"),

@@ -16,11 +16,10 @@ from local.samples.guests import MANAGEMENT, Disk, Nic
 from local.samples.harvester import machine, schedule_name, vm_image
 from local.samples.replay import objects_in
 from shared.errors import Unreadable
-from shared.layouts import keys, read
+from shared.layouts import registry
 from shared.layouts.harvester import content_hash, image_backup, machine_backup, run_strategy
-from shared.layouts.keys import Kind
 from shared.layouts.parsing import quantity
-from shared.models import ImageBackup, MachineBackup, to_instant
+from shared.models import ImageBackup, Kind, MachineBackup, to_instant
 
 Raw = dict[str, Any]
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
@@ -94,8 +93,8 @@ def stored() -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("key", "written"), stored().items(), ids=stored())
 def test_a_key_leads_to_the_name_in_the_metadata(key: str, written: bytes) -> None:
-    place = keys.recognise(key)
-    found = read(place, [written])
+    place = registry.recognise(key)
+    found = registry.read(place, [written])
     assert place.kind is (Kind.IMAGE if isinstance(found, ImageBackup) else Kind.MACHINE)
     assert place.name.endswith(
         found.backup if isinstance(found, MachineBackup) else json.loads(written)["name"]

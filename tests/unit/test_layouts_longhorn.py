@@ -21,9 +21,8 @@ from local.samples.records import backup_cfg
 from local.samples.replay import objects_in
 from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
-from shared.layouts import keys, longhorn, read
-from shared.layouts.keys import Kind
-from shared.models import BackingImage, EngineBackup, EngineVolume, to_instant
+from shared.layouts import longhorn, registry
+from shared.models import BackingImage, EngineBackup, EngineVolume, Kind, to_instant
 
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
 AT = "2026-08-15T01:00:00Z"
@@ -51,7 +50,7 @@ def cfgs(kind: Kind) -> list[tuple[str, str, bytes]]:
         for key, body in tree.items()
         if key.endswith(".cfg")
     ]
-    return [(name, key, body) for name, key, body in found if keys.recognise(key).kind is kind]
+    return [(name, key, body) for name, key, body in found if registry.recognise(key).kind is kind]
 
 
 def named(case: Any) -> str | None:
@@ -74,7 +73,7 @@ def record(**changes: Any) -> bytes:
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.VOLUME), ids=named)
 def test_a_volume_says_its_size_and_image(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    volume = read(keys.recognise(key), [body])
+    volume = registry.read(registry.recognise(key), [body])
     assert isinstance(volume, EngineVolume)
     assert (volume.volume, volume.size_bytes) == (raw["Name"], int(raw["Size"]))
     assert json.dumps(volume.backing_image) == raw.get("BackingImageName", '""')
@@ -88,10 +87,10 @@ def test_a_backup_says_its_times_and_counts_its_blocks(tree: str, key: str, body
     if (
         f"/backup_{raw['Name']}.cfg" not in key
     ):  # the genuine tree has one that was copied to another name
-        with pytest.raises(Unreadable, match="Name: is not 'backup-ed6e00000000bb01'"):
-            read(keys.recognise(key), [body])
+        with pytest.raises(Unreadable, match="Name: must be 'backup-ed6e00000000bb01'"):
+            registry.read(registry.recognise(key), [body])
         return
-    found = read(keys.recognise(key), [body])
+    found = registry.read(registry.recognise(key), [body])
     assert isinstance(found, EngineBackup)
     assert (found.volume, found.backup) == (raw["VolumeName"], raw["Name"])
     assert (found.created_at is None) == (raw["CreatedTime"] == "")
@@ -105,7 +104,7 @@ def test_a_backup_says_its_times_and_counts_its_blocks(tree: str, key: str, body
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.BACKING_IMAGE), ids=named)
 def test_a_backing_image_says_its_checksum(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    image = read(keys.recognise(key), [body])
+    image = registry.read(registry.recognise(key), [body])
     wanted = {"name": raw["Name"], "size_bytes": int(raw["Size"]), "checksum": raw["Checksum"]}
     assert image == BackingImage(**wanted, complete=raw["CompleteTime"] != "")
 
@@ -294,5 +293,5 @@ def test_a_list_of_something_else_is_refused(listed: str) -> None:
 @pytest.mark.parametrize("where", ["head", "entry", "tail"])
 def test_a_header_without_end_is_refused_before_it_fills_the_memory(where: str) -> None:
     start = {"head": b'{"a":"', "entry": b'{"Blocks":[{"a":"', "tail": b'{"Blocks":[],"a":"'}[where]
-    with pytest.raises(Unreadable, match="header of more than"):
+    with pytest.raises(Unreadable, match="beside its block list"):
         longhorn.without_blocks(itertools.chain([start], itertools.repeat(b"x" * MIB)))

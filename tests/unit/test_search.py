@@ -5,16 +5,16 @@ none.
 import base64
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from local.samples.world import a_vm_backup
 from shared.catalogue import search
-from shared.catalogue.ingest import Index
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, NotFound
 from tests.memory_table import MemoryTable
-from tests.scenarios import NOW, Happened, objects, settle, target
+from tests.scenarios import STATE, Happened, World, objects, target
 
 Answer = dict[str, Any]
 VMS = ["web01", "web02", "db01"]
@@ -36,7 +36,7 @@ def table() -> MemoryTable:
         events += [event for event in written if not (incomplete and "backup_" in event.key)]
         if (vm, day) == ("web01", 14):
             events.append(Happened(prefix + backup.key, None, 2))
-    settle(Index(table, now=lambda: NOW), events)
+    World(table).settle(events)
     return table
 
 
@@ -57,7 +57,6 @@ def pages(table: MemoryTable, **body: Any) -> Iterator[Answer]:
 QUESTIONS: list[tuple[Answer, int]] = [
     ({}, 30),
     ({"cluster": "east"}, 15),
-    ({"cluster": "nowhere"}, 0),
     ({"vm": "default/web01"}, 10),
     ({"vm": "default/web01", "cluster": "west"}, 5),
     ({"vm": "default/nothing"}, 0),
@@ -70,6 +69,9 @@ QUESTIONS: list[tuple[Answer, int]] = [
     ({"latest": True, "cluster": "east"}, 3),
     ({"latest": True, "vm": "default/web01"}, 2),
     ({"latest": True, "state": "incomplete"}, 2),
+    ({"latest": True, "state": "restorable"}, 6),
+    ({"latest": True, "state": "restorable", "cluster": "west", "vm": "default/db01"}, 1),
+    ({"latest": True, "vm": "default/web0"}, 0),
     ({"latest": True, "state": "deleted"}, 0),
     ({"id": "nothing"}, 0),
 ]
@@ -114,6 +116,82 @@ def test_latest_is_the_newest_that_is_not_deleted(table: MemoryTable) -> None:
     }
 
 
+def test_latest_is_the_newest_of_those_that_match(table: MemoryTable) -> None:
+    """A machine whose newest point is in another state is not hidden."""
+    asked_for = {"latest": True, "cluster": "east", "state": "restorable"}
+    found = asked(table, **asked_for)["restorePoints"]
+    assert {point["backup"] for point in found} == {"web02-14", "web01-13", "db01-13"}
+
+
+def test_points_are_found_by_their_ids(table: MemoryTable) -> None:
+    known = [point["id"] for point in asked(table)["restorePoints"]]
+    assert set(search.by_id(table, [*known, "nothing"])) == set(known)
+
+
+def test_an_id_is_not_hidden_by_newer_points(table: MemoryTable) -> None:
+    old = asked(table, vm="default/web02", cluster="east")["restorePoints"][-1]
+    assert asked(table, id=old["id"], latest=True)["restorePoints"] == [old]
+    gone = asked(table, state="deleted")["restorePoints"][0]
+    assert asked(table, id=gone["id"], latest=True)["restorePoints"] == []
+
+
+def test_a_cluster_that_nobody_names_is_not_found(table: MemoryTable) -> None:
+    for body in ({"cluster": "nowhere"}, {"cluster": "nowhere", "vm": "a/b", "latest": True}):
+        with pytest.raises(NotFound) as refusal:
+            asked(table, **body)
+        assert refusal.value.message == "Unknown cluster 'nowhere'. Known: east, west."
+        assert refusal.value.field == "cluster"
+
+
+def test_a_cluster_that_a_document_names_has_no_points_yet() -> None:
+    table = MemoryTable()
+    cluster = Happened("clusters/south.yaml", b"id: south\nsecret: replant/clusters/s\n", 1, STATE)
+    World(table).settle([target("east", cluster="north"), cluster])
+    for known in ("north", "south"):
+        assert asked(table, cluster=known) == {"restorePoints": [], "cursor": None}
+    World(table).settle([cluster._replace(number=2, body=None)])
+    with pytest.raises(NotFound, match=r"Unknown cluster 'south'\. Known: north\."):
+        asked(table, cluster="south")
+
+
+def test_who_needs_a_quarantined_document_is_told_its_reason() -> None:
+    table = MemoryTable()
+    World(table).settle([Happened("clusters/west.yaml", b"id: west\n", 1, STATE)])
+    sentence = "clusters/west.yaml is in quarantine, and no earlier version of it is in force: secr"
+    with pytest.raises(NotFound) as refusal:
+        asked(table, cluster="west")
+    assert refusal.value.message.startswith(sentence)
+    assert search.document(table, "clusters", "west") is None
+    assert search.why_unknown(table, "clusters", "west").startswith(sentence)
+
+
+def test_a_document_that_never_was_is_told_with_those_that_are(table: MemoryTable) -> None:
+    assert search.why_unknown(table, "targets", "wset") == (
+        "Unknown target 'wset'. Known: east, west. Put targets/wset.yaml into the state bucket."
+    )
+    assert search.why_unknown(MemoryTable(), "clusters", "west").startswith(
+        "Unknown cluster 'west'. Known: none."
+    )
+
+
+@pytest.mark.parametrize(
+    ("day", "backups"),
+    [
+        (None, {"web01-13", "web02-14", "db01-14", "db01-13"}),
+        (14, {"web01-13", "web02-14", "db01-13"}),
+        (12, {"web01-12", "web02-12", "db01-12"}),
+        (9, {"web01-10", "web02-10", "db01-10"}),
+    ],
+)
+def test_a_namespace_is_asked_for_the_newest_of_each_state_by_then_or_the_oldest(
+    table: MemoryTable, day: int | None, backups: set[str]
+) -> None:
+    at = datetime(2026, 8, day, 1, tzinfo=UTC) if day else None
+    found = list(search.of_machines(table, "default", "east", at=at))
+    assert {point.backup for point in found} == backups
+    assert found == sorted(found, key=lambda point: point.position, reverse=True)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
 def test_the_quarantine_is_paged_without_loss(table: MemoryTable, limit: int) -> None:
     found = list(pages(table, quarantine=True, limit=limit))
@@ -131,15 +209,19 @@ def test_an_empty_catalogue_answers_empty_pages() -> None:
 def test_machines_and_namespaces_are_listed_newest_first(table: MemoryTable) -> None:
     machine = list(search.of_machine(table, "default/web01", "east"))
     assert [point.taken_at.day for point in machine] == [14, 13, 12, 11, 10]
-    assert len(list(search.of_namespace(table, "default", None))) == 30
-    assert list(search.of_namespace(table, "def", None)) == []
+    assert len(list(search.of_machines(table, "default", None, at=None))) == 8
+    assert list(search.of_machines(table, "def", None, at=None)) == []
+    everything = list(search.of_machines(table, None, "east", at=None))
+    assert {point.namespace for point in everything} >= {"default"}
 
 
 def test_a_document_is_in_force_until_it_is_deleted(table: MemoryTable) -> None:
-    assert search.document(table, "targets", "east").cluster == "east"
+    found = search.document(table, "targets", "east")
+    assert found
+    assert found.cluster == "east"
     assert search.document(table, "targets", "nothing") is None
     own = MemoryTable()
-    settle(Index(own, now=lambda: NOW), [target(), target(number=2)._replace(body=None)])
+    World(own).settle([target(), target(number=2)._replace(body=None)])
     assert search.document(own, "targets", "east-s3") is None
 
 
@@ -171,7 +253,9 @@ FOREIGN = [
 def test_a_foreign_cursor_is_refused_and_never_starts_at_the_top(
     table: MemoryTable, body: Answer, foreign: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match="cursor: is none of this question's") as refusal:
+    with pytest.raises(
+        InvalidRequest, match="cursor: it is not a cursor of this question"
+    ) as refusal:
         asked(table, **body, cursor=foreign)
     assert refusal.value.field == "cursor"
 

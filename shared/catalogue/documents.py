@@ -1,0 +1,75 @@
+"""Our own documents as the catalogue has them: those in force, and why another one is not."""
+
+from collections.abc import Iterable
+from typing import Literal, overload
+
+from shared.aws.table import Table
+from shared.catalogue import quarantine
+from shared.catalogue.rows import Row
+from shared.catalogue.targets import conflict, in_force
+from shared.errors import NotFound
+from shared.models import BackupTarget, ClusterDocument, row_keys
+from shared.models.facts import Document, Kind
+
+
+@overload
+def document(table: Table, kind: Literal["clusters"], id_: str) -> ClusterDocument | None: ...
+@overload
+def document(table: Table, kind: Literal["targets"], id_: str) -> BackupTarget | None: ...
+def document(table: Table, kind: str, id_: str) -> Document | None:
+    """The document in force, None when there is none: `why_unknown` says why."""
+    row = _document_row(table, kind, id_)
+    if row is None or not row.in_force:
+        return None
+    if row.kind is Kind.TARGET and conflict(row, _document_rows(table, kind)):
+        return None
+    return row.said(ClusterDocument) or row.said(BackupTarget)
+
+
+def why_unknown(table: Table, kind: Literal["clusters", "targets"], id_: str) -> str:
+    """The sentence for whoever names a document that is not in force."""
+    in_quarantine = _quarantine_of(table, kind, id_)
+    if in_quarantine:
+        return in_quarantine
+    known = [each.sk.partition("/")[2] for each in _document_rows(table, kind) if each.in_force]
+    unknown = _unknown(kind.removesuffix("s"), id_, known)
+    return f"{unknown} Put {kind}/{id_}.yaml into the state bucket."
+
+
+def clusters(table: Table) -> list[str]:
+    """Every cluster that ever had a restore point."""
+    return sorted(row["sk"] for row in table.query(row_keys.CLUSTERS))
+
+
+def check_cluster(table: Table, cluster: str) -> None:
+    """Raises NotFound for a cluster that no document in force and no restore point names."""
+    known = set(clusters(table))
+    known |= {target.cluster for target in in_force(_document_rows(table, "targets"))}
+    documents = _document_rows(table, "clusters")
+    known |= {each.sk.partition("/")[2] for each in documents if each.in_force}
+    if cluster not in known:
+        in_quarantine = _quarantine_of(table, "clusters", cluster)
+        raise NotFound(in_quarantine or _unknown("cluster", cluster, known), "cluster")
+
+
+def _quarantine_of(table: Table, kind: str, id_: str) -> str | None:
+    """Why a document is in quarantine, as a sentence; None for one that is not."""
+    row = _document_row(table, kind, id_)
+    reason = quarantine.why(table, row) if row else None
+    if row is None or reason is None:
+        return None
+    return f"{row.key} is in quarantine, and no earlier version of it is in force: {reason}"
+
+
+def _unknown(what: str, id_: str, known: Iterable[str]) -> str:
+    names = ", ".join(sorted(known)) or "none"
+    return f"Unknown {what} {id_!r}. Known: {names}."
+
+
+def _document_row(table: Table, kind: str, id_: str) -> Row | None:
+    item = table.get(row_keys.document(kind, id_))
+    return Row.of(item) if item else None
+
+
+def _document_rows(table: Table, kind: str) -> list[Row]:
+    return [Row.of(item) for item in table.query(row_keys.DOCUMENTS, f"{kind}/")]

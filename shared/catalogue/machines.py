@@ -1,0 +1,116 @@
+"""The newest points of each machine: one row a machine, so that nobody reads its whole history.
+
+A row of `newest#CLUSTER` has, for each state, the position of the machine's newest point in it.
+To find the next one when that goes, each living point has a row in its machine's timeline. Both
+are written in one transaction with the point, and every change of a timeline moves its machine's
+revision: so a next one that was looked up is still the next one when it is written.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from shared.aws.table import Item, Key, Put, Table
+from shared.models import RestorePoint, State
+from shared.models.row_keys import CLUSTERS, EXPIRES, moment, newest_partition, timeline
+
+LIVING = (State.RESTORABLE, State.INCOMPLETE, State.CORRUPT)
+
+
+class Listed(NamedTuple):
+    """What of a point decides where it is listed; MACHINE is `namespace/name`."""
+
+    cluster: str
+    machine: str
+    state: State
+    position: str
+
+    @classmethod
+    def of(cls, point: RestorePoint) -> "Listed":
+        machine = f"{point.namespace}/{point.vm}"
+        return cls(point.cluster, machine, point.state, point.position)
+
+    @property
+    def row_key(self) -> Key:
+        return newest_partition(self.cluster), self.machine
+
+    @property
+    def moment(self) -> Key:
+        return timeline(self.cluster, self.machine), moment(self.state, self.position)
+
+
+class Changes(NamedTuple):
+    """What is to be written together with the point."""
+
+    puts: tuple[Put, ...] = ()
+    deletes: tuple[Key, ...] = ()
+
+
+def changes(table: Table, before: Listed | None, after: Listed, *, expires: datetime) -> Changes:
+    """EXPIRES is when the row of a machine without a living point may go."""
+    if before == after:
+        return Changes()
+    if before is None or before.cluster != after.cluster:
+        # Ahead of the point, so that every cluster with a point is known.
+        table.put_many([{"pk": CLUSTERS, "sk": after.cluster}])
+    leaves, comes = _living(before), _living(after)
+    machines = sorted({each.row_key for each in (leaves, comes) if each})
+    puts = [_machine(table, key, leaves, comes, expires) for key in machines]
+    left = {leaves.moment} if leaves else set()
+    if comes:
+        pk, sk = comes.moment
+        puts.append(Put({"pk": pk, "sk": sk}))
+        left.discard(comes.moment)
+    return Changes(tuple(puts), tuple(left))
+
+
+def _living(listed: Listed | None) -> Listed | None:
+    return listed if listed and listed.state in LIVING else None
+
+
+def newest(item: Item, state: State | None) -> str | None:
+    """The position of a machine's newest living point, or of its newest in a state."""
+    states = LIVING if state is None else (state,)
+    return max((item[each] for each in states if item.get(each)), default=None)
+
+
+def oldest(table: Table, item: Item) -> str | None:
+    """The position of a machine's oldest living point."""
+    own = timeline(cluster_of(item), item["sk"])
+    found = []
+    for state in LIVING:
+        start = moment(state, "")
+        found += [row["sk"].removeprefix(start) for row in table.page(own, start, most=1).rows]
+    return min(found, default=None)
+
+
+def cluster_of(item: Item) -> str:
+    return str(item["pk"]).removeprefix(newest_partition(""))
+
+
+def _machine(
+    table: Table, key: Key, leaves: Listed | None, comes: Listed | None, expires: datetime
+) -> Put:
+    """The machine's row as it is without the one and with the other."""
+    current = table.get(key)  # ahead of the timeline: its revision covers what is read there
+    row: dict[str, Any] = {"pk": key[0], "sk": key[1], "revision": 0} | (current or {})
+    row.pop(EXPIRES, None)
+    if leaves and leaves.row_key == key and row.get(leaves.state) == leaves.position:
+        row[leaves.state] = _next(table, leaves)
+    if comes and comes.row_key == key:
+        row[comes.state] = max(row.get(comes.state) or "", comes.position)
+    if newest(row, None) is None:
+        row[EXPIRES] = int(expires.timestamp())
+    revision = int(row["revision"])
+    row["revision"] = revision + 1
+    if current is None:
+        return Put(row, "attribute_not_exists(pk)")
+    return Put(row, "revision = :revision", {":revision": revision})
+
+
+def _next(table: Table, leaves: Listed) -> str | None:
+    """The newest position of that state but for the one that leaves."""
+    pk, own = leaves.moment
+    page = table.page(pk, moment(leaves.state, ""), most=2, backwards=True)
+    others = (row["sk"] for row in page.rows if row["sk"] != own)
+    found = next(others, None)
+    return found.removeprefix(moment(leaves.state, "")) if found else None

@@ -1,0 +1,56 @@
+"""The list of objects that cannot be used, kept in line with what their rows say."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from shared.aws.table import Table
+from shared.catalogue.rows import Row, quarantined
+from shared.catalogue.targets import conflict
+from shared.models import Quarantined
+from shared.models.facts import Kind
+from shared.models.row_keys import DOCUMENTS, QUARANTINE, feed
+
+
+def why(table: Table, row: Row) -> str | None:
+    """Why an object is in quarantine; None for one that is not."""
+    if row.problem or row.kind is not Kind.TARGET:
+        return row.problem
+    return conflict(row, (Row.of(item) for item in table.query(DOCUMENTS, "targets/")))
+
+
+class Quarantine:
+    """NOW gives the time in UTC."""
+
+    def __init__(self, table: Table, *, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._now = now
+
+    def settle(self, row: Row) -> tuple[Quarantined | None, bool]:
+        """Brings the object's entry into line; returns it (None: there is none), and whether it is
+        new.
+
+        An entry has the position of the event that it is from, and only a newer one replaces or
+        removes it. That alone does not stop a slow writer, who puts an entry back that a repair
+        looked for in vain, or removes one that another document's conflict has just made. So who
+        has written looks once more, until it finds what it wrote: of two that write, the later one
+        looks after both, and so sees what both have seen.
+        """
+        new = False
+        while True:
+            reason = why(self._table, row)
+            entry, written = self._write(row, reason)
+            new = new or written
+            current = self._table.get(row.row_key)
+            row = Row.of(current) if current else row
+            if why(self._table, row) == reason:
+                return entry, new
+
+    def _write(self, row: Row, reason: str | None) -> tuple[Quarantined | None, bool]:
+        key, seen = (QUARANTINE, feed(row.bucket, row.key)), {":seen": row.order}
+        if reason is None:
+            self._table.delete(key, condition="seen <= :seen", values=seen)
+            return None, False
+        entry = quarantined(row, reason, self._now())
+        item = {"pk": key[0], "sk": key[1], "seen": row.order, "entry": entry.model_dump_json()}
+        condition = "attribute_not_exists(pk) OR seen < :seen"
+        return entry, self._table.put(item, condition=condition, values=seen)

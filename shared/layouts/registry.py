@@ -1,0 +1,216 @@
+"""Every kind of object in one place: its key, its size, its reader, and where its row lies.
+
+A new layout is a new entry here, a reader beside it, and a model in shared.models.facts.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from shared.errors import Unreadable
+from shared.layouts import harvester, longhorn
+from shared.layouts.keys import Place, check_volume_path
+from shared.models import row_keys
+from shared.models.facts import Facts, Kind
+from shared.models.row_keys import Key
+
+METADATA_LIMIT = 4 * 2**20
+"""Bytes. Harvester keeps the same text in an object of etcd, which takes 1.5 MiB."""
+
+BLOCK_LIST_LIMIT = 2**30
+"""Bytes. A record of 8 TiB in blocks of 2 MiB has 450 MB; it is read as a stream."""
+
+Reader = Callable[[Place, Iterable[bytes], frozenset[str]], Facts]
+"""Takes the place, the object's bytes, and the catalogued buckets. Raises Unreadable."""
+
+RowKey = Callable[[str, str, Place], Key]
+"""Takes the bucket, the object's key, and the place."""
+
+
+class Layout(NamedTuple):
+    """PATTERN follows the root in a key; one without a reader is known and of no use.
+
+    LARGEST is in bytes, and is compared with the object's size before anything is read.
+    """
+
+    kind: Kind
+    pattern: str
+    row: RowKey
+    read: Reader | None = None
+    largest: int = METADATA_LIMIT
+
+
+def recognise(key: str) -> Place:
+    """What a key of a backup bucket says. Raises Unreadable when no layout has such a key."""
+    for kind, pattern in _PATTERNS:
+        if match := pattern.fullmatch(key):
+            parts = {name: text or "" for name, text in match.groupdict().items()}
+            if "hash" in parts:
+                check_volume_path(parts["hash"], parts["volume"])
+            return Place(kind, parts["root"], parts.get("volume", ""), parts.get("name", ""))
+    raise Unreadable(
+        f"Unknown layout: {key!r} is not a key of Harvester (harvester/vmbackups/,"
+        " harvester/vmimages/) or Longhorn (backupstore/), and this version reads no other layout."
+        " Move it out of the catalogued bucket, or ignore it."
+    )
+
+
+def read(place: Place, chunks: Iterable[bytes], *, buckets: frozenset[str] = frozenset()) -> Facts:
+    """The facts in an object's bytes; BUCKETS are the catalogued ones.
+
+    Raises Unreadable, also for a kind that has no reader.
+    """
+    reader = LAYOUTS[place.kind].read
+    if reader is None:
+        raise Unreadable("It holds nothing that a restore of machines needs.")
+    return reader(place, chunks, buckets)
+
+
+def check_size(place: Place, size: int) -> None:
+    """SIZE in bytes. Raises Unreadable for an object that is too large for what it says it is."""
+    if size > LAYOUTS[place.kind].largest:
+        raise _too_large(size, LAYOUTS[place.kind].largest)
+
+
+def row_key(bucket: str, key: str, place: Place) -> Key:
+    return LAYOUTS[place.kind].row(bucket, key, place)
+
+
+def _too_large(size: int, largest: int) -> Unreadable:
+    return Unreadable(
+        f"It has {size} bytes, and an object of this kind at most {largest}."
+        " Upload the original again."
+    )
+
+
+def _whole(chunks: Iterable[bytes]) -> bytes:
+    """The object's bytes at once; counted, since a size that was announced may be wrong."""
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > METADATA_LIMIT:
+            raise _too_large(size, METADATA_LIMIT)
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _machine(_: Place, chunks: Iterable[bytes], __: frozenset[str]) -> Facts:
+    return harvester.machine_backup(_whole(chunks))
+
+
+def _image(_: Place, chunks: Iterable[bytes], __: frozenset[str]) -> Facts:
+    return harvester.image_backup(_whole(chunks))
+
+
+def _volume(place: Place, chunks: Iterable[bytes], _: frozenset[str]) -> Facts:
+    return longhorn.engine_volume(_whole(chunks), volume=place.volume)
+
+
+def _backup(place: Place, chunks: Iterable[bytes], _: frozenset[str]) -> Facts:
+    return longhorn.engine_backup(chunks, volume=place.volume, backup=place.name)
+
+
+def _backing_image(place: Place, chunks: Iterable[bytes], _: frozenset[str]) -> Facts:
+    return longhorn.backing_image(chunks, name=place.name)
+
+
+def _document(place: Place, chunks: Iterable[bytes], buckets: frozenset[str]) -> Facts:
+    from shared.layouts import documents  # PyYAML costs a cold start more than a document is worth
+
+    return documents.parse(place, _whole(chunks), buckets=buckets)
+
+
+def _by_key(bucket: str, key: str, _: Place) -> Key:
+    return row_keys.bucket_partition(bucket), key
+
+
+def _by_volume(bucket: str, _: str, place: Place) -> Key:
+    return row_keys.engine_volume(bucket, place.root, place.volume)
+
+
+def _by_backup(bucket: str, _: str, place: Place) -> Key:
+    return row_keys.engine_backup(bucket, place.root, place.volume, place.name)
+
+
+def _by_image(bucket: str, _: str, place: Place) -> Key:
+    return row_keys.backing_image(bucket, place.root, place.name)
+
+
+def _by_document(_: str, __: str, place: Place) -> Key:
+    return row_keys.document(place.kind, place.name)
+
+
+_STORE = "backupstore"
+_FOLDERS = rf"{_STORE}/volumes/(?P<hash>[0-9a-f]{{2}}/[0-9a-f]{{2}})/(?P<volume>[^/]+)"
+_IN_BACKUP_BUCKETS = (
+    Layout(
+        Kind.MACHINE,
+        r"harvester/vmbackups/(?:[^/]+/)?(?P<name>[^/]+)\.cfg",
+        _by_key,
+        _machine,
+    ),
+    Layout(
+        Kind.IMAGE,
+        r"harvester/vmimages/[^/]+/(?P<name>[^/]+)\.cfg",
+        _by_key,
+        _image,
+    ),
+    Layout(
+        Kind.VOLUME,
+        rf"{_FOLDERS}/volume\.cfg",
+        _by_volume,
+        _volume,
+    ),
+    Layout(
+        Kind.BACKUP,
+        rf"{_FOLDERS}/backups/backup_(?P<name>[^/]+)\.cfg",
+        _by_backup,
+        _backup,
+        BLOCK_LIST_LIMIT,
+    ),
+    Layout(
+        Kind.BACKING_IMAGE,
+        rf"{_STORE}/backing-images/backing-images/(?P<name>[^/]+)/backing-image\.cfg",
+        _by_image,
+        _backing_image,
+        BLOCK_LIST_LIMIT,
+    ),
+    Layout(
+        Kind.OTHER,
+        rf"{_STORE}/system-backups/[^/]+/[^/]+/system-backup\.cfg",
+        _by_key,
+    ),
+)
+_IN_THE_STATE_BUCKET = (
+    Layout(Kind.CLUSTER, r"clusters/(?P<name>[^/]+)\.yaml", _by_document, _document),
+    Layout(Kind.TARGET, r"targets/(?P<name>[^/]+)\.yaml", _by_document, _document),
+)
+_WITHOUT_A_LAYOUT = Layout(Kind.UNKNOWN, "", _by_key)
+
+LAYOUTS = {
+    each.kind: each for each in (*_IN_BACKUP_BUCKETS, *_IN_THE_STATE_BUCKET, _WITHOUT_A_LAYOUT)
+}
+# The root is greedy, so the last occurrence counts: people use .../backupstore as a target, which
+# gives backupstore/backupstore/.
+_PATTERNS = tuple(
+    (each.kind, re.compile(rf"(?P<root>(?:.*/)?){each.pattern}")) for each in _IN_BACKUP_BUCKETS
+)
+_DOCUMENTS = tuple((each.kind, re.compile(each.pattern)) for each in _IN_THE_STATE_BUCKET)
+
+
+def recognise_document(key: str) -> Place:
+    """The kind and id (its name) that a key of the state bucket says. Raises Unreadable."""
+    for kind, pattern in _DOCUMENTS:
+        if match := pattern.fullmatch(key):
+            return Place(kind, "", name=match["name"])
+    folder = key.partition("/")[0]
+    known = [kind.value for kind, _ in _DOCUMENTS]
+    if folder in known:
+        raise Unreadable(
+            f"{key!r}: a document of this kind is named {folder}/<id>.yaml. Rename it."
+        )
+    raise Unreadable(
+        f"{key!r}: documents of the kind {folder!r} are not supported in this version."
+        f" Known: {', '.join(known)}."
+    )

@@ -1,0 +1,91 @@
+"""Keys of the catalogue's table: what is read together lies together. No other module spells them.
+
+Every function returns a partition key, a sort key, or both as (pk, sk). A partition key has at most
+2,048 bytes, a sort key 1,024, which is also the longest key of S3.
+"""
+
+import hashlib
+from datetime import timedelta
+
+Key = tuple[str, str]
+
+DOCUMENTS = "documents"
+QUARANTINE = "quarantine"
+CLUSTERS = "clusters"
+"""Every cluster that ever had a restore point."""
+
+PREFIXES = "prefixes"
+"""Of each target: every place that it ever named."""
+
+POINT = "point"
+FEED = "source#"
+REFERENCE = "ref#"
+VOLUME_FILE = "volume.cfg"
+IMAGE_FILE = "backing-image.cfg"
+
+EXPIRES = "expires"
+"""The table's TTL attribute, in seconds since 1970: DynamoDB deletes the row some time after it."""
+
+KEPT = timedelta(days=400)
+"""How long what was deleted, or has ended, is remembered: a year's audit, and some."""
+
+
+def bucket_partition(bucket: str) -> str:
+    return f"bucket#{bucket}"
+
+
+def volume_partition(bucket: str, root: str, volume: str) -> str:
+    return f"volume#{bucket}/{root}#{volume}"
+
+
+def image_partition(bucket: str, root: str, name: str) -> str:
+    return f"image#{bucket}/{root}#{name}"
+
+
+def engine_volume(bucket: str, root: str, volume: str) -> Key:
+    return volume_partition(bucket, root, volume), VOLUME_FILE
+
+
+def engine_backup(bucket: str, root: str, volume: str, backup: str) -> Key:
+    return volume_partition(bucket, root, volume), f"backup#{backup}"
+
+
+def backing_image(bucket: str, root: str, name: str) -> Key:
+    return image_partition(bucket, root, name), IMAGE_FILE
+
+
+def document(kind: str, id_: str) -> Key:
+    return DOCUMENTS, f"{kind}/{id_}"
+
+
+def references(backup: str) -> str:
+    """What the sort keys of the points that use a volume's backup begin with."""
+    return f"{REFERENCE}{backup}#"
+
+
+def reference(backup: str, point: str) -> str:
+    return f"{references(backup)}{point}"
+
+
+def point_partition(point: str) -> str:
+    """Read as a whole when a point is computed: the point, and where its metadata lies."""
+    return f"point#{point}"
+
+
+def feed(bucket: str, key: str) -> str:
+    """Hashed, since an S3 key alone may fill a sort key."""
+    return FEED + hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()
+
+
+def newest_partition(cluster: str) -> str:
+    """A row a machine (`namespace/name`): the positions of its newest points."""
+    return f"newest#{cluster}"
+
+
+def timeline(cluster: str, machine: str) -> str:
+    """A row a point that is not deleted, sorted by state and position."""
+    return f"machine#{cluster}/{machine}"
+
+
+def moment(state: str, position: str) -> str:
+    return f"{state}#{position}"

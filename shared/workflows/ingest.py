@@ -1,0 +1,225 @@
+"""One message of the catalogue's queue -> the catalogue in line with it, whatever came before it.
+
+An event is read (the object as it is in the bucket), recorded, and followed; what grows with the
+catalogue goes back into the queue in pieces.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.aws import objects
+from shared.catalogue import events
+from shared.catalogue.events import ObjectEvent, Recompute, Replay, Task, Walk
+from shared.catalogue.ingest import Index
+from shared.catalogue.rows import Object, Row, padded
+from shared.errors import Unreadable
+from shared.layouts import registry
+from shared.layouts.keys import Place
+from shared.models import Quarantined
+from shared.models.facts import Kind
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+FACTS_LIMIT = 250_000
+"""Bytes that one object may say: a row has 400 KiB, and a point's needs room for its reasons."""
+
+PROBLEM_LENGTH = 1000
+QUEUE_BATCH = 10
+
+
+class Clients(NamedTuple):
+    """What ingestion reads from and writes to."""
+
+    catalogue: Index
+    s3: "S3Client"
+    sqs: "SQSClient"
+    sns: "SNSClient"
+
+
+class Names(NamedTuple):
+    """Where things are: our own bucket, the catalogued ones, the queue's URL and the topic."""
+
+    state_bucket: str
+    backup_buckets: frozenset[str]
+    queue: str
+    topic: str
+
+
+class Outcome(NamedTuple):
+    """What became of a message: WHAT in a word or two, and the object or point that it was about."""
+
+    what: str
+    about: str
+    row: Row | None = None
+    quarantined: tuple[Quarantined, ...] = ()
+
+
+def ingest(message: str, clients: Clients, names: Names) -> Outcome:
+    """Raises Unreadable for a message that is neither an event nor ours, and the SDK's errors."""
+    parsed = events.parse(message)
+    if isinstance(parsed, ObjectEvent):
+        return _catalogue(parsed, clients, names)
+    return _do(parsed, clients, names)
+
+
+def about(message: str) -> str:
+    """What a message is about, for the log of one that failed."""
+    try:
+        parsed = events.parse(message)
+    except Unreadable:
+        return "not an event"
+    if isinstance(parsed, ObjectEvent):
+        return f"s3://{parsed.bucket}/{parsed.key}"
+    return _subject(parsed)
+
+
+def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
+    url = f"s3://{event.bucket}/{event.key}"
+    place, problem = _placed(event, names)
+    if place.kind is Kind.OTHER:
+        return Outcome("of no use", url)
+    seen = Object(
+        registry.row_key(event.bucket, event.key, place),
+        place.kind,
+        event.bucket,
+        event.key,
+        place.root,
+    )
+    row = _refused(seen, event, problem) if problem else _seen(seen, event, place, clients, names)
+    if row is None:
+        return Outcome("gone again", url)
+    recorded = clients.catalogue.record(row)
+    entries = clients.catalogue.quarantine(recorded)
+    for entry in entries:
+        _announce(entry, clients, names)
+    _send(clients.catalogue.follow(recorded), clients, names)
+    return Outcome("catalogued", url, recorded.row, tuple(entries))
+
+
+def _do(task: Task, clients: Clients, names: Names) -> Outcome:
+    if isinstance(task, Replay):
+        row = clients.catalogue.replay(task)
+        return Outcome("replayed", _subject(task), row)
+    if isinstance(task, Recompute):
+        clients.catalogue.recompute(task)
+        return Outcome("recomputed", _subject(task))
+    _send(clients.catalogue.walk(task), clients, names)
+    return Outcome("walked", _subject(task))
+
+
+def _subject(task: Task) -> str:
+    if isinstance(task, Recompute):
+        return f"restore point {task.point}"
+    if isinstance(task, Walk):
+        return f"rows {task.pk} {task.start} after {task.after}"
+    return f"row {task.pk} {task.sk}"
+
+
+def _placed(event: ObjectEvent, names: Names) -> tuple[Place, str | None]:
+    """What the key says, and the problem when it says nothing."""
+    try:
+        if event.bucket == names.state_bucket:
+            return registry.recognise_document(event.key), None
+        return registry.recognise(event.key), None
+    except Unreadable as error:
+        return Place(Kind.UNKNOWN, ""), error.message
+
+
+def _refused(seen: Object, event: ObjectEvent, problem: str) -> Row:
+    if event.deleted:
+        return Row.of_event(seen, gone_order=padded(event.sequencer))
+    return _unreadable(seen, event, problem, event.version_id)
+
+
+def _unreadable(seen: Object, event: ObjectEvent, problem: str, version_id: str | None) -> Row:
+    # Half a surrogate pair, which JSON and YAML can escape, cannot be written to the table.
+    text = problem[:PROBLEM_LENGTH].encode("utf-8", "backslashreplace").decode()
+    return Row.of_event(
+        seen,
+        refused_order=padded(event.sequencer),
+        refusal=text,
+        refused_version=version_id,
+    )
+
+
+def _seen(
+    seen: Object, event: ObjectEvent, place: Place, clients: Clients, names: Names
+) -> Row | None:
+    """What the event and the bucket say of the object; None for a version that is gone again."""
+    if event.deleted and not event.leaves_a_version:
+        return Row.of_event(seen, gone_order=padded(event.sequencer))
+    version = None if event.deleted else event.version_id
+    try:
+        with objects.opened(clients.s3, event.bucket, event.key, version) as found:
+            if found is not None:
+                return _read(seen, event, place, found, clients, names)
+    except Unreadable as error:
+        return _unreadable(seen, event, error.message, version)
+    return Row.of_event(seen, gone_order=padded(event.sequencer)) if event.deleted else None
+
+
+def _read(
+    seen: Object,
+    event: ObjectEvent,
+    place: Place,
+    found: objects.Found,
+    clients: Clients,
+    names: Names,
+) -> Row:
+    version_id = found.version_id or event.version_id
+    try:
+        registry.check_size(place, found.size)
+        facts = registry.read(place, found.chunks(), buckets=names.backup_buckets)
+        said = len(facts.model_dump_json().encode())
+        if said > FACTS_LIMIT:
+            raise Unreadable(
+                f"It says {said} bytes that the catalogue would keep, which is at most"
+                f" {FACTS_LIMIT}. Shorten its labels and names."
+            )
+    except Unreadable as error:
+        return _unreadable(seen, event, error.message, version_id)
+    row = Row.of_event(
+        seen,
+        read_order=padded(event.sequencer),
+        facts=facts,
+        sequencer=event.sequencer,
+        etag=found.etag,
+        version_id=version_id,
+        object_time=found.modified,
+    )
+    return _as_it_was(row, clients.catalogue) if event.deleted else row
+
+
+def _as_it_was(row: Row, index: Index) -> Row:
+    """Under the sequencer that its version came with, where that is the one which is known."""
+    stored = index.stored(row.row_key)
+    if stored is None or (stored.version_id, stored.etag) != (row.version_id, row.etag):
+        return row
+    return row.model_copy(update={"sequencer": stored.sequencer})
+
+
+def _announce(entry: Quarantined, clients: Clients, names: Names) -> None:
+    clients.sns.publish(
+        TopicArn=names.topic,
+        Subject="Replant: an object cannot be read",
+        Message=entry.model_dump_json(indent=2),
+    )
+
+
+def _send(tasks: Iterable[Task], clients: Clients, names: Names) -> None:
+    """Raises RuntimeError when the queue does not take all of them; the message is retried."""
+    left = iter(tasks)
+    while batch := list(islice(left, QUEUE_BATCH)):
+        answer = clients.sqs.send_message_batch(
+            QueueUrl=names.queue,
+            Entries=[
+                {"Id": str(number), "MessageBody": task.model_dump_json()}
+                for number, task in enumerate(batch)
+            ],
+        )
+        if failed := answer.get("Failed"):
+            raise RuntimeError(f"the queue did not take {len(failed)} of {len(batch)} messages")

@@ -1,0 +1,107 @@
+# ruff: noqa: N801, N803  # the SDK's own names
+"""Small stand-ins for S3, SQS and SNS: as much of them as ingestion asks for."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+WRITTEN = datetime(2026, 8, 15, 2, tzinfo=UTC)
+
+
+class Version(NamedTuple):
+    """One version of an object, v and a number; a delete marker has no body."""
+
+    id: str
+    body: bytes | None
+
+
+class Body(io.BytesIO):
+    """What a StreamingBody can do, and how many bytes were taken from it."""
+
+    taken = 0
+
+    def iter_chunks(self, chunk_size: int) -> Iterator[bytes]:
+        while chunk := self.read(chunk_size):
+            self.taken += len(chunk)
+            yield chunk
+
+
+class MemoryS3:
+    """Versions of objects in the order in which they were written; the last is the current one."""
+
+    class exceptions:
+        ClientError = ClientError
+
+    def __init__(self) -> None:
+        self.versions: dict[tuple[str, str], list[Version]] = {}
+        self.written: set[tuple[str, str, str]] = set()
+        self.refusals: dict[tuple[str, str], str] = {}
+        self.sizes: dict[tuple[str, str], int] = {}
+        self.opened: list[Body] = []
+
+    def write(self, bucket: str, key: str, id_: str, body: bytes | None) -> None:
+        """Once for each version id, so that a test may tell of the same event again."""
+        if (bucket, key, id_) in self.written:
+            return
+        self.written.add((bucket, key, id_))
+        versions = self.versions.setdefault((bucket, key), [])
+        versions.append(Version(id_, body))
+        versions.sort(key=lambda each: each.id)
+
+    def remove(self, bucket: str, key: str, id_: str) -> None:
+        """For good, which removes a delete marker as well."""
+        versions = self.versions.get((bucket, key), [])
+        self.versions[bucket, key] = [each for each in versions if each.id != id_]
+
+    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> Any:
+        if code := self.refusals.get((Bucket, Key)):
+            raise _error(code)
+        versions = self.versions.get((Bucket, Key), [])
+        if VersionId is not None:
+            versions = [each for each in versions if each.id == VersionId]
+        if not versions or versions[-1].body is None:
+            raise _error("NoSuchKey" if VersionId is None else "NoSuchVersion")
+        found = versions[-1]
+        body = Body(found.body or b"")
+        self.opened.append(body)
+        return {
+            "Body": body,
+            "ContentLength": self.sizes.get((Bucket, Key), len(found.body or b"")),
+            "ETag": f'"etag-{found.id}"',
+            "VersionId": found.id,
+            "LastModified": WRITTEN + timedelta(seconds=int(found.id[1:])),
+        }
+
+
+class MemorySQS:
+    """Messages that were sent, until a test takes them; the first REFUSED ones are not taken."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.refused = 0
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> Any:
+        assert 0 < len(Entries) <= 10, "SQS takes one to ten messages at once"
+        if self.refused:
+            self.refused -= 1
+            return {"Failed": Entries}
+        self.messages += [each["MessageBody"] for each in Entries]
+        return {"Successful": Entries}
+
+
+class MemorySNS:
+    """Messages that were published."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def publish(self, *, TopicArn: str, Subject: str, Message: str) -> None:
+        assert len(Subject) < 100, "SNS refuses a longer subject"
+        self.messages.append(Message)
+
+
+def _error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, "GetObject")
