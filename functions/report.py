@@ -1,6 +1,7 @@
 """A restore that has ended -> its report, the message about it, and the execution's output.
 
-Called by the state machine at its end, and by the status event of an execution that was stopped or timed out.
+Called by the state machine at its end, and by the status event of an execution that was stopped or
+timed out.
 """
 
 from datetime import UTC, datetime

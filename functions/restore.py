@@ -1,4 +1,6 @@
-"""A plan -> its objects on the target cluster, as far as one run gets; called again until it is done."""
+"""A plan -> its objects on the target cluster, as far as one run gets; called again until it is
+done.
+"""
 
 from functools import cache
 from typing import Any

@@ -44,7 +44,9 @@ class Unreachable(ReplantError):
 
 
 class Overtaken(ReplantError):
-    """A newer run has taken up the work of this one, or a person stopped it; it must not act any more."""
+    """A newer run has taken up the work of this one, or a person stopped it; it must not act any
+    more.
+    """
 
 
 class Unreadable(ReplantError):
@@ -56,8 +58,9 @@ class Rejected(ReplantError):
 
 
 class Unavailable(ReplantError):
-    """The target's API server refuses one object for now (a webhook that does not answer, a quota that is
-    being updated); that object is worth retrying, and no other is concerned."""
+    """The target's API server refuses one object for now (a webhook that does not answer, a quota
+    that is being updated); that object is worth retrying, and no other is concerned.
+    """
 
 
 class Conflict(ReplantError):

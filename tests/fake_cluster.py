@@ -1,8 +1,10 @@
-"""A stand-in for a target cluster, as nasty as an API server is to a restore, below the real client.
+"""A stand-in for a target cluster, as nasty as an API server is to a restore, below the real
+client.
 
-It answers single HTTP requests, so that what the client makes of an answer is tested along. It knows what exists, is
-being deleted, changed hands or is in a namespace that goes; faults are planted for requests that match. Its controllers
-bind claims and run machines when the clock is told to wait. Not modelled: schemas, webhooks that change objects, pages.
+It answers single HTTP requests, so that what the client makes of an answer is tested along. It
+knows what exists, is being deleted, changed hands or is in a namespace that goes; faults are
+planted for requests that match. Its controllers bind claims and run machines when the clock is told
+to wait. Not modelled: schemas, webhooks that change objects, pages.
 """
 
 import json
@@ -44,7 +46,9 @@ class Fault:
 
 @dataclass
 class FakeCluster:
-    """WRITES are the requests that changed something, in order. BEFORE is called ahead of each request."""
+    """WRITES are the requests that changed something, in order. BEFORE is called ahead of each
+    request.
+    """
 
     objects: dict[Place, Json] = field(default_factory=dict)
     writes: list[tuple[str, str, str]] = field(default_factory=list)

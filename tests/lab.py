@@ -1,4 +1,6 @@
-"""A whole restore in memory: the product's own use cases on a fake table, bucket, topic, clock and target cluster."""
+"""A whole restore in memory: the product's own use cases on a fake table, bucket, topic, clock and
+target cluster.
+"""
 
 import hashlib
 import json

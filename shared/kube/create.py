@@ -1,7 +1,9 @@
-"""One machine's objects onto the target cluster, in order; what stops one machine concerns no other.
+"""One machine's objects onto the target cluster, in order; what stops one machine concerns no
+other.
 
-Objects are created, never applied over what exists. One that exists already is left as it is, and counts as done only
-where it is this restore's own, made of the same restore point by an earlier run.
+Objects are created, never applied over what exists. One that exists already is left as it is, and
+counts as done only where it is this restore's own, made of the same restore point by an earlier
+run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +32,9 @@ Raises Refused where the backup lacks a value.
 """
 
 OURS_BY_NAME = {"Secret", "Namespace"}
-"""The role may not read a Secret, whose name ends in the restore's own id; whose namespace it is does not matter."""
+"""The role may not read a Secret, whose name ends in the restore's own id; whose namespace it is
+does not matter.
+"""
 
 MADE_OF = {
     "VolumeSnapshotContent": ("spec", "source", "snapshotHandle"),

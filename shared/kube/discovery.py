@@ -1,4 +1,6 @@
-"""A stored kubeconfig -> a connection to the target cluster, and what a restore needs to know of it."""
+"""A stored kubeconfig -> a connection to the target cluster, and what a restore needs to know of
+it.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +65,7 @@ def observe(target: TargetCluster, namespaces: Iterable[str]) -> ClusterFacts:
 
 
 def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str, str]:
-    """Machines and claims by `Kind/namespace/name`, with the restore that made each, "" for none."""
+    """Machines and claims by `Kind/namespace/name`, with the restore that made each, or ""."""
 
     def list_namespace(namespace: str) -> dict[str, str]:
         return {
@@ -121,7 +123,9 @@ def _phase(namespace: Object) -> str:
 
 
 def _snapshot_class(classes: Iterable[Object]) -> str | None:
-    """Harvester ships `longhorn` for backups; `type: snap` makes snapshots that stay in the cluster."""
+    """Harvester ships `longhorn` for backups; `type: snap` makes snapshots that stay in the
+    cluster.
+    """
     usable = [
         each["metadata"]["name"]
         for each in classes

@@ -59,9 +59,9 @@ Entry = Literal["cluster", "user", "context"]
 def parse(content: str, *, cluster: str, secret: str, allow_loopback: bool) -> Credentials:
     """The credentials of the current context.
 
-    Entries that the current context does not use are held to the same keys: a file with a program to
-    run in it was not made for this purpose. Raises Refused (naming the cluster, the secret and the key, no
-    value) for all that is not a self-contained server, CA and token or certificate.
+    Entries that the current context does not use are held to the same keys: a file with a program
+    to run in it was not made for this purpose. Raises Refused (naming the cluster, the secret and
+    the key, no value) for all that is not a self-contained server, CA and token or certificate.
     """
     try:
         config = read(content.encode(errors="surrogatepass"), largest=LARGEST)

@@ -1,4 +1,6 @@
-"""A restore as data: what the target cluster looks like, what is to be done there, what became of it."""
+"""A restore as data: what the target cluster looks like, what is to be done there, what became of
+it.
+"""
 
 import hashlib
 import json
@@ -28,7 +30,8 @@ class ClusterFacts(Value):
 
     NAMESPACES and STORAGE_CLASSES map a name to its phase and its binding mode. EXISTING maps
     `Kind/namespace/name` of machines and claims to the restore that made them, "" for none of ours;
-    UNFINISHED maps such a restore, where it never came to its end, to the requestId that resumes it.
+    UNFINISHED maps such a restore, where it never came to its end, to the requestId that resumes
+    it.
     """
 
     namespaces: dict[str, str]
@@ -47,7 +50,8 @@ class Fill(Value):
 
 
 class PlannedObject(Value):
-    """One object as it will be created; REASON says why it is needed, or how it differs from the source.
+    """One object as it will be created; REASON says why it is needed, or how it differs from the
+    source.
 
     An OWNED one gets its machine as owner, so that it goes when the machine goes.
     """
@@ -140,7 +144,7 @@ class Plan(Value):
         return "warn" if "warn" in verdicts else "pass"
 
     def hashed(self) -> "Plan":
-        """The plan with its hash: of what it will do where, whoever asked, how and under which id."""
+        """The plan with its hash: of what it will do where, whoever asked under which id."""
         formal = {"restore_id", "secret", "dry_run", "concurrency", "hash"}
         meaning = self.model_dump(mode="json", exclude=formal)
         text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
@@ -157,7 +161,9 @@ class Plan(Value):
 
 
 class Phase(StrEnum):
-    """How far a machine is. Within an execution it never goes back, so that nothing is halted again."""
+    """How far a machine is. Within an execution it never goes back, so that nothing is halted
+    again.
+    """
 
     PENDING = "pending"
     APPLIED = "applied"
@@ -178,7 +184,7 @@ class MachineState(StrEnum):
 
 
 class ObjectResult(Value):
-    """What became of one object; UID is the created one's, which tells it from another of its name."""
+    """What became of one object; UID tells the created one from another of its name."""
 
     kind: str
     namespace: str | None

@@ -1,4 +1,4 @@
-"""A planned object -> the manifest for the API server: with its secret values, and with its owner."""
+"""A planned object -> the manifest for the API server: with its secret values and its owner."""
 
 import copy
 from collections.abc import Mapping

@@ -1,4 +1,6 @@
-"""A restore point, its metadata and the mapping -> the objects of one machine, in order of creation."""
+"""A restore point, its metadata and the mapping -> the objects of one machine, in order of
+creation.
+"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,6 @@
-"""Restore points, their metadata, the request and the target's facts -> the plan: pure, the same for the same."""
+"""Restore points, their metadata, the request and the target's facts -> the plan: pure, the same
+for the same.
+"""
 
 import re
 from collections import Counter
@@ -31,7 +33,9 @@ Metadata = Mapping[str, Any]
 
 
 class Selected(NamedTuple):
-    """A restore point and its metadata as read again, or (LOST) why it cannot be used; NOTE is for the report."""
+    """A restore point and its metadata as read again, or (LOST) why it cannot be used; NOTE is for
+    the report.
+    """
 
     point: RestorePoint
     metadata: dict[str, Any] | None
@@ -197,7 +201,7 @@ class _Taken(NamedTuple):
 def _keep_apart(
     machines: Iterable[MachinePlan], metadata: Mapping[str, Metadata]
 ) -> tuple[tuple[MachinePlan, ...], list[Check]]:
-    """Of two machines that would make one object with different content, the later is not touched."""
+    """Of two machines that would make one object with other content, the later is left out."""
     taken: dict[str, _Taken] = {}
     shared: set[str] = set()
     apart: list[MachinePlan] = []

@@ -1,4 +1,6 @@
-"""What a restore sees on the target cluster -> what to do next with each machine: pure, with the reason."""
+"""What a restore sees on the target cluster -> what to do next with each machine: pure, with the
+reason.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -59,7 +61,7 @@ def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
 
 
 def is_overdue(result: MachineResult, now: datetime, timeout: timedelta) -> bool:
-    """Its clock begins anew when its objects are made, when it is started, and with each execution."""
+    """Its clock begins anew when its objects are made, at its start, and with each execution."""
     return result.since is not None and now - result.since > timeout
 
 
@@ -208,7 +210,8 @@ def _fresh(machine: MachinePlan, attempt: int) -> MachineResult:
 def find_taken(
     machines: Iterable[MachinePlan], existing: Mapping[str, str], restore_id: str
 ) -> dict[str, str]:
-    """Machines whose names another client took after the plan was made, and the sentence that says so.
+    """Machines whose names another client took after the plan was made, and the sentence that says
+    so.
 
     EXISTING are machines and claims of the target by `Kind/namespace/name` with the restore that
     made each, "" for none.

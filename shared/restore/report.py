@@ -44,8 +44,8 @@ def cancel(results: Iterable[MachineResult], now: datetime) -> list[MachineResul
     """As the execution was stopped: machines that had not come to their end are cancelled."""
     problem = Problem(
         code="Cancelled",
-        message="The execution was stopped before this machine was done. Start the same request with"
-        " the same requestId to go on.",
+        message="The execution was stopped before this machine was done. Start the same request"
+        " with the same requestId to go on.",
     )
     return _end(results, MachineState.CANCELLED, problem, now)
 
@@ -100,7 +100,8 @@ def report(
     state: str,
     now: datetime | None,
 ) -> str:
-    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has none.
+    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has
+    none.
 
     PLAN has the objects of the machines that have none in OBJECTS. NOW is when the restore ended;
     None while it runs.
@@ -181,7 +182,7 @@ def _size(sentence: str) -> int:
 
 
 def _problem(error: Error | None) -> Problem:
-    """Only our own errors speak for themselves; others may quote anything, so they are only named."""
+    """Only our own errors speak for themselves; others may quote anything, so they are named."""
     if error is None:
         return Problem(code="Cancelled", message="The restore ended before this machine did.")
     name = error["Error"]

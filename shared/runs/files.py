@@ -1,7 +1,8 @@
-"""Our own files in the state bucket: plans below work/, forgotten after a month, and reports, which stay.
+"""Our own files in the state bucket: plans below work/, forgotten after a month, and reports, which
+stay.
 
-A plan is kept in parts, so that a run that only looks after machines reads none of their objects, and one that creates
-them holds a few at a time, however many there are.
+A plan is kept in parts, so that a run that only looks after machines reads none of their objects,
+and one that creates them holds a few at a time, however many there are.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ MACHINES = TypeAdapter(tuple[MachinePlan, ...])
 
 
 class StateBucket:
-    """LEDGER is the id of a restore's ledger, PLAN_HASH the plan's: a restore may have had several."""
+    """LEDGER is the id of a restore's ledger; of the plans that it had, PLAN_HASH names one."""
 
     def __init__(self, s3: "S3Client", bucket: str) -> None:
         self._s3 = s3

@@ -44,7 +44,7 @@ class Ledger:
         return RestoreRecord.model_validate_json(item["body"]) if item else None
 
     def expect(self, digest: str) -> RestoreRecord | None:
-        """The restore as it stands. Raises InvalidRequest when another request has its requestId."""
+        """The restore as it stands. Raises InvalidRequest when another request has the id."""
         record = self.record()
         if record and record.request_digest != digest:
             raise InvalidRequest(

@@ -1,4 +1,6 @@
-"""Machines of a plan -> their objects on the target cluster: machines in parallel, a machine's objects in order."""
+"""Machines of a plan -> their objects on the target cluster: machines in parallel, a machine's
+objects in order.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +24,8 @@ from shared.models import (
 from shared.restore import filling, progress
 from shared.workflows.run import Results, Run
 
-AHEAD = 4  # machines read from the plan for each one at work: memory for them, and no pause between them
+AHEAD = 4
+"""Machines read from the plan for each one at work: memory for them, and no pause between them."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -189,7 +192,9 @@ def _map_ahead(
     items: Iterable[_Item],
     limit: int,
 ) -> Iterator[_Result]:
-    """As `pool.map`, but at most LIMIT items are taken before their results: many of them fit nowhere."""
+    """As `pool.map`, but at most LIMIT items are taken before their results: many of them fit
+    nowhere.
+    """
     pending: deque[Future[_Result]] = deque()
     for item in items:
         pending.append(pool.submit(work, item))

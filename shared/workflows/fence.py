@@ -1,4 +1,6 @@
-"""Whether a run may still act: asked before every write, answered from the ledger at most a second old."""
+"""Whether a run may still act: asked before every write, answered from the ledger at most a second
+old.
+"""
 
 import time
 from collections.abc import Callable

@@ -105,7 +105,9 @@ def _observe(clients: Clients, target: TargetCluster, needs: planning.Needs) -> 
 
 
 def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
-    """Of restores of ours, those that did not come to their end, with the requestId that resumes each."""
+    """Of restores of ours, those that did not come to their end, with the requestId that resumes
+    each.
+    """
     records = (Ledger(clients.table, id_, now=clients.now).record() for id_ in restores)
     return {
         record.restore_id: record.request_id
@@ -129,6 +131,6 @@ def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
 
 
 def _keep(clients: Clients, ledger: Ledger, attempt: int, plan: Plan) -> str:
-    """The plan is there before it is named; of two calls at once both go on with the first one's."""
+    """The plan is there before it is named; of two calls both go on with the first one's."""
     clients.state.save_plan(ledger.id, plan)
     return ledger.keep_plan(attempt, plan.hash)

@@ -1,4 +1,6 @@
-"""A plan and its ledger -> the report in the state bucket, the message about it, and the execution's output."""
+"""A plan and its ledger -> the report in the state bucket, the message about it, and the
+execution's output.
+"""
 
 import json
 from collections.abc import Callable
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 TOLD = 20  # machines in a message
-GRACE = 40  # seconds that a stopped run gets to see that it is stopped, and to end the requests under way
+GRACE = 40
+"""Seconds that a stopped run gets to see that it is stopped, and to end what is under way."""
 
 
 class Clients(NamedTuple):
@@ -55,7 +58,8 @@ def report_restore(
 
 
 def report_stopped(clients: Clients, execution: str) -> Output | None:
-    """The restore of an execution that was stopped, or ran out of its time, is stopped and reported.
+    """The restore of an execution that was stopped, or ran out of its time, is stopped and
+    reported.
 
     None where there is nothing to say: it had not begun, or goes on in another execution.
     """
@@ -75,7 +79,9 @@ def report_stopped(clients: Clients, execution: str) -> Output | None:
 
 
 def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> RestoreRecord:
-    """The run under way sees within a second that it is stopped; what it has in hand it still writes down."""
+    """The run under way sees within a second that it is stopped; what it has in hand it still
+    writes down.
+    """
     for _ in range(GRACE):
         if record.ended >= record.run:
             break
@@ -113,7 +119,9 @@ def _save(
 
 
 def _report_name(clients: Clients, plan: Plan, ledger: Ledger) -> str:
-    """A dry run with the requestId of a restore that has begun does not overwrite that one's report."""
+    """A dry run with the requestId of a restore that has begun does not overwrite that one's
+    report.
+    """
     if ledger.id == plan.restore_id:
         return plan.restore_id
     claimed = Ledger(clients.table, plan.restore_id, now=clients.now).record()

@@ -26,7 +26,9 @@ SHOWN = 10  # machines of which an execution's events say what they wait for
 
 
 class Progress(NamedTuple):
-    """How far a restore is after a run; WAIT in seconds, WAITING the first machines and what they wait for."""
+    """How far a restore is after a run; WAIT in seconds, WAITING the first machines and what they
+    wait for.
+    """
 
     done: bool
     wait: int
@@ -88,7 +90,7 @@ def _proceed(run: Run) -> Results:
 
 
 def _create_some(run: Run, results: Results) -> Results:
-    """A slice of creating, so that thousands of machines do not keep the first ones from starting."""
+    """A slice of creating, so that thousands of machines do not keep the first from starting."""
     until = min(run.deadline, run.clients.clock.monotonic() + SLICE)
     created = create_machines(run, results, until)
     if run.outage.why:

@@ -25,7 +25,9 @@ def _now() -> datetime:
 
 
 class Clock(NamedTuple):
-    """The time of day in UTC, seconds that only grow, and waiting: parameters, so that tests own them."""
+    """The time of day in UTC, seconds that only grow, and waiting: parameters, so that tests own
+    them.
+    """
 
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic

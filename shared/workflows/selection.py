@@ -1,4 +1,4 @@
-"""A selection -> the restore points that it means, with what a person should know about the choice."""
+"""A selection -> the restore points that it means, with what should be known of the choice."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,13 @@ from shared.restore.select import Choice, choose
 
 
 def select_points(table: Table, wanted: Select) -> tuple[Choice, ...]:
-    """Raises NotFound for what the catalogue does not know, InvalidRequest for what is not one thing."""
-    if ids := wanted.ids or ((wanted.id,) if wanted.id else ()):
-        return _by_id(table, ids)
+    """Raises NotFound for what the catalogue does not know, InvalidRequest for what is not one
+    thing.
+    """
+    if wanted.id:
+        return _by_id(table, (wanted.id,))
+    if wanted.ids:
+        return _by_id(table, wanted.ids)
     choices = choose(_candidates(table, wanted), wanted)
     if not choices:
         raise NotFound(

@@ -1,4 +1,6 @@
-"""Machines whose objects are made -> looked at until they are ready; those whose disks are there are started."""
+"""Machines whose objects are made -> looked at until they are ready; those whose disks are there
+are started.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +47,8 @@ def watch_machines(run: Run, results: Results, until: float) -> Results:
 
 
 def expire(run: Run, results: Results, outage: Unreachable) -> Results:
-    """The machines that wait for a cluster which does not answer; those whose time is over have failed.
+    """The machines that wait for a cluster which does not answer; those whose time is over have
+    failed.
 
     For one that was not begun yet, the time is that of the outage: it does not wait for ever. At
     the end of a run nothing is said: it may be the time that was too short, not the cluster.
@@ -113,7 +116,9 @@ def _wait(run: Run, result: MachineResult, why: str) -> MachineResult:
 
 
 def _start(run: Run, result: MachineResult, machine: MachinePlan) -> MachineResult:
-    """Its run strategy alone: all else on it may have been changed by the target's webhooks, or by people."""
+    """Its run strategy alone: all else on it may have been changed by the target's webhooks, or by
+    people.
+    """
     run.fence.permit()
     change = {"spec": {"runStrategy": machine.run_strategy}}
     try:

@@ -1,7 +1,9 @@
-"""Our own documents with mistakes, and targets that come, overlap and go: the last good version stays in force.
+"""Our own documents with mistakes, and targets that come, overlap and go: the last good version
+stays in force.
 
-Aspects: quarantine of documents, what stays in force, who owns the objects below overlapping targets.
-Not aspects: every rule of every document (unit tests), secrets behind cluster documents (test_bad_targets).
+Aspects: quarantine of documents, what stays in force, who owns the objects below overlapping
+targets. Not aspects: every rule of every document (unit tests), secrets behind cluster documents
+(test_bad_targets).
 """
 
 from typing import Any

@@ -1,7 +1,9 @@
-"""Objects of a backup bucket that are broken, huge, repeated, late or gone: told where users look, felt nowhere else.
+"""Objects of a backup bucket that are broken, huge, repeated, late or gone: told where users look,
+felt nowhere else.
 
-Aspects: quarantine, its message, the point that lost a part, its repair, the order of events, deletion, dead letters.
-Not aspects: our own documents (test_bad_documents), what single readers accept (unit tests).
+Aspects: quarantine, its message, the point that lost a part, its repair, the order of events,
+deletion, dead letters. Not aspects: our own documents (test_bad_documents), what single readers
+accept (unit tests).
 """
 
 import json

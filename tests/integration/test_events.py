@@ -43,7 +43,7 @@ def invoke(stack: Stack, function: str, event: Any) -> Any:
 
 
 def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
-    """Compared with what the running bucket really sends, through a rule and a queue of the test."""
+    """Compared with what the running bucket really sends, through a rule and a queue."""
     queue, source = stack.client("sqs"), {"source": ["aws.s3"], "detail-type": ["Object Created"]}
     url = queue.create_queue(QueueName="seen")["QueueUrl"]
     arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][

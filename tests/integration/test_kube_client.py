@@ -1,9 +1,9 @@
 """The client against a real API server, with the rights of docs/target-access.yaml and no others.
 
-Aspects: the shipped role is enough for every call and for nothing more, each of its verbs is needed,
-and every error shape that a real server shows is told by its name. Faults of the network are in tests/unit.
-The cluster is a throw-away one, started here, or the one of the administrator's kubeconfig that
-REPLANT_TEST_KUBECONFIG names.
+Aspects: the shipped role is enough for every call and for nothing more, each of its verbs is
+needed, and every error shape that a real server shows is told by its name. Faults of the network
+are in tests/unit. The cluster is a throw-away one, started here, or the one of the administrator's
+kubeconfig that REPLANT_TEST_KUBECONFIG names.
 """
 
 import json

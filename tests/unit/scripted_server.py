@@ -1,4 +1,4 @@
-"""An HTTPS server that answers from a script, and a client on it: for what real ones show rarely."""
+"""An HTTPS server that answers from a script, and a client on it: for what is rarely seen."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The operator's command on a server that answers as an API server: what it prints, or says instead.
+"""The operator's command on a server that answers as an API server: what it prints, or says
+instead.
 
 On a real one: tests/integration/test_kube_client.py.
 """

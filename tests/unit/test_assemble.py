@@ -194,7 +194,8 @@ def test_gaps_and_broken_metadata_are_said_before_the_disks() -> None:
     )
     assert point.reasons == (
         "s3://backups/k cannot be read any more: bad",
-        "disk tpm: claim state is not in the backup; Harvester saves volumes of Longhorn claims only",
+        "disk tpm: claim state is not in the backup;"
+        " Harvester saves volumes of Longhorn claims only",
         f"disk disk-0: {BACKUP} {UNSEEN}",
     )
 

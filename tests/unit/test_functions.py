@@ -1,6 +1,7 @@
 """The functions of a restore: their events decoded, their clients wired, their answers.
 
-The use cases behind them are tested in test_restoring.py; here they run once each, as Lambda calls them.
+The use cases behind them are tested in test_restoring.py; here they run once each, as Lambda calls
+them.
 """
 
 import io

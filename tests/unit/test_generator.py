@@ -1,8 +1,10 @@
-"""The generator against what the real programs wrote: keys, records byte for byte, blocks, write order.
+"""The generator against what the real programs wrote: keys, records byte for byte, blocks, write
+order.
 
-The genuine trees lie in the folder REPLANT_FIXTURES; every comparison also runs on a store of our own, so
-that each says something on a machine without that folder. Not compared: the bytes within a compressed block,
-and the sizes that follow from them, since other compressors find other encodings of the same content.
+The genuine trees lie in the folder REPLANT_FIXTURES; every comparison also runs on a store of our
+own, so that each says something on a machine without that folder. Not compared: the bytes within a
+compressed block, and the sizes that follow from them, since other compressors find other encodings
+of the same content.
 """
 
 import json
@@ -153,7 +155,8 @@ FIRST = "Name VolumeName SnapshotName SnapshotCreatedAt CreatedTime Size Labels"
 SHAPES = {
     "1.3": f"{FIRST} IsIncremental Blocks",
     "1.5": f"{FIRST} IsIncremental CompressionMethod ProcessingBlocks Blocks",
-    "1.7": f"{FIRST} Parameters IsIncremental CompressionMethod NewlyUploadedDataSize ReUploadedDataSize"
+    "1.7": f"{FIRST} Parameters IsIncremental CompressionMethod"
+    " NewlyUploadedDataSize ReUploadedDataSize"
     " ProcessingBlocks Blocks",
 }
 

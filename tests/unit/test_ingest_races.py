@@ -1,6 +1,8 @@
-"""Two deliveries at once: whatever the points at which they alternate, neither loses what the other wrote.
+"""Two deliveries at once: whatever the points at which they alternate, neither loses what the other
+wrote.
 
-Exhaustive over two switches: some calls of the one, some of the other, the rest of the one, the rest of the other.
+Exhaustive over two switches: some calls of the one, some of the other, the rest of the one, the
+rest of the other.
 """
 
 from collections.abc import Iterable
@@ -29,7 +31,7 @@ OLD = [target(prefix="old"), *objects(BACKUP, prefix="old/")]
 
 
 class Delivery:
-    """A delivery in a thread of its own that makes its next call to the table when it is told so."""
+    """A delivery in a thread of its own that makes its next call when it is told so."""
 
     def __init__(self, table: MemoryTable, s3: MemoryS3, event: Happened) -> None:
         self._go, self._stopped = Semaphore(0), Semaphore(0)
@@ -72,7 +74,7 @@ def after(events: Iterable[Happened | str]) -> MemoryTable:
 
 
 def ends(table: MemoryTable) -> Rows:
-    """Objects, points and quarantine; a pointer to a point that came to nothing may be left over."""
+    """Objects, points and quarantine; a pointer to nothing may be left over."""
     rows = table.rows(without=["revision", "points"])
     return {
         key: row for key, row in rows.items() if key[0] == QUARANTINE or not key[1].startswith(WAYS)

@@ -313,8 +313,9 @@ def test_an_encrypted_key_is_refused_and_asks_nobody() -> None:
 
 
 LOOPBACK = [
-    "127.0.0.1", "127.0.0.1.", "127.1.2.3", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
-    "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "localhost", "LOCALHOST.", "a.localhost", "169.254.1.1", "[fe80::1]",
+    "127.0.0.1", "127.0.0.1.", "127.1.2.3", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+    "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "localhost", "LOCALHOST.",
+    "a.localhost", "169.254.1.1", "[fe80::1]",
 ]  # fmt: skip
 NEVER = [
     "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "0", "0.0.0.0", "[::]",  # noqa: S104
@@ -382,9 +383,11 @@ def bomb() -> str:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "PLANTED", "- PLANTED", "a: [PLANTED", "\tPLANTED: x", "a: b\n---\nc: PLANTED", "\x00PLANTED",
-        "\ud800", "? [PLANTED]\n: x", "? {a: b}\n: x", "token: PLANTED\ntoken: PLANTED2", bomb(),
-        "a: &a PLANTED", "a: *a", "a: !!python/object/apply:os.system [PLANTED]", "a: !!binary UExBTlRFRA==",
+        "", "PLANTED", "- PLANTED", "a: [PLANTED", "\tPLANTED: x", "a: b\n---\nc: PLANTED",
+        "\x00PLANTED", "\ud800", "? [PLANTED]\n: x", "? {a: b}\n: x",
+        "token: PLANTED\ntoken: PLANTED2", bomb(),
+        "a: &a PLANTED", "a: *a", "a: !!python/object/apply:os.system [PLANTED]",
+        "a: !!binary UExBTlRFRA==",
         "[" * 5000, "- " * 5000, "a: " * 300, "{a: " * 3000, "#" * 70_000, "a: 'PLANTED\n",
         "%YAML 9.9\n---\na: PLANTED",
     ],

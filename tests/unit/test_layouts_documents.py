@@ -43,7 +43,8 @@ def test_the_key_says_kind_and_id() -> None:
     [
         (
             "plans/a.yaml",
-            "documents of the kind 'plans' are not supported in this version. Known: clusters, targets.",
+            "documents of the kind 'plans' are not supported in this version."
+            " Known: clusters, targets.",
         ),
         ("readme", "documents of the kind 'readme'"),
         ("", "documents of the kind ''"),
@@ -121,7 +122,8 @@ MISTAKES = {
     ),
     "foreign bucket": (
         TARGET.replace("//backups", "//elsewhere"),
-        "url: bucket 'elsewhere' is not catalogued. Add it to the stack's parameter BackupBuckets, which has "
+        "url: bucket 'elsewhere' is not catalogued. Add it to the stack's parameter BackupBuckets,"
+        " which has "
         "backups, more-backups.",
     ),
     "lacking key": ("id: east-s3\nurl: s3://backups/\n", "cluster: is missing"),

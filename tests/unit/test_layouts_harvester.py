@@ -1,4 +1,5 @@
-"""Harvester's metadata: every version's shape, what counts as content, and what is refused without being quoted.
+"""Harvester's metadata: every version's shape, what counts as content, and what is refused without
+being quoted.
 
 The genuine files lie in the folder REPLANT_FIXTURES; our generator's are always read.
 """

@@ -1,4 +1,5 @@
-"""Longhorn's records: every shape that a version writes, block lists of any form and length, and what is refused.
+"""Longhorn's records: every shape that a version writes, block lists of any form and length, and
+what is refused.
 
 The genuine trees lie in the folder REPLANT_FIXTURES; our generator's trees are always read.
 """
@@ -247,7 +248,8 @@ def test_a_list_is_skipped_as_a_parser_would_whatever_its_form_and_chunks(
 ) -> None:
     listed = data.draw(st.lists(entries(), max_size=5))
     fields = [f'"{name}":"x"' for name in ("Name", "Labels", "Z")]
-    blocks = f'"Blocks"{data.draw(SPACE)}:{data.draw(SPACE)}[{data.draw(SPACE)}{",".join(listed)}{data.draw(SPACE)}]'
+    before, after, inside, behind = (data.draw(SPACE) for _ in range(4))
+    blocks = f'"Blocks"{before}:{after}[{inside}{",".join(listed)}{behind}]'
     body = ("{" + ",".join(data.draw(st.permutations([*fields, blocks]))) + "}").encode()
     sizes = data.draw(st.lists(st.integers(0, 40), max_size=30))
     head, count = longhorn.without_blocks(pieces(body, sizes))

@@ -1,4 +1,5 @@
-"""Whole restores on a fake cluster: the product's use cases, and everything that goes wrong around them.
+"""Whole restores on a fake cluster: the product's use cases, and everything that goes wrong around
+them.
 
 Aspects: order of writes, one bad machine among good ones, outages, deadlines, runs that overlap,
 resuming, stopping, what is told of each. Not aspects: manifests, checks, and what an API server's

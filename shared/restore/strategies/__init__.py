@@ -1,4 +1,6 @@
-"""Ways of bringing a machine's disks back, by name. A new one is a record in a module of its own, named here."""
+"""Ways of bringing a machine's disks back, by name. A new one is a record in a module of its own,
+named here.
+"""
 
 from shared.restore.strategies.csi import CSI
 from shared.restore.strategies.strategy import Live, Strategy

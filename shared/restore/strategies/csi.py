@@ -1,4 +1,5 @@
-"""Disks from CSI snapshots: VolumeSnapshotContent -> VolumeSnapshot -> claim (Harvester 1.4 and later).
+"""Disks from CSI snapshots: VolumeSnapshotContent -> VolumeSnapshot -> claim (Harvester 1.4 and
+later).
 
 Longhorn's driver takes a handle `bak://VOLUME/BACKUP` and makes the claim's volume of that backup.
 """
@@ -97,7 +98,7 @@ def _claim(
 
 
 def missing_data(machine: MachinePlan, live: Live) -> list[str]:
-    """A claim is bound when its volume is made; one of a lazy class only when its machine starts."""
+    """A claim is bound when its volume is made; of a lazy class only when its machine starts."""
     reasons = (_why_unbound(machine, name, live) for name in machine.claims)
     return [reason for reason in reasons if reason]
 
