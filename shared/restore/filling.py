@@ -7,7 +7,7 @@ from typing import Any
 from shared.errors import Refused
 from shared.jsonpath import dig
 from shared.models import MachinePlan, PlannedObject
-from shared.restore import virtual_machine
+from shared.models.restore_plans import Path
 
 Manifest = dict[str, Any]
 
@@ -45,10 +45,20 @@ def complete(
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}}
 
 
-def _value(
-    planned: PlannedObject, metadata: Mapping[str, Any], source: tuple[str | int, ...]
-) -> Any:
-    value = virtual_machine.filling(metadata, source)
+def find_value(metadata: Mapping[str, Any], source: Path) -> Any:
+    """The value that a fill takes from a backup's metadata, None where there is none any more.
+
+    Go writes null for an empty value: a key that is there with null is an empty text.
+    """
+    value = dig(metadata, *source)
+    holder = dig(metadata, *source[:-1])
+    if value is None and isinstance(holder, dict) and source[-1] in holder:
+        return ""
+    return value
+
+
+def _value(planned: PlannedObject, metadata: Mapping[str, Any], source: Path) -> Any:
+    value = find_value(metadata, source)
     if value is None:
         path = ".".join(map(str, source))
         raise Refused(

@@ -7,7 +7,6 @@ Every function takes and returns a whole VirtualMachine manifest and changes not
 import copy
 import hashlib
 import json
-from collections import abc
 from collections.abc import Iterable
 from itertools import product
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 from shared import strict_json
 from shared.jsonpath import dig
 from shared.models import Volume
-from shared.models.restore_plans import Path
 from shared.restore.request import Mac, Mapping
 from shared.restore.rules import INSTANCE
 
@@ -124,18 +122,6 @@ def with_claim_templates(vm: Manifest, volumes: Iterable[Volume], mapping: Mappi
     if templates is not None:
         annotations[CLAIM_TEMPLATES] = json.dumps(templates, separators=(",", ":"))
     return {**vm, "metadata": {**vm["metadata"], "annotations": annotations}}
-
-
-def filling(metadata: abc.Mapping[str, Any], source: Path) -> Any:
-    """The value that a fill takes from a backup's metadata, None where there is none any more.
-
-    Go writes null for an empty value: a key that is there with null is an empty text.
-    """
-    value = dig(metadata, *source)
-    holder = dig(metadata, *source[:-1])
-    if value is None and isinstance(holder, dict) and source[-1] in holder:
-        return ""
-    return value
 
 
 def one_per_claim(volumes: Iterable[Volume]) -> tuple[Volume, ...]:

@@ -6,6 +6,7 @@ and one that creates them holds a few at a time, however many there are.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 50  # machines; some hundred KB
-MACHINES = TypeAdapter(tuple[MachinePlan, ...])
 
 
 class StateBucket:
@@ -30,7 +30,7 @@ class StateBucket:
     def save_plan(self, ledger: str, plan: Plan) -> None:
         """The outline last: where it is, all of the plan is."""
         for number, start in enumerate(range(0, len(plan.machines), PART)):
-            part = MACHINES.dump_json(plan.machines[start : start + PART])
+            part = _machines().dump_json(plan.machines[start : start + PART])
             self._put(_key(ledger, plan.hash, f"machines-{number:04}"), part)
         outline = plan.outline().model_dump_json()
         self._put(_key(ledger, plan.hash, "outline"), outline.encode())
@@ -52,7 +52,7 @@ class StateBucket:
             if chosen.isdisjoint(keys[start : start + PART]):
                 continue
             body = self._get(_key(ledger, plan.hash, f"machines-{number:04}"))
-            yield from (each for each in MACHINES.validate_json(body) if each.key in chosen)
+            yield from (each for each in _machines().validate_json(body) if each.key in chosen)
 
     def save_report(self, restore_id: str, report: str) -> str:
         """Returns the address."""
@@ -76,3 +76,8 @@ class StateBucket:
 
 def _key(ledger: str, plan_hash: str, part: str) -> str:
     return f"work/{ledger}/{plan_hash.removeprefix('sha256:')[:16]}/{part}.json"
+
+
+@cache
+def _machines() -> TypeAdapter[tuple[MachinePlan, ...]]:
+    return TypeAdapter(tuple[MachinePlan, ...])

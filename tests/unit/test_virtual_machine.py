@@ -11,6 +11,7 @@ from local.samples.builders import a_metadata, a_point, disks
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.restore import virtual_machine
+from shared.restore.filling import find_value
 from shared.restore.request import Mac, Mapping
 from shared.restore.rules import INSTANCE
 
@@ -248,7 +249,7 @@ def test_a_secret_value_that_is_null_is_an_empty_one_and_an_absent_one_is_none(
     data: Json, expected: str | None
 ) -> None:
     metadata = {"secretBackups": [{"name": "keys", "data": data}]}
-    assert virtual_machine.filling(metadata, ("secretBackups", 0, "data", "key")) == expected
+    assert find_value(metadata, ("secretBackups", 0, "data", "key")) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """What a way of bringing a machine's disks back consists of."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.models import Check, ClusterFacts, MachinePlan, PlannedObject, Volume
-from shared.restore.wanted import Wanted
+
+if TYPE_CHECKING:
+    from shared.restore.wanted import Wanted
 
 Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
 """A restore's objects on the target cluster, by kind, namespace and name."""
@@ -22,6 +24,6 @@ class Strategy(NamedTuple):
     name: str
     kinds: tuple[str, ...]
     check_target: Callable[[str, ClusterFacts], Iterable[Check]]
-    make_disk: Callable[[Wanted, Volume], Iterator[PlannedObject]]
+    make_disk: Callable[["Wanted", Volume], Iterator[PlannedObject]]
     missing_data: Callable[[MachinePlan, Live], list[str]]
     data_percent: Callable[[MachinePlan, Live], int]
