@@ -36,7 +36,8 @@ class Object(NamedTuple):
 class Row(BaseModel):
     """One object as its events left it. An empty position: there was no such event.
 
-    Facts outlive the object: they say what was lost. SINCE is when a target first claimed its place.
+    Facts outlive the object: they say what was lost. SINCE is when a target first claimed its
+    place.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

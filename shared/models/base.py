@@ -80,6 +80,6 @@ class Value(BaseModel):
 
 
 class Foreign(BaseModel):
-    """Data that others write: frozen, and unknown keys are ignored, since newer versions add some."""
+    """Data that others write: frozen, unknown keys are ignored, since newer versions add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
