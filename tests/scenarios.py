@@ -232,6 +232,7 @@ def target_whose_cluster_changes(world: World) -> None:
         [],
     )
     assert after.fingerprint != before.fingerprint
+    assert only(world.table) == only(world.table, latest=True) == after
 
 
 def bad_target_document_leaves_the_last_good_one(world: World) -> None:
@@ -362,7 +363,7 @@ def unchanged_target_document_announces_and_replays_nothing(world: World) -> Non
 def newest_of_each_machine_follows_every_change(world: World) -> None:
     first = a_vm_backup(backup="b1", taken_at="2026-08-14T01:00:00Z")
     second = a_vm_backup(backup="b2", taken_at="2026-08-15T01:00:00Z", after=first)
-    world.settle([target(), *objects(first), *objects(second)])
+    world.settle([target(), *objects(second), *objects(first)])
 
     def newest(**asked: Any) -> list[str]:
         return [point.backup for point in points(world.table, latest=True, **asked)]
