@@ -30,7 +30,7 @@ LEVELS: tuple[int, ...] = (0, 100, 1000)
 QUICK_LEVELS = (0, 3)
 ROUNDS = 11
 MIB = 2**20
-BUCKET, STATE, TABLE = "backups", "state", "catalogue"
+BUCKET, STATE, TABLE, QUEUE = "backups", "state", "catalogue", "events"
 SHAPE = (
     "BillingMode",
     "AttributeDefinitions",
@@ -59,11 +59,13 @@ class Line:
             cached.cache_clear()  # what an earlier run of this process may have left
         logger.setLevel(logging.WARNING)
         metrics.namespace = "bench"
-        self.clients = {service: cloud.client(endpoint, service) for service in ("s3", "dynamodb")}
+        services = ("s3", "dynamodb", "sqs")
+        self.clients = {service: cloud.client(endpoint, service) for service in services}
         self.requests = Requests()  # after our own clients: only the function's are counted
         table = load(ROOT / "template.yaml")["Resources"]["CatalogueTable"]
         shape = {name: table["Properties"][name] for name in SHAPE}
         self.clients["dynamodb"].create_table(TableName=TABLE, **shape)
+        self.queue = self.clients["sqs"].create_queue(QueueName=QUEUE)["QueueUrl"]
         for bucket in (BUCKET, STATE):
             self.clients["s3"].create_bucket(Bucket=bucket)
         self.sequencer = 0
@@ -83,9 +85,22 @@ class Line:
 
     def handled(self, bucket: str, key: str) -> None:
         self.sequencer += 1
+        self._handled(event(bucket, key, self.sequencer), key)
+        while messages := self._waiting():
+            self._handled({"Records": messages}, key)
+
+    def _waiting(self) -> list[dict[str, str]]:
+        """What the function has put into its queue, as Lambda would hand it over."""
+        found = self.clients["sqs"].receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+        return [
+            {"messageId": each["MessageId"], "body": each["Body"]}
+            for each in found.get("Messages", [])
+        ]
+
+    def _handled(self, batch: dict[str, Any], key: str) -> None:
         context: Any = Context()
         with redirect_stdout(io.StringIO()):  # its metrics
-            answer = catalogue.handler(event(bucket, key, self.sequencer), context)
+            answer = catalogue.handler(batch, context)
         if answer["batchItemFailures"]:
             raise RuntimeError(f"the catalogue failed at {key}")
 
@@ -171,13 +186,14 @@ def event(bucket: str, key: str, sequencer: int) -> dict[str, Any]:
 def environment(endpoint: str) -> dict[str, str]:
     """What the template and Lambda tell the function."""
     names = {"CATALOGUE_TABLE": TABLE, "STATE_BUCKET": STATE, "BACKUP_BUCKETS": BUCKET}
-    unused = {"CATALOGUE_QUEUE": "none", "NOTIFICATION_TOPIC": "none"}
+    unused = {"NOTIFICATION_TOPIC": "none"}
+    queue = {"CATALOGUE_QUEUE": f"{endpoint}/000000000000/{QUEUE}"}
     access = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": cloud.REGION,
     }
-    return names | unused | access | {"AWS_ENDPOINT_URL": endpoint, "NO_PROXY": "127.0.0.1"}
+    return names | queue | unused | access | {"AWS_ENDPOINT_URL": endpoint, "NO_PROXY": "127.0.0.1"}
 
 
 def _milliseconds(work: Callable[..., None], *arguments: Any) -> float:

@@ -232,6 +232,7 @@ def target_whose_cluster_changes(world: World) -> None:
         [],
     )
     assert after.fingerprint != before.fingerprint
+    assert only(world.table) == only(world.table, latest=True) == after
 
 
 def bad_target_document_leaves_the_last_good_one(world: World) -> None:
@@ -323,7 +324,7 @@ def second_target_of_a_place_is_a_conflict(world: World) -> None:
     said = search.why_unknown(world.table, "targets", "mistyped")
     assert "targets/east-s3.yaml gave s3://backups/ to cluster 'east' first" in said
     world.settle([first._replace(number=3)])  # a change of anything else leaves it the first
-    assert only(world.table).cluster == "east"
+    assert (only(world.table).cluster, quarantined(world.table)) == ("east", [second.key])
     world.settle([first._replace(number=4, body=None)])
     assert quarantined(world.table) == []
     states = {point.cluster: point.state for point in points(world.table)}
@@ -362,7 +363,7 @@ def unchanged_target_document_announces_and_replays_nothing(world: World) -> Non
 def newest_of_each_machine_follows_every_change(world: World) -> None:
     first = a_vm_backup(backup="b1", taken_at="2026-08-14T01:00:00Z")
     second = a_vm_backup(backup="b2", taken_at="2026-08-15T01:00:00Z", after=first)
-    world.settle([target(), *objects(first), *objects(second)])
+    world.settle([target(), *objects(second), *objects(first)])
 
     def newest(**asked: Any) -> list[str]:
         return [point.backup for point in points(world.table, latest=True, **asked)]
@@ -381,6 +382,20 @@ def newest_of_each_machine_follows_every_change(world: World) -> None:
     assert newest() == newest(state="restorable") == ["b1"]
     world.settle([Happened(first.key, None, 2)])
     assert newest() == newest(state="deleted") == []
+
+
+def namespace_is_asked_for_what_there_was_at_an_instant(world: World) -> None:
+    first = a_vm_backup(backup="b1", taken_at="2026-08-14T01:00:00Z")
+    second = a_vm_backup(backup="b2", taken_at="2026-08-15T01:00:00Z", after=first)
+    world.settle([target(), *objects(first), *objects(second)])
+
+    def found(day: int, hour: int) -> list[str]:
+        at = datetime(2026, 8, day, hour, tzinfo=UTC)
+        asked = search.of_namespace(world.table, "default", None, at=at)
+        return [point.backup for point in asked]
+
+    assert (found(15, 1), found(15, 0), found(14, 1)) == (["b2"], ["b2", "b1"], ["b2", "b1"])
+    assert found(14, 0) == ["b2"]  # the newest is told in any case
 
 
 def many_points_of_a_volume_are_computed_through_the_queue(world: World) -> None:
@@ -422,5 +437,6 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     deleted_points_stay_in_the_unfiltered_search,
     unchanged_target_document_announces_and_replays_nothing,
     newest_of_each_machine_follows_every_change,
+    namespace_is_asked_for_what_there_was_at_an_instant,
     many_points_of_a_volume_are_computed_through_the_queue,
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CHUNK = 2**20
 GONE = ("NoSuchKey", "NoSuchVersion", "404")
 CLOSED = {
-    "InvalidObjectState": "It lies in an archive (class Glacier) that S3 does not read from."
+    "InvalidObjectState": "It lies in an archive (storage class Glacier), which S3 does not read."
     " Restore it and copy it over itself, and exclude this bucket from lifecycle rules: Longhorn"
     " cannot read archived blocks either.",
     "InvalidRequest": "S3 refuses to read it; probably it is encrypted with a key of its uploader"

@@ -191,9 +191,9 @@ class Index:
 
     def _follow_references(self, pk: str, start: str) -> list[Task]:
         page = self._table.page(pk, start, most=FEW + 1)
-        points = sorted({row["point"] for row in page.rows if "point" in row})
-        if page.last is not None or len(page.rows) > FEW:
+        if page.last is not None:
             return [Walk(pk=pk, start=start)]
+        points = sorted({row["point"] for row in page.rows if "point" in row})
         for each in points:
             self._points.recompute(each)
         return [task for row in page.rows if isinstance(task := task_of(row), Walk)]

@@ -55,12 +55,10 @@ def changes(table: Table, before: Listed | None, after: Listed, *, expires: date
     leaves, comes = _living(before), _living(after)
     machines = sorted({each.row_key for each in (leaves, comes) if each})
     puts = [_machine(table, key, leaves, comes, expires) for key in machines]
-    left = {leaves.moment} if leaves else set()
     if comes:
         pk, sk = comes.moment
         puts.append(Put({"pk": pk, "sk": sk}))
-        left.discard(comes.moment)
-    return Changes(tuple(puts), tuple(left))
+    return Changes(tuple(puts), (leaves.moment,) if leaves else ())
 
 
 def _living(listed: Listed | None) -> Listed | None:

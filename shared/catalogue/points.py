@@ -108,7 +108,8 @@ class Points:
                     return
                 made = True
             else:
-                self._sleep(random.uniform(0, PAUSE * attempt / ATTEMPTS))  # noqa: S311  # no secret
+                longest = PAUSE * attempt / ATTEMPTS
+                self._sleep(random.uniform(0, longest))  # noqa: S311  # no secret
         raise Contended(f"restore point {point}: rewritten {ATTEMPTS} times by others meanwhile")
 
     def _view(self, point: str) -> View:

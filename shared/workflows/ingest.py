@@ -50,7 +50,7 @@ class Names(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a message: WHAT in a word or two, and what it was about."""
+    """What became of a message: WHAT in a word or two, and the object or point it was about."""
 
     what: str
     about: str

@@ -221,3 +221,30 @@ def test_a_stale_quarantine_entry_does_not_hide_a_repair() -> None:
     table = MemoryTable()
     World(table).settle([METADATA._replace(number=2), METADATA._replace(body=b"?", number=1)])
     assert quarantined(table) == []
+
+
+def test_an_announcement_that_failed_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(MemoryTable())
+    garbage = METADATA._replace(body=b"?")
+
+    def fail(**_: str) -> None:
+        raise Died
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.sns, "publish", fail)
+        with pytest.raises(Died):
+            world.deliver(garbage)
+    world.deliver(garbage)
+    assert [garbage.key in message for message in world.sns.messages] == [True]
+
+
+def test_what_was_deleted_is_forgotten_in_time_and_what_returned_is_not() -> None:
+    table = MemoryTable()
+    deleted = METADATA._replace(body=None, number=2)
+    World(table).settle([*OBJECTS, deleted])
+    expiring = {key for key, row in table.rows().items() if "expires" in row}
+    (point,) = points(table)
+    machine = ("newest#east", "default/web01")
+    assert expiring == {(f"point#{point.id}", "point"), ("bucket#backups", METADATA.key), machine}
+    World(table).settle([METADATA._replace(number=3)])
+    assert not [key for key, row in table.rows().items() if "expires" in row]
