@@ -391,11 +391,11 @@ def namespace_is_asked_for_what_there_was_at_an_instant(world: World) -> None:
 
     def found(day: int, hour: int) -> list[str]:
         at = datetime(2026, 8, day, hour, tzinfo=UTC)
-        asked = search.of_namespace(world.table, "default", None, at=at)
+        asked = search.of_machines(world.table, "default", None, at=at)
         return [point.backup for point in asked]
 
-    assert (found(15, 1), found(15, 0), found(14, 1)) == (["b2"], ["b2", "b1"], ["b2", "b1"])
-    assert found(14, 0) == ["b2"]  # the newest is told in any case
+    assert (found(15, 1), found(15, 0), found(14, 1)) == (["b2"], ["b1"], ["b1"])
+    assert found(14, 0) == ["b1"], "the oldest, where there was none yet"
 
 
 def many_points_of_a_volume_are_computed_through_the_queue(world: World) -> None:

@@ -166,7 +166,9 @@ def test_a_cluster_whose_document_was_deleted_is_not_found(
     assert "secret replant/clusters/brief has no text" in stack.restore(request).cause["message"]
     stack.s3.delete_object(Bucket=stack.state_bucket, Key="clusters/brief.yaml")
     settled(stack)
-    assert "no cluster 'brief'; put clusters/brief.yaml" in stack.restore(request).cause["message"]
+    said = stack.restore(request).cause["message"]
+    assert said.startswith("Unknown cluster 'brief'. Known: ")
+    assert "Put clusters/brief.yaml into the state bucket." in said
 
 
 def test_versions_that_expire_and_a_deletion_that_is_taken_back_leave_a_document_in_force(

@@ -250,7 +250,7 @@ def test_a_cluster_without_its_secret_is_not_found_and_says_how_to_make_one(
         ({"vm": "ask/half"}, ["ask/half", "half", "incomplete", "has not been seen in the bucket"]),
         (
             {"vm": "ask/web", "at": "2020-01-01T00:00:00Z"},
-            ["ask/web", "2020-01-01T00:00:00Z", "younger"],
+            ["ask/web", "2020-01-01T00:00:00Z", "the oldest is web of"],
         ),
     ],
 )
@@ -262,7 +262,7 @@ def test_what_cannot_be_found_is_named_with_the_reason(
 
 def test_a_machine_of_two_clusters_asks_which(stack: Stack, backups: dict[str, Any]) -> None:
     ended = stack.restore(GOOD | {"select": {"vm": "ask/both"}})
-    failed(ended, "InvalidRequest", "select.cluster", "ask/both", "east, west", "name one")
+    failed(ended, "InvalidRequest", "select.cluster", "ask/both", "east, west", "Name one")
 
 
 def test_two_machines_that_would_become_one_are_named_with_their_points(
