@@ -13,6 +13,7 @@ from shared import labels
 from shared.errors import (
     AlreadyExists,
     Conflict,
+    Overtaken,
     Refused,
     Rejected,
     ReplantError,
@@ -62,18 +63,20 @@ class Outcome(NamedTuple):
     """What became of each object.
 
     PROBLEM is final. POSTPONED says why the rest is worth another try later; DOWN whether that is
-    the cluster as a whole. UID is the VirtualMachine's.
+    the cluster as a whole. OVERTAKEN: this run may not act any more, and stopped halfway. UID is
+    the VirtualMachine's.
     """
 
     results: tuple[ObjectResult, ...]
     problem: Problem | None = None
     postponed: str | None = None
     down: bool = False
+    overtaken: Overtaken | None = None
     uid: str | None = None
 
 
 def create_all(how: How, objects: Iterable[PlannedObject], fill: Fill) -> Outcome:
-    """Raises Overtaken, and Refused when the credentials do not serve any more."""
+    """Raises Refused when the credentials do not serve any more."""
     remaining = list(objects)
     results: list[ObjectResult] = []
     uid: str | None = None
@@ -93,6 +96,9 @@ def create_all(how: How, objects: Iterable[PlannedObject], fill: Fill) -> Outcom
             left = tuple(_left_out(each, error.message) for each in remaining)
             down = isinstance(error, Unreachable)
             return Outcome((*results, *left), postponed=error.message, down=down, uid=uid)
+        except Overtaken as error:
+            left = tuple(_left_out(each, error.message) for each in remaining)
+            return Outcome((*results, *left), overtaken=error, uid=uid)
         if each.kind == "VirtualMachine":
             uid = result.uid
         results.append(result)

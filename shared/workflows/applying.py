@@ -84,6 +84,8 @@ def _create_namespaces(run: Run, how: How, todo: set[str]) -> dict[str, Outcome]
     for each in run.plan.namespaces:
         if each.name in needed:
             outcome = create_all(how, [each], _as_planned)
+            if outcome.overtaken:
+                raise outcome.overtaken
             if outcome.problem or outcome.postponed:
                 obstacles[each.name] = outcome
     return obstacles
@@ -110,8 +112,12 @@ def _create_machine(work: _Work, machine: MachinePlan) -> MachineResult:
         run.outage.end()
     elif not run.is_over:
         run.outage.begin(now, outcome.postponed)
-    result = _settle(run, result, outcome)
+    if outcome.overtaken is None:
+        result = _settle(run, result, outcome)
+    # Also of a machine that is half made: what was created must be known to whoever goes on.
     run.ledger.write_objects(run.record.run, result, _of_machine(machine, outcome))
+    if outcome.overtaken:
+        raise outcome.overtaken
     return result
 
 

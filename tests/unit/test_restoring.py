@@ -630,6 +630,9 @@ def test_a_stopped_restore_writes_nothing_more_and_is_reported_cancelled(lab: La
     with pytest.raises(Overtaken):
         lab.apply(planned)
     assert len(lab.cluster.writes) == stopped[0] + 1, "the request that was under way"
+    known = [each for made in lab.ledger(planned).objects().values() for each in made]
+    created = [(each.kind, each.name) for each in known if each.action == "create"]
+    assert sorted(created) == sorted((kind, name) for _, kind, name in lab.cluster.writes)
     output = lab.stop()
     assert output
     assert (output["state"], output["counts"]) == ("cancelled", {"cancelled": 6})
