@@ -35,6 +35,14 @@ def fails(stack: Stack, name: str, event: dict[str, Any]) -> None:
     assert "FunctionError" in answer
 
 
+def one_message_fails(stack: Stack) -> None:
+    answer = stack.client("lambda").invoke(
+        FunctionName=function(stack, "CatalogueFunction"),
+        Payload=json.dumps({"Records": [GARBAGE]}).encode(),
+    )
+    assert json.loads(answer["Payload"].read()) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
 def search_fails(stack: Stack) -> None:
     """A question cannot break it, so its table is taken away for a moment."""
     name, functions = function(stack, "SearchFunction"), stack.client("lambda")
@@ -69,7 +77,8 @@ def restore_is_unsuccessful(stack: Stack) -> None:
 
 
 CAUSES: dict[str, Callable[[Stack], None]] = {
-    "CatalogueErrorAlarm": lambda stack: fails(stack, "CatalogueFunction", {"Records": [GARBAGE]}),
+    "CatalogueErrorAlarm": lambda stack: fails(stack, "CatalogueFunction", {}),
+    "CatalogueFailureAlarm": one_message_fails,
     "SearchErrorAlarm": search_fails,
     "RestoreErrorAlarm": lambda stack: fails(stack, "RestoreFunction", UNKNOWN),
     "ReportErrorAlarm": lambda stack: fails(stack, "ReportFunction", UNKNOWN),
