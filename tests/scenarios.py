@@ -315,13 +315,13 @@ def deleted_metadata_does_not_come_back_with_garbage(world: World) -> None:
 
 
 def second_target_of_a_place_is_a_conflict(world: World) -> None:
-    first, second = target(), target("mistyped", cluster="west", number=2)
+    first, second = target(), target("a-mistyped", cluster="west", number=2)
     world.settle([first, *objects(a_vm_backup())])
     before = only(world.table)
     world.settle([second])
     assert (only(world.table), quarantined(world.table)) == (before, [second.key])
-    assert search.document(world.table, "targets", "mistyped") is None
-    said = search.why_unknown(world.table, "targets", "mistyped")
+    assert search.document(world.table, "targets", "a-mistyped") is None
+    said = search.why_unknown(world.table, "targets", "a-mistyped")
     assert "targets/east-s3.yaml gave s3://backups/ to cluster 'east' first" in said
     world.settle([first._replace(number=3)])  # a change of anything else leaves it the first
     assert (only(world.table).cluster, quarantined(world.table)) == ("east", [second.key])

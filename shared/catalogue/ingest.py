@@ -112,7 +112,7 @@ class Index:
         Doing it again is harmless, and what a repeated event is for.
         """
         row = recorded.row
-        if recorded.fresh and _unchanged(row, recorded.before):
+        if _unchanged(row, recorded.before):
             return []
         follow = self._followers.get(row.kind)
         return list(follow(row)) if follow else []

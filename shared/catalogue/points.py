@@ -39,8 +39,8 @@ from shared.models.row_keys import (
     point_partition,
 )
 
-ATTEMPTS = 12
-PAUSE = 0.5
+ATTEMPTS = 20
+PAUSE = 1.0
 """Seconds, at most, before a further attempt: many events of one machine may come at once."""
 
 

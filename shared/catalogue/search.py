@@ -133,17 +133,9 @@ def _candidates(table: Table, asked: Question, before: str | None) -> Iterator[I
 def _latest(table: Table, asked: Question, before: str | None) -> Iterator[Item]:
     """Of each machine its newest point in the wanted state, from one row a machine."""
     rows = _machine_rows(table, asked.cluster, asked.vm or "")
-    mine = (row for row in rows if asked.vm in (None, row["sk"]))
-    state = asked.state
-    positions = sorted(
-        (
-            position
-            for row in mine
-            if (position := machines.newest(row, state)) and (before is None or position < before)
-        ),
-        reverse=True,
-    )
-    return _at_positions(table, positions)
+    found = (machines.newest(row, asked.state) for row in rows)
+    positions = [each for each in found if each and (before is None or each < before)]
+    return _at_positions(table, sorted(positions, reverse=True))
 
 
 def _machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:

@@ -8,6 +8,7 @@ run the same scenarios on it).
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Key
+from shared.catalogue.events import Recompute
+from shared.catalogue.ingest import Index
 from shared.catalogue.points import ATTEMPTS, Contended
 from shared.models import RestorePoint, State
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import (
     IMAGE,
+    NOW,
     SCENARIOS,
     Happened,
     World,
@@ -100,6 +104,19 @@ def test_a_name_that_is_used_again_ends_in_the_same_rows_in_any_order(
     order: list[Happened],
 ) -> None:
     assert after(order) == after(used_again())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations([*OBJECTS, METADATA._replace(body=None, number=2)]))
+def test_a_deleted_backup_ends_in_the_same_rows_in_any_order(order: list[Happened]) -> None:
+    """Its tombstone as well, although the data may come after the deletion. Only a machine that
+    never had a living point has no row of its own.
+    """
+    wanted = after([*OBJECTS, METADATA._replace(body=None, number=2)])
+    del wanted["newest#east", "default/web01"]
+    found = after(order)
+    found.pop(("newest#east", "default/web01"), None)
+    assert found == wanted
 
 
 def removed() -> list[Happened]:
@@ -238,6 +255,13 @@ def test_an_announcement_that_failed_is_made_up_for(monkeypatch: pytest.MonkeyPa
     assert [garbage.key in message for message in world.sns.messages] == [True]
 
 
+def without_revision(rows: Rows) -> Rows:
+    return {
+        key: {name: value for name, value in row.items() if name != "revision"}
+        for key, row in rows.items()
+    }
+
+
 def test_what_was_deleted_is_forgotten_in_time_and_what_returned_is_not() -> None:
     table = MemoryTable()
     deleted = METADATA._replace(body=None, number=2)
@@ -246,5 +270,9 @@ def test_what_was_deleted_is_forgotten_in_time_and_what_returned_is_not() -> Non
     (point,) = points(table)
     machine = ("newest#east", "default/web01")
     assert expiring == {(f"point#{point.id}", "point"), ("bucket#backups", METADATA.key), machine}
+    before = table.rows()
+    later = Index(table, now=lambda: NOW + timedelta(days=100))
+    later.recompute(Recompute(point=point.id))
+    assert table.rows(without=["revision"]) == without_revision(before)
     World(table).settle([METADATA._replace(number=3)])
     assert not [key for key, row in table.rows().items() if "expires" in row]
