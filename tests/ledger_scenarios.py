@@ -12,7 +12,8 @@ from local.samples.builders import NOW, RESTORE_ID
 from shared.aws.table import Table
 from shared.errors import InvalidRequest, Overtaken, Refused
 from shared.models import MachineResult, ObjectResult, Phase, RestoreRecord
-from shared.runs.ledger import KEPT, Ledger, of_dry_run, of_execution
+from shared.models.row_keys import KEPT
+from shared.runs.ledger import Ledger, of_dry_run, of_execution
 
 LATER = NOW + timedelta(hours=3)
 

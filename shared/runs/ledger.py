@@ -7,16 +7,15 @@ lost answer. So each run takes a number, and an older run never overwrites a row
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from shared.aws.table import Item, Put, Table
 from shared.errors import InvalidRequest, Overtaken, Refused
 from shared.models import MachineResult, ObjectResult, RestoreRecord
+from shared.models.row_keys import EXPIRES, KEPT
 
 RECORD, MACHINE, OBJECT = "restore", "machine#", "object#"
 TRANSACTION = 100  # rows that DynamoDB writes all or none of
-KEPT = timedelta(days=400)
-"""After its last change a restore's rows expire (DynamoDB's time to live, attribute `expires`)."""
 
 
 def of_dry_run(restore_id: str, execution: str) -> str:
@@ -158,9 +157,10 @@ class Ledger:
         return self._row(f"{MACHINE}{result.key}", result.model_dump_json()) | {"run": run}
 
     def _row(self, sk: str, body: str) -> Item:
-        return {"pk": self._pk, "sk": sk, "body": body, "expires": self._expiry()}
+        return {"pk": self._pk, "sk": sk, "body": body, EXPIRES: self._expiry()}
 
     def _expiry(self) -> int:
+        """Counted from the last change of a row."""
         return int((self._now() + KEPT).timestamp())
 
     def _of_attempt(self, attempt: int) -> RestoreRecord:
@@ -173,7 +173,7 @@ class Ledger:
         """First, so that the event of a stopped execution always finds its restore."""
         row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
         self._table.put(
-            row | {"expires": self._expiry()},
+            row | {EXPIRES: self._expiry()},
             condition="attribute_not_exists(pk) OR ledger = :ledger",
             values={":ledger": self.id},
         )

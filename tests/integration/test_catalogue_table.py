@@ -9,6 +9,7 @@ import pytest
 
 from local.stack import Stack
 from shared.aws.table import Table
+from tests.ledger_scenarios import SCENARIOS as LEDGER
 from tests.scenarios import SCENARIOS, World
 
 Scenario = Callable[[World], None]
@@ -29,9 +30,20 @@ def copied(described: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.__name__ for each in SCENARIOS])
-def test_a_scenario_holds_on_the_deployed_table_s_shape(stack: Stack, scenario: Scenario) -> None:
+def an_empty_table(stack: Stack, name: str) -> Table:
     tables = stack.client("dynamodb")
     described = tables.describe_table(TableName=stack.outputs["CatalogueTable"])["Table"]
-    tables.create_table(**copied(described, scenario.__name__))
-    scenario(World(Table(tables, scenario.__name__)))
+    tables.create_table(**copied(described, name))
+    return Table(tables, name)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.__name__ for each in SCENARIOS])
+def test_a_scenario_holds_on_the_deployed_table_s_shape(stack: Stack, scenario: Scenario) -> None:
+    scenario(World(an_empty_table(stack, scenario.__name__)))
+
+
+@pytest.mark.parametrize("scenario", LEDGER, ids=[each.__name__ for each in LEDGER])
+def test_a_ledger_goes_through_it_on_the_deployed_table_s_shape(
+    stack: Stack, scenario: Callable[[Table], None]
+) -> None:
+    scenario(an_empty_table(stack, f"ledger-{scenario.__name__}"))
