@@ -29,12 +29,12 @@ def clients() -> Clients:
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-    failed = [each["messageId"] for each in event["Records"] if not taken(each)]
+    failed = [each["messageId"] for each in event["Records"] if not take(each)]
     metrics.add_metric("ObjectsFailed", "Count", len(failed))
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
 
 
-def taken(record: dict[str, Any]) -> bool:
+def take(record: dict[str, Any]) -> bool:
     """Whether a message is done with; one that is not comes again, alone."""
     try:
         outcome = ingest.ingest(record["body"], clients(), names())

@@ -15,10 +15,10 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from shared.kinds import KINDS
 from shared.kube.client import TargetCluster
 from shared.kube.connection import Limits, Silence
 from shared.kube.reply import Reply
-from shared.kube.resources import KINDS
 from shared.kube.transport import Transport
 from shared.models import ClusterDocument
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from shared import labels
 from shared.jsonpath import dig
+from shared.kinds import object_key
 from shared.kube.client import TargetCluster
 from shared.kube.kubeconfig import parse
 from shared.kube.resources import Object
@@ -69,7 +70,7 @@ def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str,
 
     def list_namespace(namespace: str) -> dict[str, str]:
         return {
-            f"{kind}/{namespace}/{each['metadata']['name']}": _maker(each)
+            object_key(kind, namespace, each["metadata"]["name"]): _maker(each)
             for kind in LIMITED
             for each in target.list_metadata(kind, namespace)
         }

@@ -4,6 +4,7 @@ the remedy.
 
 from collections.abc import Iterable, Iterator
 
+from shared.kinds import object_key
 from shared.models import Check, ClusterFacts, PlannedObject, RestorePoint, State
 from shared.restore import admission, names
 from shared.restore.request import ANY, Mapping, OnExisting
@@ -88,7 +89,7 @@ def of_existing(
     Whoever made it: a plan is only made while nothing was created by it, so what carries this
     restore's own id is of an earlier life that the ledger does not know.
     """
-    taken = [each for each in objects if _existing_key(each) in facts.existing]
+    taken = [each for each in objects if _key_of(each) in facts.existing]
     if not taken:
         return _pass("existing", subject, "Its names are free.")
     what = "; ".join(_tell_existing(each, facts) for each in taken)
@@ -102,19 +103,19 @@ def of_existing(
     return _block("existing", subject, f"{what}.{missing} {_remedy(taken, facts, on_existing)}")
 
 
-def _existing_key(each: PlannedObject) -> str:
-    return names.existing_key(each.kind, each.namespace or "", each.name)
+def _key_of(each: PlannedObject) -> str:
+    return object_key(each.kind, each.namespace or "", each.name)
 
 
 def _tell_existing(each: PlannedObject, facts: ClusterFacts) -> str:
-    maker = facts.existing[_existing_key(each)]
+    maker = facts.existing[_key_of(each)]
     by = f"restore {maker}" if maker else "another client"
     return f"{each.subject} already exists and was created by {by}"
 
 
 def _remedy(taken: list[PlannedObject], facts: ClusterFacts, on_existing: OnExisting) -> str:
     """Half a restore is gone on with, not deleted."""
-    makers = {facts.existing[_existing_key(each)] for each in taken}
+    makers = {facts.existing[_key_of(each)] for each in taken}
     resumable = sorted(facts.unfinished[maker] for maker in makers if maker in facts.unfinished)
     if resumable:
         return (

@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.errors import Refused
 from shared.jsonpath import dig
+from shared.kinds import KINDS
 from shared.models import MachinePlan, PlannedObject
 from shared.models.restore_plans import Path
 
@@ -37,7 +38,7 @@ def complete(
     if not planned.owned or uid is None:
         return manifest
     owner = {
-        "apiVersion": "kubevirt.io/v1",
+        "apiVersion": KINDS["VirtualMachine"].api_version,
         "kind": "VirtualMachine",
         "name": machine.name,
         "uid": uid,

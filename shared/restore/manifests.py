@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from shared import labels
 from shared.jsonpath import dig
+from shared.kinds import KINDS
 from shared.models import Fill, PlannedObject
 from shared.restore import admission, names, virtual_machine
 from shared.restore.strategies.strategy import Strategy
-from shared.restore.wanted import API_VERSIONS, Wanted, build_object
+from shared.restore.wanted import Wanted, build_object
 
 
 def namespace(name: str, restore_id: str) -> PlannedObject:
@@ -20,7 +21,7 @@ def namespace(name: str, restore_id: str) -> PlannedObject:
         name=name,
         reason="does not exist yet",
         manifest={
-            "apiVersion": API_VERSIONS["Namespace"],
+            "apiVersion": KINDS["Namespace"].api_version,
             "kind": "Namespace",
             "metadata": metadata,
         },

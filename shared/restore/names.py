@@ -84,7 +84,3 @@ def protected(namespace: str) -> bool:
     if namespace in SYSTEM_NAMES:
         return True
     return namespace.startswith(SYSTEM_PREFIXES) or namespace.endswith(SYSTEM_SUFFIXES)
-
-
-def existing_key(kind: str, namespace: str, name: str) -> str:
-    return f"{kind}/{namespace}/{name}"

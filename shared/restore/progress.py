@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from shared.jsonpath import dig
+from shared.kinds import object_key
 from shared.models import (
     Condition,
     MachinePlan,
@@ -218,8 +219,11 @@ def find_taken(
     """
     taken = {}
     for machine in machines:
-        claims = [f"PersistentVolumeClaim/{machine.namespace}/{name}" for name in machine.claims]
-        wanted = [*claims, f"VirtualMachine/{machine.key}"]
+        claims = (("PersistentVolumeClaim", claim) for claim in machine.claims)
+        wanted = [
+            object_key(kind, machine.namespace, name)
+            for kind, name in (*claims, ("VirtualMachine", machine.name))
+        ]
         foreign = [name for name in wanted if existing.get(name, restore_id) != restore_id]
         if foreign:
             what = " and ".join(foreign)

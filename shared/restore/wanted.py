@@ -4,19 +4,10 @@ from typing import Any, NamedTuple
 
 from shared import labels
 from shared.jsonpath import dig
+from shared.kinds import KINDS
 from shared.models import Fill, PlannedObject, RestorePoint
 from shared.restore import names
 from shared.restore.request import Mapping
-
-CLUSTER_SCOPED = {"Namespace", "VolumeSnapshotContent"}
-API_VERSIONS = {
-    "Namespace": "v1",
-    "Secret": "v1",
-    "PersistentVolumeClaim": "v1",
-    "VolumeSnapshotContent": "snapshot.storage.k8s.io/v1",
-    "VolumeSnapshot": "snapshot.storage.k8s.io/v1",
-    "VirtualMachine": "kubevirt.io/v1",
-}
 
 
 class Wanted(NamedTuple):
@@ -59,10 +50,10 @@ def build_object(  # noqa: PLR0913  # the parts of an object, by name
         },
     }
     namespace = None
-    if kind not in CLUSTER_SCOPED:
+    if KINDS[kind].namespaced:
         namespace = wanted.namespace
         metadata["namespace"] = namespace
-    manifest = {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata, **body}
+    manifest = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": metadata, **body}
     return PlannedObject(
         kind=kind, namespace=namespace, name=name, reason=reason, manifest=manifest, fills=fills
     )

@@ -33,11 +33,11 @@ from shared.errors import (
     ReplantError,
     Unavailable,
 )
+from shared.kinds import KINDS, Kind
 from shared.kube.client import JSON, TargetCluster
 from shared.kube.credentials import Credentials
 from shared.kube.kubeconfig import parse
 from shared.kube.reply import Reply
-from shared.kube.resources import KINDS, Kind
 from shared.kube.transport import Transport, Verb
 
 Object = dict[str, Any]
