@@ -28,7 +28,10 @@ from shared.models import (
 from shared.models import row_keys as keys
 from shared.validation import parse
 
-_NOT_YET = "target namespace label image volume after before verified asOf summary"
+_NOT_YET = (
+    "target namespace label image volume after before verified asOf as summary drills restores"
+    " failovers"
+)
 LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 PAGE = 100
 PAGE_BYTES = 4_000_000  # a function answers at most 6 MB
