@@ -20,14 +20,9 @@ from shared.aws.table import Table
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
 from shared.kube.create import How, Outcome, create_all
-from shared.models import (
-    ClusterDocument,
-    MachinePlan,
-    Plan,
-    PlannedObject,
-    RestoreRecord,
-    Source,
-)
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import MachinePlan, Plan, PlannedObject, RestoreRecord
+from shared.models.restore_points import Source
 from shared.restore import filling
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger

@@ -10,7 +10,8 @@ from bench.running import ROOT, Running, runtime
 from local.api import path
 from local.build.template import load
 from local.stack import Stack
-from shared.models import Plan, Source
+from shared.models.restore_plans import Plan
+from shared.models.restore_points import Source
 
 SIZES: tuple[int, ...] = (10, 1000, 5000)
 QUICK_SIZES = (5, 10)

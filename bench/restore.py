@@ -30,7 +30,7 @@ from bench.machines import (
 from bench.running import Running, distant, runtime
 from local.binaries import kubectl, raw_peer
 from local.stack import wait
-from shared.models import Plan
+from shared.models.restore_plans import Plan
 
 ROUND_TRIP_MS = 40
 RAW, KUBECTL = "raw", "kubectl"

@@ -2,10 +2,9 @@
 
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from shared.aws.table import Table
@@ -14,6 +13,9 @@ from shared.restore.request import restore_request
 from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows import planning
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
@@ -32,7 +34,7 @@ def clients() -> planning.Clients:
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     request = restore_request(event["request"], execution_name=event["name"])
     planned = planning.plan_restore(clients(), request, event["execution"])
     logger.info("planned", extra={"restore": request.restore_id, "plan_hash": planned.plan_hash})

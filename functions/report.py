@@ -7,17 +7,19 @@ timed out.
 from datetime import UTC, datetime
 from functools import cache
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws.table import Table
 from shared.observe import logger, metrics
 from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows.reporting import Clients, Output, report_restore, report_stopped
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
@@ -34,7 +36,7 @@ def clients() -> Clients:
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> Output | None:
+def handler(event: dict[str, Any], context: "LambdaContext") -> Output | None:
     if event.get("detail-type") == "Step Functions Execution Status Change":
         output = report_stopped(clients(), event["detail"]["executionArn"])
     else:

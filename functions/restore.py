@@ -3,10 +3,9 @@ done.
 """
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from shared.aws.table import Table
@@ -16,6 +15,9 @@ from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows.restoring import run_restore
 from shared.workflows.run import Clients
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 CONNECTIONS = 64  # as many machines as a request may ask to have at work at once
 
@@ -35,7 +37,7 @@ def clients() -> Clients:
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000
     try:
         progress = run_restore(clients(), event["ledger"], event["attempt"], seconds=seconds)

@@ -3,16 +3,18 @@ wrong with it.
 """
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.aws.table import Table
 from shared.catalogue import search
 from shared.errors import InvalidRequest, NotFound
 from shared.observe import logger
 from shared.settings import settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
@@ -21,7 +23,7 @@ def table() -> Table:
 
 
 @logger.inject_lambda_context
-def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
         return search.answer(table(), search.question(event))
     except (InvalidRequest, NotFound) as error:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from shared.errors import InvalidRequest
-from shared.models import Value
+from shared.models.base import Value
 
 _T = TypeVar("_T", bound=Value)
 

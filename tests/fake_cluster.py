@@ -20,7 +20,7 @@ from shared.kube.client import TargetCluster
 from shared.kube.connection import Limits, Silence
 from shared.kube.reply import Reply
 from shared.kube.transport import Transport
-from shared.models import ClusterDocument
+from shared.models.documents import ClusterDocument
 
 SERVER = "https://west.example:6443"
 

@@ -18,7 +18,9 @@ from shared.aws.table import Put
 from shared.catalogue import machines, points
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
-from shared.models import ClusterDocument, MachineResult, RestorePoint, RestoreRecord
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import MachineResult, RestoreRecord
+from shared.models.restore_points import RestorePoint
 from shared.restore.request import restore_request
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger

@@ -11,7 +11,7 @@ import pytest
 from local.samples.builders import NOW, RESTORE_ID
 from shared.aws.table import Table
 from shared.errors import InvalidRequest, Overtaken, Refused
-from shared.models import MachineResult, ObjectResult, Phase, RestoreRecord
+from shared.models.restore_plans import MachineResult, ObjectResult, Phase, RestoreRecord
 from shared.models.row_keys import KEPT
 from shared.runs.ledger import Ledger, of_dry_run, of_execution
 

@@ -14,7 +14,7 @@ from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Table
 from shared.catalogue import search
 from shared.catalogue.ingest import Index
-from shared.models import RestorePoint, State
+from shared.models.restore_points import RestorePoint, State
 from shared.workflows.ingest import Clients, Names, ingest
 from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
 

@@ -10,17 +10,9 @@ from typing import Any, Unpack
 from local.samples.guests import Disk, Traits
 from local.samples.harvester import machine
 from shared.layouts.harvester import machine_backup
-from shared.models import (
-    ClusterDocument,
-    ClusterFacts,
-    MachinePlan,
-    MachineResult,
-    Plan,
-    RestorePoint,
-    Source,
-    State,
-    Volume,
-)
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import ClusterFacts, MachinePlan, MachineResult, Plan
+from shared.models.restore_points import RestorePoint, Source, State, Volume
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import Mapping as RequestMapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import from_json
 
 from shared.errors import Refused, Unreadable
-from shared.models import Source
+from shared.models.restore_points import Source
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

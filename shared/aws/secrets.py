@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from shared.errors import NotFound
-from shared.models import ClusterDocument
+from shared.models.documents import ClusterDocument
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

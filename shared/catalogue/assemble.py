@@ -9,19 +9,16 @@ from typing import Literal, NamedTuple
 
 from shared.catalogue.rows import Row
 from shared.labels import LONGHORN_DRIVER
-from shared.models import (
+from shared.models.backups import (
     BackingImage,
-    BackupTarget,
     DiskBackup,
     EngineBackup,
     EngineVolume,
-    Instant,
     MachineBackup,
-    RestorePoint,
-    State,
-    Volume,
-    to_instant,
 )
+from shared.models.base import Instant, to_instant
+from shared.models.documents import BackupTarget
+from shared.models.restore_points import RestorePoint, State, Volume
 
 MOST_REASONS = 100
 REASONS_LIMIT = 50_000

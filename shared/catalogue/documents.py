@@ -8,7 +8,8 @@ from shared.catalogue import quarantine
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import conflict, in_force
 from shared.errors import NotFound
-from shared.models import BackupTarget, ClusterDocument, row_keys
+from shared.models import row_keys
+from shared.models.documents import BackupTarget, ClusterDocument
 from shared.models.facts import Document, Kind
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.errors import Unreadable
-from shared.models import Foreign, Instant, Value
+from shared.models.base import Foreign, Instant, Value
 from shared.validation import explain
 
 _DELETED = "Object Deleted"

@@ -19,8 +19,10 @@ from shared.catalogue.quarantine import Quarantine
 from shared.catalogue.references import pointers, task_of
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import owner, same_claim
-from shared.models import BackupTarget, EngineVolume, MachineBackup, Quarantined
+from shared.models.backups import EngineVolume, MachineBackup
+from shared.models.documents import BackupTarget
 from shared.models.facts import Kind
+from shared.models.restore_points import Quarantined
 from shared.models.row_keys import (
     DOCUMENTS,
     EXPIRES,

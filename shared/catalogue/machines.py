@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
-from shared.models import RestorePoint, State
+from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import CLUSTERS, EXPIRES, moment, newest_partition, timeline
 
 LIVING = (State.RESTORABLE, State.INCOMPLETE, State.CORRUPT)

@@ -18,14 +18,9 @@ from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tomb
 from shared.catalogue.machines import Listed
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import in_force, owner
-from shared.models import (
-    BackupTarget,
-    DiskBackup,
-    EngineVolume,
-    MachineBackup,
-    RestorePoint,
-    State,
-)
+from shared.models.backups import DiskBackup, EngineVolume, MachineBackup
+from shared.models.documents import BackupTarget
+from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import (
     DOCUMENTS,
     EXPIRES,

@@ -6,8 +6,8 @@ from datetime import datetime
 from shared.aws.table import Table
 from shared.catalogue.rows import Row, quarantined
 from shared.catalogue.targets import conflict
-from shared.models import Quarantined
 from shared.models.facts import Kind
+from shared.models.restore_points import Quarantined
 from shared.models.row_keys import DOCUMENTS, QUARANTINE, feed
 
 

@@ -3,7 +3,7 @@
 from shared.aws.table import Item
 from shared.catalogue.events import Recompute, Replay, Task, Walk
 from shared.catalogue.rows import Row
-from shared.models import MachineBackup
+from shared.models.backups import MachineBackup
 from shared.models.facts import Kind
 from shared.models.row_keys import (
     REFERENCE,

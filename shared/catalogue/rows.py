@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.models import Instant, Quarantined, Source
+from shared.models.base import Instant
 from shared.models.facts import MODELS, Facts, Kind
+from shared.models.restore_points import Quarantined, Source
 from shared.models.row_keys import Key
 
 SEQUENCER_WIDTH = 64

@@ -16,16 +16,9 @@ from shared.catalogue.documents import check_cluster, clusters
 from shared.catalogue.documents import document as document  # callers need not know where it lies
 from shared.catalogue.documents import why_unknown as why_unknown
 from shared.errors import InvalidRequest
-from shared.models import (
-    ClusterId,
-    Quarantined,
-    RestorePoint,
-    State,
-    Value,
-    matching,
-    to_instant,
-)
 from shared.models import row_keys as keys
+from shared.models.base import ClusterId, Value, matching, to_instant
+from shared.models.restore_points import Quarantined, RestorePoint, State
 from shared.validation import parse
 
 _NOT_YET = (

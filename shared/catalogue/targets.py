@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from shared.catalogue.rows import Row
-from shared.models import BackupTarget
+from shared.models.documents import BackupTarget
 
 
 def in_force(rows: Iterable[Row]) -> tuple[BackupTarget, ...]:

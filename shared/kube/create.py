@@ -22,7 +22,7 @@ from shared.errors import (
 )
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
-from shared.models import Action, ObjectResult, PlannedObject, Problem
+from shared.models.restore_plans import Action, ObjectResult, PlannedObject, Problem
 
 Manifest = Mapping[str, Any]
 

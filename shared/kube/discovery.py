@@ -13,7 +13,8 @@ from shared.kinds import object_key
 from shared.kube.client import TargetCluster
 from shared.kube.kubeconfig import parse
 from shared.kube.resources import Object
-from shared.models import ClusterDocument, ClusterFacts
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import ClusterFacts
 
 READERS = 8
 LIMITED = ("VirtualMachine", "PersistentVolumeClaim")

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from shared.errors import Unreadable
 from shared.layouts.keys import Place
-from shared.models import BackupTarget
+from shared.models.documents import BackupTarget
 from shared.models.facts import DOCUMENT_MODELS, Document
 from shared.strict_yaml import Fault, read
 from shared.validation import explain

@@ -15,15 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 from shared.errors import Unreadable
 from shared.layouts import harvester_schema
 from shared.layouts.parsing import EPOCH_YEAR, document, model
-from shared.models import (
-    DiskBackup,
-    ImageBackup,
-    Instant,
-    Machine,
-    MachineBackup,
-    NetworkInterface,
-    SecretNames,
-)
+from shared.models.backups import DiskBackup, ImageBackup, MachineBackup
+from shared.models.base import Instant
+from shared.models.restore_points import Machine, NetworkInterface, SecretNames
 
 IMAGE_ANNOTATION = "harvesterhci.io/imageId"
 OS_LABEL = "harvesterhci.io/os"

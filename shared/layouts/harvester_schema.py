@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shared.labels import LONGHORN_DRIVER
 from shared.layouts.parsing import Count, Nullable, Quantity
-from shared.models import Name
+from shared.models.base import Name
 
 
 class Meta(Nullable):

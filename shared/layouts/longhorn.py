@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, Field
 
 from shared.errors import Unreadable
 from shared.layouts.parsing import Moment, Nullable, document, model, quantity
-from shared.models import BackingImage, Bytes, EngineBackup, EngineVolume
+from shared.models.backups import BackingImage, EngineBackup, EngineVolume
+from shared.models.base import Bytes
 
 DEFAULT_BLOCK_SIZE = 2 * 2**20
 LARGEST_BLOCK = 2**30  # today 16 MiB

@@ -16,7 +16,7 @@ from pydantic import (
 
 from shared import strict_json
 from shared.errors import Unreadable
-from shared.models import Bytes, Foreign, Instant, from_instant
+from shared.models.base import Bytes, Foreign, Instant, from_instant
 from shared.validation import explain
 
 _T = TypeVar("_T", bound=BaseModel)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from shared.jsonpath import dig
-from shared.models import Fill, RestorePoint
+from shared.models.restore_plans import Fill
+from shared.models.restore_points import RestorePoint
 from shared.restore.allowed import (
     BLOCKED_VOLUMES,
     CLAIM,

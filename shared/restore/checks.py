@@ -5,7 +5,8 @@ the remedy.
 from collections.abc import Iterable, Iterator
 
 from shared.kinds import object_key
-from shared.models import Check, ClusterFacts, PlannedObject, RestorePoint, State
+from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
+from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, names
 from shared.restore.request import ANY, Mapping, OnExisting
 from shared.restore.wanted import Wanted, claim_number

@@ -7,8 +7,7 @@ from typing import Any
 from shared.errors import Refused
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models import MachinePlan, PlannedObject
-from shared.models.restore_plans import Path
+from shared.models.restore_plans import MachinePlan, Path, PlannedObject
 
 Manifest = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models import Fill, PlannedObject
+from shared.models.restore_plans import Fill, PlannedObject
 from shared.restore import admission, names, virtual_machine
 from shared.restore.strategies.strategy import Strategy
 from shared.restore.wanted import Wanted, build_object

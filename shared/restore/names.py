@@ -3,7 +3,8 @@
 import hashlib
 
 from shared import labels
-from shared.models import DNS_LABEL, DNS_NAME, RestorePoint, to_instant
+from shared.models.base import DNS_LABEL, DNS_NAME, to_instant
+from shared.models.restore_points import RestorePoint
 
 SYSTEM_PREFIXES = (
     "kube-",  # Kubernetes keeps these for itself

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 from shared.errors import InvalidRequest, Refused
 from shared.jsonpath import dig
-from shared.models import (
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import (
     Check,
-    ClusterDocument,
     ClusterFacts,
     MachinePlan,
     Plan,
     PlannedObject,
     Problem,
-    RestorePoint,
 )
+from shared.models.restore_points import RestorePoint
 from shared.restore import checks, manifests, names, strategies
 from shared.restore.filling import fill
 from shared.restore.request import RestoreRequest

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from shared.jsonpath import dig
 from shared.kinds import object_key
-from shared.models import (
+from shared.models.restore_plans import (
     Condition,
     MachinePlan,
     MachineResult,

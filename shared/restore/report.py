@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.models import (
+from shared.models.base import to_instant
+from shared.models.restore_plans import (
     MachinePlan,
     MachineResult,
     MachineState,
@@ -15,7 +16,6 @@ from shared.models import (
     PlannedObject,
     Problem,
     RestoreRecord,
-    to_instant,
 )
 
 SHOWN = 100

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
-from shared.models import (
+from shared.models.base import (
     DNS_LABEL,
     DNS_NAME,
     ClusterId,
-    Condition,
     Instant,
     Label,
     Name,
@@ -22,6 +21,7 @@ from shared.models import (
     from_instant,
     matching,
 )
+from shared.models.restore_plans import Condition
 from shared.restore.names import NETWORK
 from shared.validation import parse
 

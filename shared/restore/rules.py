@@ -8,8 +8,7 @@ filled in from, and what a person should know. None is nowhere a value: Go write
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from shared.models import Fill
-from shared.models.restore_plans import Path
+from shared.models.restore_plans import Fill, Path
 from shared.validation import listed
 
 INSTANCE: Path = ("spec", "template", "spec")

@@ -5,7 +5,8 @@ newest.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from shared.models import RestorePoint, State, to_instant
+from shared.models.base import to_instant
+from shared.models.restore_points import RestorePoint, State
 from shared.restore.request import Select
 
 

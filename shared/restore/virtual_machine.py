@@ -13,7 +13,7 @@ from typing import Any
 
 from shared import strict_json
 from shared.jsonpath import dig
-from shared.models import Volume
+from shared.models.restore_points import Volume
 from shared.restore.request import Mac, Mapping
 from shared.restore.rules import INSTANCE
 

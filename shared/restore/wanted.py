@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models import Fill, PlannedObject, RestorePoint
+from shared.models.restore_plans import Fill, PlannedObject
+from shared.models.restore_points import RestorePoint
 from shared.restore import names
 from shared.restore.request import Mapping
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from shared.errors import NotFound
-from shared.models import MachinePlan, Plan
+from shared.models.restore_plans import MachinePlan, Plan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from shared.aws.table import Item, Put, Table
 from shared.errors import InvalidRequest, Overtaken, Refused
-from shared.models import MachineResult, ObjectResult, RestoreRecord
+from shared.models.restore_plans import MachineResult, ObjectResult, RestoreRecord
 from shared.models.row_keys import EXPIRES, KEPT
 
 RECORD, MACHINE, OBJECT = "restore", "machine#", "object#"

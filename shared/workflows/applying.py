@@ -12,7 +12,7 @@ from shared.aws import objects
 from shared.errors import Refused
 from shared.kube import discovery
 from shared.kube.create import Fill, How, Outcome, create_all
-from shared.models import (
+from shared.models.restore_plans import (
     MachinePlan,
     MachineResult,
     MachineState,

@@ -16,8 +16,8 @@ from shared.catalogue.rows import Object, Row, padded
 from shared.errors import Unreadable
 from shared.layouts import registry
 from shared.layouts.keys import Place
-from shared.models import Quarantined
 from shared.models.facts import Kind
+from shared.models.restore_points import Quarantined
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

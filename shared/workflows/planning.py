@@ -11,7 +11,8 @@ from shared.catalogue import documents
 from shared.errors import NotFound, Refused, Rejected
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
-from shared.models import ClusterDocument, ClusterFacts, Plan, RestoreRecord
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import ClusterFacts, Plan, RestoreRecord
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import RestoreRequest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws.table import Table
 from shared.errors import NotFound, Overtaken
-from shared.models import MachineResult, Plan, RestoreRecord
+from shared.models.restore_plans import MachineResult, Plan, RestoreRecord
 from shared.restore import progress, report
 from shared.runs import ledger as ledgers
 from shared.runs.files import StateBucket

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from shared.aws import secrets
 from shared.errors import Unreachable
 from shared.kube import discovery
-from shared.models import ClusterDocument, MachineResult, Phase, RestoreRecord
+from shared.models.documents import ClusterDocument
+from shared.models.restore_plans import MachineResult, Phase, RestoreRecord
 from shared.restore import progress, report
 from shared.runs.ledger import Ledger
 from shared.workflows.applying import create_machines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws.table import Table
 from shared.kube.client import TargetCluster
-from shared.models import MachinePlan, MachineResult, Plan, RestoreRecord
+from shared.models.restore_plans import MachinePlan, MachineResult, Plan, RestoreRecord
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows.fence import Fence

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from shared.aws.table import Table
 from shared.catalogue import search
 from shared.errors import InvalidRequest, NotFound
-from shared.models import RestorePoint, State
+from shared.models.restore_points import RestorePoint, State
 from shared.restore.request import Select
 from shared.restore.select import Choice, choose
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.errors import Conflict, Rejected, Unavailable, Unreachable
 from shared.kube import discovery
-from shared.models import Condition, MachinePlan, MachineResult, Phase, Problem
+from shared.models.restore_plans import Condition, MachinePlan, MachineResult, Phase, Problem
 from shared.restore import progress
 from shared.restore.progress import Do, Step
 from shared.restore.strategies import STRATEGIES, Live

@@ -11,7 +11,7 @@ from local.stack import Stack, wait
 from shared.catalogue import events
 from shared.layouts import documents
 from shared.layouts.keys import Place
-from shared.models import Kind
+from shared.models.facts import Kind
 from shared.restore.request import restore_request
 
 FOLDER = Path(__file__).parents[2] / "events"

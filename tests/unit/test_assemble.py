@@ -12,18 +12,16 @@ from hypothesis import strategies as st
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
 from shared.catalogue.rows import SEQUENCER_WIDTH, Row, padded
 from shared.catalogue.targets import owner
-from shared.models import (
+from shared.models.backups import (
     BackingImage,
-    BackupTarget,
     DiskBackup,
     EngineBackup,
     EngineVolume,
-    Machine,
     MachineBackup,
-    RestorePoint,
-    State,
-    Value,
 )
+from shared.models.base import Value
+from shared.models.documents import BackupTarget
+from shared.models.restore_points import Machine, RestorePoint, State
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 SNAPSHOT = datetime(2026, 8, 15, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.samples.builders import a_machine, a_metadata, disks, facts
-from shared.models import Check, MachinePlan
+from shared.models.restore_plans import Check, MachinePlan
 from shared.restore.strategies import STRATEGIES, Live, choose
 
 Json = Any

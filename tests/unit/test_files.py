@@ -7,7 +7,7 @@ import pytest
 
 from local.samples.builders import RESTORE_ID, a_metadata, planned
 from shared.errors import NotFound
-from shared.models import Plan
+from shared.models.restore_plans import Plan
 from shared.runs.files import PART, StateBucket
 from tests.lab import STATE, PlainS3
 

@@ -11,7 +11,7 @@ import pytest
 
 from local.samples.builders import a_machine, a_metadata
 from shared.errors import Refused
-from shared.models import Fill, PlannedObject
+from shared.models.restore_plans import Fill, PlannedObject
 from shared.restore.filling import complete, fill
 
 Json = Any

@@ -19,7 +19,7 @@ from shared.aws.table import Item, Key
 from shared.catalogue.events import Recompute
 from shared.catalogue.ingest import Index
 from shared.catalogue.points import ATTEMPTS, Contended
-from shared.models import RestorePoint, State
+from shared.models.restore_points import RestorePoint, State
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import (
     IMAGE,

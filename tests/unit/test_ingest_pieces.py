@@ -8,7 +8,7 @@ import pytest
 
 from local.samples.world import VmBackup, a_vm_backup
 from shared.catalogue.ingest import FEW, STEP
-from shared.models import State
+from shared.models.restore_points import State
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import IMAGE, Happened, World, objects, points, target
 

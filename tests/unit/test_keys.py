@@ -10,7 +10,7 @@ from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
 from shared.layouts import keys, registry
 from shared.layouts.keys import Place
-from shared.models import Kind
+from shared.models.facts import Kind
 
 VOLUME = f"{volume_path('pvc-1')}/volume.cfg"
 BACKUP = backup_key(volume_path("pvc-1"), "backup-1")

@@ -8,7 +8,8 @@ from shared.errors import Unreadable
 from shared.layouts import documents, registry
 from shared.layouts.documents import SIZE_LIMIT
 from shared.layouts.keys import Place
-from shared.models import BackupTarget, ClusterDocument, Kind
+from shared.models.documents import BackupTarget, ClusterDocument
+from shared.models.facts import Kind
 
 BUCKETS = frozenset({"backups", "more-backups"})
 TARGET = "id: east-s3\nurl: s3://backups/\ncluster: east\n"

@@ -20,7 +20,9 @@ from shared.errors import Unreadable
 from shared.layouts import registry
 from shared.layouts.harvester import content_hash, image_backup, machine_backup, run_strategy
 from shared.layouts.parsing import quantity
-from shared.models import ImageBackup, Kind, MachineBackup, to_instant
+from shared.models.backups import ImageBackup, MachineBackup
+from shared.models.base import to_instant
+from shared.models.facts import Kind
 
 Raw = dict[str, Any]
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")

@@ -18,7 +18,7 @@ from shared.layouts import documents, registry
 from shared.layouts.harvester import machine_backup
 from shared.layouts.keys import Place
 from shared.layouts.parsing import document
-from shared.models import Facts, Kind
+from shared.models.facts import Facts, Kind
 
 Raw = dict[str, Any]
 SECRET = "hunter2-hunter2"

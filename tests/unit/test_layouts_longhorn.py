@@ -23,7 +23,9 @@ from local.samples.replay import objects_in
 from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
 from shared.layouts import longhorn, registry
-from shared.models import BackingImage, EngineBackup, EngineVolume, Kind, to_instant
+from shared.models.backups import BackingImage, EngineBackup, EngineVolume
+from shared.models.base import to_instant
+from shared.models.facts import Kind
 
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
 AT = "2026-08-15T01:00:00Z"

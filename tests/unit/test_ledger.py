@@ -13,7 +13,7 @@ import pytest
 
 from shared.aws.table import Table
 from shared.errors import Overtaken, Refused, ReplantError
-from shared.models import RestoreRecord
+from shared.models.restore_plans import RestoreRecord
 from shared.runs.ledger import of_execution
 from tests.ledger_scenarios import (
     LATER,

@@ -25,7 +25,7 @@ from local.samples.encoding import GIB
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared.jsonpath import dig
 from shared.kube.resources import subject_of
-from shared.models import Plan, PlannedObject
+from shared.models.restore_plans import Plan, PlannedObject
 from shared.restore import manifests
 from shared.restore.filling import fill
 from shared.restore.strategies import STRATEGIES

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.samples.builders import RESTORE_ID
-from shared.models import DNS_NAME
+from shared.models.base import DNS_NAME
 from shared.restore import names
 
 

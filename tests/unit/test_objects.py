@@ -6,7 +6,7 @@ import pytest
 
 from shared.aws.objects import metadata
 from shared.errors import Refused
-from shared.models import Source
+from shared.models.restore_points import Source
 from tests.memory_services import MemoryS3
 
 KEY = "harvester/vmbackups/default/nightly.cfg"

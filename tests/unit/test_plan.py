@@ -22,15 +22,8 @@ from local.samples.builders import (
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared import labels
 from shared.errors import InvalidRequest, Refused
-from shared.models import (
-    Condition,
-    Fill,
-    MachinePlan,
-    Plan,
-    PlannedObject,
-    Problem,
-    State,
-)
+from shared.models.restore_plans import Condition, Fill, MachinePlan, Plan, PlannedObject, Problem
+from shared.models.restore_points import State
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 

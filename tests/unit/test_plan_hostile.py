@@ -10,7 +10,7 @@ import pytest
 
 from local.samples.builders import a_metadata, a_point, planned
 from shared.errors import Unreadable
-from shared.models import RestorePoint
+from shared.models.restore_points import RestorePoint
 from shared.restore.plan import Selected
 
 WRONG: tuple[Any, ...] = (None, 1, "x", [], {}, [1], ["x"], [{}], {"x": 1})

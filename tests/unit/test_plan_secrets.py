@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from local.samples.builders import a_metadata, planned
 from shared.jsonpath import dig
-from shared.models import Plan
+from shared.models.restore_plans import Plan
 from shared.restore.filling import fill
 from shared.restore.rules import INSTANCE
 

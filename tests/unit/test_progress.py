@@ -19,7 +19,7 @@ from local.samples.builders import (
     manifest,
     planned,
 )
-from shared.models import (
+from shared.models.restore_plans import (
     Condition,
     MachinePlan,
     MachineResult,

@@ -16,7 +16,8 @@ from local.samples.builders import (
     facts,
     planned,
 )
-from shared.models import (
+from shared.models.base import to_instant
+from shared.models.restore_plans import (
     Check,
     MachineResult,
     MachineState,
@@ -25,7 +26,6 @@ from shared.models import (
     Plan,
     Problem,
     RestoreRecord,
-    to_instant,
 )
 from shared.restore import report
 

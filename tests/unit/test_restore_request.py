@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
-from shared.models import Condition
+from shared.models.restore_plans import Condition
 from shared.restore.request import LACKING, Mac, OnExisting, RestoreRequest, restore_request
 
 Json = Any

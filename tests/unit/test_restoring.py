@@ -14,7 +14,8 @@ import pytest
 from local.samples.guests import Nic
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.kube.connection import Silence
-from shared.models import Phase, State
+from shared.models.restore_plans import Phase
+from shared.models.restore_points import State
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
 

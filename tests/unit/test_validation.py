@@ -18,7 +18,7 @@ import shared.layouts.harvester
 import shared.layouts.longhorn
 import shared.restore.request  # noqa: F401  # the models of all of them are tried
 from shared.errors import InvalidRequest, ReplantError
-from shared.models import ClusterId, Foreign, Value
+from shared.models.base import ClusterId, Foreign, Value
 from shared.validation import SENTENCES, explain, listed, parse
 
 SECRET = "hunter2-hunter2"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from shared import labels
 from shared.jsonpath import dig
-from shared.models import Check, ClusterFacts, MachinePlan, PlannedObject, Volume
+from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject
+from shared.models.restore_points import Volume
 from shared.restore.strategies.strategy import Live, Strategy
 
 if TYPE_CHECKING:

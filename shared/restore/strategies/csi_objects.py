@@ -5,7 +5,8 @@ from typing import Any
 
 from shared import labels
 from shared.jsonpath import dig
-from shared.models import PlannedObject, Volume
+from shared.models.restore_plans import PlannedObject
+from shared.models.restore_points import Volume
 from shared.restore import admission, names
 from shared.restore.wanted import Wanted, build_object, claim_number
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.models import Check, ClusterFacts, MachinePlan, PlannedObject, Volume
+from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject
+from shared.models.restore_points import Volume
 
 if TYPE_CHECKING:
     from shared.restore.wanted import Wanted
