@@ -109,6 +109,6 @@ def test_a_finished_restore_is_told_with_its_report(stack: Stack) -> None:
         told = json.loads(topic.about('"truncated"')["Message"])
     assert told["state"] == "failed"
     assert told["machines"][0]["error"]["message"].startswith(
-        "storage class not-there of disk-0 is not on west"
+        "Storage class not-there (mapped from harvester-longhorn, disk-0) does not exist on west."
     )
     assert stack.report(told["report"])["restoreId"] == told["restoreId"]
