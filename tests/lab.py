@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,7 +19,7 @@ from shared.catalogue import machines, points
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import MachineResult, RestoreRecord
+from shared.models.restore_plans import MachineResult, MachineState, Phase, RestoreRecord
 from shared.models.restore_points import RestorePoint
 from shared.restore.request import restore_request
 from shared.runs.files import StateBucket
@@ -79,6 +79,16 @@ class Secrets:
         return {"SecretString": "kubeconfig"}
 
 
+class Connected(NamedTuple):
+    """What a run asked for when it connected, on the lab's clock."""
+
+    kubeconfig: str
+    cluster: ClusterDocument
+    at: float
+    deadline: float | None
+    options: Json
+
+
 class Topic:
     """What was published, decoded."""
 
@@ -100,6 +110,7 @@ class Lab:
     seconds: float = 0.0
     alive: set[str] = field(default_factory=set)
     during: Callable[[float], None] | None = None
+    connected: list[Connected] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         document = {"id": "west", "secret": "replant/clusters/west"}
@@ -174,6 +185,8 @@ class Lab:
         )
         progress = run_restore(clients, planned.ledger, planned.attempt, seconds=seconds)
         self.cluster.settle()
+        for result in self.ledger(planned).machines().values():
+            check_times(result)
         return progress
 
     def finish(self, planned: planning.Planned, runs: int = 100) -> reporting.Output:
@@ -231,13 +244,23 @@ def a_lab() -> Iterator[Lab]:
     lab = Lab()
 
     def connect(
-        _: str, cluster: ClusterDocument, *, deadline: float | None = None, **__: Any
+        text: str, cluster: ClusterDocument, *, deadline: float | None = None, **options: Any
     ) -> AbstractContextManager[TargetCluster]:
+        lab.connected.append(Connected(text, cluster, lab.seconds, deadline, options))
         return connected(lab.cluster, lambda: lab.seconds, lab.sleep, cluster, deadline)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "connect", connect)
         yield lab
+
+
+def check_times(result: MachineResult) -> None:
+    """What holds of every machine after every run."""
+    if result.phase is not Phase.PENDING:
+        assert result.since, result
+    if result.state in (MachineState.READY, MachineState.APPLIED, MachineState.FAILED):
+        assert result.finished_at, result
+        assert result.waits is None, result
 
 
 def _document(kind: str, document: Json) -> Json:

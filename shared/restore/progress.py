@@ -51,7 +51,7 @@ def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
             f"VirtualMachine {machine.key} was deleted after this restore had made it. Start the"
             " same request again to make it once more."
         )
-    if result.uid and dig(vm, "metadata", "uid") != result.uid:
+    if dig(vm, "metadata", "uid") != result.uid:
         return _failed(
             f"VirtualMachine {machine.key} is not the one that this restore made: another client"
             " deleted it and created one of the same name. It was left alone."
@@ -118,10 +118,6 @@ def _has_agent(live: Live, machine: MachinePlan) -> bool:
     return any(
         each.get("type") == "AgentConnected" and each.get("status") == "True" for each in conditions
     )
-
-
-def wait(result: MachineResult, step: Step) -> MachineResult:
-    return result.model_copy(update={"waits": step.reason})
 
 
 def finish(result: MachineResult, step: Step, now: datetime) -> MachineResult:

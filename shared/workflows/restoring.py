@@ -131,7 +131,7 @@ def _list_present(run: Run) -> list[tuple[str, str, str]]:
 def _give_up_in_time(run: Run, before: Results, outage: Unreachable) -> Results:
     """Nothing is written before the cluster was looked at, but when the time for that is over."""
     now = run.clients.clock.now()
-    run.outage.begin(now, outage.message)
+    run.outage.begin(now)
     results = progress.adopt(run.plan, before, None, run.record.attempt, now)
     since = {"since": run.record.taken_at}
     results = {key: each.model_copy(update=since) for key, each in results.items()}

@@ -56,12 +56,12 @@ def expire(run: Run, results: Results, outage: Unreachable) -> Results:
     if run.is_over:
         return {}
     now = run.clients.clock.now()
-    run.outage.begin(now, outage.message)
+    down_since = run.outage.begin(now, outage.message)
     problem = Problem(code=outage.code, message=outage.message)
     moved = []
     for machine in run.waiting(results):
         result = results[machine.key]
-        since = result.since or run.outage.begin(now)
+        since = result.since or down_since
         if now - since > run.timeout:
             moved.append(progress.fail(result, problem, now))
         elif result.waits != outage.message:

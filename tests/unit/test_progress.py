@@ -40,7 +40,6 @@ from shared.restore.progress import (
     next_step,
     pause,
     too_late,
-    wait,
 )
 from shared.restore.strategies import Live
 
@@ -139,10 +138,10 @@ def test_a_machine_that_was_replaced_fails_at_once_whatever_it_looks_like(phase:
     assert step(a_machine(), phase, {VM: {}, CLAIM: claim()}) == REPLACED, "one without a uid"
 
 
-def test_a_machine_whose_uid_is_not_known_is_not_taken_for_another() -> None:
+def test_a_machine_whose_uid_is_not_known_is_nobodys_to_start() -> None:
     machine = a_machine()
     unknown = a_result(machine, phase=Phase.APPLIED)
-    assert next_step(machine, unknown, {VM: vm(), CLAIM: claim()}).do is Do.START
+    assert next_step(machine, unknown, {VM: vm(), CLAIM: claim()}).do is Do.FAIL
 
 
 @pytest.mark.parametrize("run_strategy", ["Always", "Manual", "RerunOnFailure", "Once"])
@@ -246,11 +245,6 @@ def test_a_machine_whose_time_is_over_fails_with_what_it_waited_for() -> None:
     assert too_late("claim data is Pending", timedelta(hours=1)) == Step(
         Do.FAIL, "not ready after 3600 s: claim data is Pending", MachineState.FAILED
     )
-
-
-def test_a_machine_that_waits_says_what_for_and_nothing_else_of_it_changes() -> None:
-    result = a_result(a_machine(), phase=Phase.APPLIED, uid=UID, note="the newest is damaged")
-    assert wait(result, STARTING) == result.model_copy(update={"waits": STARTING.reason})
 
 
 def test_the_result_of_a_finished_machine_has_a_note_or_an_error() -> None:
