@@ -26,7 +26,7 @@ from shared.layouts.registry import recognise
 from shared.observe import logger, metrics
 from shared.settings import settings
 
-LEVELS: tuple[int, ...] = (0, 100, 1000)
+LEVELS: tuple[int, ...] = (0, 100, 300)
 QUICK_LEVELS = (0, 3)
 ROUNDS = 11
 MIB = 2**20

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import yaml
 
-from bench import wire
-from bench.figures import OURS, Pair, Table, comparison
+from bench import spent, wire
+from bench.figures import OURS, Pair, Table, comparison, number
 from bench.machines import (
     OBJECTS,
     SOURCE,
@@ -67,15 +68,30 @@ Pairs = Mapping[str, Pair]
 """Ours beside each peer, in objects per second."""
 
 
+class Costs(NamedTuple):
+    """CPU milliseconds for an object, round by round: of the servers, and of who asks them."""
+
+    servers: list[float]
+    client: list[float]
+
+
+class Applied(NamedTuple):
+    """One row's rounds: rates beside each peer, and what raw and ours cost."""
+
+    pairs: Pairs
+    costs: Mapping[str, Costs]
+
+
 class Place(NamedTuple):
     """A cluster as all sides see it: an administrator's kubeconfig, as JSON, which all of them
-    read, and a folder for what they are given.
+    read, and a folder for what they are given. SERVERS are the pids of its API server and store.
     """
 
     name: str
     cluster: str
     kubeconfig: Path
     folder: Path
+    servers: tuple[int, ...] = ()
 
     def kubectl(self, *words: str | Path) -> None:
         """Raises CalledProcessError; what kubectl says goes to our own stderr."""
@@ -107,12 +123,20 @@ def tables(*, quick: bool) -> list[Table]:
         whole = _whole(running, folder, machines, scale.whole)
         running.without(*REACTING)  # for the rest, east is an API server and its store alone
         kubeconfig = running.kubeconfigs["east"]
-        near = _place(folder / "near", "east", kubeconfig)
+        servers = running.pids("east", spent.SERVERS)
+        near = _place(folder / "near", "east", kubeconfig)._replace(servers=tuple(servers))
         applied = {_near(row): _applied(near, machines, row) for row in scale.near}
         with distant(running.stack.cluster("east").server, ROUND_TRIP_MS) as server:
             far = _place(folder / "far", "east", kubeconfig, server)
-            applied |= {_far(row): _applied(far, machines, row) for row in scale.far}
-    return [_beside_raw(applied), _beside_kubectl(applied), _seconds(whole, scale.whole)]
+            distant_ones = {_far(row): _applied(far, machines, row) for row in scale.far}
+    pairs = {what: each.pairs for what, each in (applied | distant_ones).items()}
+    costs = {what: each.costs for what, each in applied.items()}
+    return [
+        _beside_raw(pairs),
+        _cpu(costs),
+        _beside_kubectl(pairs),
+        _seconds(whole, scale.whole),
+    ]
 
 
 def _place(folder: Path, cluster: str, admin: Path, server: str | None = None) -> Place:
@@ -128,18 +152,28 @@ def _place(folder: Path, cluster: str, admin: Path, server: str | None = None) -
     return place
 
 
-def _applied(place: Place, machines: Fleet, row: Row) -> Pairs:
+def _applied(place: Place, machines: Fleet, row: Row) -> Applied:
     """All sides in turn, another one first in each round, each time into a namespace of its own."""
     pairs = {RAW: Pair(), KUBECTL: Pair()}
-    for number in range(row.rounds):
-        rates = {
-            side: row.size * OBJECTS / SIDES[side](_work(place, machines, row, side, number))
-            for side in turns(number, with_kubectl=number < row.of_kubectl)
-        }
+    costs = {side: Costs([], []) for side in (RAW, OURS)}
+    for number_of_round in range(row.rounds):
+        rates = {}
+        for side in turns(number_of_round, with_kubectl=number_of_round < row.of_kubectl):
+            work = _work(place, machines, row, side, number_of_round)
+            before = spent.now(place.servers)
+            rates[side] = row.size * OBJECTS / SIDES[side](work)
+            if side in costs:
+                _note(costs[side], side, spent.now(place.servers) - before, row)
         for peer in pairs.keys() & rates.keys():
             pairs[peer].peer.append(rates[peer])
             pairs[peer].ours.append(rates[OURS])
-    return pairs
+    return Applied(pairs, costs)
+
+
+def _note(costs: Costs, side: str, took: spent.Spent, row: Row) -> None:
+    client = {OURS: took.ours, RAW: took.children}[side]
+    costs.servers.append(1000 * took.servers / (row.size * OBJECTS))
+    costs.client.append(1000 * client / (row.size * OBJECTS))
 
 
 def turns(number: int, *, with_kubectl: bool) -> list[str]:
@@ -210,8 +244,8 @@ def _whole(running: Running, folder: Path, machines: Fleet, row: Row) -> Pair:
     pair = Pair()
     _catalogue(running, machines, row.size)
     place = _place(folder / "west", "west", running.kubeconfigs["west"])
-    for number in range(row.rounds):
-        ours, peers = f"bench-{OURS}-{number}", f"bench-{KUBECTL}-{number}"
+    for round_number in range(row.rounds):
+        ours, peers = f"bench-{OURS}-{round_number}", f"bench-{KUBECTL}-{round_number}"
         for namespace in (ours, peers):
             place.kubectl("create", "namespace", namespace)
         pair.ours.append(_timed(partial(_execute, running, ours, row.size)))
@@ -277,6 +311,26 @@ def _beside_raw(applied: Mapping[str, Pairs]) -> Table:
     rows = [(what, pairs[RAW]) for what, pairs in applied.items()]
     title = "Restore: objects applied per second, beside the limit"
     return comparison(title, RAW, "objects/s", rows, better="higher", note=note)
+
+
+def _cpu(costs: Mapping[str, Mapping[str, Costs]]) -> Table:
+    note = (
+        "Near, in the same rounds: CPU milliseconds for one object, medians. Servers are the API"
+        " server and its store; raw is with its start and the reading of its file. Where all of"
+        f" them share the cores, raw can be faster than {OURS} by the ratio of the sums: the last"
+        " column, raw's sum divided by ours."
+    )
+    columns = ("work", "servers, for raw", RAW, f"servers, for {OURS}", OURS, "raw's sum ÷ ours")
+    rows = []
+    for what, sides in costs.items():
+        figures = [
+            median(part)
+            for side in (RAW, OURS)
+            for part in (sides[side].servers, sides[side].client)
+        ]
+        ratio = sum(figures[:2]) / sum(figures[2:])
+        rows.append((what, *map(number, figures), f"{ratio:.2f}"))
+    return Table("Restore: CPU milliseconds per object", columns, tuple(rows), note)
 
 
 def _beside_kubectl(applied: Mapping[str, Pairs]) -> Table:

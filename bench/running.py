@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,12 @@ class Running(NamedTuple):
     stack: Stack
     kubeconfigs: dict[str, Path]
     folder: Path
+
+    def pids(self, cluster: str, roles: Iterable[str]) -> list[int]:
+        """Of the cluster's processes with those roles."""
+        records = json.loads((self.folder / "processes.json").read_text())
+        names = {f"{cluster}-{role}" for role in roles}
+        return [each["pid"] for each in records if each["name"] in names]
 
     def without(self, *parts: str) -> None:
         """Stop single parts of it, such as `east-simulation`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from shared.catalogue.rows import Row
+from shared.catalogue.rows import Row, facts_of
 from shared.labels import LONGHORN_DRIVER
 from shared.models.backups import (
     BackingImage,
@@ -107,7 +107,7 @@ def _own_reasons(feed: Feed) -> list[str]:
 
 def _judge(disk: DiskBackup, engine: Engine) -> tuple[Volume, str | None]:
     reason = _reason(disk, engine)
-    known = engine.volume.said(EngineVolume) if engine.volume else None
+    known = facts_of(engine.volume, EngineVolume)
     return Volume(
         disk=disk.disk,
         claim=disk.claim,
@@ -152,20 +152,20 @@ def _lack(row: Row | None, what: str) -> str | None:
 
 
 def _unfinished(row: Row | None, what: str) -> str | None:
-    known = row.said(EngineBackup) if row else None
+    known = facts_of(row, EngineBackup)
     if known is None or known.created_at is not None:
         return None
     return f"{what} is still being written, or was given up"
 
 
 def _image_lack(engine: Engine) -> str | None:
-    volume = engine.volume.said(EngineVolume) if engine.volume else None
+    volume = facts_of(engine.volume, EngineVolume)
     if volume is None or not volume.backing_image:
         return None
     what = f"backing image {volume.backing_image}"
     if lack := _lack(engine.image, what):
         return lack
-    image = engine.image.said(BackingImage) if engine.image else None
+    image = facts_of(engine.image, BackingImage)
     if image is None or not image.complete:
         return f"{what} is still being written, or was given up"
     if image.checksum != volume.backing_image_checksum:
@@ -192,11 +192,8 @@ def _shortened(reasons: list[str]) -> tuple[str, ...]:
 
 def _taken_at(feed: Feed, engines: Engines) -> When:
     """The oldest snapshot's time once all are known, else what is next best."""
-    times = [
-        known.snapshot_at
-        for engine in engines.values()
-        if engine.backup and (known := engine.backup.said(EngineBackup)) and known.snapshot_at
-    ]
+    backups = [facts_of(engine.backup, EngineBackup) for engine in engines.values()]
+    times = [known.snapshot_at for known in backups if known and known.snapshot_at]
     if times and len(times) == len(engines):
         return min(times), "longhorn"
     if feed.backup.named_at:

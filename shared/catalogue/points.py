@@ -16,7 +16,7 @@ from shared.aws.table import Item, Key, Put, Table
 from shared.catalogue import machines
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
 from shared.catalogue.machines import Listed
-from shared.catalogue.rows import Row
+from shared.catalogue.rows import Row, facts_of
 from shared.catalogue.targets import in_force, owner
 from shared.models.backups import DiskBackup, EngineVolume, MachineBackup
 from shared.models.documents import BackupTarget
@@ -53,7 +53,9 @@ class View(NamedTuple):
 
     @property
     def previous(self) -> RestorePoint | None:
-        return RestorePoint.model_validate_json(self.current["body"]) if self.current else None
+        if self.current is None:
+            return None
+        return RestorePoint.model_validate_json(self.current["body"])
 
     @property
     def listed(self) -> Listed | None:
@@ -120,14 +122,20 @@ class Points:
 
     def _computed(self, view: View) -> RestorePoint | None:
         """The point as it must be; None where nothing is known of it."""
+        previous = view.previous
         mine = [feed for row in view.feeds if (feed := _feed(row, view))]
         living = newest(feed for feed in mine if not feed.row.deleted and feed.row.in_force)
+        # Metadata that is gone still says what was lost, and under which volumes.
         spoken = living or newest(mine)
         if spoken is None:
-            return tombstone(view.previous, _lost(view)) if view.previous else None
-        indexed_at = view.previous.indexed_at if view.previous else self._now()
+            return previous and tombstone(previous, _lost(view))
+        indexed_at = self._now()
+        if previous:
+            indexed_at = previous.indexed_at
         point = join(spoken, view.point, self._engines(spoken), indexed_at=indexed_at)
-        return point if living else tombstone(point, _lost(view))
+        if living is None:
+            return tombstone(point, _lost(view))
+        return point
 
     def _engines(self, feed: Feed) -> dict[str, Engine]:
         places = {disk.disk: _engine_keys(feed.row, disk) for disk in feed.backup.disks}
@@ -138,17 +146,19 @@ class Points:
         images = _rows(self._table, (key for key in of_volumes.values() if key))
         engines = {}
         for disk, (volume_key, backup_key) in places.items():
-            image_key = of_volumes[volume_key]
-            image = images.get(image_key) if image_key else None
+            image = None
+            if image_key := of_volumes[volume_key]:
+                image = images.get(image_key)
             engines[disk] = Engine(found.get(volume_key), found.get(backup_key), image)
         return engines
 
     def _write(self, item: Item, point: RestorePoint, view: View) -> bool:
         """False when others have written the point, or another one of its machine, meanwhile."""
-        revision = int(view.current["revision"]) if view.current else 0
+        condition, values, revision = "attribute_not_exists(pk)", {}, 0
+        if view.current:
+            revision = int(view.current["revision"])
+            condition, values = "revision = :revision", {":revision": revision}
         row = item | {"revision": revision + 1}
-        condition = "revision = :revision" if view.current else "attribute_not_exists(pk)"
-        values = {":revision": revision} if view.current else {}
         expires = self._now() + KEPT
         also = machines.changes(self._table, view.listed, Listed.of(point), expires=expires)
         if not also.puts:
@@ -186,7 +196,7 @@ def _engine_keys(feed: Row, disk: DiskBackup) -> tuple[Key, Key]:
 
 
 def _image_key(volume: Row | None) -> Key | None:
-    known = volume.said(EngineVolume) if volume else None
+    known = facts_of(volume, EngineVolume)
     if volume is None or known is None or not known.backing_image:
         return None
     return backing_image(volume.bucket, volume.root, known.backing_image)

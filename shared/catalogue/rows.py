@@ -134,6 +134,13 @@ class Row(BaseModel):
         return values
 
 
+def facts_of(row: Row | None, model: type[_F]) -> _F | None:
+    """As `Row.said`, of an object that may be unknown."""
+    if row is None:
+        return None
+    return row.said(model)
+
+
 def padded(sequencer: str) -> str:
     """S3 compares sequencers after padding the shorter one with zeros on the right (S3 event
     notification guide).

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from shared.errors import Unreadable
-from shared.layouts import harvester, longhorn
+from shared.layouts import longhorn
 from shared.layouts.keys import Place, check_volume_path
 from shared.models import row_keys
 from shared.models.facts import Facts, Kind
@@ -96,10 +96,14 @@ def _whole(chunks: Iterable[bytes]) -> bytes:
 
 
 def _machine(_: Place, chunks: Iterable[bytes], __: frozenset[str]) -> Facts:
+    from shared.layouts import harvester  # its many models, only where one is met
+
     return harvester.machine_backup(_whole(chunks))
 
 
 def _image(_: Place, chunks: Iterable[bytes], __: frozenset[str]) -> Facts:
+    from shared.layouts import harvester  # as above
+
     return harvester.image_backup(_whole(chunks))
 
 

@@ -149,24 +149,29 @@ def _clear_references(volume: dict[str, Any], held: Brought) -> Iterator[Finding
 
 def _problem_of_volume(volume: dict[str, Any], held: Brought) -> Finding | None:
     """Why it is not taken, None where it is."""
-    name = shown(volume.get("name"))
+    disk = f"Disk {shown(volume.get('name'))}"
     for kind in sorted(key for key in volume if key != "name" and volume[key] is not None):
-        source = volume[kind]
-        if kind in CLOUD_INIT and source and not any(v is not None for v in source.values()):
-            return warning(f"Disk {name} is left out: nothing else is on it.", "volume")
-        if _secret_of(kind, source) in held.secrets:
-            continue
-        if kind in DROPPED_VOLUMES:
-            why = DROPPED_VOLUMES[kind]
-            return warning(f"Disk {name} ({kind}) is left out: {why}.", "volume")
-        if kind not in VOLUMES:
-            why = BLOCKED_VOLUMES.get(kind, "this version does not know what it holds")
-            return blocking(f"Disk {name} ({listed([kind])}): {why}. {INSTEAD}.", "volume")
-    claim_name = dig(volume, "persistentVolumeClaim", "claimName")
-    if claim_name is not None and claim_name not in held.claims:
-        what = f"Disk {name} is on claim {shown(claim_name)}, which the backup does not hold"
-        return blocking(f"{what}. {INSTEAD}.", "volume")
-    return None
+        if problem := _problem_of_source(disk, kind, volume[kind], held):
+            return problem
+    claim = dig(volume, "persistentVolumeClaim", "claimName")
+    if claim is None or claim in held.claims:
+        return None
+    what = f"{disk} is on claim {shown(claim)}, which the backup does not hold"
+    return blocking(f"{what}. {INSTEAD}.", "volume")
+
+
+def _problem_of_source(disk: str, kind: str, source: Any, held: Brought) -> Finding | None:
+    """Of what the disk is made: a kind of volume, and what it says."""
+    if kind in CLOUD_INIT and source and all(each is None for each in source.values()):
+        return warning(f"{disk} is left out: nothing else is on it.", "volume")
+    if _secret_of(kind, source) in held.secrets:
+        return None
+    if kind in DROPPED_VOLUMES:
+        return warning(f"{disk} ({kind}) is left out: {DROPPED_VOLUMES[kind]}.", "volume")
+    if kind in VOLUMES:
+        return None
+    why = BLOCKED_VOLUMES.get(kind, "this version does not know what it holds")
+    return blocking(f"{disk} ({listed([kind])}): {why}. {INSTEAD}.", "volume")
 
 
 def _secret_of(kind: str, source: Any) -> Any:

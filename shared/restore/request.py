@@ -145,11 +145,22 @@ class Select(Value):
             raise ValueError(f"must have one of {', '.join(ways)}, not several")
         if not ways and not self.cluster:
             raise ValueError("must have one of id, ids, vm, namespace, or cluster for all of it")
-        if ways and ways[0] in ("id", "ids") and (self.cluster or self.at):
-            raise ValueError(f"must leave out cluster and at: {ways[0]} says it all")
+        if self.id or self.ids:
+            self._check_points(ways[0])
+        return self
+
+    def _check_points(self, way: str) -> None:
+        if self.cluster or self.at:
+            raise ValueError(f"must leave out cluster and at: {way} says it all")
         if self.ids and len(set(self.ids)) != len(self.ids):
             raise ValueError("must not have the same restore point twice in ids")
-        return self
+
+
+def _mapped(names: dict[str, str], source: str) -> str:
+    mapped = names.get(source, names.get(ANY, KEEP))
+    if mapped == KEEP:
+        return source
+    return mapped
 
 
 class Mapping(Value):
@@ -164,12 +175,10 @@ class Mapping(Value):
         return self.namespaces.get(source, source)
 
     def storage_class(self, source: str | None) -> str | None:
-        mapped = self.storage_classes.get(source or "", self.storage_classes.get(ANY, KEEP))
-        return source if mapped == KEEP else mapped
+        return _mapped(self.storage_classes, source or "") or None
 
     def network(self, source: str) -> str:
-        mapped = self.networks.get(source, self.networks.get(ANY, KEEP))
-        return source if mapped == KEEP else mapped
+        return _mapped(self.networks, source)
 
 
 class Ready(Value):

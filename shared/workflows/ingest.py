@@ -89,7 +89,11 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
         event.key,
         place.root,
     )
-    row = _refused(seen, event, problem) if problem else _seen(seen, event, place, clients, names)
+    row: Row | None
+    if problem:
+        row = _refused(seen, event, problem)
+    else:
+        row = _seen(seen, event, place, clients, names)
     if row is None:
         return Outcome("gone again", url)
     recorded = clients.catalogue.record(row)
@@ -152,14 +156,18 @@ def _seen(
     """What the event and the bucket say of the object; None for a version that is gone again."""
     if event.deleted and not event.leaves_a_version:
         return Row.of_event(seen, gone_order=padded(event.sequencer))
-    version = None if event.deleted else event.version_id
+    version = event.version_id
+    if event.deleted:
+        version = None  # it is gone; whichever is the current one now counts
     try:
         with objects.opened(clients.s3, event.bucket, event.key, version) as found:
             if found is not None:
                 return _read(seen, event, place, found, clients, names)
     except Unreadable as error:
         return _unreadable(seen, event, error.message, version)
-    return Row.of_event(seen, gone_order=padded(event.sequencer)) if event.deleted else None
+    if event.deleted:
+        return Row.of_event(seen, gone_order=padded(event.sequencer))
+    return None
 
 
 def _read(
