@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check bench mutate build deploy clean host-build environments FORCE
+.PHONY: help up down demo test check conformance bench mutate build deploy clean host-build environments FORCE
 
 PYTHON ?= python3
 STACK ?= replant
@@ -43,6 +43,9 @@ test: .venv/.done ## Check, build and run every test; prints how long each part 
 		integration=integration-tests
 
 check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
+
+conformance: .venv/.done ## Hold the simulation against the real controllers of a target, behaviour by behaviour
+	@$(DEV)/python -m local.build.timing programs=conformance-programs behaviours=conformance-tests
 
 bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" also writes docs/benchmarks.md)
 	@$(DEV)/python -m bench $(BENCH)
@@ -90,6 +93,13 @@ check-machines: environments
 .PHONY: programs
 programs: .venv/.done
 	@$(DEV)/python -m local.binaries
+
+.PHONY: conformance-programs conformance-tests
+conformance-programs: .venv/.done
+	@$(DEV)/python -m local.binaries conformance
+
+conformance-tests: environments
+	$(DEV)/python -m pytest tests/conformance
 
 .PHONY: unit-tests integration-tests
 unit-tests: .venv/.done

@@ -4,7 +4,6 @@ distant server.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -82,7 +81,7 @@ def distant(server: str, milliseconds: float) -> Iterator[str]:
     words = ["-m", "bench.proxy", str(port), str(urlsplit(server).port), str(milliseconds)]
     child = subprocess.Popen([sys.executable, *words], cwd=ROOT)
     try:
-        while not _listens(port):
+        while not processes.listens(port):
             if child.poll() is not None:
                 raise RuntimeError("the proxy ended; its words are above")
             time.sleep(0.05)
@@ -97,11 +96,6 @@ def _python(*words: str, folder: Path) -> None:
     subprocess.run(
         [sys.executable, *words], cwd=ROOT, env=environment, check=True, timeout=PATIENCE
     )
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _answering(endpoint: str, child: subprocess.Popen[bytes]) -> str:

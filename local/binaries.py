@@ -1,4 +1,4 @@
-"""The Go module beside this file in, built programs in the user's cache out: built once, then
+"""The Go modules beside this file in, built programs in the user's cache out: built once, then
 found.
 """
 
@@ -13,13 +13,62 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-SOURCE = Path(__file__).parent / "controlplane"
+HERE = Path(__file__).parent
 GO_WHEEL = Path(__file__).parent.parent / "requirements" / "go.txt"
-SNAPSHOT_CONTROLLER = "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"
 KUBECTL = "k8s.io/kubernetes/cmd/kubectl"
-RAW_PEER = "rawpeer"  # a folder of SOURCE, and the program's name
-PACKAGES = 2400  # of an empty build cache, for the progress line only
+RAW_PEER = "rawpeer"  # a folder of the control plane's module, and the program's name
+
+
+class Module(NamedTuple):
+    """A Go module below this folder, and the programs that are built of it at once.
+
+    MOST is how many packages that is with an empty build cache, for the progress line only. KINDS
+    are files of its requirements, by module and glob, that define custom resources.
+    """
+
+    what: str
+    name: str
+    packages: tuple[str, ...]
+    most: int
+    kinds: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def source(self) -> Path:
+        return HERE / self.name
+
+
+CONTROL_PLANE = Module(
+    "the Kubernetes control plane",
+    "controlplane",
+    (".", "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"),
+    2400,
+)
+SIDECARS = Module(
+    "the CSI side-cars",
+    "sidecars",
+    (
+        "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+        "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
+    ),
+    1100,
+)
+HARVESTER = Module(
+    "Harvester's, KubeVirt's and Longhorn's controllers",
+    "harvester",
+    (".", "kubevirt.io/kubevirt/cmd/virt-api", "kubevirt.io/kubevirt/cmd/virt-controller"),
+    2900,
+    (
+        ("github.com/harvester/harvester", "deploy/charts/harvester-crd/templates/*.yaml"),
+        ("github.com/harvester/harvester-network-controller", "manifests/crds/*.yaml"),
+        (
+            "github.com/k8snetworkplumbingwg/network-attachment-definition-client",
+            "artifacts/networks-crd.yaml",
+        ),
+        ("github.com/longhorn/longhorn-manager", "k8s/crds.yaml"),
+    ),
+)
 
 
 class BuildError(RuntimeError):
@@ -27,18 +76,20 @@ class BuildError(RuntimeError):
 
 
 def control_plane() -> Path:
-    """The program with the roles etcd, kube-apiserver and kube-controller-manager."""
-    return _built() / "controlplane"
+    """The program with the roles etcd, kube-apiserver, kube-controller-manager and
+    kube-scheduler.
+    """
+    return built(CONTROL_PLANE) / "controlplane"
 
 
 def snapshot_controller() -> Path:
     """The CSI project's snapshot-controller."""
-    return _built() / "snapshot-controller"
+    return built(CONTROL_PLANE) / "snapshot-controller"
 
 
 def kubectl() -> Path:
     """A peer of the benchmark: built on demand, since nothing else needs it."""
-    return _on_demand("kubectl", KUBECTL, _built() / "kubectl")
+    return _on_demand("kubectl", KUBECTL, built(CONTROL_PLANE) / "kubectl")
 
 
 def raw_peer() -> Path:
@@ -46,7 +97,7 @@ def raw_peer() -> Path:
 
     It is kept by its own source alone: a change of it makes nobody build a control plane again.
     """
-    source = _digest((SOURCE / RAW_PEER).glob("*.go"))
+    source = _digest((CONTROL_PLANE.source / RAW_PEER).glob("*.go"))
     return _on_demand("the raw peer", f"./{RAW_PEER}", _cache() / f"{RAW_PEER}-{source}")
 
 
@@ -54,19 +105,44 @@ def _on_demand(what: str, package: str, program: Path) -> Path:
     if not program.exists():
         with tempfile.TemporaryDirectory(dir=_cache()) as name:
             drafts = Path(name)
-            _build(what, drafts, package)
+            _build(CONTROL_PLANE._replace(what=what, packages=(package,)), drafts)
             (drafts / package.rpartition("/")[2]).replace(program)
     return program
 
 
-def _built() -> Path:
-    folder = _cache() / f"controlplane-{_fingerprint()}"
+def built(module: Module) -> Path:
+    """The folder with the module's programs, and with the files of its kinds in `kinds/`.
+
+    Raises BuildError.
+    """
+    source = module.source
+    version = _digest([source / "go.mod", source / "go.sum", *source.glob("*.go")])
+    folder = _cache() / f"{module.name}-{version}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=_cache()) as drafts:
             out = Path(drafts) / "out"
-            _build("the Kubernetes control plane", out, ".", SNAPSHOT_CONTROLLER)
+            _build(module, out)
+            _copy_kinds(module, out / "kinds")
             _move(out, folder)
     return folder
+
+
+def _copy_kinds(module: Module, folder: Path) -> None:
+    """From where Go has unpacked and verified the modules."""
+    for name, pattern in module.kinds:
+        command = [_go(), "list", "-m", "-f", "{{.Dir}}", name]
+        unpacked = subprocess.run(
+            command,
+            cwd=module.source,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for file in Path(unpacked.stdout.strip()).glob(pattern):
+            copy = folder / name.rpartition("/")[2] / file.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
 
 
 def _move(out: Path, folder: Path) -> None:
@@ -83,10 +159,6 @@ def _cache() -> Path:
     return folder
 
 
-def _fingerprint() -> str:
-    return _digest([SOURCE / "go.mod", SOURCE / "go.sum", *SOURCE.glob("*.go")])
-
-
 def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256(f"{sys.platform} {platform.machine()}".encode())
     for file in sorted(files):
@@ -94,33 +166,41 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(what: str, out: Path, *packages: str) -> None:
+def _build(module: Module, out: Path) -> None:
     out.mkdir(exist_ok=True)
     flags = f"-s -w -X k8s.io/component-base/version.gitVersion={_kubernetes_version()}"
-    command = [_go(), "build", "-v", "-trimpath", "-ldflags", flags, "-o", f"{out}/", *packages]
-    environment = os.environ | {
-        "GOFLAGS": "-mod=readonly -buildvcs=false",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-    }
+    command = [_go(), "build", "-v", "-trimpath", "-ldflags", flags, "-o", f"{out}/"]
     print(
-        f"Building {what} once, from source; with an empty Go build cache this can take"
+        f"Building {module.what} once, from source; with an empty Go build cache this can take"
         " several minutes.",
         flush=True,
     )
     started = time.monotonic()
     with tempfile.NamedTemporaryFile("r", suffix=".log") as log, Path(log.name).open("w") as output:
         child = subprocess.Popen(
-            command, cwd=SOURCE, env=environment, stderr=output, stdin=subprocess.DEVNULL
+            [*command, *module.packages],
+            cwd=module.source,
+            env=_environment(),
+            stderr=output,
+            stdin=subprocess.DEVNULL,
         )
-        _watch(child, Path(log.name), started)
+        _watch(child, Path(log.name), started, module.most)
         said = log.read().splitlines()
     if child.returncode:
-        raise BuildError(_explained(what, [line for line in said if " " in line]))
-    print(f"Built {what} in {time.monotonic() - started:.0f} s.", flush=True)
+        raise BuildError(_explained(module.what, [line for line in said if " " in line]))
+    print(f"Built {module.what} in {time.monotonic() - started:.0f} s.", flush=True)
 
 
-def _watch(child: subprocess.Popen[bytes], log: Path, started: float) -> None:
+def _environment() -> dict[str, str]:
+    return os.environ | {
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def _watch(child: subprocess.Popen[bytes], log: Path, started: float, most: int) -> None:
     """Show how far a build is: on one line of a terminal, every ten seconds elsewhere."""
     period, end = 10, "\n"
     if sys.stdout.isatty():
@@ -131,7 +211,7 @@ def _watch(child: subprocess.Popen[bytes], log: Path, started: float) -> None:
                 child.wait(timeout=period)
             except subprocess.TimeoutExpired:
                 took = time.monotonic() - started
-                how_far = f"{_packages(log)} of at most about {PACKAGES} packages"
+                how_far = f"{_packages(log)} of at most about {most} packages"
                 print(f"  {how_far}, {took:.0f} s", end=end, flush=True)
             else:
                 return
@@ -158,11 +238,10 @@ def _kubernetes_version() -> str:
 
 
 def _in_go_mod(pattern: str) -> str:
-    found = re.search(pattern, (SOURCE / "go.mod").read_text())
+    file = CONTROL_PLANE.source / "go.mod"
+    found = re.search(pattern, file.read_text())
     if not found:
-        raise BuildError(
-            f"{SOURCE / 'go.mod'} has no line that matches {pattern!r}: restore the file"
-        )
+        raise BuildError(f"{file} has no line that matches {pattern!r}: restore the file")
     return found[1]
 
 
@@ -223,6 +302,16 @@ def _run(*command: str) -> None:
         )
 
 
+def main(words: list[str]) -> None:
+    """Build what tests and `make up` need, or what the conformance suite needs."""
+    modules = [CONTROL_PLANE]
+    if words == ["conformance"]:
+        modules += [SIDECARS, HARVESTER]
+    else:
+        raw_peer()  # the benchmarks' own tests run it
+    for module in modules:
+        print(built(module))
+
+
 if __name__ == "__main__":
-    raw_peer()  # the benchmarks' own tests run it
-    print(control_plane())
+    main(sys.argv[1:])

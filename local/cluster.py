@@ -1,14 +1,15 @@
-"""A name in, a Kubernetes control plane on loopback out: a real API server, below it a simulated
-Harvester.
+"""A name in, a Kubernetes control plane on loopback out: a real API server, and above it the
+controllers that one chooses; a simulated Harvester, where nothing else is said.
 """
 
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -26,14 +27,29 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
     "persistentvolumeclaim-protection-controller",
 )
+LONGHORN = "longhorn-system"
 NETWORKS = {"east": "vlan100", "west": "vlan200"}
+
+
+class Controllers(NamedTuple):
+    """What runs above an API server.
+
+    BUILT_IN are controllers of kube-controller-manager, KINDS gives the definitions of custom
+    resources, and LAUNCH starts the processes of ROLES, in that order.
+    """
+
+    built_in: tuple[str, ...]
+    kinds: Callable[[], Iterable[Object]]
+    roles: tuple[str, ...]
+    launch: Callable[["Cluster"], None]
 
 
 class Cluster:
     """One control plane; everything that it writes lies in its folder."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, controllers: Controllers | None = None) -> None:
         self.name = name
+        self._above = controllers or SIMULATED
         self.folder = processes.RUNTIME / "clusters" / name
         self.kubeconfig = self.folder / "admin.kubeconfig"
 
@@ -48,12 +64,12 @@ class Cluster:
                 f"cluster {self.name} is running already: stop it first (make down)"
             )
         shutil.rmtree(self.folder, ignore_errors=True)
-        pki.create(self._pki, self.name)
+        pki.create(self.pki, self.name)
         store, port = f"http://127.0.0.1:{processes.free_port()}", processes.free_port()
-        pki.write_kubeconfig(self.kubeconfig, self._pki, self.name, f"https://127.0.0.1:{port}")
+        pki.write_kubeconfig(self.kubeconfig, self.pki, self.name, f"https://127.0.0.1:{port}")
         peer = f"http://127.0.0.1:{processes.free_port()}"
-        self._spawn("etcd", binaries.control_plane(), "etcd", self.folder / "etcd", store, peer)
-        self._spawn(
+        self.spawn("etcd", binaries.control_plane(), "etcd", self.folder / "etcd", store, peer)
+        self.spawn(
             "apiserver", binaries.control_plane(), "kube-apiserver", *self._api_server(store, port)
         )
 
@@ -61,32 +77,26 @@ class Cluster:
         """Wait for the API server, then add kinds, controllers and seeds; return when all is
         served.
         """
-        api, server = self.api, self._process("apiserver")
+        api, server = self.api, self.process("apiserver")
         what = f"the API server of cluster {self.name} answers"
         processes.wait_until(
             lambda: api.answers("/readyz"), seconds=PATIENCE, what=what, name=server
         )
-        crds.load(api, crds.folder(), server=server)
+        crds.load(api, self._above.kinds(), server=server)
         # After the kinds: the garbage collector looks for new ones only every 30 seconds.
-        self._spawn(
+        self.spawn(
             "controllers", binaries.control_plane(), "kube-controller-manager", *self._controllers()
         )
-        self._spawn("snapshots", binaries.snapshot_controller(), *self._snapshot_controller())
-        simulation: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "local.simulation.controllers",
-            "--kubeconfig",
-            self.kubeconfig,
-        ]
-        processes.spawn(self._process("simulation"), simulation, cwd=ROOT)
+        # Its own limits of 5 and 10 would make a restore of a hundred disks take minutes.
+        self.spawn("snapshots", binaries.snapshot_controller(), *self.client_flags())
+        self._above.launch(self)
         for manifest in seeds(NETWORKS.get(self.name)):
             api.apply(manifest)
 
     def stop(self) -> None:
         """Stop what runs, the last started first; the folder stays for a look at it."""
-        for role in reversed(ROLES):
-            processes.stop(self._process(role))
+        for role in reversed(self.roles):
+            processes.stop(self.process(role))
 
     def restricted_kubeconfig(self, manifest: Path) -> str:
         """Grant the shipped rights to the shipped account and return its kubeconfig."""
@@ -107,17 +117,33 @@ class Cluster:
         return answer.stdout
 
     @property
-    def _pki(self) -> Path:
+    def roles(self) -> tuple[str, ...]:
+        """The processes of this cluster, in the order of their start."""
+        return (*BELOW, *self._above.roles)
+
+    @property
+    def pki(self) -> Path:
+        """Where its certificates lie."""
         return self.folder / "pki"
 
-    def _alive(self) -> bool:
-        return any(processes.alive(self._process(role)) for role in ROLES)
-
-    def _process(self, role: str) -> str:
+    def process(self, role: str) -> str:
+        """The name of its process of that role."""
         return f"{self.name}-{role}"
 
-    def _spawn(self, role: str, *command: str | Path) -> None:
-        processes.spawn(self._process(role), command)
+    def spawn(self, role: str, *command: str | Path) -> None:
+        processes.spawn(self.process(role), command)
+
+    def spawn_python(self, role: str, module: str, kubeconfig: Path | None = None) -> None:
+        """Start a module of ours, which takes a kubeconfig: the administrator's if no other."""
+        words = ["-m", module, "--kubeconfig", str(kubeconfig or self.kubeconfig)]
+        processes.spawn(self.process(role), [sys.executable, *words], cwd=ROOT)
+
+    def client_flags(self) -> list[str]:
+        """How a program of the CSI project is told of the cluster, and how fast it may ask."""
+        return [f"--kubeconfig={self.kubeconfig}", "--kube-api-qps=200", "--kube-api-burst=400"]
+
+    def _alive(self) -> bool:
+        return any(processes.alive(self.process(role)) for role in self.roles)
 
     def _api_server(self, store: str, port: int) -> list[str]:
         return [
@@ -127,40 +153,57 @@ class Cluster:
             "--advertise-address=127.0.0.1",
             "--endpoint-reconciler-type=none",
             "--service-cluster-ip-range=10.0.0.0/24",
-            f"--tls-cert-file={self._pki / 'server.crt'}",
-            f"--tls-private-key-file={self._pki / 'server.key'}",
-            f"--client-ca-file={self._pki / 'ca.crt'}",
+            f"--tls-cert-file={self.pki / 'server.crt'}",
+            f"--tls-private-key-file={self.pki / 'server.key'}",
+            f"--client-ca-file={self.pki / 'ca.crt'}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._pki / 'service-account.pub'}",
-            f"--service-account-signing-key-file={self._pki / 'service-account.key'}",
+            f"--service-account-key-file={self.pki / 'service-account.pub'}",
+            f"--service-account-signing-key-file={self.pki / 'service-account.key'}",
             "--authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount",
             "--profiling=false",
+            "--allow-privileged=true",
+            f"--requestheader-client-ca-file={self.pki / 'front-proxy-ca.crt'}",
+            f"--requestheader-allowed-names={pki.FRONT_PROXY}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={self.pki / 'front-proxy.crt'}",
+            f"--proxy-client-key-file={self.pki / 'front-proxy.key'}",
         ]
 
     def _controllers(self) -> list[str]:
         return [
             f"--kubeconfig={self.kubeconfig}",
-            f"--controllers={','.join(CONTROLLERS)}",
-            f"--service-account-private-key-file={self._pki / 'service-account.key'}",
-            f"--root-ca-file={self._pki / 'ca.crt'}",
+            f"--controllers={','.join((*CONTROLLERS, *self._above.built_in))}",
+            f"--service-account-private-key-file={self.pki / 'service-account.key'}",
+            f"--root-ca-file={self.pki / 'ca.crt'}",
             "--bind-address=127.0.0.1",
             f"--secure-port={processes.free_port()}",
             f"--cert-dir={self.folder / 'controllers'}",
             "--leader-elect=false",
         ]
 
-    def _snapshot_controller(self) -> list[str]:
-        # Its own limits of 5 and 10 would make a restore of a hundred disks take minutes.
-        return [f"--kubeconfig={self.kubeconfig}", "--kube-api-qps=200", "--kube-api-burst=400"]
+
+def _simulate(cluster: Cluster) -> None:
+    cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LONGHORN}})
+    cluster.spawn_python("longhorn", "local.longhorn")
+    cluster.spawn_python("simulation", "local.simulation.controllers")
 
 
-ROLES = ("etcd", "apiserver", "controllers", "snapshots", "simulation")
+BELOW = ("etcd", "apiserver", "controllers", "snapshots")
+BINDING = ("persistentvolume-binder-controller", "persistentvolume-protection-controller")
+SIMULATED = Controllers(
+    BINDING,
+    lambda: crds.definitions(crds.folder()),
+    ("longhorn", "simulation"),
+    _simulate,
+)
 
 
-def start(names: Iterable[str]) -> dict[str, Cluster]:
+def start(names: Iterable[str], controllers: Controllers | None = None) -> dict[str, Cluster]:
     """Start several clusters at once and return when all are ready."""
-    clusters = {name: Cluster(name) for name in names}
+    clusters = {name: Cluster(name, controllers) for name in names}
     binaries.control_plane()
     for cluster in clusters.values():
         cluster.start()

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -42,11 +42,9 @@ def definitions(chosen: Path) -> tuple[Object, ...]:
     return found
 
 
-def load(api: Api, chosen: Path, *, server: str | None = None) -> None:
-    """Apply all definitions of a folder in parallel and return when every kind is served, or that
-    process ended.
-    """
-    wanted = definitions(chosen)
+def load(api: Api, wanted: Iterable[Object], *, server: str | None = None) -> None:
+    """Apply definitions in parallel and return when every kind is served, or that process ended."""
+    wanted = list(wanted)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(api.apply, wanted))
     missing = set().union(*map(served, wanted))

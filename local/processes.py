@@ -121,6 +121,12 @@ def free_port() -> int:
             return port
 
 
+def listens(port: int) -> bool:
+    """Whether anything on loopback takes connections at the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(
     question: Callable[[], bool],
     *,

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from local import binaries, cloud, cluster, documents, processes
+from local.longhorn import target
 
 Result = TypeVar("Result")
 Outputs = Mapping[str, str]
 
 FILE = processes.RUNTIME / "runtime.json"
 NAMES = ("east", "west")
-PARTS = (cloud.NAME, *(f"{name}-{role}" for name in NAMES for role in cluster.ROLES))
+PARTS = (cloud.NAME, *(f"{name}-{role}" for name in NAMES for role in cluster.Cluster(name).roles))
 ACCESS = cloud.ROOT / "docs" / "target-access.yaml"
 ARCHITECTURES = {"aarch64": "arm64"}
 
@@ -100,6 +101,7 @@ def _start() -> dict[str, Any]:
             processes.stop_all()
             raise
         running = clusters.result()
+    _step("backup targets", partial(_attach_targets, endpoint, outputs, running))
     _step("secrets", partial(_load_secrets, endpoint))
     _step("documents", partial(_load_documents, endpoint, outputs))
     return {
@@ -121,6 +123,16 @@ def _step(what: str, do: Callable[[], Result]) -> Result:
 def _parameters() -> Outputs:
     machine = platform.machine()
     return {"AllowLoopbackClusters": "true", "Architecture": ARCHITECTURES.get(machine, machine)}
+
+
+def _attach_targets(
+    endpoint: str, outputs: Outputs, clusters: Mapping[str, cluster.Cluster]
+) -> None:
+    """On each cluster, Harvester's setting and Longhorn's own target name the first bucket."""
+    bucket = outputs["BackupBuckets"].split(",")[0]
+    for each in clusters.values():
+        target.configure(each.api, bucket, endpoint)
+        target.attach(each.api, "default", target.url_of(bucket), endpoint)
 
 
 def _load_secrets(endpoint: str) -> None:

@@ -16,10 +16,12 @@ import (
 	"k8s.io/component-base/cli"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
 const (
-	usage        = "usage: controlplane etcd DIR CLIENT_URL PEER_URL | kube-apiserver FLAG... | kube-controller-manager FLAG..."
+	usage = "usage: controlplane etcd DIR CLIENT_URL PEER_URL | kube-apiserver FLAG... | " +
+		"kube-controller-manager FLAG... | kube-scheduler FLAG..."
 	startTimeout = 30 * time.Second
 )
 
@@ -35,6 +37,8 @@ func main() {
 		os.Exit(run(apiserver.NewAPIServerCommand(), args))
 	case "kube-controller-manager":
 		os.Exit(run(controllers.NewControllerManagerCommand(), args))
+	case "kube-scheduler":
+		os.Exit(run(scheduler.NewSchedulerCommand(), args))
 	default:
 		fail(fmt.Errorf("unknown role %q; %s", role, usage))
 	}

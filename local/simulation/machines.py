@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from local.api import Object, path
-from local.simulation.world import Step, World, differs, key_of, text
+from local.watch.world import Step, World, differs, key_of, text
 
 MACHINES = "virtualmachines"
 INSTANCES = "virtualmachineinstances"

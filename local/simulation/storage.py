@@ -1,20 +1,38 @@
-"""The CSI side-car and the provisioner: which snapshots become ready and which claims bound."""
+"""The CSI side-cars and Longhorn's CSI controller: which snapshots are ready, which volumes are
+made for claims. The binder of claims and volumes is the real one.
+
+As the real ones do (the conformance suite holds both against each other): the snapshot of a backup
+is ready whether the backup exists or not, since Longhorn lists no snapshots; a claim of a backup
+that the cluster does not know stays Pending and has an event; a claim is bound as soon as its
+volume is there, which is before its data.
+"""
 
 import datetime
 from collections.abc import Iterator
-from decimal import Decimal
 from fnmatch import fnmatchcase
+from hashlib import sha256
 
 from kubernetes.utils.quantity import parse_quantity
 
 from local.api import Object, path
-from local.simulation.world import Step, World, differs, text
+from local.watch.world import Step, World, differs, text
 
 CONTENTS = "volumesnapshotcontents"
 CLAIMS = "persistentvolumeclaims"
+VOLUMES = "persistentvolumes"
+ENGINE_VOLUMES = "volumes"
+EVENTS = "events"
 SNAPSHOT = "snapshot.storage.k8s.io/v1"
+LONGHORN = "longhorn.io/v1beta2"
+NAMESPACE = "longhorn-system"
+DRIVER = "driver.longhorn.io"
 CONTENT_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
 BEING_DELETED = "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"
+GRANULE = 2 << 20
+
+
+class NotProvisioned(Exception):
+    """Why a volume cannot be made, in the words of Longhorn's CSI controller."""
 
 
 def content_steps(world: World, content: Object, now: datetime.datetime) -> Iterator[Step]:
@@ -48,57 +66,193 @@ def _released(content: Object, where: str) -> Iterator[Step]:
 
 
 def _snapshot_status(world: World, handle: str, now: datetime.datetime) -> Object:
-    faults = world.faults
-    if faults.snapshot_error and fnmatchcase(handle, faults.snapshot_error):
+    pattern = world.faults.snapshot_error
+    if pattern and fnmatchcase(handle, pattern):
         message = f"Failed to check and update snapshot content: {handle} is not found (simulated)"
         return {"readyToUse": False, "error": {"message": message, "time": text(now)}}
     return {
         "readyToUse": True,
         "snapshotHandle": handle,
-        "restoreSize": _restore_size(world, handle),
+        "restoreSize": 0,
         "creationTime": int(now.timestamp() * 1e9),
         "error": None,
     }
 
 
-def _restore_size(world: World, handle: str) -> int:
-    """The size that the cluster's Longhorn knows of the backup; 0 stands for unknown, as in CSI."""
-    backup = world.get("backups", "longhorn-system", handle.rpartition("/")[2])
-    known = (backup or {}).get("status", {}).get("volumeSize")
-    return int(known or world.faults.restore_size)
-
-
 def claim_steps(world: World, claim: Object, now: datetime.datetime) -> Iterator[Step]:
-    """The provisioner: binds a claim once its class and its snapshot are there."""
-    spec, metadata = claim["spec"], claim["metadata"]
-    done = (claim.get("status") or {}).get("phase") == "Bound"
-    if done or metadata.get("deletionTimestamp") or world.waiting(claim, now.timestamp()):
+    """The provisioner: a volume for a claim of Longhorn's, once its snapshot is ready."""
+    metadata = claim["metadata"]
+    if claim["spec"].get("volumeName") or metadata.get("deletionTimestamp"):
         return
-    if not _provisionable(world, claim):
+    if world.waiting(claim, now.timestamp()) or not _is_ours(world, claim):
         return
-    where = path("v1", CLAIMS, metadata["namespace"], metadata["name"])
-    if not spec.get("volumeName"):
-        yield Step("PATCH", CLAIMS, where, {"spec": {"volumeName": f"pvc-{metadata['uid']}"}})
+    name = f"pvc-{metadata['uid']}"
+    engine_volume = world.get(ENGINE_VOLUMES, NAMESPACE, name)
+    if engine_volume is None:
+        yield from _create_engine_volume(world, claim, name, now)
         return
-    capacity = {"storage": spec["resources"]["requests"]["storage"]}
-    status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": capacity}
-    yield Step("PATCH", CLAIMS, f"{where}/status", {"status": status})
+    state = (engine_volume.get("status") or {}).get("state")
+    if state in (None, "", "creating") or world.get(VOLUMES, "", name):
+        return
+    body = _volume(world, claim, name)
+    yield Step("POST", VOLUMES, path("v1", VOLUMES, None), body)
 
 
-def _provisionable(world: World, claim: Object) -> bool:
-    spec, namespace = claim["spec"], claim["metadata"]["namespace"]
-    if not world.get("storageclasses", "", spec.get("storageClassName") or ""):
+def volume_steps(_: World, volume: Object, __: datetime.datetime) -> Iterator[Step]:
+    """The provisioner: what a deleted claim leaves goes with it, as its class says."""
+    metadata, spec = volume["metadata"], volume["spec"]
+    released = (volume.get("status") or {}).get("phase") == "Released"
+    if spec.get("csi", {}).get("driver") != DRIVER or metadata.get("deletionTimestamp"):
+        return
+    if released and spec["persistentVolumeReclaimPolicy"] == "Delete":
+        where = path(LONGHORN, ENGINE_VOLUMES, NAMESPACE, metadata["name"])
+        yield Step("DELETE", ENGINE_VOLUMES, where)
+        yield Step("DELETE", VOLUMES, path("v1", VOLUMES, None, metadata["name"]))
+
+
+def _is_ours(world: World, claim: Object) -> bool:
+    """Whether the claim is of a class of Longhorn's, and of nothing or of a ready snapshot."""
+    spec = claim["spec"]
+    storage_class = world.get("storageclasses", "", spec.get("storageClassName") or "")
+    if storage_class is None or storage_class.get("provisioner") != DRIVER:
         return False
     source = spec.get("dataSource") or spec.get("dataSourceRef") or {}
-    if source.get("kind") != "VolumeSnapshot":
-        return not source
-    snapshot = world.get("volumesnapshots", namespace, source["name"])
+    if not source:
+        return True
+    return source.get("kind") == "VolumeSnapshot" and _handle(world, claim) is not None
+
+
+def _handle(world: World, claim: Object) -> str | None:
+    """Of the claim's snapshot, once that is ready."""
+    source = claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef") or {}
+    snapshot = world.get("volumesnapshots", claim["metadata"]["namespace"], source.get("name", ""))
     status = (snapshot or {}).get("status") or {}
-    enough = _bytes(spec["resources"]["requests"]["storage"]) >= _bytes(
-        status.get("restoreSize") or 0
+    content = world.get(CONTENTS, "", status.get("boundVolumeSnapshotContentName") or "")
+    if content is None or not status.get("readyToUse"):
+        return None
+    return str(content["spec"]["source"].get("snapshotHandle") or "")
+
+
+def _create_engine_volume(
+    world: World, claim: Object, name: str, now: datetime.datetime
+) -> Iterator[Step]:
+    spec = {
+        "size": str(_requested(claim)),
+        "frontend": "blockdev",
+        "accessMode": "rwx",
+        "dataEngine": "v1",
+    }
+    try:
+        spec |= _from_backup(world, _handle(world, claim))
+    except NotProvisioned as problem:
+        yield from _tell(world, claim, str(problem), now)
+        return
+    where = path(LONGHORN, ENGINE_VOLUMES, NAMESPACE)
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": {"longhornvolume": name}}
+    body = {"apiVersion": LONGHORN, "kind": "Volume", "metadata": metadata, "spec": spec}
+    yield Step("POST", ENGINE_VOLUMES, where, body)
+
+
+def _from_backup(world: World, handle: str | None) -> Object:
+    """What a handle bak://VOLUME/BACKUP adds to a volume (longhorn-manager csi/
+    controller_server.go).
+    """
+    if not handle:
+        return {}
+    volume, _, name = handle.partition("://")[2].partition("/")
+    known = [
+        each
+        for each in world.all("backupvolumes")
+        if (each.get("spec") or {}).get("volumeName") == volume
+    ]
+    if not known:
+        raise NotProvisioned(
+            f"failed to restore CSI snapshot {handle} of volume {volume}: there is no backup volume"
+        )
+    backup = world.get("backups", NAMESPACE, name)
+    status = (backup or {}).get("status") or {}
+    if not status.get("url"):
+        raise NotProvisioned(
+            f"failed to restore CSI snapshot {handle} : failed to get backup {name}: not found"
+        )
+    return {
+        "fromBackup": status["url"],
+        "size": str(status["volumeSize"]),
+        "backingImage": status.get("volumeBackingImageName") or "",
+        "backupTargetName": status.get("backupTargetName") or "default",
+    }
+
+
+def _requested(claim: Object) -> int:
+    """Bytes, rounded up as Longhorn does."""
+    quantity = claim["spec"]["resources"]["requests"]["storage"]
+    size = int(parse_quantity(quantity))  # type: ignore[no-untyped-call]
+    return -(-size // GRANULE) * GRANULE
+
+
+def _volume(world: World, claim: Object, name: str) -> Object:
+    metadata, spec = claim["metadata"], claim["spec"]
+    storage_class = world.get("storageclasses", "", spec["storageClassName"]) or {}
+    reference = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+    csi = {
+        "driver": DRIVER,
+        "volumeHandle": name,
+        "volumeAttributes": storage_class.get("parameters") or {},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": name,
+            "annotations": {"pv.kubernetes.io/provisioned-by": DRIVER},
+        },
+        "spec": {
+            "accessModes": spec["accessModes"],
+            # What was asked for, even where Longhorn's volume has the size of its backup.
+            "capacity": {"storage": str(_requested(claim))},
+            "claimRef": reference,
+            "csi": csi,
+            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
+            "storageClassName": spec["storageClassName"],
+            "volumeMode": spec.get("volumeMode", "Filesystem"),
+        },
+    }
+
+
+def _tell(world: World, claim: Object, why: str, now: datetime.datetime) -> Iterator[Step]:
+    """An event of the claim, once for each reason."""
+    metadata = claim["metadata"]
+    message = (
+        f'failed to provision volume with StorageClass "{claim["spec"]["storageClassName"]}": rpc'
+        f" error: code = NotFound desc = {why}"
     )
-    return bool(status.get("readyToUse")) and enough
-
-
-def _bytes(quantity: str | int) -> Decimal:
-    return parse_quantity(quantity)  # type: ignore[no-any-return, no-untyped-call]
+    name = f"{metadata['name']}.{sha256((metadata['uid'] + why).encode()).hexdigest()[:16]}"
+    if world.get(EVENTS, metadata["namespace"], name):
+        return
+    involved = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": metadata["namespace"]},
+        "involvedObject": involved,
+        "type": "Warning",
+        "reason": "ProvisioningFailed",
+        "message": message,
+        "source": {"component": f"{DRIVER}_simulated"},
+        "firstTimestamp": text(now),
+        "lastTimestamp": text(now),
+        "count": 1,
+    }
+    yield Step("POST", EVENTS, path("v1", EVENTS, metadata["namespace"]), event)

@@ -6,6 +6,7 @@ from local.api import Object
 
 SNAPSHOT = "snapshot.storage.k8s.io/v1"
 KUBEVIRT = "kubevirt.io/v1"
+LONGHORN = "longhorn.io/v1beta2"
 SIZE = 2 << 30
 
 
@@ -20,6 +21,26 @@ def manifest(
 
 def faults(**data: str) -> Object:
     return manifest("v1", "ConfigMap", "replant-simulation", "default", data=data)
+
+
+def backup_volume(volume: str) -> Object:
+    spec = {"volumeName": volume, "backupTargetName": "default"}
+    made = manifest(LONGHORN, "BackupVolume", volume, "longhorn-system", spec=spec)
+    return made | {"status": {"size": str(SIZE)}}
+
+
+def backup(volume: str, name: str) -> Object:
+    """As Longhorn has it once it has synced the backup."""
+    status = {
+        "state": "Completed",
+        "url": f"s3://backups@us-east-1/?backup={name}&volume={volume}",
+        "volumeName": volume,
+        "volumeSize": str(SIZE),
+        "backupTargetName": "default",
+    }
+    spec = {"backupBlockSize": "2097152"}
+    made = manifest(LONGHORN, "Backup", name, "longhorn-system", spec=spec)
+    return made | {"status": status}
 
 
 def content(space: str, handle: str = "bak://volume/backup-1") -> Object:

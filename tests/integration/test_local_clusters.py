@@ -20,7 +20,10 @@ from local.api import MERGE, Api, Object, path
 from local.processes import NotReadyError, wait_until
 from tests.integration.lab_objects import (
     KUBEVIRT,
+    LONGHORN,
     SIZE,
+    backup,
+    backup_volume,
     claim,
     content,
     everything,
@@ -44,7 +47,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         patch.setattr(processes, "RUNTIME", tmp_path_factory.mktemp("runtime"))
         patch.setenv("REPLANT_CRDS", str(request.param))
         try:
-            yield cluster.start(["lab"])["lab"].api
+            api = cluster.start(["lab"])["lab"].api
+            know_backup(api, "volume", "backup-1")
+            yield api
         finally:
             processes.stop_all()
 
@@ -90,6 +95,24 @@ def state(lab: Api, space: str) -> object:
 
 def said(lab: Api, space: str) -> str:
     return str(status(lab, machine(space)).get("conditions"))
+
+
+def said_of_claim(lab: Api, space: str) -> str:
+    """The events of a namespace, which holds one claim."""
+    return str(lab.call("GET", path("v1", "events", space))["items"])
+
+
+def engine_volume(lab: Api, space: str) -> Object:
+    """Longhorn's volume of the claim."""
+    name = get(lab, claim(space))["spec"]["volumeName"]
+    return lab.call("GET", path(LONGHORN, "volumes", "longhorn-system", name))
+
+
+def know_backup(lab: Api, volume: str, name: str) -> None:
+    """What a sync with the backup target leaves."""
+    for each in (backup_volume(volume), backup(volume, name)):
+        lab.apply({key: part for key, part in each.items() if key != "status"})
+        lab.call("PATCH", f"{lab.path_of(each)}/status", {"status": each["status"]}, MERGE)
 
 
 def bound(lab: Api, space: str) -> bool:
@@ -197,29 +220,47 @@ def test_a_claim_waits_for_its_storage_class(lab: Api, space: str) -> None:
     eventually(lambda: bound(lab, space), "the claim is bound")
 
 
-def test_a_claim_smaller_than_its_snapshot_stays_pending(lab: Api, space: str) -> None:
-    apply(
-        lab,
-        faults(restoreSize=str(SIZE)),
-        content(space),
-        snapshot(space),
-        claim(space, size=SIZE - 1),
-    )
-    never(lambda: bound(lab, space), "bound to a larger snapshot")
-    assert status(lab, snapshot(space))["restoreSize"] == "2Gi"
+def test_a_claim_of_a_backup_that_the_cluster_does_not_know_waits_and_has_an_event(
+    lab: Api, space: str
+) -> None:
+    apply(lab, content(space, handle=f"bak://{space}/b"), snapshot(space), claim(space))
+    eventually(lambda: "there is no backup volume" in said_of_claim(lab, space), "it has an event")
+    assert status(lab, snapshot(space))["readyToUse"] is True
+    know_backup(lab, space, "b")
+    eventually(lambda: bound(lab, space), "the claim is bound")
 
 
-def test_the_size_of_a_snapshot_is_the_one_that_longhorn_knows(lab: Api, space: str) -> None:
-    apply(lab, manifest("v1", "Namespace", "longhorn-system"))
-    backup = manifest("longhorn.io/v1beta2", "Backup", space, "longhorn-system", spec={})
-    apply(lab, backup)
-    lab.call(
-        "PATCH", f"{lab.path_of(backup)}/status", {"status": {"volumeSize": "12345678"}}, MERGE
-    )
-    apply(lab, content(space, handle=f"bak://volume/{space}"))
+def test_a_volume_has_the_size_of_its_backup_and_its_data_later(lab: Api, space: str) -> None:
+    apply(lab, faults(restoreSeconds="4"), content(space), snapshot(space), claim(space))
+    eventually(lambda: bound(lab, space), "the claim is bound")
+    volume = engine_volume(lab, space)
+    assert volume["status"]["restoreRequired"] is True
+    assert volume["spec"]["size"] == str(SIZE)
     eventually(
-        lambda: status(lab, content(space)).get("restoreSize") == 12345678, "the size is reported"
+        lambda: engine_volume(lab, space)["status"]["restoreRequired"] is False, "its data is there"
     )
+
+
+def test_injected_a_volume_does_not_get_its_data(lab: Api, space: str) -> None:
+    apply(lab, faults(restoreError="backup-*", restoreSeconds="1"), content(space))
+    apply(lab, snapshot(space), claim(space))
+    eventually(lambda: bound(lab, space), "the claim is bound")
+    eventually(
+        lambda: engine_volume(lab, space)["status"]["robustness"] == "faulted", "it is faulted"
+    )
+    (condition,) = engine_volume(lab, space)["status"]["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "RestoreFailure")
+
+
+def test_the_volume_of_a_deleted_claim_goes(lab: Api, space: str) -> None:
+    apply(lab, content(space), snapshot(space), claim(space))
+    eventually(lambda: bound(lab, space), "the claim is bound")
+    name = get(lab, claim(space))["spec"]["volumeName"]
+    lab.call("DELETE", lab.path_of(claim(space)))
+    eventually(
+        lambda: not lab.answers(path("v1", "persistentvolumes", None, name)), "the volume is gone"
+    )
+    assert lab.answers(path(LONGHORN, "backups", "longhorn-system", "backup-1"))
 
 
 def test_injected_a_machine_is_never_ready(lab: Api, space: str) -> None:
@@ -284,7 +325,7 @@ def test_a_stopped_cluster_leaves_no_process(
     monkeypatch.setenv("REPLANT_CRDS", str(OWN))
     brief = cluster.start(["brief"])["brief"]
     records = processes._read()
-    assert [record.name for record in records] == [f"brief-{role}" for role in cluster.ROLES]
+    assert [record.name for record in records] == [f"brief-{role}" for role in brief.roles]
     brief.stop()
     assert not any(processes._members(record) for record in records)
     assert processes.running() == []

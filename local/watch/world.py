@@ -32,7 +32,8 @@ class Faults:
     delay: float = 0.0
     never_ready: str = ""
     snapshot_error: str = ""
-    restore_size: int = 0
+    restore_seconds: float = 0.0
+    restore_error: str = ""
 
     @classmethod
     def of(cls, data: dict[str, str]) -> "Faults":
@@ -40,7 +41,8 @@ class Faults:
             delay=_number(data, "delaySeconds"),
             never_ready=data.get("neverReady", ""),
             snapshot_error=data.get("snapshotError", ""),
-            restore_size=int(_number(data, "restoreSize")),
+            restore_seconds=_number(data, "restoreSeconds"),
+            restore_error=data.get("restoreError", ""),
         )
 
 
@@ -86,6 +88,10 @@ class World:
 
     def get(self, plural: str, namespace: str, name: str) -> Object | None:
         return self.objects.get(plural, {}).get((namespace, name))
+
+    def seen_at(self, thing: Object) -> float:
+        """When it was first seen, in seconds since the epoch."""
+        return self.first_seen.get(_uid(thing), 0.0)
 
     def waiting(self, thing: Object, now: float) -> bool:
         """Whether the injected delay still holds an object back."""

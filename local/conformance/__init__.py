@@ -1,0 +1,1 @@
+"""A cluster with the real controllers above it: what a restore has to be right by."""

@@ -1,0 +1,56 @@
+"""A bucket of the embedded AWS in, a cluster whose Longhorn uses it as backup target out."""
+
+import json
+
+from local import cloud
+from local.api import Api, Object
+from local.longhorn.resources import NAMESPACE, VERSION
+
+POLL_SECONDS = 3
+
+
+def configure(api: Api, bucket: str, endpoint: str) -> None:
+    """Harvester's setting `backup-target`; its own controller makes the rest of it, if it runs."""
+    value = {
+        "type": "s3",
+        "endpoint": endpoint,
+        "accessKeyId": "test",
+        "secretAccessKey": "test",
+        "bucketName": bucket,
+        "bucketRegion": cloud.REGION,
+        "cert": "",
+        "virtualHostedStyle": False,
+        "refreshIntervalInSeconds": POLL_SECONDS,
+    }
+    setting = {
+        "apiVersion": "harvesterhci.io/v1beta1",
+        "kind": "Setting",
+        "metadata": {"name": "backup-target"},
+        "default": "{}",
+        "value": json.dumps(value),
+    }
+    api.apply(setting)
+
+
+def attach(api: Api, name: str, url: str, endpoint: str) -> None:
+    """Make the BackupTarget of that name, and the Secret with its credentials, or change them."""
+    secret = f"{name}-credentials"
+    keys = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINTS": endpoint,
+    }
+    api.apply(_object("v1", "Secret", secret, stringData=keys))
+    interval = f"{POLL_SECONDS}s"
+    spec = {"backupTargetURL": url, "credentialSecret": secret, "pollInterval": interval}
+    api.apply(_object(VERSION, "BackupTarget", name, spec=spec))
+
+
+def url_of(bucket: str, prefix: str = "") -> str:
+    """As Harvester writes it."""
+    return f"s3://{bucket}@{cloud.REGION}/{prefix}"
+
+
+def _object(version: str, kind: str, name: str, **parts: object) -> Object:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}

@@ -1,0 +1,133 @@
+"""Longhorn's data path without data: which volumes are there, how far their data is, which
+snapshots and backups are done.
+
+A volume that is made from a backup is there at once, and its data later (longhorn-manager
+controller/volume_controller.go): until then `restoreRequired` is true and the engine tells the
+progress. It fails with the condition Restore, reason RestoreFailure.
+"""
+
+import datetime
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from urllib.parse import parse_qs, urlsplit
+
+from local.api import Object, path
+from local.longhorn.resources import NAMESPACE, VERSION
+from local.watch.world import Step, World, differs, text
+
+VOLUMES, ENGINES, SNAPSHOTS = "volumes", "engines", "snapshots"
+REPLICA = "tcp://10.52.0.1:10000"
+FAILURE = "All replica restore failed and the volume became Faulted"
+
+
+def volume_steps(world: World, volume: Object, now: datetime.datetime) -> Iterator[Step]:
+    """Its engine, then the status of both."""
+    name = volume["metadata"]["name"]
+    if volume["metadata"].get("deletionTimestamp"):
+        return
+    engine = world.get(ENGINES, NAMESPACE, f"{name}-e-0")
+    if engine is None:
+        yield Step("POST", ENGINES, path(VERSION, ENGINES, NAMESPACE), _engine(volume))
+        return
+    percent = _percent(world, volume, now)
+    failed = bool(percent) and _fails(world, volume)
+    if backup := backup_of(volume):
+        status = {"currentState": "running", "restoreStatus": {REPLICA: _restore(percent, failed)}}
+        if percent == 100 and not failed:
+            status["lastRestoredBackup"] = backup
+        yield from _update(ENGINES, engine, status)
+    yield from _update(VOLUMES, volume, _status(volume, percent, failed, now))
+
+
+def snapshot_steps(_: World, snapshot: Object, now: datetime.datetime) -> Iterator[Step]:
+    """A snapshot is ready as soon as it is asked for."""
+    if not (snapshot.get("status") or {}).get("readyToUse"):
+        size = int((snapshot.get("status") or {}).get("restoreSize") or 0)
+        status = {"readyToUse": True, "creationTime": text(now), "restoreSize": size}
+        yield from _update(SNAPSHOTS, snapshot, status)
+
+
+def backup_of(volume: Object) -> str:
+    """The name of the backup that a volume is made from; empty for a new one."""
+    query = parse_qs(urlsplit(volume["spec"].get("fromBackup") or "").query)
+    return query.get("backup", [""])[0]
+
+
+def _percent(world: World, volume: Object, now: datetime.datetime) -> int:
+    """Of its data that is there; a new volume has all of it."""
+    if not backup_of(volume):
+        return 100
+    duration = world.faults.restore_seconds
+    if duration <= 0:
+        return 100
+    waited = now.timestamp() - world.seen_at(volume)
+    return max(0, min(100, int(100 * waited / duration)))
+
+
+def _fails(world: World, volume: Object) -> bool:
+    pattern = world.faults.restore_error
+    return bool(pattern) and fnmatchcase(backup_of(volume), pattern)
+
+
+def _engine(volume: Object) -> Object:
+    metadata = volume["metadata"]
+    owner = {
+        "apiVersion": VERSION,
+        "kind": "Volume",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+    return {
+        "apiVersion": VERSION,
+        "kind": "Engine",
+        "metadata": {
+            "name": f"{metadata['name']}-e-0",
+            "namespace": NAMESPACE,
+            "labels": {"longhornvolume": metadata["name"]},
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "volumeName": metadata["name"],
+            "volumeSize": str(volume["spec"]["size"]),
+            "dataEngine": volume["spec"].get("dataEngine") or "v1",
+            "requestedBackupRestore": backup_of(volume),
+        },
+    }
+
+
+def _restore(percent: int, failed: bool) -> Object:
+    if failed:
+        return {"isRestoring": False, "state": "error", "progress": percent, "error": FAILURE}
+    state = "complete" if percent == 100 else "in-progress"
+    return {"isRestoring": percent < 100, "state": state, "progress": percent}
+
+
+def _status(volume: Object, percent: int, failed: bool, now: datetime.datetime) -> Object:
+    status: Object = {"state": "detached", "robustness": "unknown", "restoreRequired": False}
+    restored = bool(backup_of(volume))
+    if restored and failed:
+        condition = _condition("False", "RestoreFailure", FAILURE, now)
+        status |= {"robustness": "faulted", "restoreRequired": True}
+    elif restored and percent < 100:
+        condition = _condition("True", "RestoreInProgress", "", now)
+        status |= {"state": "attached", "robustness": "healthy", "restoreRequired": True}
+    else:
+        condition = _condition("False", "", "", now)
+    return status | {"restoreInitiated": restored, "conditions": [condition]}
+
+
+def _condition(status: str, reason: str, message: str, now: datetime.datetime) -> Object:
+    return {
+        "type": "Restore",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastProbeTime": "",
+        "lastTransitionTime": text(now),
+    }
+
+
+def _update(plural: str, found: Object, status: Object) -> Iterator[Step]:
+    if differs(status, found.get("status") or {}):
+        where = path(VERSION, plural, NAMESPACE, found["metadata"]["name"])
+        yield Step("PATCH", plural, f"{where}/status", {"status": status})

@@ -1,0 +1,146 @@
+"""One cluster of the conformance suite: make things, look at them, wait for what they become."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from kubernetes.client import ApiException
+
+from local import cloud
+from local.api import MERGE, Api, Object, path, said
+from local.cluster import Cluster
+from local.longhorn import target
+from local.longhorn.resources import NAMESPACE as LONGHORN_NAMESPACE
+from local.processes import NotReadyError, wait_until
+from local.samples.longhorn import LonghornVolume
+from tests.integration.lab_objects import KUBEVIRT, LONGHORN, SNAPSHOT, faults, manifest
+
+SIZE = 64 << 20
+HARVESTER = "harvesterhci.io/v1beta1"
+
+
+class Refusal(NamedTuple):
+    """The status and the message of an answer."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Lab:
+    """NAMESPACE is the test's own; IS_REAL tells which controllers there are."""
+
+    api: Api
+    is_real: bool
+    endpoint: str
+    bucket: str
+    namespace: str = ""
+
+    @classmethod
+    def start(cls, cluster: Cluster, endpoint: str, bucket: str, *, is_real: bool) -> "Lab":
+        """Its default backup target is the bucket."""
+        lab = cls(cluster.api, is_real, endpoint, bucket)
+        target.configure(lab.api, bucket, endpoint)
+        if not is_real:
+            target.attach(lab.api, "default", target.url_of(bucket), endpoint)
+        lab.wait(
+            lambda: bool(lab.longhorn("backuptargets", "default").get("available")),
+            "the backup target is available",
+        )
+        return lab
+
+    def in_a_namespace_of_its_own(self) -> "Lab":
+        """Nothing is injected in it."""
+        name = f"t-{uuid.uuid4().hex[:8]}"
+        self.api.apply(manifest("v1", "Namespace", name))
+        self.api.apply(faults())
+        return replace(self, namespace=name)
+
+    def inject(self, **data: str) -> None:
+        self.api.apply(faults(**data))
+
+    def backed_up(self, size: int = SIZE) -> tuple[str, str]:
+        """A volume with one backup in the bucket, as another cluster's Longhorn left it."""
+        volume = LonghornVolume(f"pvc-{uuid.uuid4()}", size, version="1.10")
+        backup = f"backup-{uuid.uuid4().hex[:16]}"
+        for key, body in volume.backup(backup, "2026-08-15T01:00:00Z", {0: b"data"}):
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        return volume.name, backup
+
+    def synced(self, backup: str) -> Object:
+        """Longhorn's own record of a backup, once the cluster has it."""
+        self.wait(
+            lambda: self.longhorn("backups", backup).get("state") == "Completed",
+            f"Backup {backup} is synced",
+        )
+        return self.longhorn("backups", backup)
+
+    @property
+    def s3(self) -> Any:
+        return cloud.client(self.endpoint, "s3")
+
+    def apply(self, *manifests: Object) -> None:
+        for each in manifests:
+            self.api.apply(each)
+
+    def get(self, wanted: Object) -> Object:
+        return self.api.call("GET", self.api.path_of(wanted))
+
+    def status(self, wanted: Object) -> Object:
+        found: Object = self.get(wanted).get("status") or {}
+        return found
+
+    def patch(self, wanted: Object, change: Object) -> Object:
+        return self.api.call("PATCH", self.api.path_of(wanted), change, MERGE)
+
+    def delete(self, wanted: Object) -> None:
+        self.api.call("DELETE", self.api.path_of(wanted))
+
+    def exists(self, wanted: Object) -> bool:
+        return self.api.answers(self.api.path_of(wanted))
+
+    def longhorn(self, plural: str, name: str) -> Object:
+        """The status of one of Longhorn's resources; empty while it is not there."""
+        where = path(LONGHORN, plural, LONGHORN_NAMESPACE, name)
+        try:
+            found: Object = self.api.call("GET", where).get("status") or {}
+        except ApiException:
+            found = {}
+        return found
+
+    def volume_of(self, claim: Object) -> str:
+        """The name of a claim's volume, which is Longhorn's as well; once it is bound."""
+        self.wait(lambda: self.status(claim).get("phase") == "Bound", "the claim is bound")
+        return str(self.get(claim)["spec"]["volumeName"])
+
+    def events(self, about: Object) -> Iterator[Object]:
+        for each in self.api.call("GET", path("v1", "events", self.namespace))["items"]:
+            if each["involvedObject"]["name"] == about["metadata"]["name"]:
+                yield each
+
+    def wait(self, question: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        wait_until(question, seconds=seconds, what=what, every=0.2)
+
+    def never(self, question: Callable[[], bool], seconds: float = 3) -> bool:
+        """Whether it stays untrue for so long."""
+        try:
+            wait_until(question, seconds=seconds, what="what must not be", every=0.2)
+        except NotReadyError:
+            return True
+        return False
+
+    def refused(self, wanted: Object) -> Refusal:
+        """How the API server refuses to make an object. Raises AssertionError when it does not."""
+        try:
+            self.create(wanted)
+        except ApiException as error:
+            return Refusal(int(error.status or 0), said(error))
+        raise AssertionError(f"{wanted['kind']} {wanted['metadata']['name']} was made")
+
+    def create(self, wanted: Object) -> Object:
+        where = self.api.path_of(wanted).rpartition("/")[0]
+        return self.api.call("POST", where, wanted)
+
+
+__all__ = ["HARVESTER", "KUBEVIRT", "LONGHORN", "SIZE", "SNAPSHOT", "Lab"]

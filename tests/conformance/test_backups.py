@@ -1,0 +1,72 @@
+"""Harvester's own backups and restores, beside what we read of them and make from them.
+
+Aspects: the metadata that the real backup controller writes, read by our parsers; the native
+restore of the same backup.
+"""
+
+import json
+
+import pytest
+
+from local.api import Object
+from shared.layouts import harvester
+from tests.conformance.lab import HARVESTER, Lab
+from tests.conformance.test_machines import disk, is_ready, machine
+from tests.integration.lab_objects import KUBEVIRT, manifest
+
+NOT_SIMULATED = "Harvester's backup controller is not simulated"
+REFERENCE = {"apiGroup": "kubevirt.io", "kind": "VirtualMachine"}
+
+
+def backup_of(lab: Lab, vm: str) -> Object:
+    """A VirtualMachineBackup, ready and with its metadata in the bucket."""
+    spec = {"type": "backup", "source": {**REFERENCE, "name": vm}}
+    wanted = manifest(HARVESTER, "VirtualMachineBackup", "nightly", lab.namespace, spec=spec)
+    wanted["metadata"]["annotations"] = {"harvesterhci.io/snapshotFreezeFS": "false"}
+    lab.create(wanted)
+
+    def is_done() -> bool:
+        status = lab.status(wanted)
+        saved = [each for each in status.get("conditions", []) if each["type"] == "MetadataReady"]
+        return bool(status.get("readyToUse") and saved)
+
+    lab.wait(is_done, "the backup is ready and its metadata saved", seconds=120)
+    return lab.get(wanted)
+
+
+@pytest.mark.only_real(NOT_SIMULATED)
+def test_our_parser_reads_the_metadata_that_harvester_itself_writes(lab: Lab) -> None:
+    disk(lab)
+    lab.create(machine(lab, "RerunOnFailure"))
+    lab.wait(lambda: is_ready(lab, machine(lab)), "it is ready")
+    made = backup_of(lab, "web")
+    key = f"harvester/vmbackups/{lab.namespace}/nightly.cfg"
+    body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
+    read = harvester.machine_backup(body)
+    (saved,) = made["status"]["volumeBackups"]
+    (known,) = read.disks
+    assert (read.namespace, read.vm, read.backup) == (lab.namespace, "web", "nightly")
+    assert known.engine_backup == saved["longhornBackupName"]
+    assert known.engine_volume == saved["persistentVolumeClaim"]["spec"]["volumeName"]
+    assert json.loads(body)["vmSourceSpec"]["spec"]["runStrategy"] == "RerunOnFailure"
+
+
+@pytest.mark.only_real(NOT_SIMULATED)
+def test_harvester_restores_its_own_backup_as_another_machine(lab: Lab) -> None:
+    """That the conformance cluster is a whole one."""
+    disk(lab)
+    lab.create(machine(lab, "RerunOnFailure"))
+    lab.wait(lambda: is_ready(lab, machine(lab)), "it is ready")
+    backup_of(lab, "web")
+    spec = {
+        "target": {**REFERENCE, "name": "again"},
+        "virtualMachineBackupName": "nightly",
+        "virtualMachineBackupNamespace": lab.namespace,
+        "newVM": True,
+        "keepMacAddress": False,
+    }
+    restore = manifest(HARVESTER, "VirtualMachineRestore", "again", lab.namespace, spec=spec)
+    lab.create(restore)
+    lab.wait(lambda: lab.status(restore).get("complete") is True, "it is complete", seconds=120)
+    again = manifest(KUBEVIRT, "VirtualMachine", "again", lab.namespace)
+    assert is_ready(lab, again)
