@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check conformance bench mutate build deploy clean host-build environments FORCE
+.PHONY: help up down outage recover demo test check conformance bench mutate build deploy clean host-build environments FORCE
 
 PYTHON ?= python3
 STACK ?= replant
@@ -35,6 +35,12 @@ up: environments host-build ## Start the embedded AWS and two clusters, deploy t
 down: .venv/.done ## Stop what `make up` started
 	@$(DEV)/python -m local down
 
+outage: .venv/.done ## Take a cluster's API server away (CLUSTER=east|west)
+	@$(DEV)/python -m local outage $(CLUSTER)
+
+recover: .venv/.done ## Bring a cluster back with its data (CLUSTER=east|west)
+	@$(DEV)/python -m local recover $(CLUSTER)
+
 demo: environments host-build ## Tell the whole story on this machine: backups arrive, a machine is restored
 	@$(DEV)/python -m local.demo
 
@@ -45,7 +51,8 @@ test: .venv/.done ## Check, build and run every test; prints how long each part 
 check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
 
 conformance: .venv/.done ## Hold the simulation against the real controllers of a target, behaviour by behaviour
-	@$(DEV)/python -m local.build.timing programs=conformance-programs behaviours=conformance-tests
+	@$(DEV)/python -m local.build.timing build=host-build programs=conformance-programs \
+		behaviours=conformance-tests
 
 bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" also writes docs/benchmarks.md)
 	@$(DEV)/python -m bench $(BENCH)

@@ -1,4 +1,4 @@
-"""`python -m local up|down|status`."""
+"""`python -m local up|down|status`, `python -m local outage|recover CLUSTER`."""
 
 import signal
 import sys
@@ -7,11 +7,14 @@ from types import FrameType
 
 from local import runtime
 
-COMMANDS: dict[str, Callable[[], int]] = {
-    "up": runtime.up,
-    "down": runtime.down,
-    "status": runtime.status,
+COMMANDS: dict[tuple[str, int], Callable[..., int]] = {
+    ("up", 0): runtime.up,
+    ("down", 0): runtime.down,
+    ("status", 0): runtime.status,
+    ("outage", 1): runtime.outage,
+    ("recover", 1): runtime.recover,
 }
+"""By name and number of arguments."""
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -20,12 +23,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one command; a kill is handled like Ctrl-C, so that a half-started runtime is stopped."""
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+    command = COMMANDS.get(("".join(arguments[:1]), len(arguments) - 1))
+    if command is None:
         print(__doc__, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return COMMANDS[arguments[0]]()
+        return command(*arguments[1:])
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - whatever it is, its message is what a person needs

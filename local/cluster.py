@@ -93,6 +93,25 @@ class Cluster:
         for manifest in seeds(NETWORKS.get(self.name)):
             api.apply(manifest)
 
+    def take_away(self) -> None:
+        """An outage: the API server takes no connection any more; its store keeps the data."""
+        processes.stop(self.process("apiserver"))
+
+    def bring_back(self) -> None:
+        """The end of an outage: everything of it that does not run is started as it was before.
+
+        Raises NotReadyError.
+        """
+        for role in self.roles:
+            if not processes.alive(self.process(role)):
+                processes.spawn(self.process(role), self._commands()[role], cwd=ROOT)
+        processes.wait_until(
+            lambda: self.api.answers("/readyz"),
+            seconds=PATIENCE,
+            what=f"the API server of cluster {self.name} answers",
+            name=self.process("apiserver"),
+        )
+
     def stop(self) -> None:
         """Stop what runs, the last started first; the folder stays for a look at it."""
         for role in reversed(self.roles):
@@ -131,16 +150,27 @@ class Cluster:
         return f"{self.name}-{role}"
 
     def spawn(self, role: str, *command: str | Path) -> None:
-        processes.spawn(self.process(role), command)
+        """Start a process of the cluster, and note how, for the end of an outage."""
+        words = [str(word) for word in command]
+        processes.spawn(self.process(role), words, cwd=ROOT)
+        commands = {**self._commands(), role: words}
+        (self.folder / "commands.json").write_text(json.dumps(commands, indent=1))
 
     def spawn_python(self, role: str, module: str, kubeconfig: Path | None = None) -> None:
         """Start a module of ours, which takes a kubeconfig: the administrator's if no other."""
-        words = ["-m", module, "--kubeconfig", str(kubeconfig or self.kubeconfig)]
-        processes.spawn(self.process(role), [sys.executable, *words], cwd=ROOT)
+        kubeconfig = kubeconfig or self.kubeconfig
+        self.spawn(role, sys.executable, "-m", module, "--kubeconfig", kubeconfig)
 
     def client_flags(self) -> list[str]:
         """How a program of the CSI project is told of the cluster, and how fast it may ask."""
         return [f"--kubeconfig={self.kubeconfig}", "--kube-api-qps=200", "--kube-api-burst=400"]
+
+    def _commands(self) -> dict[str, list[str]]:
+        file = self.folder / "commands.json"
+        if not file.exists():
+            return {}
+        commands: dict[str, list[str]] = json.loads(file.read_text())
+        return commands
 
     def _alive(self) -> bool:
         return any(processes.alive(self.process(role)) for role in self.roles)

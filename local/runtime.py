@@ -60,6 +60,35 @@ def status() -> int:
     return int(bool(dead) or not FILE.exists())
 
 
+def outage(name: str) -> int:
+    """Take a cluster's API server away, until `recover`."""
+    if problem := _unknown(name):
+        print(problem)
+        return 1
+    cluster.Cluster(name).take_away()
+    print(f"Cluster {name} takes no connections. Bring it back: make recover CLUSTER={name}")
+    return 0
+
+
+def recover(name: str) -> int:
+    """Bring a cluster back with its data."""
+    if problem := _unknown(name):
+        print(problem)
+        return 1
+    cluster.Cluster(name).bring_back()
+    print(f"Cluster {name} answers.")
+    return 0
+
+
+def _unknown(name: str) -> str | None:
+    """Why there is no cluster of that name here."""
+    if not FILE.exists():
+        return "Nothing is up. Start it first: make up"
+    if name not in NAMES:
+        return f"Unknown cluster {name!r}. Known: {', '.join(NAMES)}."
+    return None
+
+
 def _already() -> int:
     if dead := _dead():
         print(f"It was up, but no longer runs: {', '.join(dead)}. See {processes.RUNTIME / 'logs'}")
@@ -95,7 +124,7 @@ def _start() -> dict[str, Any]:
         clusters = pool.submit(_step, "clusters east and west", partial(cluster.start, NAMES))
         try:
             endpoint = _step("embedded AWS", cloud.start)
-            outputs = _step("stack", partial(cloud.deploy, endpoint, cloud.BUILD, _parameters()))
+            outputs = _step("stack", partial(cloud.deploy, endpoint, cloud.BUILD, parameters()))
         except BaseException:
             # Else the clusters would be waited for; they give up when their parts are gone.
             processes.stop_all()
@@ -120,7 +149,8 @@ def _step(what: str, do: Callable[[], Result]) -> Result:
     return result
 
 
-def _parameters() -> Outputs:
+def parameters() -> Outputs:
+    """Of the template, for a stack beside the clusters on this machine."""
     machine = platform.machine()
     return {"AllowLoopbackClusters": "true", "Architecture": ARCHITECTURES.get(machine, machine)}
 

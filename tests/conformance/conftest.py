@@ -10,35 +10,36 @@ import pytest
 
 from local import cloud, cluster, processes
 from local.conformance.cluster import REAL
+from local.runtime import parameters
+from local.stack import Stack
 from tests.conformance.lab import Lab
 
-BUCKET = "conformance"
 CLUSTERS = ("real", "simulated")
 VERDICTS = {"passed": "yes", "failed": "NO", "error": "NO"}
 
 
 @pytest.fixture(scope="session")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The embedded AWS with a bucket; its endpoint. What was started stops at the end."""
-    with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded AWS with the template deployed, no cluster yet. It all stops at the end."""
+    with ExitStack() as ends:
+        patch = ends.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(processes, "RUNTIME", tmp_path_factory.mktemp("runtime"))
-        stack.callback(processes.stop_all)
+        ends.callback(processes.stop_all)
         endpoint = cloud.start()
-        cloud.client(endpoint, "s3").create_bucket(Bucket=BUCKET)
-        yield endpoint
+        outputs = cloud.deploy(endpoint, cloud.BUILD, parameters())
+        yield Stack({"awsEndpoint": endpoint, "outputs": outputs, "clusters": {}})
 
 
 @pytest.fixture(scope="session")
-def simulated(runtime: str) -> Lab:
+def simulated(stack: Stack) -> Lab:
     made = cluster.start(["simulated"])["simulated"]
-    return Lab.start(made, runtime, BUCKET, is_real=False)
+    return Lab.start(made, stack, is_real=False)
 
 
 @pytest.fixture(scope="session")
-def real(runtime: str) -> Lab:
+def real(stack: Stack) -> Lab:
     made = cluster.start(["real"], REAL)["real"]
-    return Lab.start(made, runtime, BUCKET, is_real=True)
+    return Lab.start(made, stack, is_real=True)
 
 
 @pytest.fixture

@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import yaml
 from kubernetes.client import ApiException
 
-from local import cloud
+from local import documents
 from local.api import MERGE, Api, Object, path, said
 from local.cluster import Cluster
 from local.longhorn import target
 from local.longhorn.resources import NAMESPACE as LONGHORN_NAMESPACE
 from local.processes import NotReadyError, wait_until
+from local.runtime import ACCESS
 from local.samples.longhorn import LonghornVolume
+from local.stack import Stack
 from tests.integration.lab_objects import KUBEVIRT, LONGHORN, SNAPSHOT, faults, manifest
 
 SIZE = 64 << 20
@@ -33,17 +36,23 @@ class Lab:
 
     api: Api
     is_real: bool
-    endpoint: str
-    bucket: str
+    stack: Stack
+    name: str
     namespace: str = ""
 
     @classmethod
-    def start(cls, cluster: Cluster, endpoint: str, bucket: str, *, is_real: bool) -> "Lab":
-        """Its default backup target is the bucket."""
-        lab = cls(cluster.api, is_real, endpoint, bucket)
-        target.configure(lab.api, bucket, endpoint)
+    def start(cls, cluster: Cluster, stack: Stack, *, is_real: bool) -> "Lab":
+        """Its default backup target is the stack's bucket, and the stack knows it as a cluster."""
+        lab = cls(cluster.api, is_real, stack, cluster.name)
+        target.configure(lab.api, stack.bucket, stack.endpoint)
         if not is_real:
-            target.attach(lab.api, "default", target.url_of(bucket), endpoint)
+            target.attach(lab.api, "default", target.url_of(stack.bucket), stack.endpoint)
+        kubeconfig = cluster.restricted_kubeconfig(ACCESS)
+        stack.client("secretsmanager").create_secret(
+            Name=documents.secret(cluster.name), SecretString=kubeconfig
+        )
+        document = yaml.safe_dump(documents.cluster(cluster.name))
+        stack.document(f"clusters/{cluster.name}.yaml", document)
         lab.wait(
             lambda: bool(lab.longhorn("backuptargets", "default").get("available")),
             "the backup target is available",
@@ -78,7 +87,12 @@ class Lab:
 
     @property
     def s3(self) -> Any:
-        return cloud.client(self.endpoint, "s3")
+        return self.stack.s3
+
+    @property
+    def bucket(self) -> str:
+        bucket: str = self.stack.bucket
+        return bucket
 
     def apply(self, *manifests: Object) -> None:
         for each in manifests:

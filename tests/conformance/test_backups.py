@@ -34,6 +34,21 @@ def backup_of(lab: Lab, vm: str) -> Object:
     return lab.get(wanted)
 
 
+def restored_by_harvester(lab: Lab, name: str) -> Object:
+    """Its VirtualMachine."""
+    spec = {
+        "target": {**REFERENCE, "name": name},
+        "virtualMachineBackupName": "nightly",
+        "virtualMachineBackupNamespace": lab.namespace,
+        "newVM": True,
+        "keepMacAddress": False,
+    }
+    restore = manifest(HARVESTER, "VirtualMachineRestore", name, lab.namespace, spec=spec)
+    lab.create(restore)
+    lab.wait(lambda: lab.status(restore).get("complete") is True, "it is complete", seconds=120)
+    return manifest(KUBEVIRT, "VirtualMachine", name, lab.namespace)
+
+
 @pytest.mark.only_real(NOT_SIMULATED)
 def test_our_parser_reads_the_metadata_that_harvester_itself_writes(lab: Lab) -> None:
     disk(lab)
@@ -58,15 +73,4 @@ def test_harvester_restores_its_own_backup_as_another_machine(lab: Lab) -> None:
     lab.create(machine(lab, "RerunOnFailure"))
     lab.wait(lambda: is_ready(lab, machine(lab)), "it is ready")
     backup_of(lab, "web")
-    spec = {
-        "target": {**REFERENCE, "name": "again"},
-        "virtualMachineBackupName": "nightly",
-        "virtualMachineBackupNamespace": lab.namespace,
-        "newVM": True,
-        "keepMacAddress": False,
-    }
-    restore = manifest(HARVESTER, "VirtualMachineRestore", "again", lab.namespace, spec=spec)
-    lab.create(restore)
-    lab.wait(lambda: lab.status(restore).get("complete") is True, "it is complete", seconds=120)
-    again = manifest(KUBEVIRT, "VirtualMachine", "again", lab.namespace)
-    assert is_ready(lab, again)
+    assert is_ready(lab, restored_by_harvester(lab, "again"))

@@ -13,6 +13,7 @@ import pytest
 
 from local import cloud, cluster, processes
 from local.cluster import Cluster
+from local.longhorn import target
 from local.samples.harvester import MANAGEMENT
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
@@ -21,7 +22,6 @@ from tests.integration.lab_objects import KUBEVIRT, faults
 pytestmark = pytest.mark.timeout(600)
 
 RIGHTS = cloud.ROOT / "docs" / "target-access.yaml"
-SERVER = "lab-apiserver"
 NAMES = ("web-1", "web-2")
 
 
@@ -36,17 +36,10 @@ def lab(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
             Name="replant/clusters/lab", SecretString=kubeconfig
         )
         stack.document("clusters/lab.yaml", "id: lab\nsecret: replant/clusters/lab\n")
+        target.attach(started.api, "default", target.url_of(stack.bucket), stack.endpoint)
         yield started
     finally:
         processes.stop_all()
-
-
-def kill() -> list[str]:
-    """Ends the API server; the command that starts it again."""
-    (server,) = (each for each in processes._read() if each.name == SERVER)
-    command = Path(f"/proc/{server.pid}/cmdline").read_text().rstrip("\0").split("\0")
-    processes.stop(SERVER)
-    return command
 
 
 def test_a_server_that_stays_away_fails_what_waits_in_time_and_the_same_request_goes_on(
@@ -70,7 +63,7 @@ def test_a_server_that_stays_away_fails_what_waits_in_time_and_the_same_request_
     running = stack.start(request)
     wait(lambda: ready(lab, machines, "web-1"), seconds=60, what="the first machine runs")
     time.sleep(3)  # the restore has seen it
-    command = kill()
+    lab.take_away()
     ended = stack.finish(running, seconds=240)
     assert (ended.status, ended.output["state"]) == ("SUCCEEDED", "partial"), ended
     assert ended.output["counts"] == {"failed": 1, "ready": 1}
@@ -79,8 +72,7 @@ def test_a_server_that_stays_away_fails_what_waits_in_time_and_the_same_request_
     words = ["cluster lab", api.server, "accepts no connection", "check that the API server runs"]
     assert not [word for word in words if word not in error["message"]], error
 
-    processes.spawn(SERVER, command)
-    wait(lambda: api.answers("/readyz"), seconds=60, what="the API server is back")
+    lab.bring_back()
     before = api.call("GET", f"{machines}/web-1")["metadata"]
     api.apply(faults())
     again = stack.restore(request)

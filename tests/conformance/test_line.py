@@ -1,0 +1,94 @@
+"""The whole line on the real controllers: Harvester backs a machine up, we catalogue, plan and
+restore it, and Harvester restores the same backup itself.
+
+Aspects: that our machine runs; every difference between it and Harvester's own, which is either
+wanted or a defect.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from local import documents
+from local.api import Object
+from local.stack import Ended, wait
+from tests.conformance.lab import Lab
+from tests.conformance.test_backups import NOT_SIMULATED, backup_of, restored_by_harvester
+from tests.conformance.test_machines import disk, is_ready, machine, network
+from tests.integration.lab_objects import KUBEVIRT, manifest
+
+TARGET = "targets/conformance.yaml"
+WANTED = {
+    ".metadata.annotations.backup.origin.cluster": "where ours comes from",
+    ".metadata.annotations.backup.origin.fingerprint": "where ours comes from",
+    ".metadata.annotations.backup.origin.restore-point": "where ours comes from",
+    ".metadata.annotations.backup.origin.taken-at": "where ours comes from",
+    ".metadata.annotations.restore.harvesterhci.io/last-restore-uid": "Harvester's restore",
+    ".metadata.annotations.restore.harvesterhci.io/name": "Harvester's restore",
+    # To be rebuilt from our claims; without it, Harvester's pages show no size of the disks.
+    ".metadata.annotations.harvesterhci.io/volumeClaimTemplates": "ours is the source's",
+    ".metadata.labels.app.kubernetes.io/managed-by": "who made ours",
+    ".metadata.labels.replant.dev/restore": "who made ours",
+    ".spec.template.metadata.labels.harvesterhci.io/vmName": "theirs has another name",
+    ".spec.template.metadata.labels.harvesterhci.io/creator": "Harvester marks its own",
+    ".spec.template.spec.domain.devices.interfaces[0].macAddress": "each has one of its own",
+    ".spec.template.spec.volumes[0].persistentVolumeClaim.claimName": "each has its own claim",
+}
+"""Where our machine differs from Harvester's, and why."""
+
+
+def restored_by_us(lab: Lab, into: str) -> Ended:
+    """The newest point of the machine, into a namespace of the same cluster."""
+    text = yaml.safe_dump(documents.target("conformance", lab.bucket, lab.name))
+    lab.stack.document(TARGET, text)
+    vm = f"{lab.namespace}/web"
+
+    def point() -> Any:
+        question = {"vm": vm, "cluster": lab.name, "state": "restorable", "latest": True}
+        return lab.stack.search(**question).get("restorePoints")
+
+    wait(point, seconds=60, what=f"a restorable point of {vm}")
+    return lab.stack.restore(
+        {
+            "select": {"vm": vm, "cluster": lab.name},
+            "target": lab.name,
+            "mapping": {"namespaces": {lab.namespace: into}},
+        }
+    )
+
+
+@pytest.mark.only_real(NOT_SIMULATED)
+def test_what_harvester_backs_up_is_restored_and_runs(lab: Lab) -> None:
+    disk(lab)
+    original = machine(lab, "RerunOnFailure", networks=[network(lab)])
+    lab.create(original)
+    lab.wait(lambda: is_ready(lab, original), "it is ready")
+    backup_of(lab, "web")
+    other = lab.in_a_namespace_of_its_own()
+    ended = restored_by_us(lab, other.namespace)
+    assert ended.output, ended
+    assert ended.output["counts"] == {"ready": 1}, ended.output
+    ours = other.get(manifest(KUBEVIRT, "VirtualMachine", "web", other.namespace))
+    theirs = lab.get(restored_by_harvester(lab, "again"))
+    found = set(differences(described(ours), described(theirs)))
+    assert sorted(found ^ WANTED.keys()) == []
+
+
+def described(found: Object) -> Object:
+    """What somebody said of the machine; not what each object has of its own."""
+    metadata = {name: found["metadata"].get(name, {}) for name in ("labels", "annotations")}
+    return {"metadata": metadata, "spec": found["spec"]}
+
+
+def differences(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
+    """The paths of values that are not the same."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted(ours.keys() | theirs.keys()):
+            yield from differences(ours.get(key), theirs.get(key), f"{at}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(*pair, f"{at}[{number}]")
+    elif ours != theirs:
+        yield at
