@@ -88,19 +88,17 @@ def many(count: int) -> Plan:
         ([FAILED, BLOCKED, CANCELLED], "failed"),
     ],
 )
-def test_the_state_is_succeeded_partial_or_failed_by_its_machines_and_cancelled_if_stopped(
+def test_the_state_is_succeeded_partial_or_failed_by_its_machines(
     states: list[MachineState], expected: str
 ) -> None:
     plan = many(3)
-    assert report.restore_state(plan, results(plan, *states), stopped=False) == expected
-    assert report.restore_state(plan, results(plan, *states), stopped=True) == "cancelled"
+    assert report.restore_state(plan, results(plan, *states)) == expected
 
 
 @pytest.mark.parametrize("states", [[PLANNED], [BLOCKED], [PLANNED, BLOCKED, SKIPPED]])
 def test_a_dry_run_is_planned_even_where_checks_block(states: list[MachineState]) -> None:
     plan = many(3).model_copy(update={"dry_run": True})
-    assert report.restore_state(plan, results(plan, *states), stopped=False) == "planned"
-    assert report.restore_state(plan, results(plan, *states), stopped=True) == "cancelled"
+    assert report.restore_state(plan, results(plan, *states)) == "planned"
 
 
 def test_machines_are_counted_by_state_in_the_order_of_the_states_names() -> None:
