@@ -200,6 +200,14 @@ def test_a_sentence_is_cut_in_the_output_only_where_it_is_long_and_it_is_seen(le
         assert machine["note"] == "x" * 299 + "…"
 
 
+def test_a_sentence_is_cut_by_its_size_in_json_and_no_shorter_than_it_must_be() -> None:
+    """A letter such as ü has six bytes there."""
+    plan = planned()
+    some = results(plan, FAILED, note="x" + "ü" * 5000)
+    (machine,) = report.output(plan, some, "failed", "s3://r")["machines"]
+    assert machine["note"] == "x" + "ü" * 49 + "…"
+
+
 def test_the_report_holds_every_machine_check_and_object() -> None:
     plan = planned(a_metadata("web01"), a_metadata("web02", "b"))
     made = ObjectResult(
@@ -315,10 +323,12 @@ def test_of_a_machine_that_was_not_touched_the_report_has_what_it_would_have_had
     (machine,) = plan.machines
     whole = told(plan, results(plan, BLOCKED), objects, state="failed")
     found = [
-        (each["kind"], each["name"], each["action"], each["reason"])
+        (each["kind"], each["namespace"], each["name"], each["action"], each["reason"])
         for each in whole["machines"][0]["objects"]
     ]
-    assert found == [(each.kind, each.name, "skip", each.reason) for each in machine.objects]
+    assert found == [
+        (each.kind, each.namespace, each.name, "skip", each.reason) for each in machine.objects
+    ]
 
 
 def test_a_report_of_five_thousand_untouched_machines_is_whole() -> None:
