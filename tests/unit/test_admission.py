@@ -114,6 +114,14 @@ def test_no_annotation_of_the_pod_is_taken_that_might_act_there(annotation: str)
     ]
 
 
+def test_what_the_source_noted_on_the_pod_goes_without_a_word() -> None:
+    source = a_source()
+    noted = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "replant.dev/restore": "r"}
+    source["spec"]["template"]["metadata"]["annotations"] = noted
+    one = admission.machine(source, HELD)
+    assert (dig(one.manifest, *TEMPLATE, "annotations"), said(one)) == ({}, [])
+
+
 def test_ignition_is_filled_in_when_the_machine_is_made() -> None:
     source = a_source()
     source["spec"]["template"]["metadata"]["annotations"] = {"kubevirt.io/ignitiondata": "PLANTED"}
@@ -239,6 +247,12 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
     ),
     (
         "priorityClassName",
+        "system-of-mine",
+        None,
+        "priorityClassName 'system-of-mine' is left out: it would put the machine before",
+    ),
+    (
+        "priorityClassName",
         "longhorn-critical",
         None,
         "priorityClassName 'longhorn-critical' is left out: it would put the machine before",
@@ -265,6 +279,12 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
         "tolerations",
         [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}],
         [],
+        "tolerations: what tolerates everything or the control plane is left out: it opens nodes",
+    ),
+    (
+        "tolerations",
+        [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
+        [],
         "tolerations: what tolerates everything or the control plane is left out",
     ),
     (
@@ -272,6 +292,12 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
         {"kubernetes.io/hostname": "node-1"},
         {},
         "nodeSelector: kubernetes.io/hostname left out, since they choose nodes by what",
+    ),
+    (
+        "nodeSelector",
+        {"node-role.kubernetes.io/control-plane": "true"},
+        {},
+        "nodeSelector: node-role.kubernetes.io/control-plane left out, since they choose nodes",
     ),
     (
         "nodeSelector",
