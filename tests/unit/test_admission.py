@@ -231,8 +231,8 @@ def test_what_the_machine_cannot_be_without_blocks_it_with_the_remedy(
     path: str, value: Json, why: str
 ) -> None:
     one = admitted(path, value)
-    ((verdict, message),) = said(one)
-    assert (verdict, message.startswith(f"{path}: {why}")) == ("block", True)
+    ((check, verdict, message),) = one.findings
+    assert (check, verdict, message.startswith(f"{path}: {why}")) == ("allow-list", "block", True)
     assert "back up again" in message
     assert of_instance(one, path) is None
     assert admitted(path, type(value)()).findings == ()
@@ -362,6 +362,12 @@ def test_what_the_machine_can_do_without_is_dropped_or_minded_with_a_warning(
     assert of_instance(one, path) == kept
     ((verdict, found),) = said(one)
     assert (verdict, found[: len(message)]) == ("warn", message)
+
+
+@pytest.mark.parametrize(("path", "empty"), [("utilityVolumes", []), ("domain.firmware.acpi", {})])
+def test_what_is_dropped_and_says_nothing_is_not_worth_a_word(path: str, empty: Json) -> None:
+    one = admitted(path, empty)
+    assert (of_instance(one, path), one.findings) == (None, ())
 
 
 @pytest.mark.parametrize(
