@@ -146,6 +146,7 @@ def test_ignition_is_filled_in_when_the_machine_is_made() -> None:
         ("argocd.argoproj.io/tracking-id", "told"),
         ("meta.helm.sh/release-name", "told"),
         ("kubevirt.io/anything", "told"),
+        ("kubevirt.io/any/thing", "told"),
         ("kubectl.kubernetes.io/last-applied-configuration", "silent"),
         ("kubevirt.io/latest-observed-api-version", "silent"),
         ("kubevirt.io/storage-observed-api-version", "silent"),
@@ -534,6 +535,7 @@ def test_cloud_init_of_a_secret_that_the_backup_lacks_keeps_what_it_has_otherwis
             " hold this Secret; create it on the target and add it to the machine again.",
         )
     ]
+    assert [each.check for each in one.findings] == ["secret"]
 
 
 def test_cloud_init_that_has_nothing_else_goes_with_its_disk() -> None:
