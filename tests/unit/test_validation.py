@@ -19,7 +19,7 @@ import shared.layouts.longhorn
 import shared.restore.request  # noqa: F401  # the models of all of them are tried
 from shared.errors import InvalidRequest, ReplantError
 from shared.models.base import ClusterId, Foreign, Value
-from shared.validation import SENTENCES, explain, listed, parse
+from shared.validation import SENTENCES, explain, listed, parse, short
 
 SECRET = "hunter2-hunter2"
 FORBIDDEN = "extra_forbidden"
@@ -123,6 +123,11 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
         {"target": "west", "guard": True},
         "guard",
         "guard: true is not supported in this version. Leave it out.",
+    ),
+    (
+        {"target": "west", "guard": False},
+        "guard",
+        "guard: false is not supported in this version. Leave it out.",
     ),
     (
         {"target": "west", "guard": 0.5},
@@ -307,6 +312,11 @@ def test_names_to_choose_from_are_sorted_and_no_more_than_a_person_reads() -> No
     assert listed((f"n{number:02}" for number in range(30)), most=3) == "n00, n01, n02 and 27 more"
     assert len(listed(["x" * 5000])) < 100
     assert listed(["a\x1b[2J", "\ud800", "blå"]) == "a\\x1b[2J, blå, \\ud800"
+
+
+def test_foreign_text_is_cut_to_eighty_characters() -> None:
+    assert short("x" * 80) == "x" * 80
+    assert short("x" * 81) == "x" * 79 + "…"
 
 
 @pytest.mark.parametrize("kind", ReplantError.__subclasses__(), ids=lambda kind: kind.__name__)
