@@ -100,6 +100,11 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
         "Unknown key 'mapping.storageclasses'. Did you mean 'storageClasses'?",
     ),
     (
+        {"target": "west", "mapping": {"run_strategy": "Halted"}},
+        "mapping.run_strategy",
+        "Unknown key 'mapping.run_strategy'. Did you mean 'runStrategy'?",
+    ),
+    (
         {"target": "west", "rules": [{}, {"zzz": 1}]},
         "rules.1.zzz",
         "Unknown key 'rules.1.zzz'. Known here: runStrategy, storageClasses.",
