@@ -234,9 +234,7 @@ def _keys_below(
 
 def _inside(place: dict[str, Any], step: str | int, schema: dict[str, Any]) -> list[dict[str, Any]]:
     """What the schema says of one step further down."""
-    found = place.get("properties", {}).get(step)
-    if found is None:
-        found = place.get("items" if isinstance(step, int) else "additionalProperties")
+    found = place.get("items") if isinstance(step, int) else place.get("properties", {}).get(step)
     if not isinstance(found, dict):
         return []
     ways: list[dict[str, Any]] = found.get("anyOf", [found])
@@ -249,8 +247,8 @@ def _resolved(place: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _given(problem: Any) -> str:
-    """The value of the problem, where it is a plain one."""
-    if problem["type"] == "missing" or not isinstance(problem["input"], str | int | float):
+    """The value of the problem, where it is a plain one; of what is missing, it is the object."""
+    if not isinstance(problem["input"], str | int | float):
         return ""
     return f"; it is {shown(problem['input'])}"
 

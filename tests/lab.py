@@ -90,12 +90,15 @@ class Connected(NamedTuple):
 
 
 class Topic:
-    """What was published, decoded."""
+    """What was published, decoded, and under which subjects."""
 
     def __init__(self) -> None:
         self.told: list[Json] = []
+        self.subjects: list[str] = []
 
-    def publish(self, *, Message: str, **_: Any) -> None:  # noqa: N803
+    def publish(self, *, TopicArn: str, Subject: str, Message: str) -> None:  # noqa: N803
+        assert TopicArn == "topic", "the only one there is"
+        self.subjects.append(Subject)
         self.told.append(json.loads(Message))
 
 

@@ -226,10 +226,10 @@ def the_end_of_a_run_is_noted_and_never_goes_back(table: Table) -> None:
     begin(table)
     for run in (1, 2):
         assert ledger(table).take_run(1).run == run
-    ledger(table).end_run(2)
-    ledger(table).end_run(1)
-    ledger(table).end_run(2)
-    assert (stored(table).run, stored(table).ended) == (2, 2)
+    ledger(table).end_run(2, down_since=NOW)
+    for run in (1, 2):
+        ledger(table).end_run(run)
+    assert (stored(table).run, stored(table).ended, stored(table).down_since) == (2, 2, NOW)
 
 
 def the_outcome_is_of_the_newest_execution(table: Table) -> None:

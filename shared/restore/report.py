@@ -23,6 +23,9 @@ SAID = 300  # bytes of a sentence in the output, as JSON; the report has it whol
 RUNNING = "running"
 """The state in a report that is written while the restore runs."""
 
+STOPPED = "cancelled"
+"""The state of a restore whose execution was stopped."""
+
 GOOD = {MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED}
 BAD = {MachineState.FAILED, MachineState.BLOCKED, MachineState.CANCELLED}
 
@@ -60,10 +63,8 @@ def _end(
     return sorted(final, key=lambda result: (result.state not in BAD, result.key))
 
 
-def restore_state(plan: Plan, results: Iterable[MachineResult], *, stopped: bool) -> str:
-    """The contract's state of a restore as a whole."""
-    if stopped:
-        return "cancelled"
+def restore_state(plan: Plan, results: Iterable[MachineResult]) -> str:
+    """The contract's state of a restore that came to its end, as a whole."""
     if plan.dry_run:
         return "planned"
     good = [result.state in GOOD for result in results]

@@ -32,11 +32,7 @@ SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
 
 def halted(vm: Manifest) -> Manifest:
     """It starts when its disks are there. `running`, the older form of runStrategy, excludes it."""
-    spec = {
-        k: v
-        for k, v in vm["spec"].items()
-        if k not in ("running", "runStrategy", "dataVolumeTemplates")
-    }
+    spec = {k: v for k, v in vm["spec"].items() if k not in ("running", "dataVolumeTemplates")}
     return {**vm, "spec": {**spec, "runStrategy": "Halted"}}
 
 

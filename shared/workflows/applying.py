@@ -115,7 +115,7 @@ def _create_machine(work: _Work, machine: MachinePlan) -> MachineResult:
     if outcome.overtaken is None:
         result = _settle(run, result, outcome)
     # Also of a machine that is half made: what was created must be known to whoever goes on.
-    run.ledger.write_objects(run.record.run, result, _of_machine(machine, outcome))
+    run.ledger.write_objects(run.record.run, result, _of_machine(outcome))
     if outcome.overtaken:
         raise outcome.overtaken
     return result
@@ -155,7 +155,7 @@ def _as_planned(planned: PlannedObject, _: str | None) -> Mapping[str, Any]:
     return planned.manifest
 
 
-def _of_machine(machine: MachinePlan, outcome: Outcome) -> tuple[ObjectResult, ...]:
+def _of_machine(outcome: Outcome) -> tuple[ObjectResult, ...]:
     """The machine's own: what became of its namespace is not one of its objects."""
     return tuple(each for each in outcome.results if each.kind != "Namespace")
 

@@ -53,7 +53,7 @@ def report_restore(
         raise Overtaken(f"Restore {ledger_id} was taken up by another execution, which reports it.")
     plan = clients.state.outline(ledger_id, record.plan_hash)
     results = report.end(_results(clients, ledger, plan, attempt).values(), error, clients.now())
-    state = report.restore_state(plan, results, stopped=False)
+    state = report.restore_state(plan, results)
     return _save(clients, ledger, record, plan, results, state)
 
 
@@ -74,8 +74,7 @@ def report_stopped(clients: Clients, execution: str) -> Output | None:
     plan = clients.state.outline(ledger_id, record.plan_hash or "")
     known = _results(clients, ledger, plan, record.attempt)
     results = report.cancel(known.values(), clients.now())
-    state = report.restore_state(plan, results, stopped=True)
-    return _save(clients, ledger, record, plan, results, state)
+    return _save(clients, ledger, record, plan, results, report.STOPPED)
 
 
 def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> RestoreRecord:

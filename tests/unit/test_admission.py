@@ -114,6 +114,14 @@ def test_no_annotation_of_the_pod_is_taken_that_might_act_there(annotation: str)
     ]
 
 
+def test_what_the_source_noted_on_the_pod_goes_without_a_word() -> None:
+    source = a_source()
+    noted = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "replant.dev/restore": "r"}
+    source["spec"]["template"]["metadata"]["annotations"] = noted
+    one = admission.machine(source, HELD)
+    assert (dig(one.manifest, *TEMPLATE, "annotations"), said(one)) == ({}, [])
+
+
 def test_ignition_is_filled_in_when_the_machine_is_made() -> None:
     source = a_source()
     source["spec"]["template"]["metadata"]["annotations"] = {"kubevirt.io/ignitiondata": "PLANTED"}
@@ -138,6 +146,7 @@ def test_ignition_is_filled_in_when_the_machine_is_made() -> None:
         ("argocd.argoproj.io/tracking-id", "told"),
         ("meta.helm.sh/release-name", "told"),
         ("kubevirt.io/anything", "told"),
+        ("kubevirt.io/any/thing", "told"),
         ("kubectl.kubernetes.io/last-applied-configuration", "silent"),
         ("kubevirt.io/latest-observed-api-version", "silent"),
         ("kubevirt.io/storage-observed-api-version", "silent"),
@@ -223,8 +232,8 @@ def test_what_the_machine_cannot_be_without_blocks_it_with_the_remedy(
     path: str, value: Json, why: str
 ) -> None:
     one = admitted(path, value)
-    ((verdict, message),) = said(one)
-    assert (verdict, message.startswith(f"{path}: {why}")) == ("block", True)
+    ((check, verdict, message),) = one.findings
+    assert (check, verdict, message.startswith(f"{path}: {why}")) == ("allow-list", "block", True)
     assert "back up again" in message
     assert of_instance(one, path) is None
     assert admitted(path, type(value)()).findings == ()
@@ -236,6 +245,12 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
         "system-node-critical",
         None,
         "priorityClassName 'system-node-critical' is left out: it would put the machine before",
+    ),
+    (
+        "priorityClassName",
+        "system-of-mine",
+        None,
+        "priorityClassName 'system-of-mine' is left out: it would put the machine before",
     ),
     (
         "priorityClassName",
@@ -265,6 +280,12 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
         "tolerations",
         [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}],
         [],
+        "tolerations: what tolerates everything or the control plane is left out: it opens nodes",
+    ),
+    (
+        "tolerations",
+        [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
+        [],
         "tolerations: what tolerates everything or the control plane is left out",
     ),
     (
@@ -275,14 +296,20 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
     ),
     (
         "nodeSelector",
+        {"node-role.kubernetes.io/control-plane": "true"},
+        {},
+        "nodeSelector: node-role.kubernetes.io/control-plane left out, since they choose nodes",
+    ),
+    (
+        "nodeSelector",
         {"gpu": "yes"},
         {"gpu": "yes"},
         "It runs only on nodes with the label 'gpu=yes': a node of the target needs it.",
     ),
     (
         "domain.resources.limits",
-        {"cpu": "2", "hugepages-2Mi": "1Gi", "nvidia.com/gpu": "1"},
-        {"cpu": "2", "hugepages-2Mi": "1Gi"},
+        {"cpu": "2", "ephemeral-storage": "1Gi", "hugepages-2Mi": "1Gi", "nvidia.com/gpu": "1"},
+        {"cpu": "2", "ephemeral-storage": "1Gi", "hugepages-2Mi": "1Gi"},
         "domain.resources.limits: nvidia.com/gpu left out, since they are devices of nodes.",
     ),
     ("domain.devices.downwardMetrics", {"x": 1}, None, "domain.devices.downwardMetrics is left"),
@@ -336,6 +363,12 @@ def test_what_the_machine_can_do_without_is_dropped_or_minded_with_a_warning(
     assert of_instance(one, path) == kept
     ((verdict, found),) = said(one)
     assert (verdict, found[: len(message)]) == ("warn", message)
+
+
+@pytest.mark.parametrize(("path", "empty"), [("utilityVolumes", []), ("domain.firmware.acpi", {})])
+def test_what_is_dropped_and_says_nothing_is_not_worth_a_word(path: str, empty: Json) -> None:
+    one = admitted(path, empty)
+    assert (of_instance(one, path), one.findings) == (None, ())
 
 
 @pytest.mark.parametrize(
@@ -422,10 +455,23 @@ def test_a_volume_that_no_backup_brings_is_left_out_with_its_device(
     one = with_volume(source, device=device)
     assert names(one, "volumes") == ["disk-0"]
     assert "extra" not in names(one, f"domain.devices.{device}")
-    ((verdict, message),) = said(one)
+    ((check, verdict, message),) = one.findings
     (kind,) = source
-    assert (verdict, f"Disk 'extra' ({kind}) is left out: " in message) == ("warn", True)
+    assert (check, verdict) == ("volume", "warn")
+    assert f"Disk 'extra' ({kind}) is left out: " in message
     assert why in message
+
+
+def test_a_secret_that_the_backup_holds_does_not_bring_another_volume_along() -> None:
+    one = with_volume({"secret": {"secretName": "keys"}, "serviceAccount": {}})
+    assert names(one, "volumes") == ["disk-0"]
+
+
+def test_an_empty_place_among_the_volumes_hides_none_behind_it() -> None:
+    document = put(a_source(), "volumes", [None, {"name": "extra", "hostDisk": {"path": "/"}}])
+    one = admission.machine(document, HELD)
+    assert names(one, "volumes") == ["disk-0"]
+    assert [verdict for verdict, _ in said(one)] == ["block"]
 
 
 @pytest.mark.parametrize(
@@ -471,8 +517,8 @@ def test_a_volume_that_holds_nothing_of_others_is_kept(source: Json) -> None:
 )
 def test_a_volume_that_the_machine_may_be_made_of_blocks_it(source: Json, why: str) -> None:
     one = with_volume(source)
-    ((verdict, message),) = said(one)
-    assert (verdict, message[: len(why)]) == ("block", why)
+    ((check, verdict, message),) = one.findings
+    assert (check, verdict, message[: len(why)]) == ("volume", "block", why)
 
 
 @pytest.mark.parametrize(
@@ -502,12 +548,16 @@ def test_cloud_init_of_a_secret_that_the_backup_lacks_keeps_what_it_has_otherwis
             " hold this Secret; create it on the target and add it to the machine again.",
         )
     ]
+    assert [each.check for each in one.findings] == ["secret"]
 
 
 def test_cloud_init_that_has_nothing_else_goes_with_its_disk() -> None:
     one = with_volume({"cloudInitConfigDrive": {"secretRef": {"name": "others"}}})
     assert (names(one, "volumes"), names(one, "domain.devices.disks")) == (["disk-0"], ["disk-0"])
-    assert [verdict for verdict, _ in said(one)] == ["warn", "warn"]
+    assert [(each.check, each.verdict) for each in one.findings] == [
+        ("secret", "warn"),
+        ("volume", "warn"),
+    ]
     assert said(one)[1][1] == "Disk 'extra' is left out: nothing else is on it."
 
 
@@ -546,9 +596,24 @@ def test_fills_follow_the_places_that_are_left() -> None:
 
 def test_a_network_of_an_unknown_kind_blocks() -> None:
     one = admitted("networks", [{"name": "n", "genie": {"networkName": "x"}}])
-    ((verdict, message),) = said(one)
-    assert verdict == "block"
+    ((check, verdict, message),) = one.findings
+    assert (check, verdict) == ("network", "block")
     assert message.startswith("Network 'n' is a genie, which is not supported. Restore a point")
+
+
+def test_what_blocks_comes_before_every_warning_whichever_rules_they_are_of() -> None:
+    document = put(a_source(), "volumes", [{"name": "extra", "hostDisk": {"path": "/"}}])
+    one = admission.machine(put(document, "schedulerName", "mine"), HELD)
+    assert [verdict for verdict, _ in said(one)] == ["block", "warn"]
+
+
+@pytest.mark.parametrize(("over", "last"), [(0, "Disk 'v49'"), (1, "There are 1 more findings")])
+def test_findings_are_cut_only_where_there_are_too_many(over: int, last: str) -> None:
+    number = admission.MOST_FINDINGS + over
+    many = [{"name": f"v{n}", "configMap": {"name": "x"}} for n in range(number)]
+    one = admission.machine(put(a_source(), "volumes", many), HELD)
+    assert len(one.findings) == number
+    assert said(one)[-1][1].startswith(last)
 
 
 def test_what_blocks_comes_first_and_a_flood_of_findings_is_cut() -> None:

@@ -16,6 +16,7 @@ from local.samples.builders import (
     planned,
 )
 from local.samples.guests import MANAGEMENT, Disk, Nic
+from shared.models.restore_points import State
 from shared.restore import checks
 from shared.restore.filling import fill
 from shared.restore.plan import Selected
@@ -101,12 +102,51 @@ def test_one_claim_of_two_backups_blocks_its_machine() -> None:
     )
 
 
-def test_a_secret_that_is_in_the_backup_twice_blocks_its_machine() -> None:
+def secret_twice() -> dict[str, Json]:
     metadata = a_metadata(secrets={"keys": {"userdata": "x"}})
     metadata["secretBackups"].append(copy.deepcopy(metadata["secretBackups"][0]))
-    machine = a_machine(metadata)
+    return metadata
+
+
+def test_a_secret_that_is_in_the_backup_twice_blocks_its_machine() -> None:
+    machine = a_machine(secret_twice())
     assert machine.problem
     assert machine.problem.message.startswith("Secret 'keys' is in restore point")
+
+
+def of_no_shape() -> Selected:
+    metadata = a_metadata()
+    return Selected(a_point(metadata), metadata | {"volumeBackups": [{}]})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked", "name"),
+    [
+        (a_metadata(disks_=disks(storage_class="gold")), {}, "storage-class"),
+        (a_metadata(networks=(Nic(network="vlan7"),)), {}, "network"),
+        (a_metadata(), {"mapping": {"namespaces": {"default": "kube-system"}}}, "namespace"),
+        (a_metadata(), {"on": facts(namespaces={"default": "Terminating"})}, "namespace"),
+        (on_one_claim(backup="backup-other"), {}, "claim"),
+        (secret_twice(), {}, "secret"),
+        (of_no_shape(), {}, "shape"),
+        (Selected(a_point(), None, "its metadata is gone"), {}, "restorable"),
+        (Selected(a_point(state=State.CORRUPT), None), {}, "restorable"),
+    ],
+)
+def test_the_plan_has_each_rule_that_blocks_a_machine_by_its_name(
+    chosen: Json, asked: Json, name: str
+) -> None:
+    blocking = [each for each in planned(chosen, **asked).checks if each.verdict == "block"]
+    assert [(each.check, each.subject.rpartition("/")[2]) for each in blocking] == [(name, "web01")]
+
+
+def test_what_is_left_out_of_a_claim_is_told_with_the_claim() -> None:
+    metadata = a_metadata(disks_=disks(count=2))
+    saved = metadata["volumeBackups"][1]["persistentVolumeClaim"]["metadata"]
+    saved["labels"] = {"topology.kubernetes.io/zone": "a"}
+    (check,) = (each for each in planned(metadata).checks if each.verdict == "warn")
+    assert check.check == "allow-list"
+    assert check.message.startswith("Claim 'web01-disk-1': metadata.labels: topology.kubernetes.io")
 
 
 def test_a_secret_value_that_is_null_is_an_empty_one_and_stops_no_machine() -> None:

@@ -105,6 +105,7 @@ def test_a_disk_is_there_when_its_claim_is_bound_and_says_why_it_is_not(
         ({}, ["claim web01-disk-0 is not there"]),
         ({CLAIM: {}}, []),
         ({CLAIM: claim("Pending")}, []),
+        ({CLAIM: claim("Lost")}, ["claim web01-disk-0 is Lost"]),
         ({CLAIM: claim("Pending"), SNAPSHOT: {"status": {"readyToUse": False}}}, []),
         ({CLAIM: claim("Bound")}, []),
     ],

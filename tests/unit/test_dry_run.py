@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.models.base import to_instant
+from tests.fake_cluster import status
 from tests.lab import STATE, Lab, a_lab
 
 Json = Any
@@ -63,3 +65,24 @@ def test_a_machine_that_is_blocked_is_tried_once_however_many_runs_it_takes(lab:
         "create",
         "create",
     ]
+
+
+def test_a_machine_that_the_api_server_refuses_is_tried_once_and_ends_then(lab: Lab) -> None:
+    for vm in ("web01", "web02"):
+        lab.backup(vm)
+    ends: list[str] = []
+
+    def slow(method: str, place: tuple[str, str, str]) -> None:
+        if (method, place[0]) == ("POST", "VirtualMachine"):
+            lab.seconds += 60
+            ends.append(to_instant(lab.now()))
+
+    lab.cluster.before = slow
+    denied = status(422, "Invalid", "spec.template is wrong")
+    lab.cluster.fail("POST", "VirtualMachine", denied, name="web01", times=99)
+    planned = lab.plan(lab.request("point-web01", "point-web02", dryRun=True, concurrency=1))
+    for _ in range(3):
+        lab.apply(planned, seconds=100)
+    output = lab.report(planned)
+    assert output["counts"] == {"blocked": 1, "planned": 1}
+    assert [each["finishedAt"] for each in output["machines"]] == ends

@@ -39,6 +39,12 @@ def reason(world: World, key: str = BACKUP.key) -> str:
     return next(str(entry["reason"]) for entry in found if entry["key"] == key)
 
 
+def versions(world: World) -> dict[str, str | None]:
+    """The version of each object in quarantine."""
+    found = search.answer(world.table, search.question({"quarantine": True}))["quarantined"]
+    return {entry["key"]: entry["versionId"] for entry in found}
+
+
 def nested(depth: int) -> bytes:
     body = json.loads(json.dumps(METADATA))
     spec: Any = "bottom"
@@ -209,6 +215,12 @@ def test_an_object_without_a_layout_is_quarantined_until_it_goes() -> None:
     assert reason(world, "stray.cfg").startswith("Unknown layout: 'stray.cfg'")
     world.settle([Happened("stray.cfg", None, 2)])
     assert quarantined(world.table) == []
+
+
+def test_what_is_in_quarantine_is_named_with_its_version(world: World) -> None:
+    """Whether its key or its content says nothing."""
+    world.settle([Happened("stray.cfg", b"{}", 7), Happened(BACKUP.key, b"?", 2)])
+    assert versions(world) == {"stray.cfg": "v0007", BACKUP.key: "v0002"}
 
 
 def test_a_bucket_without_versions_says_what_is_deleted(world: World) -> None:

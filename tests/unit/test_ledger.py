@@ -14,7 +14,7 @@ import pytest
 from shared.aws.table import Table
 from shared.errors import Overtaken, Refused, ReplantError
 from shared.models.restore_plans import RestoreRecord
-from shared.runs.ledger import of_execution
+from shared.runs.ledger import TRANSACTION, of_execution
 from tests.ledger_scenarios import (
     LATER,
     SCENARIOS,
@@ -277,3 +277,10 @@ def test_an_execution_is_named_before_it_has_the_restore() -> None:
     ledger(Watched(table, look)).begin(wanted(), running=ended)
     ledger(Watched(table, look)).keep_plan(1, "sha256:a")
     assert set(named) == {stored(table).restore_id}
+
+
+def test_a_machine_of_many_objects_is_written_in_as_few_calls_as_the_table_takes() -> None:
+    calls: list[None] = []
+    table = Watched(MemoryTable(), lambda: calls.append(None))
+    ledger(table).write_objects(1, a_machine(), some_objects(2 * TRANSACTION))
+    assert len(calls) == 3, "the machine itself is one row more"

@@ -169,6 +169,13 @@ def test_storage_classes_follow_the_mapping(mapping: dict[str, str], expected: s
     assert claim.manifest["spec"]["storageClassName"] == expected
 
 
+def test_a_claim_without_a_storage_class_is_mapped_by_the_empty_name() -> None:
+    mapping = {"": "fast", "*": "slow"}
+    metadata = a_metadata(disks_=disks(storage_class=""))
+    claim = of_kind("PersistentVolumeClaim", metadata, storage_classes=mapping)
+    assert claim.manifest["spec"]["storageClassName"] == "fast"
+
+
 def test_a_claim_without_a_mode_is_a_file_system() -> None:
     metadata = a_metadata()
     del metadata["volumeBackups"][0]["persistentVolumeClaim"]["spec"]["volumeMode"]

@@ -54,6 +54,11 @@ def test_a_secret_is_named_after_the_source_and_the_restore() -> None:
     assert names.secret("r-0000000000000000", "keys") == "keys-00000000"
 
 
+def test_a_name_is_cut_only_where_the_restore_makes_it_too_long() -> None:
+    longest = "k" * (253 - len("-4e65d3fb"))
+    assert names.secret(RESTORE_ID, longest) == f"{longest}-4e65d3fb"
+
+
 dns_names = st.from_regex(DNS_NAME, fullmatch=True).filter(lambda name: len(name) <= 253)
 long_names = st.builds(
     lambda head, tail: f"{head}{tail:.>{253 - len(head)}}".replace("..", ".x"),

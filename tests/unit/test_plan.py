@@ -89,6 +89,8 @@ def test_machines_are_in_the_order_of_their_names_on_the_target_whatever_the_sel
 
 SOUND = a_metadata()
 GOLD = a_metadata(disks_=disks(storage_class="gold"))
+SECOND_GOLD = a_metadata(disks_=(*disks(), Disk(name="disk-1", claim="late", storage_class="gold")))
+WITHOUT_CLASS = a_metadata(disks_=disks(storage_class=""))
 VLAN7 = a_metadata(networks=(MANAGEMENT, Nic(network="vlan7")))
 UPWARDS = a_metadata(networks=(Nic(network="default/.."),))
 GOING = "Namespace default is being deleted on west. Wait until it is gone, or map default to"
@@ -109,6 +111,13 @@ BLOCKING: list[tuple[Metadata, dict[str, Json], dict[str, Json], str]] = [
         "Storage class gold (disk-0) does not exist on west. Available: harvester-longhorn. Map it",
     ),
     (GOLD, {}, {}, 'Map it with mapping.storageClasses {"gold": …}.'),
+    (SECOND_GOLD, {}, {}, "Storage class gold (disk-1) does not exist on west."),
+    (
+        WITHOUT_CLASS,
+        {},
+        {"storageClasses": {"*": "fast"}},
+        'Map it with mapping.storageClasses {"": …}.',
+    ),
     (
         SOUND,
         {},
@@ -136,7 +145,8 @@ BLOCKING: list[tuple[Metadata, dict[str, Json], dict[str, Json], str]] = [
             SOUND,
             {},
             {"namespaces": {"default": name}},
-            f"Namespace {name} belongs to cluster west itself. Map it to another one, such as",
+            f"Namespace {name} belongs to cluster west itself. Map it to another one, such as"
+            ' mapping.namespaces {"default": "restored"}.',
         )
         for name in PROTECTED
     ),
@@ -322,12 +332,31 @@ def test_a_machine_that_may_be_skipped_is_still_blocked_by_what_is_wrong_otherwi
 
 
 @pytest.mark.parametrize("state", [State.INCOMPLETE, State.CORRUPT, State.DELETED])
-def test_a_point_that_is_not_restorable_fails_its_machine_with_the_reasons(state: State) -> None:
-    bad = Selected(a_point(state=state, reasons=("disk disk-0: gone",)), None)
+@pytest.mark.parametrize("metadata", [None, a_metadata()])
+@pytest.mark.parametrize(
+    ("reasons", "why"),
+    [
+        (("disk disk-0: gone", "disk disk-1: gone"), "disk disk-0: gone; disk disk-1: gone"),
+        ((), "no reason is known"),
+    ],
+)
+def test_a_point_that_is_not_restorable_fails_its_machine_with_the_reasons(
+    state: State, metadata: Metadata | None, reasons: tuple[str, ...], why: str
+) -> None:
+    bad = Selected(a_point(state=state, reasons=reasons), metadata)
     machines = planned(bad, a_metadata("web02")).machines
-    said = f"Restore point {bad.point.id} is {state}: disk disk-0: gone. Choose a restorable one."
+    said = f"Restore point {bad.point.id} is {state}: {why}. Choose a restorable one."
     assert machines[0].problem == Problem(code="Refused", message=said)
     assert (machines[0].objects, machines[1].problem) == ((), None)
+
+
+def test_everything_that_blocks_a_machine_is_told_at_once() -> None:
+    plan = planned(a_metadata(networks=(Nic(network="vlan7"),), disks_=disks(storage_class="gold")))
+    problem = plan.machines[0].problem
+    assert problem
+    ((_, of_class),) = checks_of(plan, "storage-class")
+    ((_, of_network),) = checks_of(plan, "network")
+    assert problem.message == f"{of_class} {of_network}"
 
 
 def test_lost_metadata_fails_its_machine_with_what_became_of_it() -> None:
@@ -430,10 +459,27 @@ def test_a_third_machine_is_told_of_the_one_that_has_the_name_and_not_of_the_one
     own = (Disk(claim="data"),)
     chosen = [a_metadata(vm, disks_=own) for vm in ("web01", "web02", "web03")]
     problems = [each.problem for each in planned(*chosen).machines]
-    assert problems[0] is None
+    assert (len(problems), problems[0]) == (3, None)
     for each in problems[1:]:
         assert each
         assert "already belongs to default/web01 in" in each.message
+
+
+def test_machines_between_two_with_one_name_change_nothing() -> None:
+    own = (Disk(claim="data"),)
+    first, last = a_metadata("web01", disks_=own), a_metadata("web03", disks_=own)
+    _, between, other = planned(first, a_metadata("web02"), last).machines
+    assert between.problem is None
+    assert other.problem
+    assert "already belongs to default/web01 in" in other.problem.message
+
+
+def test_two_machines_share_all_of_their_secrets_or_the_later_is_left_out() -> None:
+    first = a_metadata("web01", secrets={"a": {"k": "1"}, "b": {"k": "1"}})
+    second = a_metadata("web02", secrets={"a": {"k": "1"}, "b": {"k": "2"}})
+    problem = planned(first, second).machines[1].problem
+    assert problem
+    assert problem.message.startswith("Secret default/b-")
 
 
 def owned(plan: Plan) -> list[tuple[str, str]]:
@@ -456,6 +502,14 @@ def test_a_secret_goes_with_its_machine_unless_two_machines_share_it() -> None:
     assert owned(shared) == [("web01", "own-4e65d3fb")]
     kinds = [each.kind for each in shared.machines[1].objects]
     assert kinds.count("Secret") == 1, "each of them still makes it"
+
+
+def test_each_secret_that_two_machines_share_goes_with_neither() -> None:
+    chosen = [
+        a_metadata(f"web{number:02}", secrets={name: {"k": "1"}})
+        for number, name in enumerate(("a", "a", "b", "b"))
+    ]
+    assert owned(planned(*chosen)) == []
 
 
 def test_a_secret_that_only_a_machine_left_out_would_share_goes_with_its_machine() -> None:

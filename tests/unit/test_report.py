@@ -88,19 +88,17 @@ def many(count: int) -> Plan:
         ([FAILED, BLOCKED, CANCELLED], "failed"),
     ],
 )
-def test_the_state_is_succeeded_partial_or_failed_by_its_machines_and_cancelled_if_stopped(
+def test_the_state_is_succeeded_partial_or_failed_by_its_machines(
     states: list[MachineState], expected: str
 ) -> None:
     plan = many(3)
-    assert report.restore_state(plan, results(plan, *states), stopped=False) == expected
-    assert report.restore_state(plan, results(plan, *states), stopped=True) == "cancelled"
+    assert report.restore_state(plan, results(plan, *states)) == expected
 
 
 @pytest.mark.parametrize("states", [[PLANNED], [BLOCKED], [PLANNED, BLOCKED, SKIPPED]])
 def test_a_dry_run_is_planned_even_where_checks_block(states: list[MachineState]) -> None:
     plan = many(3).model_copy(update={"dry_run": True})
-    assert report.restore_state(plan, results(plan, *states), stopped=False) == "planned"
-    assert report.restore_state(plan, results(plan, *states), stopped=True) == "cancelled"
+    assert report.restore_state(plan, results(plan, *states)) == "planned"
 
 
 def test_machines_are_counted_by_state_in_the_order_of_the_states_names() -> None:
@@ -200,6 +198,14 @@ def test_a_sentence_is_cut_in_the_output_only_where_it_is_long_and_it_is_seen(le
         assert machine["note"] == said
     else:
         assert machine["note"] == "x" * 299 + "…"
+
+
+def test_a_sentence_is_cut_by_its_size_in_json_and_no_shorter_than_it_must_be() -> None:
+    """A letter such as ü has six bytes there."""
+    plan = planned()
+    some = results(plan, FAILED, note="x" + "ü" * 5000)
+    (machine,) = report.output(plan, some, "failed", "s3://r")["machines"]
+    assert machine["note"] == "x" + "ü" * 49 + "…"
 
 
 def test_the_report_holds_every_machine_check_and_object() -> None:
@@ -317,10 +323,12 @@ def test_of_a_machine_that_was_not_touched_the_report_has_what_it_would_have_had
     (machine,) = plan.machines
     whole = told(plan, results(plan, BLOCKED), objects, state="failed")
     found = [
-        (each["kind"], each["name"], each["action"], each["reason"])
+        (each["kind"], each["namespace"], each["name"], each["action"], each["reason"])
         for each in whole["machines"][0]["objects"]
     ]
-    assert found == [(each.kind, each.name, "skip", each.reason) for each in machine.objects]
+    assert found == [
+        (each.kind, each.namespace, each.name, "skip", each.reason) for each in machine.objects
+    ]
 
 
 def test_a_report_of_five_thousand_untouched_machines_is_whole() -> None:

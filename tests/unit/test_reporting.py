@@ -1,11 +1,22 @@
-"""The end of an execution, where another one has taken up its restore meanwhile."""
+"""What is reported, and told on the topic, at the end of an execution; and when another one has
+taken up its restore meanwhile.
 
+Not aspects: what the report and the output consist of (test_report).
+"""
+
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from shared.errors import Overtaken
-from tests.lab import Lab, a_lab
+from shared.models.base import to_instant
+from shared.models.restore_plans import MachineState
+from shared.workflows.reporting import GRACE, TOLD
+from tests.lab import STATE, Lab, a_lab
+
+Json = Any
 
 
 @pytest.fixture
@@ -30,3 +41,101 @@ def test_a_late_report_of_an_execution_leaves_that_of_the_next_one_alone(lab: La
     )
     assert (lab.s3.objects, lab.topic.told) == (objects, told)
     assert lab.record(second).outcome == output["state"] == "succeeded"
+
+
+def reported(lab: Lab, output: Json) -> Json:
+    """The report that the output names."""
+    return lab.s3.json(output["report"].removeprefix(f"s3://{STATE}/"))
+
+
+# --- The end of an execution --------------------------------------------------------------------
+
+
+def test_a_report_says_when_the_restore_and_the_machines_that_were_cut_off_ended(lab: Lab) -> None:
+    lab.backup()
+    lab.cluster.bind = False
+    planned = lab.plan()
+    lab.apply(planned)
+    lab.sleep(60)
+    output = lab.report(planned, {"Error": "States.Timeout", "Cause": ""})
+    (machine,) = output["machines"]
+    assert machine["finishedAt"] == reported(lab, output)["finishedAt"] == to_instant(lab.now())
+
+
+def test_the_topic_is_told_the_output_with_the_first_machines(lab: Lab) -> None:
+    ids = [lab.backup(f"web{number:02}").id for number in range(TOLD + 1)]
+    output = lab.restore(lab.request(*ids))
+    assert lab.topic.subjects == [f"Replant: restore {output['restoreId']} succeeded"]
+    assert lab.topic.told == [output | {"machines": output["machines"][:TOLD]}]
+
+
+def test_a_dry_run_is_told_to_nobody_and_beside_a_restore_has_a_report_of_its_own(
+    lab: Lab,
+) -> None:
+    lab.backup()
+    first = lab.restore(lab.request(dryRun=True), "dry-1")
+    assert first["report"] == f"s3://{STATE}/reports/{first['restoreId']}.json"
+    assert not lab.topic.told
+    lab.restore()
+    second = lab.restore(lab.request(dryRun=True), "dry-2")
+    own = rf"s3://{STATE}/reports/{first['restoreId']}-dry-[0-9a-f]+\.json"
+    assert re.fullmatch(own, second["report"])
+
+
+def test_the_manifests_of_machines_that_were_touched_are_not_read_for_a_report(lab: Lab) -> None:
+    """There may be thousands of them; what became of their objects is in the ledger."""
+    lab.backup()
+    planned = lab.plan()
+    lab.apply(planned)
+    for bucket, key in list(lab.s3.objects):
+        if "machines-" in key:
+            del lab.s3.objects[bucket, key]
+    (machine,) = reported(lab, lab.report(planned))["machines"]
+    assert [each["action"] for each in machine["objects"]] == ["create"] * 4
+
+
+# --- A stop -------------------------------------------------------------------------------------
+
+
+def test_a_stop_between_two_runs_is_reported_at_once(lab: Lab) -> None:
+    lab.backup()
+    lab.cluster.bind = False
+    lab.apply(lab.plan())
+    stopped_at = lab.now()
+    output = lab.stop()
+    assert output
+    (machine,) = output["machines"]
+    assert (machine["state"], machine["finishedAt"]) == ("cancelled", to_instant(stopped_at))
+
+
+def test_what_a_stopped_run_has_in_hand_is_in_the_report(lab: Lab) -> None:
+    """It still writes that down, and then that it has ended."""
+    lab.backup()
+    lab.cluster.run = False
+    planned = lab.plan()
+    lab.apply(planned)
+    record = lab.ledger(planned).take_run(planned.attempt)
+    ready = {"state": MachineState.READY, "waits": None, "finished_at": lab.now()}
+    stopped_at = lab.seconds
+
+    def end(_: float) -> None:
+        if lab.seconds == stopped_at + 3:
+            result = lab.result(planned).model_copy(update=ready)
+            lab.ledger(planned).write(record.run, [result])
+            lab.ledger(planned).end_run(record.run)
+
+    lab.during = end
+    output = lab.stop()
+    assert output
+    assert (output["state"], output["counts"]) == ("cancelled", {"ready": 1})
+    assert lab.seconds == stopped_at + 3
+
+
+def test_a_stopped_run_that_never_ends_is_not_waited_for_beyond_its_grace(lab: Lab) -> None:
+    lab.backup()
+    planned = lab.plan()
+    lab.ledger(planned).take_run(planned.attempt)
+    output = lab.stop()
+    assert output
+    assert (output["state"], output["counts"]) == ("cancelled", {"cancelled": 1})
+    assert lab.seconds == GRACE

@@ -263,6 +263,23 @@ def test_a_value_of_the_wrong_form_is_refused_by_its_path(path: str, value: Json
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "form"),
+    [
+        ("ready.timeout", "1h", "must be an ISO 8601 duration such as PT30M"),
+        ("ready.timeout", "P2D", "must be between PT1S and P1D"),
+        (
+            "mapping.networks",
+            {"a/b": "none"},
+            "'none' is not supported in this version; use namespace/name or 'keep'",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_told_the_right_one(path: str, value: Json, form: str) -> None:
+    error = refusal(nested(path, value))
+    assert error.message.removeprefix(f"{error.field}: ").startswith(f"{form}; it is ")
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"), [("PT30M", 1800), ("PT1H30M", 5400), ("P1D", 86400), ("PT1S", 1)]
 )
 def test_times_are_iso_durations_of_up_to_a_day(text: str, seconds: int) -> None:

@@ -101,6 +101,13 @@ def test_a_namespace_that_cannot_be_made_fails_its_machines_and_no_others(lab: L
     output = lab.restore(lab.request("point-web01", "point-db01"))
     assert states(output) == {"db01": "failed", "web01": "ready"}
     assert "denied the request" in error_of(output, "db01")["message"]
+    (db01, _) = lab.s3.json(f"reports/{output['restoreId']}.json")["machines"]
+    assert [(each["kind"], each["action"]) for each in db01["objects"]] == [
+        ("VolumeSnapshotContent", "skip"),
+        ("VolumeSnapshot", "skip"),
+        ("PersistentVolumeClaim", "skip"),
+        ("VirtualMachine", "skip"),
+    ]
 
 
 # --- One machine among others ------------------------------------------------------------------

@@ -19,7 +19,7 @@ import shared.layouts.longhorn
 import shared.restore.request  # noqa: F401  # the models of all of them are tried
 from shared.errors import InvalidRequest, ReplantError
 from shared.models.base import ClusterId, Foreign, Value
-from shared.validation import SENTENCES, explain, listed, parse
+from shared.validation import SENTENCES, explain, listed, parse, short
 
 SECRET = "hunter2-hunter2"
 FORBIDDEN = "extra_forbidden"
@@ -49,6 +49,7 @@ class Request(Value):
     rules: tuple[Inner, ...] = ()
     colours: dict[ClusterId, Colour] = {}
     mode: str | None = None
+    extra: Inner | None = None
 
 
 LACKING: dict[str, tuple[Any, ...]] = {"waves": ((), []), "mapping.secrets": (), "guard": (None,)}
@@ -85,12 +86,23 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
     (
         {"target": "west", "zzz": 1},
         "zzz",
-        "Unknown key 'zzz'. Known here: colours, guard, limit, mapping, mode, rules, target",
+        "Unknown key 'zzz'. Known here: colours, extra, guard, limit, mapping, mode, rules, target",
+    ),
+    ({"target": "west", "": 1}, "''", "Unknown key \"''\". Known here: colours, extra, guard,"),
+    (
+        {"target": "west", "extra": {"zzz": 1}},
+        "extra.zzz",
+        "Unknown key 'extra.zzz'. Known here: runStrategy, storageClasses.",
     ),
     (
         {"target": "west", "mapping": {"storageclasses": {}}},
         "mapping.storageclasses",
         "Unknown key 'mapping.storageclasses'. Did you mean 'storageClasses'?",
+    ),
+    (
+        {"target": "west", "mapping": {"run_strategy": "Halted"}},
+        "mapping.run_strategy",
+        "Unknown key 'mapping.run_strategy'. Did you mean 'runStrategy'?",
     ),
     (
         {"target": "west", "rules": [{}, {"zzz": 1}]},
@@ -116,6 +128,11 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
         {"target": "west", "guard": True},
         "guard",
         "guard: true is not supported in this version. Leave it out.",
+    ),
+    (
+        {"target": "west", "guard": False},
+        "guard",
+        "guard: false is not supported in this version. Leave it out.",
     ),
     (
         {"target": "west", "guard": 0.5},
@@ -176,6 +193,12 @@ def test_a_key_that_no_output_can_carry_is_shown_in_one_that_every_output_can(ke
     assert refusal.value.field.startswith("mapping")
 
 
+def test_a_key_that_no_output_can_carry_is_named_at_the_top_as_well() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parsed({"target": "west", "\ud800": 1})
+    assert refusal.value.field == "\\ud800"
+
+
 def problem(body: Any) -> ValidationError:
     with pytest.raises(ValidationError) as caught:
         Request.model_validate(body)
@@ -196,14 +219,17 @@ def test_an_explanation_has_the_path_and_never_the_value() -> None:
     [
         ((), "Remove it."),
         (("target", "limit"), "Did you mean 'limit'?"),
+        (("limitation",), "Did you mean 'limitation'?"),
         (("b", "a"), "Known here: a, b."),
+        ([f"k{number:02}" for number in range(30)], "k27, k28, k29."),
+        ([f"k{number:02}" for number in range(31)], "k27, k28, k29 and 1 more."),
     ],
 )
-def test_an_unknown_key_is_answered_with_a_hint(known: tuple[str, ...], hint: str) -> None:
-    assert explain(problem({"target": "west", "limt": SECRET}), known) == (
-        "limt",
-        f"Unknown key 'limt'. {hint}",
-    )
+def test_an_unknown_key_is_answered_with_a_hint(known: list[str], hint: str) -> None:
+    path, sentence = explain(problem({"target": "west", "limt": SECRET}), known)
+    assert path == "limt"
+    assert sentence.startswith("Unknown key 'limt'. ")
+    assert sentence.endswith(hint)
 
 
 def models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -287,9 +313,15 @@ def test_json_that_is_none_is_told_so(document: Any, said: str) -> None:
 
 def test_names_to_choose_from_are_sorted_and_no_more_than_a_person_reads() -> None:
     assert (listed([]), listed({"b", "a"})) == ("none", "a, b")
+    assert listed(["b", "a"], most=2) == "a, b"
     assert listed((f"n{number:02}" for number in range(30)), most=3) == "n00, n01, n02 and 27 more"
     assert len(listed(["x" * 5000])) < 100
     assert listed(["a\x1b[2J", "\ud800", "blå"]) == "a\\x1b[2J, blå, \\ud800"
+
+
+def test_foreign_text_is_cut_to_eighty_characters() -> None:
+    assert short("x" * 80) == "x" * 80
+    assert short("x" * 81) == "x" * 79 + "…"
 
 
 @pytest.mark.parametrize("kind", ReplantError.__subclasses__(), ids=lambda kind: kind.__name__)

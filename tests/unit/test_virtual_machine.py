@@ -253,7 +253,14 @@ def test_a_secret_value_that_is_null_is_an_empty_one_and_an_absent_one_is_none(
 
 
 @pytest.mark.parametrize(
-    ("size", "storage"), [(40 * 2**30, "40Gi"), (2**30 + 1, "1073741825"), (None, None)]
+    ("size", "storage"),
+    [
+        (40 * 2**30, "40Gi"),
+        (41 * 2**30, "41Gi"),
+        (2**30 + 1, "1073741825"),
+        (2**30 + 2**20, "1074790400"),
+        (None, None),
+    ],
 )
 def test_the_note_of_a_claim_has_the_size_of_the_restored_one(
     size: int | None, storage: str | None
