@@ -28,6 +28,7 @@ const (
 	longhornVersion   = "v1.10.0"
 	longhornNode      = "node-1"
 
+	finalizer           = "longhorn.io"
 	labelOfVolume       = "longhornvolume"
 	labelOfBackupVolume = "backup-volume"
 )
@@ -264,7 +265,10 @@ func (v volumes) ActionSnapshotCRDelete(_ *api.Volume, in *api.SnapshotCRInput) 
 func (v volumes) ActionSnapshotBackup(volume *api.Volume, in *api.SnapshotInput) (*api.Volume, error) {
 	backup := &longhorn.Backup{
 		ObjectMeta: meta.ObjectMeta{
-			Name: backupName(volume.Name, in.Name), Labels: map[string]string{labelOfBackupVolume: volume.Name},
+			Name:   backupName(volume.Name, in.Name),
+			Labels: map[string]string{labelOfBackupVolume: volume.Name},
+			// As Longhorn's webhook adds it: the data in the bucket goes first.
+			Finalizers: []string{finalizer},
 		},
 		Spec: longhorn.BackupSpec{
 			SnapshotName: in.Name, Labels: in.Labels, BackupMode: longhorn.BackupMode(in.BackupMode),

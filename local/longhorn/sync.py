@@ -5,7 +5,6 @@ Deleting a BackupVolume or a Backup deletes what it stands for in the bucket, as
 unless it carries the label longhorn.io/delete-custom-resource-only.
 """
 
-import base64
 import logging
 import re
 import threading
@@ -20,9 +19,10 @@ from urllib3.exceptions import HTTPError
 
 from local.api import JSON, MERGE, Api, Object, path, said
 from local.longhorn import resources
+from local.longhorn import target as targets
 from local.longhorn.backups import Backups
 from local.longhorn.resources import CUSTOM_RESOURCE_ONLY, NAMESPACE, VERSION, Look
-from local.longhorn.store import Store, address
+from local.longhorn.store import Store
 from local.samples.records import backup_key, volume_path
 from local.watch.world import differs, text
 
@@ -93,19 +93,11 @@ class Sync(threading.Thread):
         self._tell(target, available=True, message="", now=now)
 
     def _store(self, target: Object) -> Store:
-        name, spec = target["metadata"]["name"], target["spec"]
-        where = address(spec["backupTargetURL"])
+        name = target["metadata"]["name"]
         known = self._stores.get(name)
-        if known is None or known.where != where:
-            keys = self._credentials(spec.get("credentialSecret") or "")
-            self._stores[name] = Store(where, keys)
+        if known is None or known.where.url != target["spec"]["backupTargetURL"]:
+            self._stores[name] = targets.store(self._api, name)
         return self._stores[name]
-
-    def _credentials(self, secret: str) -> dict[str, str]:
-        if not secret:
-            return {}
-        data = self._api.call("GET", path("v1", "secrets", NAMESPACE, secret)).get("data") or {}
-        return {name: base64.b64decode(value).decode() for name, value in data.items()}
 
     def _bring_into_line(self, target: str, wanted: Iterable[Object]) -> None:
         """Makes what is missing, updates what differs, and removes what is not in the store."""

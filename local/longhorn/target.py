@@ -1,10 +1,12 @@
 """A bucket of the embedded AWS in, a cluster whose Longhorn uses it as backup target out."""
 
+import base64
 import json
 
 from local import cloud
-from local.api import Api, Object
+from local.api import Api, Object, path
 from local.longhorn.resources import NAMESPACE, VERSION
+from local.longhorn.store import Store, address
 
 POLL_SECONDS = 3
 
@@ -44,6 +46,20 @@ def attach(api: Api, name: str, url: str, endpoint: str) -> None:
     interval = f"{POLL_SECONDS}s"
     spec = {"backupTargetURL": url, "credentialSecret": secret, "pollInterval": interval}
     api.apply(_object(VERSION, "BackupTarget", name, spec=spec))
+
+
+def store(api: Api, name: str) -> Store:
+    """The bucket of a BackupTarget, with the credentials that it names. Raises ApiException, and
+    ValueError for a URL that is none of S3's.
+    """
+    spec = api.call("GET", path(VERSION, "backuptargets", NAMESPACE, name))["spec"]
+    where = address(spec["backupTargetURL"])
+    secret = spec.get("credentialSecret")
+    if not secret:
+        return Store(where, {})
+    data = api.call("GET", path("v1", "secrets", NAMESPACE, secret)).get("data") or {}
+    keys = {name: base64.b64decode(value).decode() for name, value in data.items()}
+    return Store(where, keys)
 
 
 def url_of(bucket: str, prefix: str = "") -> str:

@@ -23,6 +23,8 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from local.api import Api
+from local.simulation.backups import Backups
 from local.simulation.machines import machine_steps
 from local.simulation.storage import claim_steps, content_steps, volume_steps
 from local.watch.loop import simulate
@@ -55,7 +57,9 @@ def main() -> None:
     """Simulate until a signal ends it."""
     parser = argparse.ArgumentParser(description="Simulated controllers of one cluster")
     parser.add_argument("--kubeconfig", type=Path, required=True)
-    asyncio.run(simulate(parser.parse_args().kubeconfig, WATCHED, DECISIONS))
+    kubeconfig = parser.parse_args().kubeconfig
+    Backups(Api(kubeconfig)).start()
+    asyncio.run(simulate(kubeconfig, WATCHED, DECISIONS))
 
 
 if __name__ == "__main__":

@@ -89,11 +89,7 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
         event.key,
         place.root,
     )
-    row: Row | None
-    if problem:
-        row = _refused(seen, event, problem)
-    else:
-        row = _seen(seen, event, place, clients, names)
+    row = _recorded(seen, event, place, problem, clients, names)
     if row is None:
         return Outcome("gone again", url)
     recorded = clients.catalogue.record(row)
@@ -150,10 +146,19 @@ def _unreadable(seen: Object, event: ObjectEvent, problem: str, version_id: str 
     )
 
 
-def _seen(
-    seen: Object, event: ObjectEvent, place: Place, clients: Clients, names: Names
+def _recorded(
+    seen: Object,
+    event: ObjectEvent,
+    place: Place,
+    problem: str | None,
+    clients: Clients,
+    names: Names,
 ) -> Row | None:
-    """What the event and the bucket say of the object; None for a version that is gone again."""
+    """What the key, the event and the bucket say of the object; None for a version that is gone
+    again.
+    """
+    if problem:
+        return _refused(seen, event, problem)
     if event.deleted and not event.leaves_a_version:
         return Row.of_event(seen, gone_order=padded(event.sequencer))
     version = event.version_id

@@ -83,7 +83,10 @@ def _proceed(run: Run) -> Results:
             until = min(run.deadline, clock.monotonic() + PATIENCE)
             if any(_is_pending(each) for each in results.values()):
                 until = clock.monotonic()  # one look between two slices of creating
+            # Also in an outage: it may be one object that gets no answer, not the cluster.
             results |= watch_machines(run, results, until)
+            if run.outage.why:
+                raise Unreachable(run.outage.why)
         except Unreachable as outage:
             return results | expire(run, results, outage)
         if run.is_over or not any(_is_pending(each) for each in results.values()):
@@ -93,11 +96,7 @@ def _proceed(run: Run) -> Results:
 def _create_some(run: Run, results: Results) -> Results:
     """A slice of creating, so that thousands of machines do not keep the first from starting."""
     until = min(run.deadline, run.clients.clock.monotonic() + SLICE)
-    created = create_machines(run, results, until)
-    if run.outage.why:
-        results |= created
-        raise Unreachable(run.outage.why)
-    return created
+    return create_machines(run, results, until)
 
 
 def _is_pending(result: MachineResult) -> bool:

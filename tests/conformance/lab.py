@@ -94,6 +94,11 @@ class Lab:
         bucket: str = self.stack.bucket
         return bucket
 
+    def in_bucket(self, part: str) -> list[str]:
+        """The keys that contain it."""
+        listed = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return [each["Key"] for each in listed if part in each["Key"]]
+
     def apply(self, *manifests: Object) -> None:
         for each in manifests:
             self.api.apply(each)

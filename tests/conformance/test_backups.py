@@ -14,7 +14,7 @@ from tests.conformance.lab import HARVESTER, Lab
 from tests.conformance.test_machines import disk, is_ready, machine
 from tests.integration.lab_objects import KUBEVIRT, manifest
 
-NOT_SIMULATED = "Harvester's backup controller is not simulated"
+NOT_SIMULATED = "Harvester's own restore is not simulated"
 REFERENCE = {"apiGroup": "kubevirt.io", "kind": "VirtualMachine"}
 
 
@@ -49,7 +49,6 @@ def restored_by_harvester(lab: Lab, name: str) -> Object:
     return manifest(KUBEVIRT, "VirtualMachine", name, lab.namespace)
 
 
-@pytest.mark.only_real(NOT_SIMULATED)
 def test_our_parser_reads_the_metadata_that_harvester_itself_writes(lab: Lab) -> None:
     disk(lab)
     lab.create(machine(lab, "RerunOnFailure"))
@@ -64,6 +63,20 @@ def test_our_parser_reads_the_metadata_that_harvester_itself_writes(lab: Lab) ->
     assert known.engine_backup == saved["longhornBackupName"]
     assert known.engine_volume == saved["persistentVolumeClaim"]["spec"]["volumeName"]
     assert json.loads(body)["vmSourceSpec"]["spec"]["runStrategy"] == "RerunOnFailure"
+
+
+def test_deleting_a_backup_of_a_machine_deletes_its_metadata_and_its_data(lab: Lab) -> None:
+    """The reason why a namespace that holds any is never deleted."""
+    disk(lab)
+    lab.create(machine(lab))
+    made = backup_of(lab, "web")
+    (saved,) = made["status"]["volumeBackups"]
+    name = saved["longhornBackupName"]
+    assert lab.in_bucket(name)
+    assert lab.in_bucket(f"{lab.namespace}/nightly.cfg")
+    lab.delete(made)
+    lab.wait(lambda: not lab.in_bucket(name), "the volume's backup is gone")
+    lab.wait(lambda: not lab.in_bucket(f"{lab.namespace}/nightly.cfg"), "the metadata is gone")
 
 
 @pytest.mark.only_real(NOT_SIMULATED)

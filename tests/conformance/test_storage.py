@@ -85,13 +85,13 @@ def test_deleting_all_that_a_restore_made_of_a_disk_leaves_the_backup_alone(lab:
         lab.wait(lambda each=each: not lab.exists(each), f"{each['kind']} is gone")  # type: ignore[misc]
     lab.wait(lambda: not lab.longhorn("volumes", name), "the volume is gone")
     assert lab.longhorn("backups", backup)["state"] == "Completed"
-    assert _in_bucket(lab, backup)
+    assert lab.in_bucket(backup)
 
 
 def test_a_backup_that_is_deleted_from_the_bucket_goes_from_the_cluster(lab: Lab) -> None:
     _, backup = lab.backed_up()
     lab.synced(backup)
-    for key in _in_bucket(lab, backup):
+    for key in lab.in_bucket(backup):
         lab.s3.delete_object(Bucket=lab.bucket, Key=key)
     lab.wait(lambda: not lab.longhorn("backups", backup), "the Backup is gone")
 
@@ -102,9 +102,4 @@ def test_deleting_a_backup_resource_deletes_the_backup_in_the_bucket(lab: Lab) -
     lab.synced(backup)
     where = f"/apis/longhorn.io/v1beta2/namespaces/longhorn-system/backups/{backup}"
     lab.api.call("DELETE", where)
-    lab.wait(lambda: not _in_bucket(lab, backup), "the backup is gone from the bucket")
-
-
-def _in_bucket(lab: Lab, backup: str) -> list[str]:
-    listed = lab.s3.list_objects_v2(Bucket=lab.bucket).get("Contents", [])
-    return [each["Key"] for each in listed if backup in each["Key"]]
+    lab.wait(lambda: not lab.in_bucket(backup), "the backup is gone from the bucket")

@@ -361,6 +361,17 @@ def test_the_first_machines_start_while_the_last_are_still_created(lab: Lab) -> 
     assert first_start < last_made
 
 
+def test_an_object_that_never_gets_an_answer_fails_its_machine_and_no_other(lab: Lab) -> None:
+    for vm in ("web01", "web02"):
+        lab.backup(vm)
+    planned = lab.plan(lab.request("point-web01", "point-web02", ready={"timeout": "PT10M"}))
+    lab.cluster.fail("POST", "VirtualMachine", REFUSED, name="web02", times=100_000)
+    output = lab.finish(planned)
+    assert states(output) == {"web01": "ready", "web02": "failed"}
+    assert "accepts no connection" in error_of(output, "web02")["message"]
+    assert 600 < lab.seconds < 800
+
+
 def test_no_machine_is_tried_on_a_cluster_that_another_one_found_dead(lab: Lab) -> None:
     ids = [lab.backup(f"web{number:02}").id for number in range(30)]
     planned = lab.plan(lab.request(*ids, concurrency=1))
