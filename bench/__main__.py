@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
-from bench import cfg, document, event, init, memory, restore
+from bench import cfg, document, event, init, line, memory, restore
 from bench.figures import Table, markdown
 
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "event": event.tables,
     "init": init.tables,
     "restore": restore.tables,
+    "line": line.tables,
     "memory": memory.tables,
     "cfg": cfg.tables,
 }

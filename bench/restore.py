@@ -1,5 +1,5 @@
 """Restored objects per second: our way of applying, against the same requests sent raw and against
-kubectl of the same objects; and the whole state machine against kubectl.
+kubectl of the same objects.
 """
 
 import json
@@ -18,7 +18,6 @@ from bench import spent, wire
 from bench.figures import OURS, Pair, Table, comparison, number
 from bench.machines import (
     OBJECTS,
-    SOURCE,
     THREADS,
     Fleet,
     Manifest,
@@ -28,14 +27,13 @@ from bench.machines import (
     planned,
     requests,
 )
-from bench.running import Running, distant, runtime
+from bench.running import distant, runtime
 from local.binaries import kubectl, raw_peer
-from local.stack import wait
 from shared.models.restore_plans import Plan
 
 ROUND_TRIP_MS = 40
 RAW, KUBECTL = "raw", "kubectl"
-REACTING = ("east-simulation", "east-snapshots", "east-controllers")
+REACTING = ("east-simulation", "east-longhorn", "east-snapshots", "east-controllers")
 NETWORKS = {"east": "default/vlan100", "west": "default/vlan200"}
 
 
@@ -50,19 +48,17 @@ class Row(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What is measured: applying near and far away, and the whole restore of so many machines."""
+    """What is measured: applying near and far away."""
 
     near: tuple[Row, ...]
     far: tuple[Row, ...]
-    whole: Row
 
 
 FULL = Scale(
     near=(Row(50, 11, 5), Row(200, 7, 3), Row(1000, 5, 2)),
     far=(Row(50, 5, 2), Row(200, 5, 1), Row(1000, 3, 0)),
-    whole=Row(50, 5, 5),
 )
-QUICK = Scale(near=(Row(4, 3, 2),), far=(Row(2, 2, 0),), whole=Row(2, 1, 1))
+QUICK = Scale(near=(Row(4, 3, 2),), far=(Row(2, 2, 0),))
 
 Pairs = Mapping[str, Pair]
 """Ours beside each peer, in objects per second."""
@@ -117,29 +113,23 @@ def tables(*, quick: bool) -> list[Table]:
         scale = QUICK
     for build in (kubectl, raw_peer):
         build()  # before anything is timed
-    machines = fleet(max(row.size for row in (*scale.near, *scale.far, scale.whole)))
+    machines = fleet(max(row.size for row in (*scale.near, *scale.far)))
     with tempfile.TemporaryDirectory() as name, runtime() as running:
         folder = Path(name)
-        whole = _whole(running, folder, machines, scale.whole)
-        running.without(*REACTING)  # for the rest, east is an API server and its store alone
+        running.without(*REACTING)  # east is an API server and its store alone
         kubeconfig = running.kubeconfigs["east"]
         servers = running.pids("east", spent.SERVERS)
-        near = _place(folder / "near", "east", kubeconfig)._replace(servers=tuple(servers))
-        applied = {_near(row): _applied(near, machines, row) for row in scale.near}
+        near = place_of(folder / "near", "east", kubeconfig)._replace(servers=tuple(servers))
+        applied = {size_of(row): _applied(near, machines, row) for row in scale.near}
         with distant(running.stack.cluster("east").server, ROUND_TRIP_MS) as server:
-            far = _place(folder / "far", "east", kubeconfig, server)
+            far = place_of(folder / "far", "east", kubeconfig, server)
             distant_ones = {_far(row): _applied(far, machines, row) for row in scale.far}
     pairs = {what: each.pairs for what, each in (applied | distant_ones).items()}
     costs = {what: each.costs for what, each in applied.items()}
-    return [
-        _beside_raw(pairs),
-        _cpu(costs),
-        _beside_kubectl(pairs),
-        _seconds(whole, scale.whole),
-    ]
+    return [_beside_raw(pairs), _cpu(costs), _beside_kubectl(pairs)]
 
 
-def _place(folder: Path, cluster: str, admin: Path, server: str | None = None) -> Place:
+def place_of(folder: Path, cluster: str, admin: Path, server: str | None = None) -> Place:
     config = yaml.safe_load(admin.read_text())
     if server:
         config["clusters"][0]["cluster"]["server"] = server
@@ -195,7 +185,7 @@ def _work(place: Place, machines: Fleet, row: Row, side: str, number: int) -> Wo
 def by_us(work: Work) -> float:
     """Seconds of what RestoreFunction does to apply."""
     text = work.place.kubeconfig.read_text()
-    return _timed(partial(apply, work.plan, work.machines, work.place.cluster, text))
+    return timed(partial(apply, work.plan, work.machines, work.place.cluster, text))
 
 
 def by_raw(work: Work) -> float:
@@ -220,84 +210,35 @@ def by_kubectl(work: Work) -> float:
     """Seconds of one `kubectl apply --server-side` of the same objects in the same order, its start
     included.
     """
-    file = _file(work.place, manifests(work.requests(), work.plan, running=False))
-    return _timed(partial(_kubectl_apply, work.place, file))
+    file = file_of(work.place, manifests(work.requests(), work.plan, running=False))
+    return timed(partial(kubectl_apply, work.place, file))
 
 
 SIDES: Mapping[str, Callable[[Work], float]] = {OURS: by_us, RAW: by_raw, KUBECTL: by_kubectl}
 
 
-def _kubectl_apply(place: Place, file: Path) -> None:
+def kubectl_apply(place: Place, file: Path) -> None:
     place.kubectl("apply", "--server-side", f"--field-manager={OURS}", "-f", file)
 
 
-def _file(place: Place, objects: list[Manifest]) -> Path:
+def file_of(place: Place, objects: list[Manifest]) -> Path:
     file = place.folder / "manifests.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     return file
 
 
-def _whole(running: Running, folder: Path, machines: Fleet, row: Row) -> Pair:
-    """Seconds from the request to machines that run: the state machine, against kubectl apply and
-    kubectl wait.
-    """
-    pair = Pair()
-    _catalogue(running, machines, row.size)
-    place = _place(folder / "west", "west", running.kubeconfigs["west"])
-    for round_number in range(row.rounds):
-        ours, peers = f"bench-{OURS}-{round_number}", f"bench-{KUBECTL}-{round_number}"
-        for namespace in (ours, peers):
-            place.kubectl("create", "namespace", namespace)
-        pair.ours.append(_timed(partial(_execute, running, ours, row.size)))
-        plan = planned(machines, row.size, peers, network=NETWORKS["west"])
-        objects = manifests(Work(place, plan, machines).requests(), plan, running=True)
-        file = _file(place, objects)
-        pair.peer.append(_timed(partial(_apply_and_wait, place, file, peers)))
-    return pair
-
-
-def _catalogue(running: Running, machines: Fleet, size: int) -> None:
-    """Backups of the first machines arrive, and the catalogue has them."""
-    for backup in list(machines.backups.values())[:size]:
-        running.stack.put(backup)
-    question = {"cluster": "east", "state": "restorable", "limit": 1000}
-    wait(
-        lambda: len(running.stack.search(**question)["restorePoints"]) == size,
-        seconds=300,
-        what=f"{size} restore points",
-    )
-
-
-def _execute(running: Running, namespace: str, size: int) -> None:
-    mapping = {"namespaces": {SOURCE: namespace}, "networks": {"*": NETWORKS["west"]}}
-    request = {"select": {"namespace": SOURCE}, "target": "west", "mapping": mapping}
-    ended = running.stack.restore(request, seconds=600)
-    if not ended.output:
-        raise RuntimeError(f"the restore ended {ended.status}: {ended.cause}")
-    if ended.output["counts"] != {"ready": size}:
-        raise RuntimeError(f"the restore ended with {ended.output['counts']}")
-
-
-def _apply_and_wait(place: Place, file: Path, namespace: str) -> None:
-    _kubectl_apply(place, file)
-    running = "--for=jsonpath={.status.ready}=true"
-    place.kubectl(
-        "wait", running, "virtualmachines.kubevirt.io", "--all", "-n", namespace, "--timeout=600s"
-    )
-
-
-def _timed(work: Callable[[], None]) -> float:
+def timed(work: Callable[[], None]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def _near(row: Row) -> str:
+def size_of(row: Row) -> str:
     return f"{row.size:,} VMs, {row.size * OBJECTS:,} objects"
 
 
 def _far(row: Row) -> str:
-    return f"{_near(row)}, {ROUND_TRIP_MS} ms away"
+    return f"{size_of(row)}, {ROUND_TRIP_MS} ms away"
 
 
 def _beside_raw(applied: Mapping[str, Pairs]) -> Table:
@@ -341,14 +282,3 @@ def _beside_kubectl(applied: Mapping[str, Pairs]) -> Table:
     rows = [(what, pairs[KUBECTL]) for what, pairs in applied.items() if pairs[KUBECTL].peer]
     title = f"Restore: objects applied per second, beside {KUBECTL}"
     return comparison(title, KUBECTL, "objects/s", rows, better="higher", note=note)
-
-
-def _seconds(pair: Pair, row: Row) -> Table:
-    rows = [(f"{_near(row)}, from request to running machines", pair)]
-    note = (
-        "Ours: the whole state machine, with its plan, checks, ledger and report. Peer:"
-        f" `{KUBECTL} apply --server-side` of the finished manifests, machines not halted, then"
-        f" `{KUBECTL} wait`. Simulated controllers; ours is cold in the first round."
-    )
-    title = "Restore: seconds until the machines run"
-    return comparison(title, KUBECTL, "s", rows, better="lower", note=note)

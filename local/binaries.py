@@ -3,6 +3,7 @@ found.
 """
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -130,16 +131,20 @@ def built(module: Module) -> Path:
 def _copy_kinds(module: Module, folder: Path) -> None:
     """From where Go has unpacked and verified the modules."""
     for name, pattern in module.kinds:
-        command = [_go(), "list", "-m", "-f", "{{.Dir}}", name]
-        unpacked = subprocess.run(
-            command,
+        answer = subprocess.run(
+            [_go(), "mod", "download", "-json", name],
             cwd=module.source,
             env=_environment(),
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
-        for file in Path(unpacked.stdout.strip()).glob(pattern):
+        if answer.returncode:
+            raise BuildError(_explained(name, (answer.stdout + answer.stderr).splitlines()))
+        files = sorted(Path(json.loads(answer.stdout)["Dir"]).glob(pattern))
+        if not files:
+            raise BuildError(f"Module {name} has no {pattern}: correct local/binaries.py.")
+        for file in files:
             copy = folder / name.rpartition("/")[2] / file.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(file.read_bytes())

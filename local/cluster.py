@@ -87,7 +87,6 @@ class Cluster:
         self.spawn(
             "controllers", binaries.control_plane(), "kube-controller-manager", *self._controllers()
         )
-        # Its own limits of 5 and 10 would make a restore of a hundred disks take minutes.
         self.spawn("snapshots", binaries.snapshot_controller(), *self.client_flags())
         self._above.launch(self)
         for manifest in seeds(NETWORKS.get(self.name)):
@@ -162,7 +161,9 @@ class Cluster:
         self.spawn(role, sys.executable, "-m", module, "--kubeconfig", kubeconfig)
 
     def client_flags(self) -> list[str]:
-        """How a program of the CSI project is told of the cluster, and how fast it may ask."""
+        """How a controller is told of the cluster, and how fast it may ask: their own limits, from
+        5 requests a second on, would make a restore of a hundred disks take minutes.
+        """
         return [f"--kubeconfig={self.kubeconfig}", "--kube-api-qps=200", "--kube-api-burst=400"]
 
     def _commands(self) -> dict[str, list[str]]:
@@ -204,7 +205,7 @@ class Cluster:
 
     def _controllers(self) -> list[str]:
         return [
-            f"--kubeconfig={self.kubeconfig}",
+            *self.client_flags(),
             f"--controllers={','.join((*CONTROLLERS, *self._above.built_in))}",
             f"--service-account-private-key-file={self.pki / 'service-account.key'}",
             f"--root-ca-file={self.pki / 'ca.crt'}",
