@@ -2,13 +2,10 @@
 as soon as they are bound to it, the machines in them too, and what is deleted ends.
 """
 
-import argparse
-import asyncio
 import datetime
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
@@ -192,13 +189,5 @@ class Heart(threading.Thread):
         self._api.apply(csi_node())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="kubelet and virt-handler of one node")
-    parser.add_argument("--kubeconfig", type=Path, required=True)
-    kubeconfig = parser.parse_args().kubeconfig
-    Heart(Api(kubeconfig)).start()
-    asyncio.run(loop.simulate(kubeconfig, WATCHED, DECISIONS))
-
-
 if __name__ == "__main__":
-    main()
+    loop.main("kubelet and virt-handler of one node", WATCHED, DECISIONS, Heart)

@@ -19,15 +19,10 @@ it changes. It touches what is not ready yet; a machine that runs keeps running.
 | restoreError | a glob on a backup's name: volumes made of it fail, with Longhorn's own words |
 """
 
-import argparse
-import asyncio
-from pathlib import Path
-
-from local.api import Api
 from local.simulation.backups import Backups
 from local.simulation.machines import machine_steps
 from local.simulation.storage import claim_steps, content_steps, volume_steps
-from local.watch.loop import simulate
+from local.watch import loop
 
 WATCHED = (
     ("", "v1", "configmaps"),
@@ -53,14 +48,5 @@ DECISIONS = {
 }
 
 
-def main() -> None:
-    """Simulate until a signal ends it."""
-    parser = argparse.ArgumentParser(description="Simulated controllers of one cluster")
-    parser.add_argument("--kubeconfig", type=Path, required=True)
-    kubeconfig = parser.parse_args().kubeconfig
-    Backups(Api(kubeconfig)).start()
-    asyncio.run(simulate(kubeconfig, WATCHED, DECISIONS))
-
-
 if __name__ == "__main__":
-    main()
+    loop.main("Simulated controllers of one cluster", WATCHED, DECISIONS, Backups)

@@ -5,6 +5,8 @@ done is decided over all objects together, because claims wait for snapshots and
 claims.
 """
 
+import argparse
+import asyncio
 import datetime
 import logging
 import os
@@ -123,8 +125,21 @@ def operator(ours: Loop, watched: Watched) -> kopf.OperatorRegistry:
     return registry
 
 
-async def simulate(kubeconfig: Path, watched: Watched, decisions: Decisions) -> None:
-    """Decide about what is watched until a signal ends the process."""
+def main(
+    what: str, watched: Watched, decisions: Decisions, *beside: Callable[[Api], threading.Thread]
+) -> None:
+    """A program of one cluster, named by `--kubeconfig`, until a signal ends it; BESIDE are threads
+    of its own.
+    """
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    kubeconfig = parser.parse_args().kubeconfig
+    for thread in beside:
+        thread(Api(kubeconfig)).start()
+    asyncio.run(_decide(kubeconfig, watched, decisions))
+
+
+async def _decide(kubeconfig: Path, watched: Watched, decisions: Decisions) -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )

@@ -155,6 +155,14 @@ REASONS: dict[str, tuple[Engine, str]] = {
 NOTHING = Engine(None, None, None)
 
 
+def test_a_volume_of_a_point_is_what_a_restore_needs_of_its_disk() -> None:
+    disk = a_disk(storage_class="fast", image="default/image-1")
+    (found,) = joined(a_backup(disk)).volumes
+    assert (found.disk, found.claim) == ("disk-0", "web01-disk-0")
+    assert (found.engine_volume, found.engine_backup) == ("pvc-disk-0", "backup-disk-0")
+    assert (found.storage_class, found.image) == ("fast", "default/image-1")
+
+
 @pytest.mark.parametrize(("rows", "reason"), REASONS.values(), ids=REASONS)
 def test_what_a_disk_lacks_makes_the_point_incomplete_and_is_said(
     rows: Engine, reason: str

@@ -9,8 +9,9 @@ import pytest
 from local.samples.world import VmBackup, a_vm_backup
 from shared.catalogue.ingest import FEW, STEP
 from shared.models.restore_points import State
+from shared.workflows.ingest import ingest
 from tests.memory_table import MemoryTable, Watched
-from tests.scenarios import IMAGE, Happened, World, objects, points, target
+from tests.scenarios import IMAGE, NAMES, Happened, World, objects, points, target
 
 MOST_CALLS = 3 * STEP
 """Of one message to the table: what a step of a walk, or a few points, may need."""
@@ -134,6 +135,16 @@ def test_what_a_task_is_about_may_be_gone() -> None:
         ]
     )
     assert world.table.page("bucket#backups").rows == []
+
+
+def test_a_row_that_is_replayed_is_told_by_its_place() -> None:
+    world, backup = World(MemoryTable()), a_vm_backup()
+    world.settle([target(), *objects(backup)])
+    place = {"pk": "bucket#backups", "sk": backup.key}
+    outcome = ingest(json.dumps({"task": "replay", **place}), world.clients, NAMES)
+    assert (outcome.what, outcome.about) == ("replayed", f"row bucket#backups {backup.key}")
+    assert outcome.row
+    assert outcome.row.key == backup.key
 
 
 def test_one_event_reads_no_history() -> None:

@@ -114,7 +114,10 @@ def test_an_image_says_its_backing_image_and_checksum() -> None:
         "Ubuntu <24.04>",
     )
     assert (image.backing_image, image.checksum) == ("vmi-1", "00ff")
-    assert image_backup(b'{"name":"image-1","url":"https://x/y.img"}').backing_image is None
+    elsewhere = image_backup(b'{"name":"image-1","url":"https://x/y.img"}')
+    assert (elsewhere.backing_image, elsewhere.namespace) == (None, "default")
+    named = image_backup(b'{"name":"image-1","namespace":"prod"}')
+    assert named.namespace == "prod"
 
 
 def test_a_network_is_named_with_its_namespace_and_the_pod_network_is_pod() -> None:
