@@ -41,7 +41,8 @@ class Row(BaseModel):
     place.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when first used, with the models of all facts: a search seldom meets one.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     pk: str
     sk: str
