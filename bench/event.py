@@ -91,11 +91,13 @@ class Line:
 
     def _waiting(self) -> list[dict[str, str]]:
         """What the function has put into its queue, as Lambda would hand it over."""
-        found = self.clients["sqs"].receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
-        return [
-            {"messageId": each["MessageId"], "body": each["Body"]}
-            for each in found.get("Messages", [])
-        ]
+        sqs = self.clients["sqs"]
+        found = sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+        messages = found.get("Messages", [])
+        for each in messages:
+            # A failure ends the benchmark, so none has to come again.
+            sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=each["ReceiptHandle"])
+        return [{"messageId": each["MessageId"], "body": each["Body"]} for each in messages]
 
     def _handled(self, batch: dict[str, Any], key: str) -> None:
         context: Any = Context()
