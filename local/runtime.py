@@ -62,21 +62,21 @@ def status() -> int:
 
 def outage(name: str) -> int:
     """Take a cluster's API server away, until `recover`."""
-    if problem := _unknown(name):
-        print(problem)
-        return 1
-    cluster.Cluster(name).take_away()
-    print(f"Cluster {name} takes no connections. Bring it back: make recover CLUSTER={name}")
-    return 0
+    done = f"Cluster {name} takes no connections. Bring it back: make recover CLUSTER={name}"
+    return _with_cluster(name, cluster.Cluster.take_away, done)
 
 
 def recover(name: str) -> int:
     """Bring a cluster back with its data."""
+    return _with_cluster(name, cluster.Cluster.bring_back, f"Cluster {name} answers.")
+
+
+def _with_cluster(name: str, do: Callable[[cluster.Cluster], None], done: str) -> int:
     if problem := _unknown(name):
         print(problem)
         return 1
-    cluster.Cluster(name).bring_back()
-    print(f"Cluster {name} answers.")
+    do(cluster.Cluster(name))
+    print(done)
     return 0
 
 
