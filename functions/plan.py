@@ -1,6 +1,5 @@
 """A restore request -> a plan in the state bucket, and where it lies."""
 
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ def clients() -> planning.Clients:
         secrets=boto3.client("secretsmanager"),
         state=StateBucket(s3, settings().state_bucket),
         running=is_running,
-        now=lambda: datetime.now(UTC),
         allow_loopback=settings().allow_loopback_clusters,
     )
 

@@ -19,9 +19,12 @@ class Kind:
         return f"/api/{self.api_version}"
 
 
+LONGHORN = "longhorn.io/v1beta2"
+
 KINDS = {
     "Namespace": Kind("v1", "namespaces", namespaced=False),
     "Secret": Kind("v1", "secrets"),
+    "Event": Kind("v1", "events"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "VolumeSnapshotClass": Kind(
@@ -34,6 +37,13 @@ KINDS = {
     "NetworkAttachmentDefinition": Kind("k8s.cni.cncf.io/v1", "network-attachment-definitions"),
     "VirtualMachine": Kind("kubevirt.io/v1", "virtualmachines"),
     "VirtualMachineInstance": Kind("kubevirt.io/v1", "virtualmachineinstances"),
+    "BackupTarget": Kind(LONGHORN, "backuptargets"),
+    "BackupVolume": Kind(LONGHORN, "backupvolumes"),
+    "Backup": Kind(LONGHORN, "backups"),
+    "BackingImage": Kind(LONGHORN, "backingimages"),
+    "Volume": Kind(LONGHORN, "volumes"),
+    "Engine": Kind(LONGHORN, "engines"),
+    "Setting": Kind(LONGHORN, "settings"),
 }
 
 

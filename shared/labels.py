@@ -11,6 +11,7 @@ ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"
 ORIGIN_RESTORE_POINT = "backup.origin.restore-point"
 
+LONGHORN_NAMESPACE = "longhorn-system"
 LONGHORN_DRIVER = "driver.longhorn.io"
 """Longhorn's CSI driver, as classes, snapshots and Harvester's metadata name it."""
 

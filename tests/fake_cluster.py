@@ -15,11 +15,13 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from shared.jsonpath import dig
 from shared.kinds import KINDS
 from shared.kube.client import TargetCluster
 from shared.kube.connection import Limits, Silence
 from shared.kube.reply import Reply
 from shared.kube.transport import Transport
+from shared.labels import LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
 
 SERVER = "https://west.example:6443"
@@ -55,7 +57,9 @@ class FakeCluster:
     faults: list[Fault] = field(default_factory=list)
     before: Callable[[str, Place], None] | None = None
     down: str | None = None
+    unserved: frozenset[str] = frozenset()
     bind: bool = True
+    copied: int = 100
     run: bool = True
     _uids: Iterator[int] = field(default_factory=count)
 
@@ -87,10 +91,27 @@ class FakeCluster:
         """What controllers do meanwhile."""
         for (kind, _, _), each in list(self.objects.items()):
             if kind == "PersistentVolumeClaim" and self.bind:
-                each["status"] = {"phase": "Bound"}
+                self._bind(each)
             if kind == "VirtualMachine":
                 runs = each["spec"].get("runStrategy") in ("Always", "RerunOnFailure")
                 each["status"] = {"ready": runs and self.run, "printableStatus": "Starting"}
+
+    def _bind(self, claim: Json) -> None:
+        """Its volume is there at once, and COPIED percent of its data."""
+        name = f"pvc-{claim['metadata']['uid']}"
+        claim["spec"]["volumeName"] = name
+        claim["status"] = {"phase": "Bound"}
+        labels = {"longhornvolume": name}
+        status = {"restoreInitiated": True, "restoreRequired": self.copied < 100}
+        engine = {"restoreStatus": {"tcp://10.0.0.1:10000": {"progress": self.copied}}}
+        for kind, spec, state in (
+            ("Volume", {"fromBackup": "s3://backups@us-east-1/?backup=…"}, status),
+            ("Engine", {"volumeName": name}, engine),
+        ):
+            place = (kind, LONGHORN_NAMESPACE, name)
+            if place not in self.objects:
+                self.add(*place, metadata={"labels": labels}, spec=spec)
+            self.objects[place]["status"] = self.objects[place].get("status", {}) | state
 
     def answer(self, method: str, url: str, body: Json | None) -> Reply | Silence:
         parts = urlsplit(url)
@@ -108,10 +129,24 @@ class FakeCluster:
             return self._create(place, body or {}, dry_run="dryRun" in query)
         if method == "PATCH":
             return self._patch(place, body or {})
-        if place[2]:
-            found = self.objects.get(place)
-            return _reply(200, found) if found else _missing(place)
-        return self._list(place, query.get("labelSelector", ""))
+        return self._read(parts.path, place, query)
+
+    def _read(self, path: str, place: Place, query: dict[str, str]) -> Reply:
+        if not place[0]:
+            return self._kinds(path)
+        if not place[2]:
+            labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+            return self._list(place, labels, fields)
+        found = self.objects.get(place)
+        return _reply(200, found) if found else _missing(place)
+
+    def _kinds(self, path: str) -> Reply:
+        """What a group and version has; UNSERVED kinds are not installed."""
+        served = {name: kind for name, kind in KINDS.items() if name not in self.unserved}
+        resources = [{"name": kind.plural} for kind in served.values() if kind.root == path]
+        if not resources:
+            return Reply(404, "", b"404 page not found\n")
+        return _reply(200, {"kind": "APIResourceList", "resources": resources})
 
     def _fault(self, method: str, place: Place) -> Reply | Silence | None:
         for fault in self.faults:
@@ -150,14 +185,14 @@ class FakeCluster:
         self.writes.append(("patch", place[0], place[2]))
         return _reply(200, found)
 
-    def _list(self, place: Place, selector: str) -> Reply:
-        label, _, value = selector.partition("=")
+    def _list(self, place: Place, labels: str, fields: str) -> Reply:
         items = [
             each
             for (kind, namespace, _), each in self.objects.items()
             if kind == place[0]
             and place[1] in ("", namespace)
-            and (not label or each["metadata"].get("labels", {}).get(label) == value)
+            and _is_selected(each["metadata"].get("labels", {}), labels)
+            and all(_has(each, *one.split("=")) for one in fields.split(",") if one)
         ]
         return _reply(200, {"kind": "List", "metadata": {}, "items": items})
 
@@ -205,6 +240,19 @@ def status(code: int, reason: str, message: str, **details: Any) -> Reply:
     return _reply(code, body | {"reason": reason, "details": details})
 
 
+def _is_selected(labels: Json, selector: str) -> bool:
+    """By `label=value` or `label in (value,value)`."""
+    if " in " in selector:
+        label, _, values = selector.partition(" in ")
+        return labels.get(label) in values.strip("()").split(",")
+    label, _, value = selector.partition("=")
+    return not label or labels.get(label) == value
+
+
+def _has(each: Json, field: str, value: str) -> bool:
+    return bool(dig(each, *field.split(".")) == value)
+
+
 def _missing(place: Place) -> Reply:
     plural = KINDS[place[0]].plural
     return status(404, "NotFound", f'{plural} "{place[2]}" not found', kind=plural, name=place[2])
@@ -220,6 +268,8 @@ def _place(path: str) -> Place:
     if root == "apis":
         version += f"/{rest.pop(0)}"
     namespace = ""
+    if not rest:
+        return "", "", ""
     if len(rest) > 2 and rest[0] == "namespaces":
         namespace, rest = rest[1], rest[2:]
     kind = _KIND_OF[f"{root}/{version}", rest[0]]

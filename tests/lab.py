@@ -18,6 +18,7 @@ from shared.aws.table import Put
 from shared.catalogue import machines, points
 from shared.kube import discovery
 from shared.kube.client import TargetCluster
+from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import MachineResult, MachineState, Phase, RestoreRecord
 from shared.models.restore_points import RestorePoint
@@ -118,13 +119,30 @@ class Lab:
     def __post_init__(self) -> None:
         document = {"id": "west", "secret": "replant/clusters/west"}
         self.table.put_many([_document("clusters", document)])
-        for kind, name in (("Namespace", "default"), ("StorageClass", "harvester-longhorn")):
-            self.cluster.add(kind, "", name)
+        self.cluster.add("Namespace", "", "default")
+        self.cluster.add(
+            "StorageClass",
+            "",
+            "harvester-longhorn",
+            provisioner=LONGHORN_DRIVER,
+            parameters={"migratable": "true"},
+        )
+        self.cluster.add(
+            "BackupTarget",
+            LONGHORN_NAMESPACE,
+            "default",
+            spec={"backupTargetURL": "s3://backups@us-east-1/"},
+            status={"available": True},
+        )
         self.cluster.add("VolumeSnapshotClass", "", "longhorn", driver="driver.longhorn.io")
         self.cluster.add("NetworkAttachmentDefinition", "default", "vlan100")
 
     def now(self) -> datetime:
         return BEGIN + timedelta(seconds=self.seconds)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.now, lambda: self.seconds, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -146,7 +164,20 @@ class Lab:
         etag = hashlib.md5(body).hexdigest()  # noqa: S324  # as S3 makes it
         point = point.model_copy(update={"source": point.source.model_copy(update={"etag": etag})})
         self._list(point)
+        self.sync(point)
         return point
+
+    def sync(self, point: RestorePoint) -> None:
+        """The cluster's Longhorn has read the backups of the point."""
+        for volume in point.volumes:
+            status = {
+                "state": "Completed",
+                "volumeName": volume.engine_volume,
+                "volumeSize": str(volume.size_bytes),
+                "backupTargetName": "default",
+            }
+            name = volume.engine_backup or ""
+            self.cluster.add("Backup", LONGHORN_NAMESPACE, name, status=status)
 
     def _list(self, point: RestorePoint) -> None:
         """The rows that the catalogue keeps of a point."""
@@ -168,8 +199,8 @@ class Lab:
             secrets=Secrets(),  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
             running=self.alive.__contains__,
-            now=self.now,
             allow_loopback=True,
+            clock=self.clock,
         )
         wanted = restore_request(request or self.request(), execution_name=execution)
         planned = planning.plan_restore(clients, wanted, execution)
@@ -184,7 +215,7 @@ class Lab:
             secrets=Secrets(),  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
             allow_loopback=True,
-            clock=Clock(self.now, lambda: self.seconds, self.sleep),
+            clock=self.clock,
         )
         progress = run_restore(clients, planned.ledger, planned.attempt, seconds=seconds)
         self.cluster.settle()

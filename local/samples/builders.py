@@ -9,14 +9,23 @@ from typing import Any, Unpack
 
 from local.samples.guests import Disk, Traits
 from local.samples.harvester import machine
+from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.layouts.harvester import machine_backup
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import ClusterFacts, MachinePlan, MachineResult, Plan
+from shared.models.longhorn_facts import DONE, LonghornFacts, LonghornTarget, SyncedBackup
+from shared.models.restore_plans import (
+    ClusterFacts,
+    MachinePlan,
+    MachineResult,
+    Plan,
+    StorageClass,
+)
 from shared.models.restore_points import RestorePoint, Source, State, Volume
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import Mapping as RequestMapping
 from shared.restore.request import RestoreRequest, restore_request
+from shared.restore.strategies import Live
 from shared.restore.wanted import Wanted
 
 Metadata = dict[str, Any]
@@ -119,12 +128,35 @@ def facts(**changes: Any) -> ClusterFacts:
     """A target on which the default machine can be restored."""
     usual = {
         "namespaces": {"default": "Active"},
-        "storage_classes": {"harvester-longhorn": "Immediate"},
+        "storage_classes": {"harvester-longhorn": a_class()},
         "snapshot_class": "longhorn",
         "networks": frozenset({"default/vlan100"}),
         "existing": {},
     }
     return ClusterFacts(**(usual | changes))
+
+
+def a_class(**changes: Any) -> StorageClass:
+    """One of Longhorn's, as Harvester makes its own."""
+    usual = {"provisioner": LONGHORN_DRIVER, "parameters": {"migratable": "true"}}
+    return StorageClass(**(usual | changes))
+
+
+def knows(*points: RestorePoint, **changes: Any) -> LonghornFacts:
+    """A Longhorn that has read the backups of restore points in its default backup target."""
+    backups = {
+        volume.engine_backup: SyncedBackup(
+            target="default",
+            volume=volume.engine_volume or "",
+            state=DONE,
+            size_bytes=volume.size_bytes,
+        )
+        for point in points
+        for volume in point.volumes
+        if volume.engine_backup
+    }
+    targets = {"default": LonghornTarget(uid="t", url="s3://backups@us-east-1/")}
+    return LonghornFacts(**({"targets": targets, "backups": backups} | changes))
 
 
 def request(**changes: Any) -> RestoreRequest:
@@ -135,17 +167,26 @@ def request(**changes: Any) -> RestoreRequest:
 
 def wanted(metadata: Metadata | None = None, **mapping: Any) -> Wanted:
     metadata = metadata or a_metadata()
-    return Wanted(a_point(metadata), metadata, RequestMapping(**mapping), RESTORE_ID, "longhorn")
+    point = a_point(metadata)
+    asked = request().model_copy(update={"mapping": RequestMapping(**mapping)})
+    return Wanted(point, metadata, asked, "west", facts(longhorn=knows(point)))
 
 
 def planned(
     *chosen: Selected | Metadata, on: ClusterFacts | None = None, **request_changes: Any
 ) -> Plan:
-    """The plan for metadata, or for points; the default machine where none is given."""
+    """The plan for metadata, or for points; the default machine where none is given.
+
+    Longhorn knows their backups, unless ON says what it knows.
+    """
     points = [
         each if isinstance(each, Selected) else selected(each) for each in chosen or (a_metadata(),)
     ]
-    return planning.plan(points, request(**request_changes), WEST, on or facts())
+    there = on or facts()
+    if there.longhorn == LonghornFacts():
+        known = knows(*(each.point for each in points))
+        there = there.model_copy(update={"longhorn": known})
+    return planning.plan(points, request(**request_changes), WEST, there)
 
 
 def a_machine(
@@ -154,6 +195,24 @@ def a_machine(
     """The only machine of such a plan."""
     (only,) = planned(*chosen, on=on, **request_changes).machines
     return only
+
+
+def a_disk(claim: str = "web01-disk-0", namespace: str = "default", percent: int = 100) -> Live:
+    """A bound claim on a target cluster, with that much of its data."""
+    volume = f"pvc-{claim}"
+    copying = {"restoreInitiated": True, "restoreRequired": percent < 100}
+    progress = {"restoreStatus": {"tcp://10.0.0.1:10000": {"progress": percent}}}
+    return {
+        ("PersistentVolumeClaim", namespace, claim): {
+            "spec": {"volumeName": volume},
+            "status": {"phase": "Bound"},
+        },
+        ("Volume", LONGHORN_NAMESPACE, volume): {
+            "spec": {"fromBackup": "s3://backups@us-east-1/?backup=…"},
+            "status": copying,
+        },
+        ("Engine", LONGHORN_NAMESPACE, volume): {"status": progress},
+    }
 
 
 def a_result(machine: MachinePlan, **changes: Any) -> MachineResult:

@@ -15,6 +15,7 @@ from kubernetes import config
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 from urllib3.exceptions import HTTPError
 
 from shared.errors import Refused
@@ -97,15 +98,25 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _apply(dynamic: DynamicClient) -> None:
+    """A namespace that does not exist is one of a system that is not installed."""
+    missing = set()
     for manifest in yaml.safe_load_all(RIGHTS.read_text()):
         resource = dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
-        # By force: the shipped file says what the rights are, whoever edited them since.
-        dynamic.server_side_apply(  # type: ignore[no-untyped-call]
-            resource,
-            manifest,
-            field_manager=MANAGER,
-            force_conflicts=True,
-            _request_timeout=TIMEOUTS,
+        try:
+            # By force: the shipped file says what the rights are, whoever edited them since.
+            dynamic.server_side_apply(  # type: ignore[no-untyped-call]
+                resource,
+                manifest,
+                field_manager=MANAGER,
+                force_conflicts=True,
+                _request_timeout=TIMEOUTS,
+            )
+        except NotFoundError:
+            missing.add(manifest["metadata"]["namespace"])
+    for name in sorted(missing):
+        _say(
+            f"Namespace {name} does not exist, so the rights in it are left out. Once its system"
+            " is installed, run this again: a restore needs them."
         )
 
 
@@ -139,8 +150,12 @@ def _kubeconfig(server: str, ca: bytes, token: str) -> str:
 
 
 def _fail(reason: str) -> int:
-    print(reason, file=sys.stderr)  # noqa: T201 - a command's error
+    _say(reason)
     return 1
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 - a command's error
 
 
 if __name__ == "__main__":

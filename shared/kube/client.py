@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from pydantic_core import to_json
 
 from shared.errors import Rejected, Unavailable, Unreachable
+from shared.jsonpath import dig
 from shared.kube.connection import MEBIBYTE
 from shared.kube.credentials import Credentials
 from shared.kube.errors import error_of_read, error_of_write, installed
@@ -88,6 +89,17 @@ class TargetCluster:
         answer = _body(self._transport.send(GET, "/version"), subject)
         return str(answer.get("gitVersion"))
 
+    def serves(self, kind: str) -> bool:
+        """Whether the cluster has the kind at all."""
+        subject = Subject(self.cluster, kind)
+        reply = self._transport.send(GET, subject.group)
+        if reply.status == 404:
+            return False
+        resources = _body(reply, subject).get("resources")
+        if not isinstance(resources, list):
+            raise _unusable(subject, "it lists no kinds")
+        return subject.plural in {str(dig(each, "name")) for each in resources}
+
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The whole object; None where it, or its namespace, does not exist."""
         subject = Subject(self.cluster, kind, namespace, name)
@@ -97,12 +109,17 @@ class TargetCluster:
         return _object(_body(reply, subject), subject)
 
     def list(
-        self, kind: str, namespace: str | None = None, *, labels: str | None = None
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
     ) -> Objects:
         """Whole objects of a namespace, or of all; `labels` is a selector, such as
-        `app=web,tier!=test`.
+        `app=web,tier!=test`, and `fields` another one, of the few fields that the kind has for it.
         """
-        return self._items(Subject(self.cluster, kind, namespace), LIST, labels)
+        return self._items(Subject(self.cluster, kind, namespace), LIST, labels, fields)
 
     def list_metadata(
         self, kind: str, namespace: str | None = None, *, labels: str | None = None
@@ -142,11 +159,15 @@ class TargetCluster:
         """Closes the idle connections."""
         self._transport.close()
 
-    def _items(self, subject: Subject, verb: Verb, labels: str | None) -> Objects:
+    def _items(
+        self, subject: Subject, verb: Verb, labels: str | None, fields: str | None = None
+    ) -> Objects:
         found: Objects = []
         query = {"limit": str(PAGE)}
         if labels:
             query["labelSelector"] = labels
+        if fields:
+            query["fieldSelector"] = fields
         seen: set[str] = set()
         size = 0
         while True:

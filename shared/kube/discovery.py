@@ -2,27 +2,37 @@
 it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.kube.client import TargetCluster
 from shared.kube.kubeconfig import parse
+from shared.kube.longhorn import observe as observe_longhorn
+from shared.kube.parallel import each_of
 from shared.kube.resources import Object
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import ClusterFacts
+from shared.models.longhorn_facts import LonghornFacts
+from shared.models.restore_plans import ClusterFacts, Needs, StorageClass
 
-READERS = 8
+NEEDED = (
+    "VirtualMachine",
+    "NetworkAttachmentDefinition",
+    "VolumeSnapshotClass",
+    "BackupTarget",
+)
+"""Kinds without which a cluster is no target, of each system that a restore needs."""
+
 LIMITED = ("VirtualMachine", "PersistentVolumeClaim")
 """Kinds of which there can be only one of a name: what takes a name may have been there before."""
 
-Live = dict[tuple[str, str, str], Object]
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+INTERFACES = ("spec", "template", "spec", "domain", "devices", "interfaces")
 
-_T = TypeVar("_T")
+Live = dict[tuple[str, str, str], Object]
 
 
 @contextmanager
@@ -47,22 +57,31 @@ def connect(
         target.close()
 
 
-def observe(target: TargetCluster, namespaces: Iterable[str]) -> ClusterFacts:
-    """Raises what TargetCluster raises."""
-    found = _each(lambda name: target.get("Namespace", None, name), namespaces)
+def observe(target: TargetCluster, needs: Needs, longhorn_version: str | None) -> ClusterFacts:
+    """LONGHORN_VERSION is read where no document says it. Raises what TargetCluster raises."""
+    served = each_of(NEEDED, target.serves)
+    found = each_of(needs.namespaces, lambda name: target.get("Namespace", None, name))
     phases = {name: _phase(each) for name, each in found.items() if each is not None}
-    classes = target.list("StorageClass")
-    networks = target.list_metadata("NetworkAttachmentDefinition")
+    existing: dict[str, str] = {}
+    macs: dict[str, str] = {}
+    longhorn = LonghornFacts()
+    if served["VirtualMachine"]:
+        existing = list_existing(target, phases)
+        macs = _list_macs(target) if needs.macs else {}
+    if served["BackupTarget"]:
+        longhorn = observe_longhorn(target, needs.backups, longhorn_version)
+    classes = target.list("VolumeSnapshotClass") if served["VolumeSnapshotClass"] else []
     return ClusterFacts(
+        unserved=frozenset(kind for kind in NEEDED if not served[kind]),
         namespaces=phases,
         storage_classes={
-            each["metadata"]["name"]: each.get("volumeBindingMode", "Immediate") for each in classes
+            each["metadata"]["name"]: _storage_class(each) for each in target.list("StorageClass")
         },
-        snapshot_class=_snapshot_class(target.list("VolumeSnapshotClass")),
-        networks=frozenset(
-            f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in networks
-        ),
-        existing=list_existing(target, phases),
+        snapshot_class=_snapshot_class(classes),
+        networks=_list_networks(target) if served["NetworkAttachmentDefinition"] else frozenset(),
+        existing=existing,
+        macs=macs,
+        longhorn=longhorn,
     )
 
 
@@ -76,7 +95,7 @@ def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str,
             for each in target.list_metadata(kind, namespace)
         }
 
-    lists = _each(list_namespace, namespaces)
+    lists = each_of(namespaces, list_namespace)
     return {name: maker for each in lists.values() for name, maker in each.items()}
 
 
@@ -105,15 +124,37 @@ def list_live(
             for each in target.list(kind, namespace, labels=selector)
         }
 
-    lists = _each(list_namespace, namespaces)
+    lists = each_of(namespaces, list_namespace)
     return {place: each for live in lists.values() for place, each in live.items()}
 
 
-def _each(work: Callable[[str], _T], names: Iterable[str]) -> dict[str, _T]:
-    """WORK done for each name, several at a time: far away, one after another would take long."""
-    wanted = sorted(set(names))
-    with ThreadPoolExecutor(READERS) as pool:
-        return dict(zip(wanted, pool.map(work, wanted), strict=True))
+def _list_networks(target: TargetCluster) -> frozenset[str]:
+    return frozenset(
+        f"{each['metadata']['namespace']}/{each['metadata']['name']}"
+        for each in target.list_metadata("NetworkAttachmentDefinition")
+    )
+
+
+def _list_macs(target: TargetCluster) -> dict[str, str]:
+    """Of every machine, also of stopped ones: Harvester refuses a second one with the address."""
+    found = {}
+    for each in target.list("VirtualMachine"):
+        interfaces = dig(each, *INTERFACES)
+        for interface in interfaces if isinstance(interfaces, list) else []:
+            address = dig(interface, "macAddress")
+            if isinstance(address, str):
+                metadata = each["metadata"]
+                found[address.lower()] = f"{metadata.get('namespace')}/{metadata['name']}"
+    return found
+
+
+def _storage_class(each: Object) -> StorageClass:
+    return StorageClass(
+        provisioner=str(each.get("provisioner")),
+        binding=str(each.get("volumeBindingMode") or "Immediate"),
+        parameters={key: str(text) for key, text in (each.get("parameters") or {}).items()},
+        is_default=dig(each, "metadata", "annotations", DEFAULT_CLASS) == "true",
+    )
 
 
 def _maker(each: Object) -> str:

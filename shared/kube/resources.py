@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.errors import Rejected
-from shared.kinds import KINDS
+from shared.kinds import KINDS, Kind
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -26,13 +26,18 @@ class Subject:
         return f"{self.kind} {thing or 'listing'} on cluster {self.cluster}"
 
     @property
+    def group(self) -> str:
+        """The path of the kind's group and version, where an API server lists its kinds."""
+        return self._kind.root
+
+    @property
+    def plural(self) -> str:
+        return self._kind.plural
+
+    @property
     def collection(self) -> str:
         """The path of all objects of the kind. Raises Rejected for a kind outside the table."""
-        kind = KINDS.get(self.kind)
-        if kind is None:
-            raise Rejected(
-                f"{self}: Replant does not restore this kind; it knows {', '.join(KINDS)}"
-            )
+        kind = self._kind
         namespace = ""
         if kind.namespaced and self.namespace:
             namespace = f"/namespaces/{self._segment(self.namespace)}"
@@ -42,6 +47,15 @@ class Subject:
     def path(self) -> str:
         """The path of the object itself. Raises Rejected."""
         return f"{self.collection}/{self._segment(self.name)}"
+
+    @property
+    def _kind(self) -> Kind:
+        kind = KINDS.get(self.kind)
+        if kind is None:
+            raise Rejected(
+                f"{self}: Replant does not restore this kind; it knows {', '.join(KINDS)}"
+            )
+        return kind
 
     def _segment(self, value: str | None) -> str:
         if not value or value in {".", ".."}:

@@ -5,9 +5,10 @@ it.
 import hashlib
 import json
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from shared.models.base import Instant, Value
+from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_points import Source
 
 Path = tuple[str | int, ...]
@@ -25,21 +26,50 @@ class Condition(StrEnum):
     NONE = "none"
 
 
+class Needs(NamedTuple):
+    """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
+    name, and whether the MACS of its machines matter.
+    """
+
+    namespaces: frozenset[str]
+    backups: frozenset[str]
+    macs: bool
+
+
+class StorageClass(Value):
+    """A class as its name does not tell it; BINDING is its volumeBindingMode."""
+
+    provisioner: str
+    binding: str = "Immediate"
+    parameters: dict[str, str] = {}
+    is_default: bool = False
+
+
 class ClusterFacts(Value):
     """What a plan needs to know of the target cluster.
 
-    NAMESPACES and STORAGE_CLASSES map a name to its phase and its binding mode. EXISTING maps
-    `Kind/namespace/name` of machines and claims to the restore that made them, "" for none of ours;
-    UNFINISHED maps such a restore, where it never came to its end, to the requestId that resumes
-    it.
+    UNSERVED are kinds that a restore needs and the cluster does not have. NAMESPACES maps a name to
+    its phase. EXISTING maps `Kind/namespace/name` of machines and claims to the restore that made
+    them, "" for none of ours; UNFINISHED maps such a restore, where it never came to its end, to
+    the requestId that resumes it. MACS maps hardware addresses to the machine (`namespace/name`)
+    that has each.
     """
 
+    unserved: frozenset[str] = frozenset()
     namespaces: dict[str, str]
-    storage_classes: dict[str, str]
+    storage_classes: dict[str, StorageClass]
     snapshot_class: str | None
     networks: frozenset[str]
     existing: dict[str, str]
     unfinished: dict[str, str] = {}
+    macs: dict[str, str] = {}
+    longhorn: LonghornFacts = LonghornFacts()
+
+    @property
+    def default_class(self) -> str | None:
+        """The class of a claim that names none."""
+        default = (name for name, each in self.storage_classes.items() if each.is_default)
+        return min(default, default=None)
 
 
 class Fill(Value):
@@ -197,8 +227,9 @@ class ObjectResult(Value):
 class MachineResult(Value):
     """What became of one machine so far.
 
-    ATTEMPT is the execution (counted) that last took it up, SINCE when it began with it: its clock.
-    UID is the VirtualMachine's. WAITS says what it waits for.
+    ATTEMPT is the execution (counted) that last took it up, SINCE when its clock began, DATA the
+    percentage of its data that was there then. UID is the VirtualMachine's. WAITS says what it
+    waits for.
     """
 
     key: str
@@ -210,6 +241,7 @@ class MachineResult(Value):
     attempt: int
     started_at: Instant | None = None
     since: Instant | None = None
+    data: int = 0
     finished_at: Instant | None = None
     uid: str | None = None
     waits: str | None = None

@@ -4,15 +4,18 @@ the remedy.
 
 from collections.abc import Iterable, Iterator
 
+from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, names
 from shared.restore.request import ANY, Mapping, OnExisting
+from shared.restore.rules import INSTANCE
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
 MANUAL = "Manual"
+INTERFACES = (*INSTANCE, "domain", "devices", "interfaces")
 POD_NETWORK = "pod"
 
 
@@ -62,24 +65,27 @@ def of_collision(message: str, subject: str) -> Check:
     return _block("collision", subject, message)
 
 
-def of_machine(wanted: Wanted, facts: ClusterFacts, target: str) -> Iterator[Check]:
-    """Those about one machine: one that blocks leaves this machine out.
+def of_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
+    """What every restore needs, however its disks are made."""
+    if "VirtualMachine" in facts.unserved:
+        said = f"Cluster {target} does not serve VirtualMachine (kubevirt.io/v1). Install KubeVirt,"
+        yield _block("kinds", target, f"{said} as Harvester does, or choose another cluster.")
+
+
+def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
+    """Those about one machine and its OBJECTS: one that blocks leaves this machine out.
 
     Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata.
     """
-    subject = f"{wanted.namespace}/{wanted.point.vm}"
-    yield from _namespace(wanted, facts, target, subject)
-    yield from _storage_classes(wanted, facts, target, subject)
-    yield from _networks(wanted, facts, target, subject)
-    yield from _same_claim(wanted.point, subject)
-    yield from _same_secret(wanted.point, subject)
-    yield from _admitted(wanted, subject)
+    yield from _namespace(wanted)
+    yield from _networks(wanted)
+    yield from _macs(wanted, objects)
+    yield from _same_claim(wanted)
+    yield from _same_secret(wanted)
+    yield from _admitted(wanted)
     if wanted.point.machine.run_strategy == MANUAL:
-        yield _warn(
-            "run-strategy",
-            subject,
-            "Its runStrategy is Manual: it is restored so, and a person starts it.",
-        )
+        said = "Its runStrategy is Manual: it is restored so, and a person starts it."
+        yield wanted.warn("run-strategy", said)
 
 
 def of_existing(
@@ -129,48 +135,47 @@ def _remedy(taken: list[PlannedObject], facts: ClusterFacts, on_existing: OnExis
     return f"{remedy}, or use onExisting: skip."
 
 
-def _namespace(wanted: Wanted, facts: ClusterFacts, target: str, subject: str) -> Iterator[Check]:
-    name, source = wanted.namespace, wanted.point.namespace
+def _namespace(wanted: Wanted) -> Iterator[Check]:
+    name, source, target = wanted.namespace, wanted.point.namespace, wanted.target
     if names.protected(name):
         example = f'mapping.namespaces {{"{source}": "restored"}}'
         what = f"Namespace {name} belongs to cluster {target} itself"
-        yield _block("namespace", subject, f"{what}. Map it to another one, such as {example}.")
-    elif facts.namespaces.get(name, "Active") != "Active":
+        yield wanted.block("namespace", f"{what}. Map it to another one, such as {example}.")
+    elif wanted.facts.namespaces.get(name, "Active") != "Active":
         what = f"Namespace {name} is being deleted on {target}"
         remedy = f"Wait until it is gone, or map {source} to another one"
-        yield _block("namespace", subject, f"{what}. {remedy}.")
+        yield wanted.block("namespace", f"{what}. {remedy}.")
 
 
-def _storage_classes(
-    wanted: Wanted, facts: ClusterFacts, target: str, subject: str
-) -> Iterator[Check]:
-    for volume in wanted.point.volumes:
-        name = wanted.mapping.storage_class(volume.storage_class)
-        if name is None or name in facts.storage_classes:
-            continue
-        source = volume.storage_class or ""
-        what = f"Storage class {short(name)} ({_mapped_from(source, name, volume.disk)})"
-        yield _block(
-            "storage-class",
-            subject,
-            f"{what} does not exist on {target}. Available: {listed(facts.storage_classes)}."
-            f' Map it with mapping.storageClasses {{"{short(source)}": …}}.',
-        )
-
-
-def _networks(wanted: Wanted, facts: ClusterFacts, target: str, subject: str) -> Iterator[Check]:
+def _networks(wanted: Wanted) -> Iterator[Check]:
     for interface in wanted.point.networks:
         source = interface.network
         name = wanted.mapping.network(source)
-        if source == POD_NETWORK or name in facts.networks:
+        if source == POD_NETWORK or name in wanted.facts.networks:
             continue
         what = f"Network {short(name)} ({_mapped_from(source, name, interface.interface)})"
-        yield _block(
+        yield wanted.block(
             "network",
-            subject,
-            f"{what} does not exist on {target}. Available: {listed(facts.networks)}."
+            f"{what} does not exist on {wanted.target}. Available: {listed(wanted.facts.networks)}."
             f' Create it, or map it with mapping.networks {{"{short(source)}": …}}.',
         )
+
+
+def _macs(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
+    """Harvester (1.5 and later) refuses a machine that has another one's address, and says neither
+    whose it is nor which address.
+    """
+    subject = f"{wanted.namespace}/{wanted.point.vm}"
+    machines = (each.manifest for each in objects if each.kind == "VirtualMachine")
+    interfaces = [interface for each in machines for interface in dig(each, *INTERFACES) or []]
+    for interface in interfaces:
+        address = dig(interface, "macAddress")
+        owner = wanted.facts.macs.get(str(address).lower(), subject)
+        if owner != subject:
+            what = f"MAC address {short(str(address))} of interface {shown(interface.get('name'))}"
+            remedy = "Use mapping.mac clear, or take the address from that machine"
+            said = f"{what} is used by machine {short(owner)} on {wanted.target}. {remedy}."
+            yield wanted.block("mac", said)
 
 
 def _mapped_from(source: str, name: str, user: str) -> str:
@@ -180,25 +185,26 @@ def _mapped_from(source: str, name: str, user: str) -> str:
     return f"mapped from {short(source)}, {short(user)}"
 
 
-def _same_claim(point: RestorePoint, subject: str) -> Iterator[Check]:
+def _same_claim(wanted: Wanted) -> Iterator[Check]:
     """KubeVirt lets two disks be on one claim; it is made once, so it can have one content only."""
+    point = wanted.point
     backups: dict[str, set[str | None]] = {}
     for volume in point.volumes:
         backups.setdefault(volume.claim, set()).add(volume.engine_backup)
     for claim, found in backups.items():
         if len(found) > 1:
             what = f"Claim {claim} has {len(found)} different backups in restore point {point.id}"
-            yield _block("claim", subject, f"{what}. Choose another restore point.")
+            yield wanted.block("claim", f"{what}. Choose another restore point.")
 
 
-def _same_secret(point: RestorePoint, subject: str) -> Iterator[Check]:
-    every = [secret.name for secret in point.secrets]
+def _same_secret(wanted: Wanted) -> Iterator[Check]:
+    every = [secret.name for secret in wanted.point.secrets]
     for name in sorted({each for each in every if every.count(each) > 1}):
-        what = f"Secret {shown(name)} is in restore point {point.id} twice"
-        yield _block("secret", subject, f"{what}. Choose another restore point.")
+        what = f"Secret {shown(name)} is in restore point {wanted.point.id} twice"
+        yield wanted.block("secret", f"{what}. Choose another restore point.")
 
 
-def _admitted(wanted: Wanted, subject: str) -> Iterator[Check]:
+def _admitted(wanted: Wanted) -> Iterator[Check]:
     """What is dropped of the machine, and what cannot be."""
     source = wanted.metadata["vmSourceSpec"]
     findings = list(admission.machine(source, admission.brought(wanted.point)).findings)
@@ -206,6 +212,7 @@ def _admitted(wanted: Wanted, subject: str) -> Iterator[Check]:
         number = claim_number(wanted.metadata, volume.claim)
         saved = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
         findings += admission.claim(saved.get("metadata"), number).findings
+    subject = f"{wanted.namespace}/{wanted.point.vm}"
     for each in dict.fromkeys(findings):
         yield Check(check=each.check, subject=subject, verdict=each.verdict, message=each.message)
 

@@ -2,7 +2,6 @@
 for the same.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,20 +13,21 @@ from shared.models.restore_plans import (
     Check,
     ClusterFacts,
     MachinePlan,
+    Needs,
     Plan,
     PlannedObject,
     Problem,
 )
 from shared.models.restore_points import RestorePoint
-from shared.restore import checks, manifests, names, strategies
+from shared.restore import checks, manifests, strategies
 from shared.restore.filling import fill
-from shared.restore.request import RestoreRequest
+from shared.restore.request import Mac, RestoreRequest
 from shared.restore.strategies import Strategy
+from shared.restore.virtual_machine import one_per_claim
 from shared.restore.wanted import Wanted
 
 HALTED = "Halted"
 LAZY = "WaitForFirstConsumer"
-DEFAULT_SNAPSHOT_CLASS = "longhorn"
 
 Metadata = Mapping[str, Any]
 
@@ -41,13 +41,6 @@ class Selected(NamedTuple):
     metadata: dict[str, Any] | None
     lost: str | None = None
     note: str | None = None
-
-
-class Needs(NamedTuple):
-    """What to look up on the target cluster before planning."""
-
-    namespaces: frozenset[str]
-    networks: frozenset[str]
 
 
 class Setting(NamedTuple):
@@ -67,9 +60,12 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
     for (namespace, vm), times in where.items():
         if times > 1:
             raise InvalidRequest(_become_one(points, request, namespace, vm), "select")
-    networks = {request.mapping.network(each.network) for p in points for each in p.networks}
-    possible = frozenset(name for name in networks if re.fullmatch(names.NETWORK, name))
-    return Needs(frozenset(namespace for namespace, _ in where), possible)
+    backups = {volume.engine_backup for point in points for volume in point.volumes}
+    return Needs(
+        namespaces=frozenset(namespace for namespace, _ in where),
+        backups=frozenset(filter(None, backups)),
+        macs=request.mapping.mac is not Mac.CLEAR,
+    )
 
 
 def _become_one(
@@ -95,7 +91,10 @@ def plan(
     """Raises Refused when a check about the target as a whole blocks, unless it is a dry run."""
     strategy, reason = strategies.choose(request.strategy)
     setting = Setting(request, cluster, facts, strategy, reason)
-    of_target = tuple(strategy.check_target(cluster.id, facts))
+    of_target = (
+        *checks.of_target(cluster.id, facts),
+        *strategy.check_target(cluster.id, facts),
+    )
     blocking = [check.message for check in of_target if check.verdict == "block"]
     if blocking and not request.dry_run:
         raise Refused(" ".join(blocking), "target")
@@ -132,11 +131,12 @@ def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Chec
     verdicts = list(checks.of_point(point, subject, selected.lost))
     objects: tuple[PlannedObject, ...] = ()
     if metadata is not None and verdicts[0].verdict == "pass":
-        snapshot_class = facts.snapshot_class or DEFAULT_SNAPSHOT_CLASS
-        wanted = Wanted(point, metadata, request.mapping, request.restore_id, snapshot_class)
+        wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
             objects = manifests.objects(wanted, setting.strategy)
-            verdicts += checks.of_machine(wanted, facts, setting.cluster.id)
+            verdicts += checks.of_machine(wanted, objects)
+            for volume in one_per_claim(point.volumes):
+                verdicts += setting.strategy.check_disk(wanted, volume)
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
@@ -187,8 +187,9 @@ def _verdict(verdicts: list[Check]) -> tuple[Problem | None, str | None]:
 
 
 def _is_lazy(claim: PlannedObject, facts: ClusterFacts) -> bool:
-    storage_class = dig(claim.manifest, "spec", "storageClassName") or ""
-    return facts.storage_classes.get(storage_class) == LAZY
+    storage_class = dig(claim.manifest, "spec", "storageClassName")
+    found = facts.storage_classes.get(storage_class or facts.default_class or "")
+    return found is not None and found.binding == LAZY
 
 
 class _Taken(NamedTuple):

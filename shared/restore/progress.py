@@ -18,7 +18,7 @@ from shared.models.restore_plans import (
     Plan,
     Problem,
 )
-from shared.restore.strategies import STRATEGIES, Live
+from shared.restore.strategies import STRATEGIES, Data, Live
 
 NOT_READY = "NotReady"
 HALTED = "Halted"
@@ -36,11 +36,12 @@ class Do(StrEnum):
 
 
 class Step(NamedTuple):
-    """What to do next, and why."""
+    """What to do next, and why; DATA is the percentage of the machine's data that is there."""
 
     do: Do
     reason: str
     state: MachineState = MachineState.WAITING
+    data: int = 0
 
 
 def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
@@ -61,8 +62,20 @@ def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
     return _before_start(machine, vm, live)
 
 
+def wait(result: MachineResult, step: Step, now: datetime) -> MachineResult:
+    """The result of a machine that waits. Its clock begins anew whenever more of its data is there:
+    how long copying takes is a matter of size, not of health.
+    """
+    changed: dict[str, Any] = {"waits": step.reason}
+    if step.data > result.data:
+        changed |= {"data": step.data, "since": now}
+    return result.model_copy(update=changed)
+
+
 def is_overdue(result: MachineResult, now: datetime, timeout: timedelta) -> bool:
-    """Its clock begins anew when its objects are made, at its start, and with each execution."""
+    """Its clock begins anew when its objects are made, when more of its data is there, at its
+    start, and with each execution.
+    """
     return result.since is not None and now - result.since > timeout
 
 
@@ -75,17 +88,19 @@ def _failed(reason: str) -> Step:
 
 
 def _before_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Step:
-    strategy = STRATEGIES[machine.strategy]
-    if missing := strategy.missing_data(machine, live):
-        percent = strategy.data_percent(machine, live)
-        return Step(Do.WAIT, f"{'; '.join(missing)} ({percent} % of its disks are there)")
+    data = STRATEGIES[machine.strategy].data(machine, live)
+    if lost := _lost(data):
+        return lost
+    missing = [each for each in data if each.why and not each.at_start]
+    if missing:
+        return _wait_for(data, [each.why for each in missing if each.why])
     if machine.run_strategy is None:
-        return Step(Do.FINISH, "its disks are there; it stays halted", MachineState.APPLIED)
+        return Step(Do.FINISH, "its data is there; it stays halted", MachineState.APPLIED)
     run_strategy = dig(vm, "spec", "runStrategy")
     if run_strategy != HALTED:
         # Nothing of ours: who changed it meanwhile is not overruled.
         return Step(Do.STARTED, f"another client set runStrategy {run_strategy}")
-    return Step(Do.START, f"its disks are there: runStrategy {machine.run_strategy}")
+    return Step(Do.START, f"its data is there: runStrategy {machine.run_strategy}")
 
 
 def _after_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Step:
@@ -94,10 +109,31 @@ def _after_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Ste
     if machine.waits_for is Condition.NONE:
         return Step(Do.FINISH, "started; not waited for, as requested", MachineState.APPLIED)
     if not dig(vm, "status", "ready"):
-        return Step(Do.WAIT, _why_not_ready(vm, machine.key))
+        return _wait_until_ready(machine, vm, live)
     if machine.waits_for is Condition.AGENT and not _has_agent(live, machine):
         return Step(Do.WAIT, f"the guest agent of {machine.key} is not connected")
     return Step(Do.FINISH, "ready", MachineState.READY)
+
+
+def _wait_until_ready(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Step:
+    """A claim of a lazy class gets its data only now."""
+    reason = _why_not_ready(vm, machine.key)
+    if not machine.lazy:
+        return Step(Do.WAIT, reason)
+    data = STRATEGIES[machine.strategy].data(machine, live)
+    return _lost(data) or _wait_for(data, [reason, *(each.why for each in data if each.why)])
+
+
+def _lost(data: Iterable[Data]) -> Step | None:
+    """What to do where data will never be there."""
+    reasons = [each.why for each in data if each.failed and each.why]
+    return _failed("; ".join(reasons)) if reasons else None
+
+
+def _wait_for(data: list[Data], reasons: Iterable[str]) -> Step:
+    percent = sum(each.percent for each in data) // max(1, len(data))
+    said = f"{'; '.join(reasons)} ({percent} % of its data is there)"
+    return Step(Do.WAIT, said, data=percent)
 
 
 def _why_not_ready(vm: Mapping[str, Any], key: str) -> str:
@@ -171,6 +207,7 @@ def _adopt(
     again: dict[str, Any] = {
         "attempt": attempt,
         "since": now,
+        "data": 0,
         "state": MachineState.WAITING,
         "finished_at": None,
         "error": None,

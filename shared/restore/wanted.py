@@ -5,24 +5,63 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models.restore_plans import Fill, PlannedObject
-from shared.models.restore_points import RestorePoint
+from shared.models.restore_plans import Check, ClusterFacts, Fill, PlannedObject, Verdict
+from shared.models.restore_points import RestorePoint, Volume
 from shared.restore import names
-from shared.restore.request import Mapping
+from shared.restore.request import Mapping, RestoreRequest
+
+DEFAULT_SNAPSHOT_CLASS = "longhorn"
 
 
 class Wanted(NamedTuple):
-    """METADATA is the backup's whole document, read again from where the point says."""
+    """METADATA is the backup's whole document, read again from where the point says. TARGET is the
+    cluster's id.
+    """
 
     point: RestorePoint
     metadata: dict[str, Any]
-    mapping: Mapping
-    restore_id: str
-    snapshot_class: str
+    request: RestoreRequest
+    target: str
+    facts: ClusterFacts
+
+    @property
+    def mapping(self) -> Mapping:
+        return self.request.mapping
+
+    @property
+    def restore_id(self) -> str:
+        return self.request.restore_id
 
     @property
     def namespace(self) -> str:
         return self.mapping.namespace(self.point.namespace)
+
+    @property
+    def snapshot_class(self) -> str:
+        return self.facts.snapshot_class or DEFAULT_SNAPSHOT_CLASS
+
+    def storage_class(self, volume: Volume) -> str | None:
+        """The class that the disk's claim will be of; None where there is none for it."""
+        return self.mapping.storage_class(volume.storage_class) or self.facts.default_class
+
+    def size(self, volume: Volume) -> int | None:
+        """Bytes: what Longhorn on the target will make, whatever a claim asks for."""
+        known = self.facts.longhorn.backups.get(volume.engine_backup or "")
+        return (known and known.size_bytes) or volume.size_bytes
+
+    def ok(self, check: str, message: str) -> Check:
+        return self._say(check, "pass", message)
+
+    def warn(self, check: str, message: str) -> Check:
+        return self._say(check, "warn", message)
+
+    def block(self, check: str, message: str) -> Check:
+        """It leaves this machine out, and no other."""
+        return self._say(check, "block", message)
+
+    def _say(self, check: str, verdict: Verdict, message: str) -> Check:
+        subject = f"{self.namespace}/{self.point.vm}"
+        return Check(check=check, subject=subject, verdict=verdict, message=message)
 
 
 def claim_number(metadata: dict[str, Any], name: str) -> int:

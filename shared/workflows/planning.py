@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import objects, secrets
 from shared.aws.table import Table
 from shared.catalogue import documents
-from shared.errors import NotFound, Refused, Rejected
-from shared.kube import discovery
+from shared.errors import Conflict, NotFound, Refused, Rejected, Unavailable
+from shared.kube import discovery, longhorn
 from shared.kube.client import TargetCluster
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import ClusterFacts, Plan, RestoreRecord
+from shared.models.restore_plans import ClusterFacts, Needs, Plan, RestoreRecord
+from shared.models.restore_points import RestorePoint
+from shared.restore import backup_checks
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import RestoreRequest
@@ -20,6 +21,7 @@ from shared.restore.select import Choice
 from shared.runs import ledger as ledgers
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
+from shared.workflows.run import Clock
 from shared.workflows.selection import is_restorable, select_points
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 READERS = 16
+SYNC_PATIENCE = 60.0  # seconds that Longhorn gets to read backups that it was asked for
+SYNC_POLL = 2.0
 
 
 class Clients(NamedTuple):
@@ -37,8 +41,8 @@ class Clients(NamedTuple):
     secrets: "SecretsManagerClient"
     state: StateBucket
     running: Callable[[str], bool]
-    now: Callable[[], datetime]
     allow_loopback: bool
+    clock: Clock = Clock()
 
 
 class Planned(NamedTuple):
@@ -54,7 +58,8 @@ def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> P
     ledger = _ledger(clients, request, execution)
     ledger.expect(request.digest)
     choices = select_points(clients.table, request.select)
-    needs = planning.needs([choice.point for choice in choices], request)
+    points = [choice.point for choice in choices]
+    needs = planning.needs(points, request)
     cluster = _find_cluster(clients.table, request.target)
     kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
     record = ledger.begin(_record(clients, request, execution), running=clients.running)
@@ -63,7 +68,9 @@ def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> P
         with discovery.connect(
             kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
         ) as target:
-            facts = _observe(clients, target, needs)
+            facts = _observe(clients, target, needs, cluster)
+            if not request.dry_run:
+                facts = _sync(clients, target, points, facts, cluster)
         plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
         plan_hash = _keep(clients, ledger, record.attempt, plan)
     return Planned(ledger.id, record.attempt, plan_hash)
@@ -73,7 +80,7 @@ def _ledger(clients: Clients, request: RestoreRequest, execution: str) -> Ledger
     id_ = request.restore_id
     if request.dry_run:
         id_ = ledgers.of_dry_run(id_, execution)
-    return Ledger(clients.table, id_, now=clients.now)
+    return Ledger(clients.table, id_, now=clients.clock.now)
 
 
 def _record(clients: Clients, request: RestoreRequest, execution: str) -> RestoreRecord:
@@ -83,8 +90,8 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
         request_digest=request.digest,
         execution=execution,
         attempt=1,
-        started_at=clients.now(),
-        taken_at=clients.now(),
+        started_at=clients.clock.now(),
+        taken_at=clients.clock.now(),
     )
 
 
@@ -95,21 +102,53 @@ def _find_cluster(table: Table, target: str) -> ClusterDocument:
     return cluster
 
 
-def _observe(clients: Clients, target: TargetCluster, needs: planning.Needs) -> ClusterFacts:
+def _observe(
+    clients: Clients, target: TargetCluster, needs: Needs, cluster: ClusterDocument
+) -> ClusterFacts:
     """Raises Refused for what the credentials may not see: no machine can be judged without it."""
     try:
-        facts = discovery.observe(target, needs.namespaces)
+        facts = discovery.observe(target, needs, cluster.longhorn)
     except Rejected as error:
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
     return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
 
 
+def _sync(
+    clients: Clients,
+    target: TargetCluster,
+    points: Iterable[RestorePoint],
+    facts: ClusterFacts,
+    cluster: ClusterDocument,
+) -> ClusterFacts:
+    """The facts after Longhorn was asked, once, for backups that it has not read yet.
+
+    Bounded: one that does not come is a blocking check of its machine.
+    """
+    known = facts.longhorn
+    wanted = backup_checks.unsynced(points, known)
+    behind = backup_checks.targets_to_sync(points, known)
+    if not behind:
+        return facts
+    clock = clients.clock
+    until = clock.monotonic() + SYNC_PATIENCE
+    try:
+        for name in sorted(behind):
+            longhorn.request_sync(target, name, known.targets[name].uid, clock.now())
+        while backup_checks.unsynced(points, known) and clock.monotonic() < until:
+            clock.sleep(SYNC_POLL)
+            read = longhorn.read_backups(target, wanted, cluster.longhorn)
+            known = known.model_copy(update={"backups": known.backups | read})
+    except (Conflict, Rejected, Unavailable) as error:
+        raise Refused(error.message, "target") from None
+    return facts.model_copy(update={"longhorn": known})
+
+
 def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
     """Of restores of ours, those that did not come to their end, with the requestId that resumes
     each.
     """
-    records = (Ledger(clients.table, id_, now=clients.now).record() for id_ in restores)
+    records = (Ledger(clients.table, id_, now=clients.clock.now).record() for id_ in restores)
     return {
         record.restore_id: record.request_id
         for record in records

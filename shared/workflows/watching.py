@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from shared.errors import Conflict, Rejected, Unavailable, Unreachable
-from shared.kube import discovery
+from shared.kube import data, discovery
 from shared.models.restore_plans import Condition, MachinePlan, MachineResult, Phase, Problem
 from shared.restore import progress
 from shared.restore.progress import Do, Step
@@ -79,22 +79,35 @@ def _has_moved(result: MachineResult) -> bool:
 
 def _look(run: Run, watched: list[MachinePlan], results: Results) -> Results:
     """One look at all of them; what changes by it, written down."""
-    live = _list_live(run, watched)
+    live = _list_live(run, watched, results)
     steps = [(each, progress.next_step(each, results[each.key], live)) for each in watched]
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
         moved = pool.map(lambda pair: _take_step(run, results[pair[0].key], *pair), steps)
         return run.write([each for each in moved if each != results[each.key]])
 
 
-def _list_live(run: Run, watched: Iterable[MachinePlan]) -> Live:
+def _list_live(run: Run, watched: Iterable[MachinePlan], results: Results) -> Live:
     kinds = {kind for each in watched for kind in STRATEGIES[each.strategy].kinds}
-    return discovery.list_live(
+    live = discovery.list_live(
         run.cluster,
         {each.namespace for each in watched},
         run.plan.restore_id,
         sorted(kinds),
         instances=any(each.waits_for is Condition.AGENT for each in watched),
     )
+    # Of a started machine the data is there, but for a disk that is made when it starts
+    copying = [each for each in watched if each.lazy or not _is_started(results[each.key])]
+    claims = [
+        live[place]
+        for each in copying
+        for name in each.claims
+        if (place := ("PersistentVolumeClaim", each.namespace, name)) in live
+    ]
+    return live | data.list_data(run.cluster, claims)
+
+
+def _is_started(result: MachineResult) -> bool:
+    return result.phase is Phase.STARTED
 
 
 def _take_step(run: Run, result: MachineResult, machine: MachinePlan, step: Step) -> MachineResult:
@@ -105,14 +118,15 @@ def _take_step(run: Run, result: MachineResult, machine: MachinePlan, step: Step
         return _mark_started(result, now)
     if step.do is Do.START:
         return _start(run, result, machine)
-    return _wait(run, result, step.reason)
+    return _wait(run, result, step)
 
 
-def _wait(run: Run, result: MachineResult, why: str) -> MachineResult:
+def _wait(run: Run, result: MachineResult, step: Step) -> MachineResult:
     now = run.clients.clock.now()
-    if progress.is_overdue(result, now, run.timeout):
-        return progress.finish(result, progress.too_late(why, run.timeout), now)
-    return result.model_copy(update={"waits": why})
+    waiting = progress.wait(result, step, now)
+    if progress.is_overdue(waiting, now, run.timeout):
+        return progress.finish(waiting, progress.too_late(step.reason, run.timeout), now)
+    return waiting
 
 
 def _start(run: Run, result: MachineResult, machine: MachinePlan) -> MachineResult:
@@ -129,7 +143,7 @@ def _start(run: Run, result: MachineResult, machine: MachinePlan) -> MachineResu
         problem = Problem(code=error.code, message=error.message)
         return progress.fail(result, problem, run.clients.clock.now())
     except Unavailable as error:
-        return _wait(run, result, error.message)
+        return _wait(run, result, Step(Do.WAIT, error.message))
     return _mark_started(result, run.clients.clock.now())
 
 

@@ -69,15 +69,22 @@ SERVED: dict[str, dict[str, Any]] = {
         "resources": [
             resource("ClusterRole", "clusterroles", namespaced=False),
             resource("ClusterRoleBinding", "clusterrolebindings", namespaced=False),
+            resource("Role", "roles", namespaced=True),
+            resource("RoleBinding", "rolebindings", namespaced=True),
         ],
     },
 }
 
+OF_LONGHORN = (
+    f"{RBAC}/namespaces/longhorn-system/roles/replant",
+    f"{RBAC}/namespaces/longhorn-system/rolebindings/replant",
+)
 RIGHTS = (
     f"{CORE}/namespaces/replant",
     f"{CORE}/namespaces/replant/serviceaccounts/replant",
     f"{RBAC}/clusterroles/replant",
     f"{RBAC}/clusterrolebindings/replant",
+    *OF_LONGHORN,
     TOKEN,
 )
 
@@ -127,6 +134,20 @@ def test_the_rights_are_applied_and_the_token_is_printed_as_a_kubeconfig(
     patched = [path for method, path, *_ in client.script.requests if method == "PATCH"]
     assert [path.partition("?")[0] for path in patched] == [*RIGHTS]
     assert all("force=True" in path or "force=true" in path for path in patched)
+
+
+def test_rights_in_a_namespace_that_does_not_exist_are_left_out_with_a_word(
+    client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in OF_LONGHORN:
+        client.script.routes["PATCH", path] = status(404, "NotFound")
+    assert run(client, tmp_path, "--apply") == 0
+    found = capsys.readouterr()
+    assert found.err == (
+        "Namespace longhorn-system does not exist, so the rights in it are left out. Once its"
+        " system is installed, run this again: a restore needs them.\n"
+    )
+    assert "current-context: replant" in found.out
 
 
 def test_without_apply_nothing_is_written(

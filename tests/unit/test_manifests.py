@@ -17,6 +17,7 @@ from local.samples.builders import (
     a_point,
     disks,
     facts,
+    knows,
     manifest,
     planned,
     wanted,
@@ -25,7 +26,9 @@ from local.samples.encoding import GIB
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared.jsonpath import dig
 from shared.kube.resources import subject_of
+from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_plans import Plan, PlannedObject
+from shared.models.restore_points import RestorePoint
 from shared.restore import manifests
 from shared.restore.filling import fill
 from shared.restore.strategies import STRATEGIES
@@ -190,11 +193,28 @@ def test_an_odd_size_of_the_engines_volume_is_asked_for_to_the_byte() -> None:
     volumes = tuple(
         volume.model_copy(update={"size_bytes": 10_737_418_241}) for volume in point.volumes
     )
-    odd = wanted()._replace(point=point.model_copy(update={"volumes": volumes}))
+    odd = point.model_copy(update={"volumes": volumes})
+    assert requested(odd, knows(odd)) == "10737418241"
+
+
+def test_the_size_is_what_longhorn_on_the_target_says_and_else_what_the_catalogue_knows() -> None:
+    point = a_point()
+    known = knows(point)
+    of_target = {
+        name: each.model_copy(update={"size_bytes": 50 * GIB})
+        for name, each in known.backups.items()
+    }
+    assert requested(point, known.model_copy(update={"backups": of_target})) == str(50 * GIB)
+    assert requested(point, known.model_copy(update={"backups": {}})) == str(40 * GIB)
+
+
+def requested(point: RestorePoint, longhorn: LonghornFacts) -> str:
+    """The size that the only claim of a point asks for."""
+    asked = wanted()._replace(point=point, facts=facts(longhorn=longhorn))
     (claim,) = (
-        each for each in manifests.objects(odd, CSI) if each.kind == "PersistentVolumeClaim"
+        each for each in manifests.objects(asked, CSI) if each.kind == "PersistentVolumeClaim"
     )
-    assert claim.manifest["spec"]["resources"] == {"requests": {"storage": "10737418241"}}
+    return str(claim.manifest["spec"]["resources"]["requests"]["storage"])
 
 
 def test_every_object_lands_in_the_mapped_namespace_with_marks_of_restore_and_origin() -> None:

@@ -11,6 +11,7 @@ from local.samples.builders import (
     RESTORE_ID,
     WEST,
     Metadata,
+    a_class,
     a_machine,
     a_metadata,
     a_point,
@@ -56,6 +57,8 @@ def test_a_sound_machine_passes_every_check_and_is_planned_as_asked() -> None:
         ("snapshot-class", "west", "pass"),
         ("restorable", "default/web01", "pass"),
         ("existing", "default/web01", "pass"),
+        ("backup", "default/web01", "pass"),
+        ("storage-class", "default/web01", "pass"),
     }
     (machine,) = plan.machines
     assert (plan.restore_id, plan.target, plan.secret, plan.dry_run) == (
@@ -356,7 +359,7 @@ def test_everything_that_blocks_a_machine_is_told_at_once() -> None:
     assert problem
     ((_, of_class),) = checks_of(plan, "storage-class")
     ((_, of_network),) = checks_of(plan, "network")
-    assert problem.message == f"{of_class} {of_network}"
+    assert problem.message == f"{of_network} {of_class}"
 
 
 def test_lost_metadata_fails_its_machine_with_what_became_of_it() -> None:
@@ -390,18 +393,13 @@ def test_two_machines_that_would_become_one_are_refused_by_name_and_no_third_is_
     )
 
 
-def test_what_is_looked_up_is_what_the_mapping_makes_of_the_selection_and_can_exist() -> None:
-    nics = (
-        MANAGEMENT,
-        Nic(network="vlan7"),
-        Nic(name="nic-2", network="other/vlan8"),
-        Nic(network="default/.."),
-    )
-    mapping = {"namespaces": {"default": "prod"}, "networks": {"other/vlan8": "prod/vlan200"}}
-    looked_up = planning.needs(
-        [a_point(a_metadata(networks=nics))], builders.request(mapping=mapping)
-    )
-    assert looked_up == (frozenset({"prod"}), frozenset({"default/vlan7", "prod/vlan200"}))
+@pytest.mark.parametrize(("mac", "wanted"), [("clear", False), ("keep", True), ("derive", True)])
+def test_what_is_looked_up_are_mapped_namespaces_backups_and_what_addresses_need(
+    mac: str, wanted: bool
+) -> None:
+    mapping = {"namespaces": {"default": "prod"}, "mac": mac}
+    looked_up = planning.needs([a_point()], builders.request(mapping=mapping))
+    assert looked_up == (frozenset({"prod"}), frozenset({"backup-web01-0"}), wanted)
 
 
 def pair(
@@ -736,6 +734,6 @@ def test_metadata_of_a_shape_that_no_machine_has_stops_its_own_machine() -> None
 
 
 def test_claims_of_a_class_that_waits_for_its_first_consumer_are_lazy() -> None:
-    classes = {"harvester-longhorn": "Immediate", "local": "WaitForFirstConsumer"}
+    classes = {"harvester-longhorn": a_class(), "local": a_class(binding="WaitForFirstConsumer")}
     two = (*disks(), Disk(name="disk-1", claim="late", storage_class="local"))
     assert a_machine(a_metadata(disks_=two), on=facts(storage_classes=classes)).lazy == ("late",)

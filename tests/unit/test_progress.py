@@ -11,6 +11,8 @@ from local.samples.builders import (
     RESTORE_ID,
     TAKEN_AT,
     Metadata,
+    a_class,
+    a_disk,
     a_machine,
     a_metadata,
     a_result,
@@ -40,6 +42,7 @@ from shared.restore.progress import (
     next_step,
     pause,
     too_late,
+    wait,
 )
 from shared.restore.strategies import Live
 
@@ -48,10 +51,12 @@ Json = Any
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 CLAIM = ("PersistentVolumeClaim", "default", "web01-disk-0")
+VOLUME = ("Volume", "longhorn-system", "pvc-web01-disk-0")
 SNAPSHOT = ("VolumeSnapshot", "default", "replant-r-4e65d3fbe8ad6535-7bb38275")
 VM = ("VirtualMachine", "default", "web01")
 GUEST = ("VirtualMachineInstance", "default", "web01")
 UID = "uid-of-ours"
+LAZY = facts(storage_classes={"harvester-longhorn": a_class(binding="WaitForFirstConsumer")})
 TAKEN = facts(existing={"VirtualMachine/default/web01": ""})
 RECORD = RestoreRecord(
     restore_id=RESTORE_ID,
@@ -64,7 +69,10 @@ RECORD = RestoreRecord(
 )
 
 
-def claim(phase: str = "Bound") -> Json:
+DISK, OTHER_DISK = a_disk(), a_disk("web01-disk-1")
+
+
+def claim(phase: str) -> Json:
     return {"spec": {"dataSource": {"name": SNAPSHOT[2]}}, "status": {"phase": phase}}
 
 
@@ -94,20 +102,18 @@ def step(machine: MachinePlan, phase: Phase, live: Live) -> Step:
 
 def test_a_machine_is_started_only_when_every_disk_is_there() -> None:
     machine = a_machine(a_metadata(disks_=disks(count=2)))
-    second = ("PersistentVolumeClaim", "default", "web01-disk-1")
-    assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim()}) == Step(
-        Do.WAIT, "claim web01-disk-1 is not there (50 % of its disks are there)"
+    assert step(machine, Phase.APPLIED, {VM: vm(), **DISK}) == Step(
+        Do.WAIT, "claim web01-disk-1 is not there (50 % of its data is there)", data=50
     )
-    assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim(), second: claim()}) == Step(
-        Do.START, "its disks are there: runStrategy RerunOnFailure"
+    assert step(machine, Phase.APPLIED, {VM: vm(), **DISK, **OTHER_DISK}) == Step(
+        Do.START, "its data is there: runStrategy RerunOnFailure"
     )
 
 
 def test_all_disks_that_are_not_there_are_told() -> None:
     machine = a_machine(a_metadata(disks_=disks(count=2)))
     assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim("Pending")}).reason == (
-        "claim web01-disk-0 is Pending; claim web01-disk-1 is not there"
-        " (0 % of its disks are there)"
+        "claim web01-disk-0 is Pending; claim web01-disk-1 is not there (0 % of its data is there)"
     )
 
 
@@ -126,22 +132,22 @@ REPLACED = Step(
 
 
 @pytest.mark.parametrize("phase", [Phase.APPLIED, Phase.STARTED])
-@pytest.mark.parametrize("live", [{}, {CLAIM: claim()}, {GUEST: agent("True")}])
+@pytest.mark.parametrize("live", [{}, {**DISK}, {GUEST: agent("True")}])
 def test_a_machine_that_was_deleted_fails_at_once_with_the_remedy(phase: Phase, live: Live) -> None:
     assert step(a_machine(), phase, live) == GONE
 
 
 @pytest.mark.parametrize("phase", [Phase.APPLIED, Phase.STARTED])
 def test_a_machine_that_was_replaced_fails_at_once_whatever_it_looks_like(phase: Phase) -> None:
-    live = {VM: vm("Always", uid="uid-of-another", ready=True), CLAIM: claim()}
+    live = {VM: vm("Always", uid="uid-of-another", ready=True), **DISK}
     assert step(a_machine(), phase, live) == REPLACED
-    assert step(a_machine(), phase, {VM: {}, CLAIM: claim()}) == REPLACED, "one without a uid"
+    assert step(a_machine(), phase, {VM: {}, **DISK}) == REPLACED, "one without a uid"
 
 
 def test_a_machine_whose_uid_is_not_known_is_nobodys_to_start() -> None:
     machine = a_machine()
     unknown = a_result(machine, phase=Phase.APPLIED)
-    assert next_step(machine, unknown, {VM: vm(), CLAIM: claim()}).do is Do.FAIL
+    assert next_step(machine, unknown, {VM: vm(), **DISK}).do is Do.FAIL
 
 
 @pytest.mark.parametrize("run_strategy", ["Always", "Manual", "RerunOnFailure", "Once"])
@@ -149,7 +155,7 @@ def test_a_run_strategy_that_another_client_set_counts_as_the_start_and_is_not_o
     run_strategy: str,
 ) -> None:
     machine = a_machine()
-    assert step(machine, Phase.APPLIED, {VM: vm(run_strategy), CLAIM: claim()}) == Step(
+    assert step(machine, Phase.APPLIED, {VM: vm(run_strategy), **DISK}) == Step(
         Do.STARTED, f"another client set runStrategy {run_strategy}"
     )
     waiting = step(machine, Phase.APPLIED, {VM: vm(run_strategy)})
@@ -158,26 +164,51 @@ def test_a_run_strategy_that_another_client_set_counts_as_the_start_and_is_not_o
 
 def test_a_machine_that_stays_halted_is_done_whatever_another_client_set() -> None:
     machine = a_machine(start=False)
-    assert step(machine, Phase.APPLIED, {VM: vm("Always"), CLAIM: claim()}) == STAYS
+    assert step(machine, Phase.APPLIED, {VM: vm("Always"), **DISK}) == STAYS
+
+
+def test_a_machine_whose_data_is_lost_fails_before_and_after_its_start() -> None:
+    faulted = {**DISK, VOLUME: {"status": {"robustness": "faulted", "restoreRequired": True}}}
+    why = "claim web01-disk-0: Longhorn could not restore volume pvc-web01-disk-0: it is faulted"
+    lost = Step(Do.FAIL, why, MachineState.FAILED)
+    assert step(a_machine(), Phase.APPLIED, {VM: vm(), **faulted}) == lost
+    assert step(a_machine(on=LAZY), Phase.STARTED, {VM: vm(), **faulted}) == lost
+
+
+def test_a_started_machine_waits_for_the_data_of_its_lazy_disks_too() -> None:
+    live = {VM: vm(printableStatus="Starting"), **a_disk(percent=40)}
+    assert step(a_machine(on=LAZY), Phase.STARTED, live) == Step(
+        Do.WAIT,
+        "VirtualMachine default/web01 is Starting; claim web01-disk-0: 40 % of its data is copied"
+        " (40 % of its data is there)",
+        data=40,
+    )
+
+
+def test_the_clock_begins_anew_when_more_data_is_there_and_only_then() -> None:
+    waited = a_result(a_machine(), since=TAKEN_AT, data=40)
+    for percent, since in [(35, TAKEN_AT), (40, TAKEN_AT), (45, NOW)]:
+        after = wait(waited, Step(Do.WAIT, "copying", data=percent), NOW)
+        assert (after.since, after.data, after.waits) == (since, max(40, percent), "copying")
 
 
 def test_a_lazy_claim_needs_only_to_be_there() -> None:
-    machine = a_machine(on=facts(storage_classes={"harvester-longhorn": "WaitForFirstConsumer"}))
+    machine = a_machine(on=LAZY)
     assert step(machine, Phase.APPLIED, {VM: vm()}).do is Do.WAIT
     assert step(machine, Phase.APPLIED, {VM: vm(), CLAIM: claim("Pending")}).do is Do.START
 
 
-STAYS = Step(Do.FINISH, "its disks are there; it stays halted", MachineState.APPLIED)
+STAYS = Step(Do.FINISH, "its data is there; it stays halted", MachineState.APPLIED)
 READY = Step(Do.FINISH, "ready", MachineState.READY)
 LEFT = Step(Do.FINISH, "started; not waited for, as requested", MachineState.APPLIED)
 PERSON = Step(Do.FINISH, "runStrategy Manual: a person starts it", MachineState.APPLIED)
-NO_DISK = Step(Do.WAIT, "claim web01-disk-0 is not there (0 % of its disks are there)")
+NO_DISK = Step(Do.WAIT, "claim web01-disk-0 is not there (0 % of its data is there)")
 NO_AGENT = Step(Do.WAIT, "the guest agent of default/web01 is not connected")
 NO_STATUS = Step(Do.WAIT, "VirtualMachine default/web01 is without a status")
 STARTING = Step(Do.WAIT, "VirtualMachine default/web01 is Starting")
 NO_NODE = Step(Do.WAIT, "VirtualMachine default/web01 is ErrorUnschedulable: no node fits; no CPU")
 ALWAYS, BY_HAND = (
-    Step(Do.START, f"its disks are there: runStrategy {each}") for each in ("Always", "Manual")
+    Step(Do.START, f"its data is there: runStrategy {each}") for each in ("Always", "Manual")
 )
 PLAIN, MANUAL, HALTED = (
     a_metadata(),
@@ -185,7 +216,7 @@ PLAIN, MANUAL, HALTED = (
     a_metadata(run_strategy="Halted"),
 )
 NOBODY, AGENT = {"ready": {"condition": "none"}}, {"ready": {"condition": "agent"}}
-MADE, BOUND = {VM: vm()}, {VM: vm(), CLAIM: claim()}
+MADE, BOUND = {VM: vm()}, {VM: vm(), **DISK}
 UP = {VM: vm("Always", ready=True)}
 CONDITIONS = [
     {"status": "False", "message": "no node fits"},

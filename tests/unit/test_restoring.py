@@ -780,7 +780,7 @@ def test_the_execution_shows_how_far_each_waiting_machine_is(lab: Lab) -> None:
     (waiting,) = progress.waiting
     assert waiting["vm"] == "default/web01"
     assert waiting["waits"].startswith("claim web01-disk-0 is")
-    assert waiting["waits"].endswith("(0 % of its disks are there)")
+    assert waiting["waits"].endswith("(0 % of its data is there)")
     running = lab.s3.json(f"reports/{planned.ledger}.json")
     assert (running["state"], running["finishedAt"]) == ("running", None)
     assert running["machines"][0]["waits"] == waiting["waits"]

@@ -3,9 +3,9 @@ named here.
 """
 
 from shared.restore.strategies.csi import CSI
-from shared.restore.strategies.strategy import Live, Strategy
+from shared.restore.strategies.strategy import Data, Live, Strategy
 
-__all__ = ["STRATEGIES", "Live", "Strategy", "choose"]
+__all__ = ["STRATEGIES", "Data", "Live", "Strategy", "choose"]
 
 STRATEGIES = {strategy.name: strategy for strategy in (CSI,)}
 

@@ -4,75 +4,98 @@ later).
 Longhorn's driver takes a handle `bak://VOLUME/BACKUP` and makes the claim's volume of that backup.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from shared import labels
 from shared.jsonpath import dig
 from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject
 from shared.models.restore_points import Volume
-from shared.restore.strategies.strategy import Live, Strategy
+from shared.restore.strategies import longhorn_data
+from shared.restore.strategies.strategy import Data, Live, Strategy
+from shared.validation import short
 
 if TYPE_CHECKING:
     from shared.restore.wanted import Wanted
 
 
 def check_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
+    if "BackupTarget" in facts.unserved:
+        said = f"Cluster {target} has no Longhorn (longhorn.io/v1beta2). Install it, or choose"
+        yield _block("longhorn", target, f"{said} another cluster.")
     if facts.snapshot_class is not None:
         message = f"VolumeSnapshotClass {facts.snapshot_class} makes volumes of Longhorn backups."
         yield Check(check="snapshot-class", subject=target, verdict="pass", message=message)
-        return
-    yield Check(
-        check="snapshot-class",
-        subject=target,
-        verdict="block",
-        message=f"Cluster {target} has no VolumeSnapshotClass of {labels.LONGHORN_DRIVER} for"
-        f" backups. Create one such as `longhorn` (driver: {labels.LONGHORN_DRIVER},"
-        " deletionPolicy: Delete, parameters: {type: bak}).",
-    )
+    elif "VolumeSnapshotClass" in facts.unserved:
+        said = f"Cluster {target} does not serve VolumeSnapshotClass (snapshot.storage.k8s.io/v1)."
+        yield _block("snapshot-class", target, f"{said} Install the CSI snapshot controller.")
+    else:
+        yield _block(
+            "snapshot-class",
+            target,
+            f"Cluster {target} has no VolumeSnapshotClass of {labels.LONGHORN_DRIVER} for backups."
+            f" Create one such as `longhorn` (driver: {labels.LONGHORN_DRIVER}, deletionPolicy:"
+            " Delete, parameters: {type: bak}).",
+        )
+
+
+# Imported where they are needed: functions that only look after machines start without all that
+# planning needs.
+
+
+def check_disk(wanted: "Wanted", volume: Volume) -> Iterable[Check]:
+    from shared.restore import backup_checks, class_checks, image_checks
+
+    yield backup_checks.of_disk(wanted, volume)
+    yield from class_checks.of_disk(wanted, volume)
+    if image := image_checks.of_disk(wanted, volume):
+        yield image
 
 
 def make_disk(wanted: "Wanted", volume: Volume) -> Iterator[PlannedObject]:
-    # Imported here: functions that only look after machines start without all that planning needs.
     from shared.restore.strategies import csi_objects
 
     return csi_objects.make_disk(wanted, volume)
 
 
-def missing_data(machine: MachinePlan, live: Live) -> list[str]:
-    """A claim is bound when its volume is made; of a lazy class only when its machine starts."""
-    reasons = (_why_unbound(machine, name, live) for name in machine.claims)
-    return [reason for reason in reasons if reason]
+def data(machine: MachinePlan, live: Live) -> list[Data]:
+    return [_of_claim(machine, name, live) for name in machine.claims]
 
 
-def data_percent(machine: MachinePlan, live: Live) -> int:
-    """By disks: the CSI objects do not say how far a single one is."""
-    if not machine.claims:
-        return 100
-    missing = len(missing_data(machine, live))
-    return 100 * (len(machine.claims) - missing) // len(machine.claims)
-
-
-def _why_unbound(machine: MachinePlan, name: str, live: Live) -> str | None:
+def _of_claim(machine: MachinePlan, name: str, live: Live) -> Data:
     claim = live.get(("PersistentVolumeClaim", machine.namespace, name))
     if claim is None:
-        return f"claim {name} is not there"
+        return Data(name, 0, f"claim {name} is not there")
     phase = dig(claim, "status", "phase") or "without a status"
-    if phase == "Bound" or (phase != "Lost" and name in machine.lazy):
-        return None
+    if phase == "Bound":
+        return longhorn_data.of_volume(name, str(dig(claim, "spec", "volumeName")), live)
+    if phase != "Lost" and name in machine.lazy:
+        return Data(name, 0, f"claim {name} is bound when its machine starts", at_start=True)
+    return Data(name, 0, f"claim {name} is {phase}{_reason(machine, name, claim, live)}")
+
+
+def _reason(machine: MachinePlan, name: str, claim: object, live: Live) -> str:
+    """The provisioner's own words, or else the snapshot's."""
+    event = dig(live.get(("Event", machine.namespace, name)), "message")
+    if isinstance(event, str) and event:
+        return f": {short(event)}"
     snapshot_name = str(dig(claim, "spec", "dataSource", "name"))
     snapshot = live.get(("VolumeSnapshot", machine.namespace, snapshot_name))
     if snapshot is None or dig(snapshot, "status", "readyToUse"):
-        return f"claim {name} is {phase}"
+        return ""
     error = dig(snapshot, "status", "error", "message") or "not ready to use"
-    return f"claim {name} is {phase}, its VolumeSnapshot {snapshot_name}: {error}"
+    return f", its VolumeSnapshot {snapshot_name}: {error}"
+
+
+def _block(check: str, target: str, message: str) -> Check:
+    return Check(check=check, subject=target, verdict="block", message=message)
 
 
 CSI = Strategy(
     name="csi",
     kinds=("VolumeSnapshot", "PersistentVolumeClaim"),
     check_target=check_target,
+    check_disk=check_disk,
     make_disk=make_disk,
-    missing_data=missing_data,
-    data_percent=data_percent,
+    data=data,
 )

@@ -57,8 +57,9 @@ def _claim(
     spec: dict[str, Any] = {k: v for k, v in claim["spec"].items() if k in KEPT_OF_A_CLAIM}
     if storage_class:
         spec["storageClassName"] = storage_class
-    # Longhorn refuses a claim of another size than the volume that was backed up.
-    spec["resources"] = {"requests": {"storage": str(volume.size_bytes)}}
+    # Longhorn gives the volume the backup's size in any case; when it is asked again, after a lost
+    # answer, it refuses a claim of another one (longhorn-manager csi/controller_server.go).
+    spec["resources"] = {"requests": {"storage": str(wanted.size(volume))}}
     spec["dataSource"] = {
         "apiGroup": "snapshot.storage.k8s.io",
         "kind": "VolumeSnapshot",

@@ -13,18 +13,31 @@ Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
 """A restore's objects on the target cluster, by kind, namespace and name."""
 
 
+class Data(NamedTuple):
+    """How far the data of one claim is; WHY is a sentence for what is not there yet.
+
+    FAILED: it never will be. AT_START: it comes when the machine is started.
+    """
+
+    claim: str
+    percent: int
+    why: str | None = None
+    failed: bool = False
+    at_start: bool = False
+
+
 class Strategy(NamedTuple):
     """Pure functions, and the kinds that they make.
 
-    CHECK_TARGET says what the target cluster (by name) must have for it. MAKE_DISK gives a disk's
-    objects in order of creation, the claim last. MISSING_DATA gives a sentence for each disk of a
-    machine whose data is not there. DATA_PERCENT says how much of a machine's data is there. KINDS
-    are those that it makes in a namespace, and whose state tells how far it is.
+    CHECK_TARGET says what the target cluster (by name) must have for it, CHECK_DISK what it must
+    have for one disk. MAKE_DISK gives a disk's objects in order of creation, the claim last. DATA
+    says how far the data of each of a machine's claims is. KINDS are those that it makes in a
+    namespace, and whose state tells how far it is.
     """
 
     name: str
     kinds: tuple[str, ...]
     check_target: Callable[[str, ClusterFacts], Iterable[Check]]
+    check_disk: Callable[["Wanted", Volume], Iterable[Check]]
     make_disk: Callable[["Wanted", Volume], Iterator[PlannedObject]]
-    missing_data: Callable[[MachinePlan, Live], list[str]]
-    data_percent: Callable[[MachinePlan, Live], int]
+    data: Callable[[MachinePlan, Live], list[Data]]

@@ -1,0 +1,179 @@
+"""Longhorn's custom resources on a target cluster -> what a restore needs to know of them."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from shared.jsonpath import dig
+from shared.kube.client import TargetCluster
+from shared.kube.parallel import each_of
+from shared.kube.resources import Object
+from shared.labels import LONGHORN_NAMESPACE
+from shared.models.base import to_instant
+from shared.models.longhorn_facts import (
+    BackingImageFacts,
+    ImageNeeded,
+    LonghornFacts,
+    LonghornTarget,
+    SyncedBackup,
+)
+
+VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\b")
+SIZE_OF_VOLUME = (1, 12)
+"""From this version on a volume gets the size that the BackupVolume says, before it the Backup's
+(longhorn-manager webhook/resources/volume/mutator.go)."""
+
+DEFAULT_TARGET = "default"  # the only one that Longhorn before 1.8 has
+LARGEST = 2**63
+ENCRYPTED = ("status", "labels", "volume-encrypted")
+
+
+def observe(target: TargetCluster, backups: Iterable[str], version: str | None) -> LonghornFacts:
+    """Facts about the backups of those names; VERSION is Longhorn's, read where it is not known.
+
+    Raises what TargetCluster raises.
+    """
+    targets = target.list("BackupTarget", LONGHORN_NAMESPACE)
+    images = target.list("BackingImage", LONGHORN_NAMESPACE)
+    return LonghornFacts(
+        targets={each["metadata"]["name"]: _target(each) for each in targets},
+        backups=read_backups(target, backups, version),
+        images={each["metadata"]["name"]: _image(each) for each in images},
+    )
+
+
+def read_backups(
+    target: TargetCluster, names: Iterable[str], version: str | None
+) -> dict[str, SyncedBackup]:
+    """Those of the Backups that exist, by name."""
+    read = each_of(names, lambda name: target.get("Backup", LONGHORN_NAMESPACE, name))
+    found = {name: each for name, each in read.items() if each is not None}
+    if not found:
+        return {}
+    # Of a Longhorn that does not tell its version, the rule of the older ones is assumed.
+    newer = _version(version or _read_version(target)) >= SIZE_OF_VOLUME
+    with_image = {_volume(each) for each in found.values() if newer or _image_of(each)}
+    volumes = each_of(with_image, lambda name: _backup_volumes(target, name))
+    return {
+        name: _backup(each, volumes.get(_volume(each), []), sized_by_volume=newer)
+        for name, each in found.items()
+    }
+
+
+def request_sync(target: TargetCluster, name: str, uid: str, now: datetime) -> None:
+    """Ask Longhorn to read a backup target at once, instead of when its poll interval is over."""
+    change = {"spec": {"syncRequestedAt": to_instant(now)}}
+    target.patch("BackupTarget", LONGHORN_NAMESPACE, name, change, uid=uid)
+
+
+def _read_version(target: TargetCluster) -> str:
+    setting = target.get("Setting", LONGHORN_NAMESPACE, "current-longhorn-version")
+    return _text(setting, "value")
+
+
+def _version(text: str) -> tuple[int, int]:
+    match = VERSION.match(text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _backup_volumes(target: TargetCluster, volume: str) -> list[Object]:
+    """One for each backup target that has backups of the volume.
+
+    Before Longhorn 1.8 there is one target, and the volume's own name instead of a label.
+    """
+    selector = f"backup-volume={volume}"
+    found = target.list("BackupVolume", LONGHORN_NAMESPACE, labels=selector)
+    if not found and (only := target.get("BackupVolume", LONGHORN_NAMESPACE, volume)):
+        found = [only]
+    return found
+
+
+def _target(each: Object) -> LonghornTarget:
+    problem = None
+    if not dig(each, "status", "available"):
+        problem = _unavailable(each)
+    return LonghornTarget(
+        uid=_text(each, "metadata", "uid"),
+        url=_text(each, "spec", "backupTargetURL"),
+        problem=problem,
+    )
+
+
+def _unavailable(each: Object) -> str:
+    """Longhorn's own words, of its condition Unavailable."""
+    conditions = dig(each, "status", "conditions")
+    told = (
+        _text(condition, "message")
+        for condition in (conditions if isinstance(conditions, list) else [])
+        if dig(condition, "type") == "Unavailable" and dig(condition, "status") == "True"
+    )
+    return next((message for message in told if message), "no reason is given")
+
+
+def _backup(each: Object, volumes: list[Object], *, sized_by_volume: bool) -> SyncedBackup:
+    backup_target = _text(each, "status", "backupTargetName") or DEFAULT_TARGET
+    of_target = [
+        volume
+        for volume in volumes
+        if (_text(volume, "spec", "backupTargetName") or DEFAULT_TARGET) == backup_target
+    ]
+    of_volume = of_target[0] if of_target else {}
+    size = _size(each, "status", "volumeSize")
+    if sized_by_volume:
+        size = _size(of_volume, "status", "size") or size
+    return SyncedBackup(
+        target=backup_target,
+        volume=_volume(each),
+        state=_text(each, "status", "state"),
+        problem=_problem(each),
+        size_bytes=size,
+        image=_needed_image(each, of_volume),
+        encrypted=dig(each, *ENCRYPTED) == "enabled",
+    )
+
+
+def _needed_image(each: Object, of_volume: Object) -> ImageNeeded | None:
+    name = _image_of(each)
+    if not name:
+        return None
+    checksum = ""
+    if _text(of_volume, "status", "backingImageName") == name:
+        checksum = _text(of_volume, "status", "backingImageChecksum")
+    return ImageNeeded(name=name, checksum=checksum)
+
+
+def _image_of(each: Object) -> str:
+    return _text(each, "status", "volumeBackingImageName")
+
+
+def _volume(each: Object) -> str:
+    return _text(each, "status", "volumeName")
+
+
+def _problem(each: Object) -> str:
+    """The error of taking the backup, or what reading it from the target came to."""
+    messages = dig(each, "status", "messages")
+    told = list(messages.values()) if isinstance(messages, dict) else []
+    return "; ".join(str(said) for said in [dig(each, "status", "error"), *told] if said)
+
+
+def _image(each: Object) -> BackingImageFacts:
+    return BackingImageFacts(
+        checksum=_text(each, "status", "checksum") or _text(each, "spec", "checksum"),
+        data_engine=_text(each, "spec", "dataEngine") or "v1",
+    )
+
+
+def _text(value: Any, *path: str) -> str:
+    """Also where a cluster gives something else than a text."""
+    found = dig(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def _size(value: Any, *path: str) -> int | None:
+    """Longhorn writes sizes in bytes as texts."""
+    text = _text(value, *path)
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) >= LARGEST:
+        return None
+    return int(text)

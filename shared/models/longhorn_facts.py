@@ -1,0 +1,95 @@
+"""What Longhorn on a target cluster knows of backup targets, backups and images: facts for a plan.
+
+Read from its custom resources (longhorn.io/v1beta2).
+"""
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from shared.models.base import Bytes, Value
+from shared.models.restore_points import Source
+
+DONE = "Completed"
+"""The state of a Backup that can be restored."""
+
+
+class Place(NamedTuple):
+    """Where in an object store a backup target lies; PREFIX ends in a slash, or is empty."""
+
+    bucket: str
+    prefix: str
+
+    def holds(self, source: Source) -> bool:
+        return source.bucket == self.bucket and source.key.startswith(self.prefix)
+
+
+class LonghornTarget(Value):
+    """A BackupTarget; PROBLEM says why it cannot be used, None where it can."""
+
+    uid: str
+    url: str
+    problem: str | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """Of s3://BUCKET@REGION/PATH/ (backupstore s3/s3.go); None for any other kind of target."""
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return None
+        if parts.scheme != "s3":
+            return None
+        bucket = parts.username or parts.hostname or ""
+        path = parts.path.strip("/")
+        return Place(bucket, f"{path}/" if path else "")
+
+
+class ImageNeeded(Value):
+    """The backing image that a volume was made over; an empty checksum is not known."""
+
+    name: str
+    checksum: str = ""
+
+
+class SyncedBackup(Value):
+    """A Backup: what Longhorn read in a backup target. SIZE is what a volume made of it will have.
+
+    An empty STATE: Longhorn has found the backup and not read it yet. ENCRYPTED is told by Longhorn
+    1.12 and later only.
+    """
+
+    target: str
+    volume: str
+    state: str
+    problem: str = ""
+    size_bytes: Bytes | None = None
+    image: ImageNeeded | None = None
+    encrypted: bool = False
+
+    @property
+    def unread(self) -> bool:
+        return not self.state
+
+
+class BackingImageFacts(Value):
+    """A BackingImage that the cluster has; an empty checksum is not known (yet)."""
+
+    checksum: str = ""
+    data_engine: str = "v1"
+
+
+class LonghornFacts(Value):
+    """By name: BackupTargets, those Backups that were asked for and exist, and BackingImages."""
+
+    targets: dict[str, LonghornTarget] = {}
+    backups: dict[str, SyncedBackup] = {}
+    images: dict[str, BackingImageFacts] = {}
+
+    def reader_of(self, source: Source) -> str | None:
+        """The BackupTarget that reads the place where an object lies: the one that lies closest."""
+        lengths = {
+            name: len(place.prefix)
+            for name, each in self.targets.items()
+            if (place := each.place) and place.holds(source)
+        }
+        return max(sorted(lengths), key=lambda name: lengths[name], default=None)

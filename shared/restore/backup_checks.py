@@ -1,0 +1,117 @@
+"""Whether Longhorn on the target cluster can read a disk's backup.
+
+A VolumeSnapshot says nothing of it: it is ready whether its backup exists or not, and the claim
+then waits for ever (longhorn-manager csi/controller_server.go).
+"""
+
+from collections.abc import Iterable
+
+from shared.models.longhorn_facts import DONE, LonghornFacts, LonghornTarget, SyncedBackup
+from shared.models.restore_plans import Check
+from shared.models.restore_points import RestorePoint, Volume
+from shared.restore.wanted import Wanted
+from shared.validation import listed, short, shown
+
+CHECK = "backup"
+
+
+def unsynced(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> frozenset[str]:
+    """The backups of restore points that Longhorn has not read yet."""
+    names = {volume.engine_backup for point in points for volume in point.volumes}
+    return frozenset(name for name in names if name and not _is_read(longhorn, name))
+
+
+def targets_to_sync(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> frozenset[str]:
+    """The BackupTargets that can be read and hold backups that Longhorn has not read yet."""
+    readers = {longhorn.reader_of(each.source) for each in points if unsynced([each], longhorn)}
+    return frozenset(name for name in readers if name and not longhorn.targets[name].problem)
+
+
+def of_disk(wanted: Wanted, volume: Volume) -> Check:
+    """Whether the backup is there, whole, of this volume, and in a place that can be read."""
+    longhorn = wanted.facts.longhorn
+    name = volume.engine_backup or ""
+    if not _is_read(longhorn, name):
+        return _unread(wanted, volume)
+    known = longhorn.backups[name]
+    what = f"Backup {name} of {volume.disk}"
+    if known.volume != volume.engine_volume:
+        said = (
+            f"{what} is of volume {short(known.volume)} on {wanted.target}, not of"
+            f" {volume.engine_volume}. Choose another restore point."
+        )
+        return wanted.block(CHECK, said)
+    if known.state != DONE:
+        remedy = "Look at it in Longhorn there, or choose another restore point."
+        return wanted.block(CHECK, f"{what} is {_state(known)} on {wanted.target}. {remedy}")
+    return _place(wanted, what, known)
+
+
+def _is_read(longhorn: LonghornFacts, name: str) -> bool:
+    known = longhorn.backups.get(name)
+    return known is not None and bool(known.state)
+
+
+def _state(known: SyncedBackup) -> str:
+    if not known.problem:
+        return shown(known.state)
+    return f"{shown(known.state)} ({short(known.problem)})"
+
+
+def _place(wanted: Wanted, what: str, known: SyncedBackup) -> Check:
+    """Of a backup that Longhorn has read: whether the data can still be read from there."""
+    target = wanted.facts.longhorn.targets.get(known.target)
+    if target is None:
+        said = (
+            f"{what} was read from backup target {short(known.target)}, which {wanted.target} does"
+            " not have any more. Add it to Longhorn again."
+        )
+        return wanted.block(CHECK, said)
+    if target.problem:
+        return wanted.block(CHECK, f"{what}: {_unavailable(known.target, target)}")
+    place = target.place
+    if place is None or not place.holds(wanted.point.source):
+        said = (
+            f"{what} is read from {short(target.url)} (backup target {short(known.target)}), which"
+            f" is not where the restore point lies ({wanted.point.source.url})."
+        )
+        return wanted.warn(CHECK, said)
+    return wanted.ok(CHECK, f"{what} is complete, and Longhorn on {wanted.target} knows it.")
+
+
+def _unread(wanted: Wanted, volume: Volume) -> Check:
+    longhorn = wanted.facts.longhorn
+    what = f"Longhorn on {wanted.target} does not know backup {volume.engine_backup}"
+    what = f"{what} of {volume.disk}"
+    reader = longhorn.reader_of(wanted.point.source)
+    if reader is None:
+        return wanted.block(CHECK, f"{what}. {_no_reader(wanted)}")
+    target = longhorn.targets[reader]
+    if target.problem:
+        return wanted.block(CHECK, f"{what}: {_unavailable(reader, target)}")
+    if wanted.request.dry_run:
+        said = f"{what} yet: a restore first asks it to read backup target {short(reader)} again."
+        return wanted.warn(CHECK, said)
+    said = (
+        f"{what}, although it was asked to read backup target {short(reader)} again. Look at this"
+        " backup target and the BackupVolume there, and start the restore again."
+    )
+    return wanted.block(CHECK, said)
+
+
+def _no_reader(wanted: Wanted) -> str:
+    targets = wanted.facts.longhorn.targets
+    read = [f"{name} ({each.url or 'empty'})" for name, each in targets.items()]
+    return (
+        f"None of its backup targets reads {wanted.point.source.url}. It has: {listed(read)}."
+        " Add one in Longhorn (1.8 and later have several), or let Harvester's setting"
+        " backup-target name this bucket."
+    )
+
+
+def _unavailable(name: str, target: LonghornTarget) -> str:
+    said = short(target.problem or "")
+    return (
+        f"backup target {short(name)} ({short(target.url)}) is not available: {said}."
+        " Correct its URL, its credentials or the network, and start the restore again."
+    )
