@@ -120,7 +120,7 @@ class MachinePlan(Value):
     """One machine: its objects in the order in which they are created.
 
     CLAIMS are its disks' claims; LAZY ones are bound only when the machine starts. RUN_STRATEGY is
-    set once the disks are there; None leaves the machine halted. A machine with a PROBLEM is not
+    set once the disks are there; None leaves the machine as it was made. One with a PROBLEM is not
     touched, one with a SKIP reason neither. NOTE is for the person who reads the report.
     """
 

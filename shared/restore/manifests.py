@@ -29,7 +29,7 @@ def namespace(name: str, restore_id: str) -> PlannedObject:
 
 
 def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
-    """The disks, the halted machine, then its Secrets, which the machine owns."""
+    """The disks, the machine, not started, then its Secrets, which the machine owns."""
     disks: list[PlannedObject] = []
     for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
@@ -55,7 +55,7 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
     point, mapping = wanted.point, wanted.mapping
     admitted = admission.machine(wanted.metadata["vmSourceSpec"], admission.brought(point))
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
-    vm = virtual_machine.halted(admitted.manifest)
+    vm = virtual_machine.not_started(admitted.manifest, point.machine.run_strategy)
     vm = virtual_machine.with_networks(vm, mapping, point.namespace)
     vm = virtual_machine.with_macs(vm, mapping.mac, f"{wanted.namespace}/{point.vm}")
     vm = virtual_machine.without_source_affinity(vm)
@@ -69,6 +69,12 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
         point.vm,
         {"spec": vm["spec"]},
         source=vm["metadata"],
-        reason=f"{point.namespace}/{point.vm} of {point.cluster}, halted until its disks are there",
+        reason=f"{point.namespace}/{point.vm} of {point.cluster}, {_why_not_started(vm)}",
         fills=admitted.fills,
     )
+
+
+def _why_not_started(vm: virtual_machine.Manifest) -> str:
+    if vm["spec"]["runStrategy"] == virtual_machine.MANUAL:
+        return "runStrategy Manual: a person starts it"
+    return "halted until its disks are there"

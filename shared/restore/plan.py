@@ -26,7 +26,10 @@ from shared.restore.strategies import Strategy
 from shared.restore.virtual_machine import one_per_claim
 from shared.restore.wanted import Wanted
 
-HALTED = "Halted"
+NEVER_STARTED = ("Halted", "Manual")
+"""Run strategies that a machine is made with, if its source had them: nobody but a person starts
+it."""
+
 LAZY = "WaitForFirstConsumer"
 
 Metadata = Mapping[str, Any]
@@ -167,7 +170,7 @@ def _machine(
         objects=objects,
         claims=tuple(each.name for each in claims),
         lazy=tuple(each.name for each in claims if _is_lazy(each, setting.facts)),
-        run_strategy=strategy if request.start and strategy != HALTED else None,
+        run_strategy=strategy if request.start and strategy not in NEVER_STARTED else None,
         waits_for=request.ready.condition,
         problem=problem,
         skip=skip,

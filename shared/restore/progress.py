@@ -95,7 +95,8 @@ def _before_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> St
     if missing:
         return _wait_for(data, [each.why for each in missing if each.why])
     if machine.run_strategy is None:
-        return Step(Do.FINISH, "its data is there; it stays halted", MachineState.APPLIED)
+        why = _why_not_started(vm)
+        return Step(Do.FINISH, f"its data is there; {why}", MachineState.APPLIED)
     run_strategy = dig(vm, "spec", "runStrategy")
     if run_strategy != HALTED:
         # Nothing of ours: who changed it meanwhile is not overruled.
@@ -103,9 +104,13 @@ def _before_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> St
     return Step(Do.START, f"its data is there: runStrategy {machine.run_strategy}")
 
 
+def _why_not_started(vm: Mapping[str, Any]) -> str:
+    if dig(vm, "spec", "runStrategy") == MANUAL:
+        return "runStrategy Manual: a person starts it"
+    return "it stays halted"
+
+
 def _after_start(machine: MachinePlan, vm: Mapping[str, Any], live: Live) -> Step:
-    if machine.run_strategy == MANUAL:
-        return Step(Do.FINISH, "runStrategy Manual: a person starts it", MachineState.APPLIED)
     if machine.waits_for is Condition.NONE:
         return Step(Do.FINISH, "started; not waited for, as requested", MachineState.APPLIED)
     if not dig(vm, "status", "ready"):

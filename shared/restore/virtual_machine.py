@@ -19,6 +19,12 @@ from shared.restore.rules import INSTANCE
 
 Manifest = dict[str, Any]
 
+HALTED = "Halted"
+MANUAL = "Manual"
+RUN_STRATEGY = "harvesterhci.io/vmRunStrategy"
+RUN_STRATEGIES = ("Always", "Manual", "Once", "RerunOnFailure")
+"""With which a machine can be started."""
+
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
 SOURCE_NODES = (
     "network.harvesterhci.io/",
@@ -30,10 +36,17 @@ CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
 
 
-def halted(vm: Manifest) -> Manifest:
-    """It starts when its disks are there. `running`, the older form of runStrategy, excludes it."""
+def not_started(vm: Manifest, run_strategy: str) -> Manifest:
+    """Halted until its disks are there; RUN_STRATEGY is what the source had. One that a person
+    starts has it at once. `running`, the older form of runStrategy, excludes it.
+    """
     spec = {k: v for k, v in vm["spec"].items() if k not in ("running", "dataVolumeTemplates")}
-    return {**vm, "spec": {**spec, "runStrategy": "Halted"}}
+    strategy = MANUAL if run_strategy == MANUAL else HALTED
+    return {
+        **vm,
+        "metadata": _noting_run_strategy(vm["metadata"], run_strategy),
+        "spec": {**spec, "runStrategy": strategy},
+    }
 
 
 def with_networks(vm: Manifest, mapping: Mapping, namespace: str) -> Manifest:
@@ -128,6 +141,18 @@ def one_per_claim(volumes: Iterable[Volume]) -> tuple[Volume, ...]:
     for volume in volumes:
         first.setdefault(volume.claim, volume)
     return tuple(first.values())
+
+
+def _noting_run_strategy(metadata: Manifest, run_strategy: str) -> Manifest:
+    """Harvester's webhook makes of each start of a halted machine what this annotation says, and
+    RerunOnFailure where it says nothing. A halted source's says how it ran before.
+    """
+    annotations = dict(metadata.get("annotations", {}))
+    if run_strategy != HALTED:
+        annotations[RUN_STRATEGY] = run_strategy
+    elif annotations.get(RUN_STRATEGY) not in RUN_STRATEGIES:
+        annotations.pop(RUN_STRATEGY, None)
+    return {**metadata, "annotations": annotations}
 
 
 def _secret_references(spec: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:

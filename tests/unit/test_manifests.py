@@ -102,6 +102,13 @@ def test_a_machine_is_made_halted_however_it_ran() -> None:
         assert vm.reason == "default/web01 of east, halted until its disks are there"
 
 
+def test_a_machine_that_a_person_starts_is_made_so_and_never_changed() -> None:
+    vm = of_kind("VirtualMachine", a_metadata(run_strategy="Manual"))
+    assert vm.manifest["spec"]["runStrategy"] == "Manual"
+    assert vm.manifest["metadata"]["annotations"]["harvesterhci.io/vmRunStrategy"] == "Manual"
+    assert vm.reason == "default/web01 of east, runStrategy Manual: a person starts it"
+
+
 def test_the_content_points_to_the_backup_and_never_deletes_it() -> None:
     assert of_kind("VolumeSnapshotContent").manifest == {
         "apiVersion": "snapshot.storage.k8s.io/v1",

@@ -676,24 +676,24 @@ def test_the_outline_is_the_plan_without_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "start", "expected"),
+    ("strategy", "start", "made", "expected"),
     [
-        ({"run_strategy": "Always"}, True, "Always"),
-        ({"run_strategy": "RerunOnFailure"}, True, "RerunOnFailure"),
-        ({"running": True}, True, "Always"),
-        ({"run_strategy": "Manual"}, True, "Manual"),
-        ({"run_strategy": "Halted"}, True, None),
-        ({"running": False}, True, None),
-        ({"run_strategy": "Always"}, False, None),
-        ({"run_strategy": "Manual"}, False, None),
+        ({"run_strategy": "Always"}, True, "Halted", "Always"),
+        ({"run_strategy": "RerunOnFailure"}, True, "Halted", "RerunOnFailure"),
+        ({"running": True}, True, "Halted", "Always"),
+        ({"run_strategy": "Manual"}, True, "Manual", None),
+        ({"run_strategy": "Halted"}, True, "Halted", None),
+        ({"running": False}, True, "Halted", None),
+        ({"run_strategy": "Always"}, False, "Halted", None),
+        ({"run_strategy": "Manual"}, False, "Manual", None),
     ],
 )
 def test_a_machine_is_made_halted_and_started_as_it_was_only_when_asked(
-    strategy: dict[str, Json], start: bool, expected: str | None
+    strategy: dict[str, Json], start: bool, made: str, expected: str | None
 ) -> None:
     machine = a_machine(a_metadata(**strategy), start=start)
     spec = manifest(machine, "VirtualMachine")["spec"]
-    assert (machine.run_strategy, spec["runStrategy"]) == (expected, "Halted")
+    assert (machine.run_strategy, spec["runStrategy"]) == (expected, made)
     assert "running" not in spec
 
 

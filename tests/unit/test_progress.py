@@ -201,15 +201,15 @@ def test_a_lazy_claim_needs_only_to_be_there() -> None:
 STAYS = Step(Do.FINISH, "its data is there; it stays halted", MachineState.APPLIED)
 READY = Step(Do.FINISH, "ready", MachineState.READY)
 LEFT = Step(Do.FINISH, "started; not waited for, as requested", MachineState.APPLIED)
-PERSON = Step(Do.FINISH, "runStrategy Manual: a person starts it", MachineState.APPLIED)
+PERSON = Step(
+    Do.FINISH, "its data is there; runStrategy Manual: a person starts it", MachineState.APPLIED
+)
 NO_DISK = Step(Do.WAIT, "claim web01-disk-0 is not there (0 % of its data is there)")
 NO_AGENT = Step(Do.WAIT, "the guest agent of default/web01 is not connected")
 NO_STATUS = Step(Do.WAIT, "VirtualMachine default/web01 is without a status")
 STARTING = Step(Do.WAIT, "VirtualMachine default/web01 is Starting")
 NO_NODE = Step(Do.WAIT, "VirtualMachine default/web01 is ErrorUnschedulable: no node fits; no CPU")
-ALWAYS, BY_HAND = (
-    Step(Do.START, f"its data is there: runStrategy {each}") for each in ("Always", "Manual")
-)
+ALWAYS = Step(Do.START, "its data is there: runStrategy Always")
 PLAIN, MANUAL, HALTED = (
     a_metadata(),
     a_metadata(run_strategy="Manual"),
@@ -217,6 +217,7 @@ PLAIN, MANUAL, HALTED = (
 )
 NOBODY, AGENT = {"ready": {"condition": "none"}}, {"ready": {"condition": "agent"}}
 MADE, BOUND = {VM: vm()}, {VM: vm(), **DISK}
+BY_HAND = {VM: vm("Manual"), **DISK}
 UP = {VM: vm("Always", ready=True)}
 CONDITIONS = [
     {"status": "False", "message": "no node fits"},
@@ -230,9 +231,10 @@ STEPS: list[tuple[Metadata, dict[str, Json], Phase, Live, Step]] = [
     (HALTED, {}, Phase.APPLIED, MADE, NO_DISK),
     (PLAIN, {"start": False}, Phase.APPLIED, BOUND, STAYS),
     (a_metadata(running=True), {}, Phase.APPLIED, BOUND, ALWAYS),
-    (MANUAL, {}, Phase.APPLIED, BOUND, BY_HAND),
-    (MANUAL, {}, Phase.STARTED, MADE, PERSON),
-    (MANUAL, AGENT, Phase.STARTED, MADE, PERSON),
+    (MANUAL, {}, Phase.APPLIED, {VM: vm("Manual")}, NO_DISK),
+    (MANUAL, {}, Phase.APPLIED, BY_HAND, PERSON),
+    (MANUAL, AGENT, Phase.APPLIED, BY_HAND, PERSON),
+    (MANUAL, {"start": False}, Phase.APPLIED, BY_HAND, PERSON),
     (PLAIN, NOBODY, Phase.APPLIED, MADE, NO_DISK),
     (PLAIN, NOBODY, Phase.STARTED, MADE, LEFT),
     (PLAIN, {}, Phase.STARTED, {VM: {"metadata": {"uid": UID}}}, NO_STATUS),

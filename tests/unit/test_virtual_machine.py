@@ -47,24 +47,54 @@ def interfaces(vm: dict[str, Json]) -> list[dict[str, Json]]:
 
 
 @pytest.mark.parametrize(
-    "traits",
+    ("traits", "source", "expected"),
     [
-        {"run_strategy": "RerunOnFailure"},
-        {"run_strategy": "Manual"},
-        {"running": True},
-        {"running": False},
+        ({"run_strategy": "RerunOnFailure"}, "RerunOnFailure", "Halted"),
+        ({"run_strategy": "Halted"}, "Halted", "Halted"),
+        ({"run_strategy": "Manual"}, "Manual", "Manual"),
+        ({"running": True}, "Always", "Halted"),
+        ({"running": False}, "Halted", "Halted"),
     ],
 )
-def test_a_machine_is_halted_in_the_one_way_that_says_so(traits: dict[str, Json]) -> None:
-    spec = virtual_machine.halted(a_vm(**traits))["spec"]
-    assert spec["runStrategy"] == "Halted"
+def test_a_machine_is_not_started_in_the_one_way_that_says_so(
+    traits: dict[str, Json], source: str, expected: str
+) -> None:
+    spec = virtual_machine.not_started(a_vm(**traits), source)["spec"]
+    assert spec["runStrategy"] == expected
     assert "running" not in spec
+
+
+@pytest.mark.parametrize(
+    ("source", "noted", "expected"),
+    [
+        ("Always", None, "Always"),
+        ("Always", "Manual", "Always"),
+        ("Manual", "Always", "Manual"),
+        ("Once", "RerunOnFailure", "Once"),
+        ("Halted", "Always", "Always"),
+        ("Halted", "RerunOnFailure", "RerunOnFailure"),
+        ("Halted", None, None),
+        ("Halted", "", None),
+        ("Halted", "Halted", None),
+        ("Halted", "Planted", None),
+        ("Halted", 5, None),
+    ],
+)
+def test_harvester_starts_a_machine_as_the_source_ran(
+    source: str, noted: Json, expected: str | None
+) -> None:
+    vm = a_vm()
+    vm["metadata"]["annotations"][virtual_machine.RUN_STRATEGY] = noted
+    annotations = virtual_machine.not_started(vm, source)["metadata"]["annotations"]
+    assert annotations.get(virtual_machine.RUN_STRATEGY) == expected
+    bare = virtual_machine.not_started({**vm, "metadata": {}}, source)["metadata"]["annotations"]
+    assert bare == ({} if source == "Halted" else {virtual_machine.RUN_STRATEGY: source})
 
 
 def test_data_volume_templates_would_make_the_disks_anew_and_go() -> None:
     vm = a_vm()
     vm["spec"]["dataVolumeTemplates"] = [{"metadata": {"name": "disk-0"}}]
-    assert "dataVolumeTemplates" not in virtual_machine.halted(vm)["spec"]
+    assert "dataVolumeTemplates" not in virtual_machine.not_started(vm, "Always")["spec"]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +310,7 @@ def test_two_disks_on_one_claim_make_one_claim() -> None:
 
 
 TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
-    "halted": virtual_machine.halted,
+    "run strategy": lambda vm: virtual_machine.not_started(vm, "Always"),
     "networks": lambda vm: virtual_machine.with_networks(
         vm, Mapping(networks={"*": "prod/vlan200"}), "default"
     ),
