@@ -25,6 +25,13 @@ RUN_STRATEGY = "harvesterhci.io/vmRunStrategy"
 RUN_STRATEGIES = ("Always", "Manual", "Once", "RerunOnFailure")
 """With which a machine can be started."""
 
+HOTPLUG = "harvesterhci.io/enableCPUAndMemoryHotplug"
+DERIVED = {
+    "cpu": (("resources", "requests", "cpu"),),
+    "memory": (("resources", "requests", "memory"), ("memory", "guest"), ("cpu", "maxSockets")),
+}
+"""What of a domain Harvester's webhook sets by each of its limits."""
+
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
 SOURCE_NODES = (
     "network.harvesterhci.io/",
@@ -47,6 +54,23 @@ def not_started(vm: Manifest, run_strategy: str) -> Manifest:
         "metadata": _noting_run_strategy(vm["metadata"], run_strategy),
         "spec": {**spec, "runStrategy": strategy},
     }
+
+
+def without_overcommit(vm: Manifest) -> Manifest:
+    """Without what the source's Harvester derived from the limits by its own settings: the target's
+    webhook derives it anew when the machine is made, and afterwards only from other limits.
+    """
+    limits = dig(vm, *INSTANCE, "domain", "resources", "limits") or {}
+    if _is_hotplugged(vm) or not limits:
+        return vm
+    changed = copy.deepcopy(vm)
+    domain = changed["spec"]["template"]["spec"]["domain"]
+    for limit, derived in DERIVED.items():
+        if limits.get(limit):
+            for *path, field in derived:
+                # What is empty then stays: the webhook writes into it
+                (dig(domain, *path) or {}).pop(field, None)
+    return changed
 
 
 def with_networks(vm: Manifest, mapping: Mapping, namespace: str) -> Manifest:
@@ -153,6 +177,11 @@ def _noting_run_strategy(metadata: Manifest, run_strategy: str) -> Manifest:
     elif annotations.get(RUN_STRATEGY) not in RUN_STRATEGIES:
         annotations.pop(RUN_STRATEGY, None)
     return {**metadata, "annotations": annotations}
+
+
+def _is_hotplugged(vm: Manifest) -> bool:
+    """Whether people set memory and sockets apart from the limits, which are then the most."""
+    return str(dig(vm, "metadata", "annotations", HOTPLUG)).lower() == "true"
 
 
 def _secret_references(spec: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:

@@ -269,6 +269,10 @@ def test_the_machine_is_the_sources_but_for_what_must_differ() -> None:
     machine = of_kind("VirtualMachine", metadata, mac="keep").manifest["spec"]
     source = metadata["vmSourceSpec"]["spec"]
     source["template"]["spec"]["affinity"]["nodeAffinity"] = {}
+    domain = source["template"]["spec"]["domain"]
+    domain["resources"]["requests"] = {}
+    del domain["memory"]["guest"]
+    domain["cpu"].pop("maxSockets", None)
     assert machine == {**source, "runStrategy": "Halted"}
 
 

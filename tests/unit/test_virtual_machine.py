@@ -97,6 +97,75 @@ def test_data_volume_templates_would_make_the_disks_anew_and_go() -> None:
     assert "dataVolumeTemplates" not in virtual_machine.not_started(vm, "Always")["spec"]
 
 
+REQUESTS = {"cpu": "125m", "memory": "2730Mi", "ephemeral-storage": "1Gi"}
+MEMORY = {"guest": "3996Mi", "hugepages": {"pageSize": "2Mi"}}
+CPU = {"cores": 2, "maxSockets": 1}
+
+
+def a_domain(vm: dict[str, Json]) -> tuple[Json, Json, Json, Json]:
+    domain = pod(vm)["domain"]
+    resources = domain["resources"]
+    return resources.get("limits"), resources["requests"], domain["memory"], domain["cpu"]
+
+
+def with_limits(limits: Json, hotplug: Json = None) -> dict[str, Json]:
+    vm = a_vm(annotations={virtual_machine.HOTPLUG: hotplug})
+    pod(vm)["domain"] |= {
+        "resources": copy.deepcopy({"requests": REQUESTS, "limits": limits}),
+        "memory": copy.deepcopy(MEMORY),
+        "cpu": dict(CPU),
+    }
+    return vm
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests", "memory", "cpu"),
+    [
+        (
+            {"cpu": "2", "memory": "4Gi"},
+            {"ephemeral-storage": "1Gi"},
+            {"hugepages": {"pageSize": "2Mi"}},
+            {"cores": 2},
+        ),
+        ({"cpu": "2"}, {"memory": "2730Mi", "ephemeral-storage": "1Gi"}, MEMORY, CPU),
+        (
+            {"memory": "4Gi"},
+            {"cpu": "125m", "ephemeral-storage": "1Gi"},
+            {"hugepages": {"pageSize": "2Mi"}},
+            {"cores": 2},
+        ),
+        ({"ephemeral-storage": "9Gi"}, REQUESTS, MEMORY, CPU),
+        ({}, REQUESTS, MEMORY, CPU),
+        (None, REQUESTS, MEMORY, CPU),
+    ],
+)
+def test_what_harvester_derived_from_the_limits_is_left_to_the_target(
+    limits: Json, requests: Json, memory: Json, cpu: Json
+) -> None:
+    changed = virtual_machine.without_overcommit(with_limits(limits))
+    assert a_domain(changed) == (limits, requests, memory, cpu)
+
+
+@pytest.mark.parametrize(
+    ("hotplug", "kept"), [("true", True), ("True", True), ("false", False), (None, False)]
+)
+def test_memory_and_sockets_that_people_set_for_hotplug_are_kept(hotplug: Json, kept: bool) -> None:
+    vm = with_limits({"cpu": "2", "memory": "4Gi"}, hotplug)
+    assert (virtual_machine.without_overcommit(vm) == vm) is kept
+
+
+def test_what_is_empty_without_its_derived_values_stays_for_the_webhook_to_fill() -> None:
+    vm = a_vm()
+    pod(vm)["domain"] |= {
+        "resources": {"limits": {"cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "1"}},
+        "cpu": {"maxSockets": 1},
+    }
+    del pod(vm)["domain"]["memory"]
+    domain = pod(virtual_machine.without_overcommit(vm))["domain"]
+    assert (domain["resources"]["requests"], domain["cpu"]) == ({}, {})
+    assert "memory" not in domain
+
+
 @pytest.mark.parametrize(
     ("mapping", "network", "expected"),
     [
@@ -311,6 +380,7 @@ def test_two_disks_on_one_claim_make_one_claim() -> None:
 
 TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
     "run strategy": lambda vm: virtual_machine.not_started(vm, "Always"),
+    "overcommit": virtual_machine.without_overcommit,
     "networks": lambda vm: virtual_machine.with_networks(
         vm, Mapping(networks={"*": "prod/vlan200"}), "default"
     ),
