@@ -2,7 +2,7 @@
 creation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from shared import labels
 from shared.jsonpath import dig
@@ -33,7 +33,7 @@ def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
     disks: list[PlannedObject] = []
     for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
-    return (*disks, _virtual_machine(wanted), *_secrets(wanted))
+    return (*disks, _virtual_machine(wanted, disks), *_secrets(wanted))
 
 
 def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
@@ -51,7 +51,7 @@ def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
         yield made.model_copy(update={"owned": True})
 
 
-def _virtual_machine(wanted: Wanted) -> PlannedObject:
+def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedObject:
     point, mapping = wanted.point, wanted.mapping
     admitted = admission.machine(wanted.metadata["vmSourceSpec"], admission.brought(point))
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
@@ -63,7 +63,8 @@ def _virtual_machine(wanted: Wanted) -> PlannedObject:
     vm = virtual_machine.with_secrets(
         vm, {name: names.secret(wanted.restore_id, name) for name in secrets}
     )
-    vm = virtual_machine.with_claim_templates(vm, point.volumes, mapping)
+    claims = [each.manifest for each in disks if each.kind == "PersistentVolumeClaim"]
+    vm = virtual_machine.with_claim_templates(vm, claims)
     return build_object(
         wanted,
         "VirtualMachine",

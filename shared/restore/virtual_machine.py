@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
-from shared import strict_json
 from shared.jsonpath import dig
 from shared.models.restore_points import Volume
 from shared.restore.request import Mac, Mapping
@@ -38,7 +37,7 @@ SOURCE_NODES = (
     "cpumanager",  # Harvester 1.9 refuses a new machine that has it, and adds it where it is due
 )
 """Labels of nodes by which Harvester itself places machines."""
-CLAIM_FIELDS = ("accessModes", "volumeMode")
+CLAIM_FIELDS = ("accessModes", "volumeMode", "storageClassName")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
 
@@ -141,19 +140,15 @@ def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:
     }
 
 
-def with_claim_templates(vm: Manifest, volumes: Iterable[Volume], mapping: Mapping) -> Manifest:
-    """Harvester's own note of the claims, made anew for those that are restored.
+def with_claim_templates(vm: Manifest, claims: Iterable[Manifest]) -> Manifest:
+    """Harvester's own note of the claims, made of those that are restored and of nothing else.
 
     Harvester acts on it: it makes a claim of each template that has none, with whatever data
-    source, grows one that is smaller, and moves a disk to the claim that an annotation names.
+    source or image, grows one that is smaller, and moves a disk to the claim that a template names.
     """
-    annotations = dict(vm["metadata"].get("annotations", {}))
-    if CLAIM_TEMPLATES not in annotations:
-        return vm
-    by_claim = {volume.claim: volume for volume in volumes}
-    templates = _claim_templates(annotations.pop(CLAIM_TEMPLATES), by_claim, mapping)
-    if templates is not None:
-        annotations[CLAIM_TEMPLATES] = json.dumps(templates, separators=(",", ":"))
+    templates = [_claim_template(claim) for claim in claims]
+    note = json.dumps(templates, separators=(",", ":"))
+    annotations = {**vm["metadata"].get("annotations", {}), CLAIM_TEMPLATES: note}
     return {**vm, "metadata": {**vm["metadata"], "annotations": annotations}}
 
 
@@ -222,35 +217,18 @@ def _own_term(term: dict[str, Any]) -> dict[str, Any] | None:
     return rest or None
 
 
-def _claim_templates(text: str, volumes: dict[str, Volume], mapping: Mapping) -> list[Any] | None:
-    """None for a note that is broken: Harvester's webhook would refuse the machine for it."""
-    try:
-        templates = strict_json.parse(text.encode())
-        names = [template["metadata"]["name"] for template in templates]
-        return [
-            _claim_template(template["spec"], volumes[name], mapping)
-            for name, template in zip(names, templates, strict=True)
-            if name in volumes
-        ]
-    except (ValueError, TypeError, LookupError, AttributeError):
-        return None
+def _claim_template(claim: Manifest) -> Manifest:
+    spec = {key: claim["spec"][key] for key in CLAIM_FIELDS if key in claim["spec"]}
+    storage = _quantity(claim["spec"]["resources"]["requests"]["storage"])
+    spec["resources"] = {"requests": {"storage": storage}}
+    return {"metadata": {"name": claim["metadata"]["name"]}, "spec": spec}
 
 
-def _claim_template(spec: dict[str, Any], volume: Volume, mapping: Mapping) -> dict[str, Any]:
-    made = {key: spec[key] for key in CLAIM_FIELDS if key in spec}
-    storage_class = mapping.storage_class(volume.storage_class)
-    if storage_class is not None:
-        made["storageClassName"] = storage_class
-    if volume.size_bytes is not None:
-        made["resources"] = {"requests": {"storage": _quantity(volume.size_bytes)}}
-    return {"metadata": {"name": volume.claim}, "spec": made}
-
-
-def _quantity(size: int) -> str:
+def _quantity(size: str) -> str:
     """As people write it where it is whole: Harvester's UI shows the text."""
-    if size % 2**30 == 0:
-        return f"{size // 2**30}Gi"
-    return str(size)
+    if size.isdecimal() and int(size) % 2**30 == 0:
+        return f"{int(size) // 2**30}Gi"
+    return size
 
 
 def _with(vm: Manifest, field: str, value: Any) -> Manifest:

@@ -27,8 +27,7 @@ WANTED = {
     ".metadata.annotations.backup.origin.taken-at": "where ours comes from",
     ".metadata.annotations.restore.harvesterhci.io/last-restore-uid": "Harvester's restore",
     ".metadata.annotations.restore.harvesterhci.io/name": "Harvester's restore",
-    # To be rebuilt from our claims; without it, Harvester's pages show no size of the disks.
-    ".metadata.annotations.harvesterhci.io/volumeClaimTemplates": "ours is the source's",
+    ".metadata.annotations.harvesterhci.io/volumeClaimTemplates": "each names its own claim",
     ".metadata.labels.app.kubernetes.io/managed-by": "who made ours",
     ".metadata.labels.replant.dev/restore": "who made ours",
     ".spec.template.metadata.labels.harvesterhci.io/vmName": "theirs has another name",

@@ -285,10 +285,26 @@ def test_every_change_reaches_the_machine_and_names_mean_the_source() -> None:
     assert (
         pod["domain"]["devices"]["interfaces"][0]["macAddress"] == "02:a0:fc:b8:16:ea"
     )  # of prod/web01/nic-1
-    assert (
-        '"storageClassName":"fast"'
-        in vm["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]"])
+def test_harvesters_note_of_the_claims_is_that_of_the_planned_ones(note: Json) -> None:
+    metadata = a_metadata(
+        disks_=disks(count=2, storage_class="gold"),
+        annotations={"harvesterhci.io/volumeClaimTemplates": note},
     )
+    made = objects(metadata, storage_classes={"gold": "fast"})
+    claims = [each for each in made if each.kind == "PersistentVolumeClaim"]
+    (vm,) = (each for each in made if each.kind == "VirtualMachine")
+    noted = json.loads(
+        vm.manifest["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+    )
+    assert [each["metadata"]["name"] for each in noted] == [each.name for each in claims]
+    assert [each["spec"]["storageClassName"] for each in noted] == ["fast", "fast"]
+    for template, claim in zip(noted, claims, strict=True):
+        claim.manifest["spec"].pop("dataSource")
+        claim.manifest["spec"]["resources"] = template["spec"]["resources"]
+        assert template["spec"] == claim.manifest["spec"]
 
 
 def test_a_secret_has_the_restores_name_and_only_places_for_its_values() -> None:

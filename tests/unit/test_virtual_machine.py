@@ -23,9 +23,6 @@ ZONE_TERM = {"key": "zone", "operator": "In", "values": ["a"]}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
-VOLUMES = a_point().volumes
-
-
 def a_vm(**traits: Json) -> dict[str, Json]:
     """The machine as the transforms see it: the annotations and spec of a backup."""
     source = a_metadata(**traits)["vmSourceSpec"]
@@ -277,59 +274,55 @@ def test_every_reference_to_a_secret_of_the_backup_follows_its_new_name(
     assert virtual_machine.with_secrets(vm, {"others": "others-4e65d3fb"}) == vm
 
 
-def test_harvesters_note_of_the_claims_gets_the_new_storage_classes() -> None:
-    both = (*disks(storage_class="gold"), disks(count=2)[1])
-    vm = a_vm(disks_=both)
-    volumes = a_point(a_metadata(disks_=both)).volumes
-    mapping = Mapping(storage_classes={"gold": "fast"})
-    vm = virtual_machine.with_claim_templates(vm, volumes, mapping)
-    templates = json.loads(vm["metadata"]["annotations"][virtual_machine.CLAIM_TEMPLATES])
-    assert [each["spec"]["storageClassName"] for each in templates] == [
-        "fast",
-        "harvester-longhorn",
-    ]
-    assert templates[0]["metadata"] == {"name": "web01-disk-0"}
-    assert templates[0]["spec"]["resources"] == {"requests": {"storage": "40Gi"}}
+def a_claim(name: str = "web01-disk-0", size: str = "42949672960", **spec: Json) -> dict[str, Json]:
+    source = {"kind": "VolumeSnapshot", "name": "replant-r-1"}
+    modes = {"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}
+    resources = {"requests": {"storage": size}}
+    metadata = {"name": name, "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    return {
+        "metadata": metadata,
+        "spec": {**modes, "resources": resources, "dataSource": source, **spec},
+    }
 
 
-@pytest.mark.parametrize(
-    "note",
-    ["", "{", "5", "[5]", "null", '[{"metadata": {}}]', '[{"metadata": {"name": "web01-disk-0"}}]'],
-)
-def test_a_broken_note_of_the_claims_goes_for_the_webhook_would_refuse_it(note: str) -> None:
-    vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: note, "mine": "kept"})
-    changed = virtual_machine.with_claim_templates(vm, VOLUMES, Mapping())
-    annotations = changed["metadata"]["annotations"]
-    assert virtual_machine.CLAIM_TEMPLATES not in annotations
-    assert annotations["mine"] == "kept"
+def templates(vm: dict[str, Json], *claims: dict[str, Json]) -> Json:
+    noted = virtual_machine.with_claim_templates(vm, claims)["metadata"]["annotations"]
+    return json.loads(noted[virtual_machine.CLAIM_TEMPLATES])
 
 
-@pytest.mark.parametrize("field", ["dataSource", "volumeName", "selector", "resources.limits"])
-def test_of_a_note_of_a_claim_no_more_is_taken_than_describes_the_restored_one(field: str) -> None:
-    spec = {"accessModes": ["ReadWriteMany"], "volumeMode": "Block", field: {"name": "others"}}
-    note = [
-        {
-            "metadata": {
-                "name": "web01-disk-0",
-                "annotations": {"harvesterhci.io/imageId": "default/x", "targetVolume": "other"},
-            },
-            "spec": spec | {"resources": {"requests": {"storage": "9Ti"}, "limits": {"x": 1}}},
+def test_harvesters_note_of_the_claims_tells_of_the_restored_ones_and_nothing_of_their_data() -> (
+    None
+):
+    claims = (a_claim(storageClassName="fast"), a_claim("other", "10Gi"))
+    first, second = templates(a_vm(), *claims)
+    assert first == {
+        "metadata": {"name": "web01-disk-0"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "volumeMode": "Block",
+            "storageClassName": "fast",
+            "resources": {"requests": {"storage": "40Gi"}},
         },
-        {"metadata": {"name": "not-restored"}, "spec": spec},
-    ]
-    vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: json.dumps(note)})
-    kept = virtual_machine.with_claim_templates(vm, VOLUMES, Mapping())["metadata"]
-    assert json.loads(kept["annotations"][virtual_machine.CLAIM_TEMPLATES]) == [
-        {
-            "metadata": {"name": "web01-disk-0"},
-            "spec": {
-                "accessModes": ["ReadWriteMany"],
-                "volumeMode": "Block",
-                "storageClassName": "harvester-longhorn",
-                "resources": {"requests": {"storage": "40Gi"}},
-            },
-        }
-    ]
+    }
+    assert (second["metadata"], "storageClassName" in second["spec"]) == ({"name": "other"}, False)
+
+
+PLANTED = [
+    {
+        "metadata": {"name": "planted", "annotations": {"harvesterhci.io/imageId": "default/x"}},
+        "spec": {"dataSource": {"name": "others"}},
+        "targetVolume": "others",
+    }
+]
+
+
+@pytest.mark.parametrize("note", [None, "", "{", "5", "null", json.dumps(PLANTED)])
+def test_whatever_the_sources_note_said_it_is_made_anew(note: Json) -> None:
+    vm = a_vm(annotations={virtual_machine.CLAIM_TEMPLATES: note, "mine": "kept"})
+    assert templates(vm, a_claim()) == templates({**vm, "metadata": {}}, a_claim())
+    noted = virtual_machine.with_claim_templates(vm, [a_claim()])["metadata"]["annotations"]
+    assert noted["mine"] == "kept"
+    assert templates(vm) == []
 
 
 @pytest.mark.parametrize(
@@ -354,21 +347,16 @@ def test_a_secret_value_that_is_null_is_an_empty_one_and_an_absent_one_is_none(
 @pytest.mark.parametrize(
     ("size", "storage"),
     [
-        (40 * 2**30, "40Gi"),
-        (41 * 2**30, "41Gi"),
-        (2**30 + 1, "1073741825"),
-        (2**30 + 2**20, "1074790400"),
-        (None, None),
+        (str(40 * 2**30), "40Gi"),
+        (str(41 * 2**30), "41Gi"),
+        (str(2**30 + 1), "1073741825"),
+        (str(2**30 + 2**20), "1074790400"),
+        ("40Gi", "40Gi"),
     ],
 )
-def test_the_note_of_a_claim_has_the_size_of_the_restored_one(
-    size: int | None, storage: str | None
-) -> None:
-    volumes = [VOLUMES[0].model_copy(update={"size_bytes": size, "storage_class": None})]
-    vm = virtual_machine.with_claim_templates(a_vm(), volumes, Mapping())
-    (template,) = json.loads(vm["metadata"]["annotations"][virtual_machine.CLAIM_TEMPLATES])
-    assert dig(template, "spec", "resources", "requests", "storage") == storage
-    assert "storageClassName" not in template["spec"]
+def test_the_note_of_a_claim_has_the_size_of_the_restored_one(size: str, storage: str) -> None:
+    (template,) = templates(a_vm(), a_claim(size=size))
+    assert template["spec"]["resources"] == {"requests": {"storage": storage}}
 
 
 def test_two_disks_on_one_claim_make_one_claim() -> None:
@@ -387,9 +375,7 @@ TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
     "mac": lambda vm: virtual_machine.with_macs(vm, Mac.DERIVE, "prod/web01"),
     "affinity": virtual_machine.without_source_affinity,
     "secrets": lambda vm: virtual_machine.with_secrets(vm, {"keys": "keys-1", "ssh": "ssh-1"}),
-    "claims": lambda vm: virtual_machine.with_claim_templates(
-        vm, VOLUMES, Mapping(storage_classes={"*": "fast"})
-    ),
+    "claims": lambda vm: virtual_machine.with_claim_templates(vm, [a_claim()]),
 }
 
 
