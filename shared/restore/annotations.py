@@ -69,7 +69,13 @@ _OF_MACHINES = frozenset(
 )
 _OF_CLAIMS = frozenset({"harvesterhci.io/imageId"})
 _OF_INSTANCES = frozenset(
-    f"harvesterhci.io/{name}" for name in ("diskNames", "sshNames", "waitForLeaseInterfaceNames")
+    f"harvesterhci.io/{name}"
+    for name in (
+        "diskNames",
+        "dynamic-ssh-key-names",  # in which with_secrets renames the Secrets
+        "sshNames",
+        "waitForLeaseInterfaceNames",
+    )
 )
 IGNITION = "kubevirt.io/ignitiondata"
 MIGHT_ACT = "controllers of the target might act on them"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
+from shared import strict_json
 from shared.jsonpath import dig
 from shared.models.restore_points import Volume
 from shared.restore.request import Mac, Mapping
@@ -39,6 +40,7 @@ SOURCE_NODES = (
 """Labels of nodes by which Harvester itself places machines."""
 CLAIM_FIELDS = ("accessModes", "volumeMode", "storageClassName")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
+SSH_KEYS = "harvesterhci.io/dynamic-ssh-key-names"
 SECRET_REFERENCES = ("secretRef", "networkDataSecretRef")
 
 
@@ -134,10 +136,9 @@ def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:
     spec = copy.deepcopy(dig(vm, *INSTANCE) or {})
     for reference, key in _secret_references(spec):
         reference[key] = renamed.get(reference[key], reference[key])
-    return {
-        **vm,
-        "spec": {**vm["spec"], "template": {**(vm["spec"].get("template") or {}), "spec": spec}},
-    }
+    template = {**(vm["spec"].get("template") or {}), "spec": spec}
+    template |= _with_ssh_keys(template, renamed)
+    return {**vm, "spec": {**vm["spec"], "template": template}}
 
 
 def with_claim_templates(vm: Manifest, claims: Iterable[Manifest]) -> Manifest:
@@ -196,6 +197,31 @@ def _secret_references(spec: dict[str, Any]) -> list[tuple[dict[str, Any], str]]
         for reference, key in places
         if isinstance(reference, dict) and key in reference
     ]
+
+
+def _with_ssh_keys(template: Manifest, renamed: dict[str, str]) -> Manifest:
+    """The template's metadata, in which Harvester's UI notes the SSH keys of each secret."""
+    annotations = dict(dig(template, "metadata", "annotations") or {})
+    if SSH_KEYS not in annotations:
+        return {}
+    keys = _ssh_keys(annotations.pop(SSH_KEYS), renamed)
+    if keys:
+        annotations[SSH_KEYS] = json.dumps(keys, separators=(",", ":"))
+    return {"metadata": {**template["metadata"], "annotations": annotations}}
+
+
+def _ssh_keys(note: Any, renamed: dict[str, str]) -> dict[str, list[str]]:
+    """The names of keys by the new names of those secrets that the backup holds; none of a note
+    that is broken.
+    """
+    try:
+        return {
+            renamed[secret]: [str(name) for name in names]
+            for secret, names in strict_json.parse(note.encode()).items()
+            if secret in renamed and isinstance(names, list)
+        }
+    except (ValueError, AttributeError):
+        return {}
 
 
 def _mapped(network: dict[str, Any], mapping: Mapping, namespace: str) -> dict[str, Any]:

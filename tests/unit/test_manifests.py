@@ -332,6 +332,17 @@ def test_filling_in_gives_exactly_the_sources_values_and_leaves_the_plan_without
     assert "PLANTED" not in plan.model_dump_json()
 
 
+def test_harvesters_note_of_ssh_keys_follows_the_secrets_names() -> None:
+    def edit(document: dict[str, Json]) -> None:
+        note = {"harvesterhci.io/dynamic-ssh-key-names": '{"web01-ssh":["default/mine"]}'}
+        document["vmSourceSpec"]["spec"]["template"]["metadata"]["annotations"] = note
+
+    vm = of_kind("VirtualMachine", a_metadata(secrets=SECRETS, edit=edit)).manifest
+    assert vm["spec"]["template"]["metadata"]["annotations"] == {
+        "harvesterhci.io/dynamic-ssh-key-names": '{"web01-ssh-4e65d3fb":["default/mine"]}'
+    }
+
+
 def test_a_secret_without_values_is_made_empty() -> None:
     metadata = with_secrets()
     metadata["secretBackups"][0]["data"] = None

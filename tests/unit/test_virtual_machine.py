@@ -274,6 +274,35 @@ def test_every_reference_to_a_secret_of_the_backup_follows_its_new_name(
     assert virtual_machine.with_secrets(vm, {"others": "others-4e65d3fb"}) == vm
 
 
+KEYS = {"keys": ["default/mine", "default/yours"], "absent": ["default/mine"]}
+
+
+@pytest.mark.parametrize(
+    ("note", "renamed"),
+    [
+        (json.dumps(KEYS), '{"keys-4e65d3fb":["default/mine","default/yours"]}'),
+        ('{"keys": []}', '{"keys-4e65d3fb":[]}'),
+        ('{"absent": ["default/mine"]}', None),
+        ('{"keys": 5}', None),
+        ('{"keys": "default/mine"}', None),
+        ('{"keys": null}', None),
+        ("[]", None),
+        ("{", None),
+        ("", None),
+        (5, None),
+    ],
+)
+def test_the_note_of_ssh_keys_follows_the_secrets_that_there_are(
+    note: Json, renamed: str | None
+) -> None:
+    vm = a_vm()
+    vm["spec"]["template"]["metadata"] = {"annotations": {virtual_machine.SSH_KEYS: note, "a": "b"}}
+    changed = virtual_machine.with_secrets(vm, {"keys": "keys-4e65d3fb"})
+    annotations = changed["spec"]["template"]["metadata"]["annotations"]
+    assert annotations.pop("a") == "b"
+    assert annotations.get(virtual_machine.SSH_KEYS) == renamed
+
+
 def a_claim(name: str = "web01-disk-0", size: str = "42949672960", **spec: Json) -> dict[str, Json]:
     source = {"kind": "VolumeSnapshot", "name": "replant-r-1"}
     modes = {"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}
