@@ -57,6 +57,7 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
     vm = virtual_machine.not_started(admitted.manifest, point.machine.run_strategy)
     vm = virtual_machine.without_overcommit(vm)
+    vm = virtual_machine.with_firmware_uuid(vm, point.vm)
     vm = virtual_machine.with_networks(vm, mapping, point.namespace)
     vm = virtual_machine.with_macs(vm, mapping.mac, f"{wanted.namespace}/{point.vm}")
     vm = virtual_machine.without_source_affinity(vm)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from itertools import product
 from typing import Any
+from uuid import UUID, uuid5
 
 from shared import strict_json
 from shared.jsonpath import dig
@@ -31,6 +32,9 @@ DERIVED = {
     "memory": (("resources", "requests", "memory"), ("memory", "guest"), ("cpu", "maxSockets")),
 }
 """What of a domain Harvester's webhook sets by each of its limits."""
+
+FIRMWARE_UUIDS = UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
+"""KubeVirt's own namespace of them."""
 
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
 SOURCE_NODES = (
@@ -105,6 +109,18 @@ def derived_mac(identity: str) -> str:
     """
     digest = hashlib.sha256(identity.encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def with_firmware_uuid(vm: Manifest, name: str) -> Manifest:
+    """The UUID that a machine of that NAME ran with, where nobody wrote one down: guests are
+    licensed and recognised by it. KubeVirt derived it until 1.6, which gives a new machine a random
+    one.
+    """
+    domain = dig(vm, *INSTANCE, "domain")
+    if domain is None or dig(domain, "firmware", "uuid"):
+        return vm
+    firmware = {**(domain.get("firmware") or {}), "uuid": str(uuid5(FIRMWARE_UUIDS, name))}
+    return _with(vm, "domain", {**domain, "firmware": firmware})
 
 
 def without_source_affinity(vm: Manifest) -> Manifest:

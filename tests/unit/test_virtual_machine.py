@@ -215,6 +215,25 @@ def test_derived_addresses_are_locally_administered_stable_and_each_interfaces_o
     assert derived["prod/web01"][1] == "02:a0:fc:b8:16:ea"
 
 
+@pytest.mark.parametrize("firmware", [None, {}, {"uuid": None}, {"uuid": "", "serial": "7"}])
+def test_a_machine_without_a_firmware_uuid_gets_the_one_that_kubevirt_derived(
+    firmware: Json,
+) -> None:
+    vm = a_vm()
+    pod(vm)["domain"]["firmware"] = firmware
+    made = pod(virtual_machine.with_firmware_uuid(vm, "web01"))["domain"]["firmware"]
+    # sha1 of the namespace's bytes and web01, as RFC 9562 cuts it
+    assert made == {**(firmware or {}), "uuid": "8521b45e-38d5-5e52-aebd-e6fb975b5614"}
+
+
+def test_a_firmware_uuid_that_somebody_wrote_down_is_kept() -> None:
+    vm = a_vm()
+    pod(vm)["domain"]["firmware"] = {"uuid": "4b1f3a52-0000-4000-8000-000000000001"}
+    assert virtual_machine.with_firmware_uuid(vm, "web01") == vm
+    del pod(vm)["domain"]
+    assert virtual_machine.with_firmware_uuid(vm, "web01") == vm
+
+
 @pytest.mark.parametrize(
     ("terms", "left"),
     [
@@ -402,6 +421,7 @@ TRANSFORMS: dict[str, Callable[[dict[str, Json]], object]] = {
         vm, Mapping(networks={"*": "prod/vlan200"}), "default"
     ),
     "mac": lambda vm: virtual_machine.with_macs(vm, Mac.DERIVE, "prod/web01"),
+    "firmware": lambda vm: virtual_machine.with_firmware_uuid(vm, "web02"),
     "affinity": virtual_machine.without_source_affinity,
     "secrets": lambda vm: virtual_machine.with_secrets(vm, {"keys": "keys-1", "ssh": "ssh-1"}),
     "claims": lambda vm: virtual_machine.with_claim_templates(vm, [a_claim()]),
@@ -416,6 +436,7 @@ def test_no_change_touches_what_it_was_given(
         secrets={"keys": {"userdata": "#cloud-config"}, "ssh": {"key": "x"}},
         cloud_init="#cloud-config",
     )
+    pod(vm)["domain"]["firmware"] = {"serial": "7"}
     before = copy.deepcopy(vm)
     assert transform(vm) != before
     assert vm == before
