@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.restore.annotations import LABELS, OF_CLAIMS, OF_INSTANCES, OF_MACHINES
+from shared.restore.nodes import in_words, own_terms
 from shared.restore.rules import (
     At,
     Part,
@@ -83,6 +84,15 @@ def _node_label(key: str, value: Any) -> Rule:
 def _needed_node_label(value: Any, at: At) -> Part:
     label = shown(f"{at.to[-1]}={value}")
     said = f"It runs only on nodes with the label {label}: a node of the target needs it."
+    return Part(value, findings=(warning(said, "node"),))
+
+
+def _affinity(value: Any, at: At) -> Part:
+    """Taken whole: without_source_affinity takes out of it what Harvester added."""
+    terms = own_terms(value)
+    if not terms:
+        return Part(value)
+    said = f"It runs only on nodes with {in_words(terms)}: a node of the target needs it."
     return Part(value, findings=(warning(said, "node"),))
 
 
@@ -311,7 +321,7 @@ DOMAIN: Table = {
 }
 INSTANCES: Table = {
     "accessCredentials": each(fields({"sshPublicKey": CREDENTIAL, "userPassword": CREDENTIAL})),
-    "affinity": keep,  # without_source_affinity takes the source's networks out of it
+    "affinity": _affinity,
     "architecture": keep,
     "dnsConfig": keep,
     "dnsPolicy": keep,

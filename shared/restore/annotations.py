@@ -6,7 +6,19 @@ notes are about the source; and whoever wants a controller of the target to act.
 
 from typing import Any
 
-from shared.restore.rules import Rule, entries, foreign, keep, secret, stale
+from shared import strict_json
+from shared.restore.rules import (
+    At,
+    Part,
+    Rule,
+    entries,
+    foreign,
+    keep,
+    secret,
+    stale,
+    warning,
+)
+from shared.validation import short
 
 SOURCE_NOTES = (
     "kubectl.kubernetes.io/",
@@ -73,10 +85,10 @@ _OF_INSTANCES = frozenset(
     for name in (
         "diskNames",
         "dynamic-ssh-key-names",  # in which with_secrets renames the Secrets
-        "sshNames",
         "waitForLeaseInterfaceNames",
     )
 )
+KEY_PAIRS = "harvesterhci.io/sshNames"
 IGNITION = "kubevirt.io/ignitiondata"
 MIGHT_ACT = "controllers of the target might act on them"
 
@@ -108,11 +120,23 @@ def _annotation_of_instance(key: str, value: Any) -> Rule:
     """KubeVirt hands these on to the pod that the machine runs in, where admission webhooks, CNI
     plugins and KubeVirt itself (hooks.kubevirt.io/hookSidecars) act on them: nobody's are taken.
     """
+    if key == KEY_PAIRS:
+        return _key_pairs
     if key in _OF_INSTANCES:
         return keep
     if key == IGNITION:
         return secret
     return stale if key.startswith(SOURCE_NOTES) else foreign
+
+
+def _key_pairs(value: Any, at: At) -> Part:
+    """A list of `namespace/name`: Harvester's pages show the machine's keys by it."""
+    try:
+        names = [short(str(name)) for name in strict_json.parse(value.encode())]
+    except (ValueError, TypeError, AttributeError):
+        return Part()  # broken
+    said = (f"KeyPair {name} is in no backup: create it on the target." for name in names)
+    return Part(value, findings=tuple(warning(each, "key-pair") for each in said))
 
 
 def _lies_in(domains: tuple[str, ...], key: str) -> bool:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 from shared import strict_json
 from shared.jsonpath import dig
 from shared.models.restore_points import Volume
+from shared.restore.nodes import REQUIRED, own_terms
 from shared.restore.request import Mac, Mapping
 from shared.restore.rules import INSTANCE
 
@@ -37,11 +38,6 @@ FIRMWARE_UUIDS = UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
 """KubeVirt's own namespace of them."""
 
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
-SOURCE_NODES = (
-    "network.harvesterhci.io/",
-    "cpumanager",  # Harvester 1.9 refuses a new machine that has it, and adds it where it is due
-)
-"""Labels of nodes by which Harvester itself places machines."""
 CLAIM_FIELDS = ("accessModes", "volumeMode", "storageClassName")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 SSH_KEYS = "harvesterhci.io/dynamic-ssh-key-names"
@@ -127,24 +123,15 @@ def without_source_affinity(vm: Manifest) -> Manifest:
     """Harvester adds node labels of the source's networks; its webhook on the target adds the right
     ones again.
     """
-    terms_path = (
-        "affinity",
-        "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution",
-        "nodeSelectorTerms",
-    )
-    terms = dig(vm, *INSTANCE, *terms_path)
-    if not isinstance(terms, list):
+    affinity = dig(vm, *INSTANCE, "affinity")
+    if not isinstance(dig(affinity, "nodeAffinity", REQUIRED, "nodeSelectorTerms"), list):
         return vm
-    cleaned = [_own_term(term) for term in terms]
-    changed = copy.deepcopy(vm)
-    node = changed["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
-    # They are alternatives: one without a condition left means any node
-    if cleaned and all(cleaned):
-        node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] = cleaned
+    changed = copy.deepcopy(affinity)
+    if terms := own_terms(affinity):
+        changed["nodeAffinity"][REQUIRED]["nodeSelectorTerms"] = terms
     else:
-        del node["requiredDuringSchedulingIgnoredDuringExecution"]
-    return changed
+        del changed["nodeAffinity"][REQUIRED]
+    return _with(vm, "affinity", changed)
 
 
 def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:
@@ -248,15 +235,6 @@ def _mapped(network: dict[str, Any], mapping: Mapping, namespace: str) -> dict[s
     if "/" not in name:
         full = f"{namespace}/{name}"
     return {**network, "multus": {**network["multus"], "networkName": mapping.network(full)}}
-
-
-def _own_term(term: dict[str, Any]) -> dict[str, Any] | None:
-    expressions = term.get("matchExpressions") or []
-    kept = [each for each in expressions if not str(each.get("key", "")).startswith(SOURCE_NODES)]
-    rest = {k: v for k, v in term.items() if k != "matchExpressions" and v}
-    if kept:
-        rest["matchExpressions"] = kept
-    return rest or None
 
 
 def _claim_template(claim: Manifest) -> Manifest:

@@ -1,7 +1,7 @@
 """What a machine of a backup may bring to another cluster, and what is said of the rest.
 
-Aspects: every machine that Harvester writes passes without a word; what is kept, filled in, dropped
-and blocked, place by place; what goes along with a volume.
+Aspects: every machine that Harvester writes passes with no word but on its keys; what is kept,
+filled in, dropped and blocked, place by place; what goes along with a volume.
 Not aspects: secrets in the plan (test_plan_secrets), any value anywhere (test_plan_hostile).
 """
 
@@ -18,6 +18,7 @@ from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.restore import admission
 from shared.restore.admission import Admitted, Brought
+from shared.restore.nodes import REQUIRED
 from shared.restore.rules import INSTANCE, Finding
 
 Json = Any
@@ -26,6 +27,18 @@ FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../sh
 RECORDS = sorted(set(FIXTURES.glob("harvester/*.cfg")) - set(FIXTURES.glob("harvester/*image*")))
 HELD = Brought(claims=frozenset({"web01-disk-0"}), secrets=frozenset({"keys"}))
 TEMPLATE = ("spec", "template", "metadata")
+
+
+IN_ZONE = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a", "b"]}
+HAS_GPU = {"key": "gpu", "operator": "Exists"}
+ON_SSD = {"key": "disk", "operator": "In", "values": ["ssd"]}
+OF_HARVESTER = {"key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"]}
+
+
+def on_nodes(*terms: list[Json]) -> dict[str, Json]:
+    """An affinity to nodes that meet one of the terms."""
+    alternatives = [{"matchExpressions": term} for term in terms]
+    return {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": alternatives}}}
 
 
 def a_source(**traits: Json) -> dict[str, Json]:
@@ -58,7 +71,7 @@ def said(one: Admitted) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     "version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"]
 )
-def test_a_machine_as_each_harvester_writes_it_is_taken_whole_and_without_a_word(
+def test_a_machine_as_each_harvester_writes_it_is_taken_whole_with_a_word_on_its_keys_alone(
     version: str,
 ) -> None:
     secrets = {"web01-ci": {"userdata": "a", "networkdata": "b"}, "web01-key": {"key": "c"}}
@@ -73,7 +86,8 @@ def test_a_machine_as_each_harvester_writes_it_is_taken_whole_and_without_a_word
     point = a_point(metadata)
     source = metadata["vmSourceSpec"]
     one = admission.machine(source, admission.brought(point))
-    assert (one.findings, one.fills) == ((), ())
+    keys = "KeyPair default/key is in no backup: create it on the target."
+    assert (said(one), one.fills) == ([("warn", keys)], ())
     assert one.manifest["spec"]["template"]["spec"] == source["spec"]["template"]["spec"]
     for number, backup in enumerate(metadata["volumeBackups"]):
         claim = admission.claim(backup["persistentVolumeClaim"]["metadata"], number)
@@ -81,10 +95,30 @@ def test_a_machine_as_each_harvester_writes_it_is_taken_whole_and_without_a_word
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name)
-def test_harvesters_own_records_are_taken_without_a_word(path: Path) -> None:
+def test_harvesters_own_records_are_taken_with_a_word_on_their_keys_alone(path: Path) -> None:
     metadata = json.loads(path.read_bytes())
     one = admission.machine(metadata["vmSourceSpec"], admission.brought(a_point(metadata)))
-    assert one.findings == ()
+    assert {each.check for each in one.findings} <= {"key-pair"}
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ('["default/b","default/a"]', ["default/b", "default/a"]),
+        ("[]", []),
+        ("[5]", ["5"]),
+        ("null", None),
+        ("{", None),
+        ("5", None),
+    ],
+)
+def test_key_pairs_are_in_no_backup_and_each_is_told(names: str, told: list[str] | None) -> None:
+    one = admission.machine(a_source(ssh_names=names), HELD)
+    annotations = dig(one.manifest, *TEMPLATE, "annotations")
+    assert annotations.get("harvesterhci.io/sshNames") == (None if told is None else names)
+    assert said(one) == [
+        ("warn", f"KeyPair {name} is in no backup: create it on the target.") for name in told or []
+    ]
 
 
 POD_ANNOTATIONS = (
@@ -307,6 +341,20 @@ DROPPED: list[tuple[str, Json, Json, str]] = [
         "It runs only on nodes with the label 'gpu=yes': a node of the target needs it.",
     ),
     (
+        "affinity",
+        on_nodes([IN_ZONE]),
+        on_nodes([IN_ZONE]),
+        "It runs only on nodes with topology.kubernetes.io/zone In (a, b): a node of the target"
+        " needs it.",
+    ),
+    (
+        "affinity",
+        on_nodes([IN_ZONE, HAS_GPU], [ON_SSD]),
+        on_nodes([IN_ZONE, HAS_GPU], [ON_SSD]),
+        "It runs only on nodes with topology.kubernetes.io/zone In (a, b) and gpu Exists or disk In"
+        " (ssd): a node of the target needs it.",
+    ),
+    (
         "domain.resources.limits",
         {"cpu": "2", "ephemeral-storage": "1Gi", "hugepages-2Mi": "1Gi", "nvidia.com/gpu": "1"},
         {"cpu": "2", "ephemeral-storage": "1Gi", "hugepages-2Mi": "1Gi"},
@@ -384,6 +432,9 @@ def test_what_is_dropped_and_says_nothing_is_not_worth_a_word(path: str, empty: 
         ("domain.features", {"acpi": {"enabled": True}, "new": {"x": 1}}),
         ("domain.devices.tpm", {"persistent": False}),
         ("affinity", {"podAntiAffinity": {}}),
+        ("affinity", {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [1]}}),
+        ("affinity", on_nodes([OF_HARVESTER])),
+        ("affinity", on_nodes([OF_HARVESTER], [IN_ZONE])),  # alternatives: any node will do
     ],
 )
 def test_what_makes_the_machine_is_kept_without_a_word(path: str, value: Json) -> None:

@@ -12,6 +12,7 @@ from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.restore import virtual_machine
 from shared.restore.filling import find_value
+from shared.restore.nodes import REQUIRED, in_words, own_terms
 from shared.restore.request import Mac, Mapping
 from shared.restore.rules import INSTANCE
 
@@ -20,7 +21,6 @@ Json = Any
 NETWORK_TERM = {"key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"]}
 CPU_TERM = {"key": "cpumanager", "operator": "In", "values": ["true"]}
 ZONE_TERM = {"key": "zone", "operator": "In", "values": ["a"]}
-REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def a_vm(**traits: Json) -> dict[str, Json]:
@@ -265,6 +265,17 @@ def test_labels_of_the_sources_networks_are_no_condition_any_more(terms: Json, l
 def test_a_machine_without_required_nodes_keeps_its_affinity(affinity: Json) -> None:
     vm = with_pod(affinity=affinity)
     assert virtual_machine.without_source_affinity(vm) == vm
+
+
+def test_nodes_are_told_as_selectors_are_written_and_no_more_than_a_person_reads() -> None:
+    fields = [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]
+    terms = [{"matchExpressions": [ZONE_TERM], "matchFields": fields}, {"matchFields": fields}]
+    assert (
+        in_words(terms) == "zone In (a) and metadata.name In (node-1) or metadata.name In (node-1)"
+    )
+    assert in_words([{"matchFields": fields}] * 5).endswith("(node-1) or 2 more")
+    assert in_words([{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]) == "gpu Exists"
+    assert own_terms({"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{}]}}}) == []
 
 
 SECRET_PLACES: list[dict[str, Json]] = [
