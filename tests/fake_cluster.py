@@ -49,7 +49,7 @@ class Fault:
 @dataclass
 class FakeCluster:
     """WRITES are the requests that changed something, in order. BEFORE is called ahead of each
-    request.
+    request. SCHEMAS are OpenAPI documents by path.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class FakeCluster:
     bind: bool = True
     copied: int = 100
     run: bool = True
+    schemas: dict[str, Json] = field(default_factory=dict)
     _uids: Iterator[int] = field(default_factory=count)
 
     def add(self, kind: str, namespace: str, name: str, **body: Any) -> Json:
@@ -148,6 +149,13 @@ class FakeCluster:
             return Reply(404, "", b"404 page not found\n")
         return _reply(200, {"kind": "APIResourceList", "resources": resources})
 
+    def schema(self, path: str) -> Reply | Silence:
+        if self.down:
+            return Silence(self.down)
+        if path not in self.schemas:
+            return Reply(404, "", b"404 page not found")
+        return _reply(200, self.schemas[path])
+
     def _fault(self, method: str, place: Place) -> Reply | Silence | None:
         for fault in self.faults:
             wanted = (fault.method, fault.kind)
@@ -204,6 +212,8 @@ class FakeTransport(Transport):
 
     def _once(self, head: bytes, body: bytes, limits: Limits) -> Reply | Silence:
         method, target, _ = head.decode().split(" ", 2)
+        if target.startswith("/openapi/"):
+            return self.server.schema(target)
         return self.server.answer(method, target, json.loads(body) if body else None)
 
 

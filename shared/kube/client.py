@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from shared.errors import Rejected, Unavailable, Unreachable
 from shared.jsonpath import dig
+from shared.kinds import KINDS
 from shared.kube.connection import MEBIBYTE
 from shared.kube.credentials import Credentials
 from shared.kube.errors import error_of_read, error_of_write, installed
@@ -32,6 +33,7 @@ METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 GET = Verb("GET", JSON)
 LIST = Verb("GET", JSON, largest=64 * MEBIBYTE)
+SCHEMAS = Verb("GET", JSON, largest=32 * MEBIBYTE)
 LIST_OF_METADATA = Verb("GET", METADATA_LIST, largest=64 * MEBIBYTE)
 CREATE = Verb("POST", METADATA, JSON)
 PATCH = Verb("PATCH", METADATA, "application/merge-patch+json")
@@ -99,6 +101,17 @@ class TargetCluster:
         if not isinstance(resources, list):
             raise _unusable(subject, "it lists no kinds")
         return subject.plural in {str(dig(each, "name")) for each in resources}
+
+    def schemas(self, kind: str) -> Object | None:
+        """The OpenAPI document of the kind's group and version; None where the cluster has none, or
+        keeps it from these credentials.
+        """
+        subject = Subject(self.cluster, kind, name="schema")
+        reply = self._transport.send(SCHEMAS, f"/openapi/v3{KINDS[kind].root}")
+        nothing = reply.status == 200 and not reply.data
+        if nothing or reply.status in {403, 404}:
+            return None
+        return _body(reply, subject)
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The whole object; None where it, or its namespace, does not exist."""

@@ -9,6 +9,7 @@ from typing import Any
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import object_key
+from shared.kube import schema
 from shared.kube.client import TargetCluster
 from shared.kube.kubeconfig import parse
 from shared.kube.longhorn import observe as observe_longhorn
@@ -82,6 +83,7 @@ def observe(target: TargetCluster, needs: Needs, longhorn_version: str | None) -
         existing=existing,
         macs=macs,
         longhorn=longhorn,
+        machine_fields=schema.declared(target, "VirtualMachine"),
     )
 
 

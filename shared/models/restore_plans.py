@@ -14,6 +14,12 @@ from shared.models.restore_points import Source
 Path = tuple[str | int, ...]
 """The way to a value inside a JSON document."""
 
+Fields = dict[str, Any]
+"""The fields that a cluster declares of a kind (shared/kube/schema.py): a tree, whose leaves are
+ANY_FIELD."""
+
+ANY_FIELD = "*"
+
 Verdict = Literal["pass", "warn", "block"]
 Action = Literal["create", "update", "unchanged", "skip", "conflict", "failed", "unchecked"]
 
@@ -52,7 +58,8 @@ class ClusterFacts(Value):
     its phase. EXISTING maps `Kind/namespace/name` of machines and claims to the restore that made
     them, "" for none of ours; UNFINISHED maps such a restore, where it never came to its end, to
     the requestId that resumes it. MACS maps hardware addresses to the machine (`namespace/name`)
-    that has each.
+    that has each. MACHINE_FIELDS are those that the cluster declares of a VirtualMachine, None
+    where it does not tell.
     """
 
     unserved: frozenset[str] = frozenset()
@@ -64,6 +71,7 @@ class ClusterFacts(Value):
     unfinished: dict[str, str] = {}
     macs: dict[str, str] = {}
     longhorn: LonghornFacts = LonghornFacts()
+    machine_fields: Fields | None = None
 
     @property
     def default_class(self) -> str | None:

@@ -19,10 +19,9 @@ from shared.restore.allowed import (
     MACHINE,
     VOLUMES,
 )
-from shared.restore.rules import INSTANCE, At, Finding, Part, blocking, warning
+from shared.restore.rules import INSTANCE, At, Finding, Part, blocking, cut, warning
 from shared.validation import listed, shown
 
-MOST_FINDINGS = 50
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
 REFERENCES = ("secretRef", "networkDataSecretRef")
 CREDENTIALS = ("sshPublicKey", "userPassword")
@@ -83,16 +82,11 @@ def claim(metadata: dict[str, Any] | None, number: int) -> Admitted:
 
 
 def _admitted(part: Part, findings: Iterable[Finding]) -> Admitted:
-    """What blocks comes first; a hostile backup does not fill the plan with findings."""
     every = [*findings, *part.findings]
     if part.unknown:
         what = listed(part.unknown)
         every.append(warning(f"Left out, since this version does not know them: {what}."))
-    every.sort(key=lambda each: each.verdict != "block")
-    more = len(every) - MOST_FINDINGS
-    if more > 0:
-        every[MOST_FINDINGS:] = [warning(f"There are {more} more findings like these.")]
-    return Admitted(part.value, part.fills, tuple(every))
+    return Admitted(part.value, part.fills, cut(every))
 
 
 def _list(value: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, names
 from shared.restore.request import ANY, Mapping, OnExisting
-from shared.restore.rules import INSTANCE
+from shared.restore.rules import INSTANCE, Finding
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -213,7 +213,12 @@ def _admitted(wanted: Wanted) -> Iterator[Check]:
         saved = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
         findings += admission.claim(saved.get("metadata"), number).findings
     subject = f"{wanted.namespace}/{wanted.point.vm}"
-    for each in dict.fromkeys(findings):
+    yield from of_findings(dict.fromkeys(findings), subject)
+
+
+def of_findings(findings: Iterable[Finding], subject: str) -> Iterator[Check]:
+    """What was found of the machine that SUBJECT names."""
+    for each in findings:
         yield Check(check=each.check, subject=subject, verdict=each.verdict, message=each.message)
 
 

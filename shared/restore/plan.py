@@ -21,6 +21,7 @@ from shared.models.restore_plans import (
 from shared.models.restore_points import RestorePoint
 from shared.restore import checks, manifests, strategies
 from shared.restore.filling import fill
+from shared.restore.pruning import prune
 from shared.restore.request import Mac, RestoreRequest
 from shared.restore.strategies import Strategy
 from shared.restore.virtual_machine import one_per_claim
@@ -136,7 +137,9 @@ def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Chec
     if metadata is not None and verdicts[0].verdict == "pass":
         wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
-            objects = manifests.objects(wanted, setting.strategy)
+            made = manifests.objects(wanted, setting.strategy)
+            objects, lost = prune(made, facts.machine_fields)
+            verdicts += checks.of_findings(lost, subject)
             verdicts += checks.of_machine(wanted, objects)
             for volume in one_per_claim(point.volumes):
                 verdicts += setting.strategy.check_disk(wanted, volume)

@@ -14,6 +14,8 @@ from shared.validation import listed
 INSTANCE: Path = ("spec", "template", "spec")
 """Where a VirtualMachine says what its instances are; most places lie below it."""
 
+MOST_FINDINGS = 50
+
 
 class Finding(NamedTuple):
     """Something that a person should know of one machine; CHECK is the rule's name in the plan."""
@@ -59,6 +61,15 @@ def warning(message: str, check: str = "allow-list") -> Finding:
 
 def blocking(message: str, check: str = "allow-list") -> Finding:
     return Finding(check, "block", message)
+
+
+def cut(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What blocks comes first; a hostile backup does not fill the plan with findings."""
+    every = sorted(findings, key=lambda each: each.verdict != "block")
+    more = len(every) - MOST_FINDINGS
+    if more > 0:
+        every[MOST_FINDINGS:] = [warning(f"There are {more} more findings like these.")]
+    return tuple(every)
 
 
 def keep(value: Any, at: At) -> Part:

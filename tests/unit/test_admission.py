@@ -19,7 +19,7 @@ from shared.jsonpath import dig
 from shared.restore import admission
 from shared.restore.admission import Admitted, Brought
 from shared.restore.nodes import REQUIRED
-from shared.restore.rules import INSTANCE, Finding
+from shared.restore.rules import INSTANCE, MOST_FINDINGS, Finding
 
 Json = Any
 
@@ -660,7 +660,7 @@ def test_what_blocks_comes_before_every_warning_whichever_rules_they_are_of() ->
 
 @pytest.mark.parametrize(("over", "last"), [(0, "Disk 'v49'"), (1, "There are 1 more findings")])
 def test_findings_are_cut_only_where_there_are_too_many(over: int, last: str) -> None:
-    number = admission.MOST_FINDINGS + over
+    number = MOST_FINDINGS + over
     many = [{"name": f"v{n}", "configMap": {"name": "x"}} for n in range(number)]
     one = admission.machine(put(a_source(), "volumes", many), HELD)
     assert len(one.findings) == number
@@ -671,7 +671,7 @@ def test_what_blocks_comes_first_and_a_flood_of_findings_is_cut() -> None:
     many = [{"name": f"v{n}", "configMap": {"name": "x"}} for n in range(80)]
     document = put(put(a_source(), "volumes", many), "domain.devices.gpus", [{"name": "g"}])
     one = admission.machine(document, HELD)
-    assert len(one.findings) == admission.MOST_FINDINGS + 1
+    assert len(one.findings) == MOST_FINDINGS + 1
     assert one.findings[0].verdict == "block"
     assert one.findings[-1] == Finding(
         "allow-list", "warn", "There are 31 more findings like these."

@@ -70,6 +70,25 @@ def test_a_plan_that_a_run_was_given_is_taken_up_without_a_look_at_the_cluster(l
     assert lab.plan(execution="run-2").plan_hash == planned.plan_hash
 
 
+def test_what_the_target_does_not_declare_of_a_machine_is_not_sent_to_it(lab: Lab) -> None:
+    lab.backup()
+    template = {"properties": {"spec": {"properties": {"domain": {"type": "object"}}}}}
+    spec = {"properties": {"runStrategy": {"type": "string"}, "template": template}}
+    kind = {"group": "kubevirt.io", "version": "v1", "kind": "VirtualMachine"}
+    machine = {"properties": {"spec": spec}, "x-kubernetes-group-version-kind": [kind]}
+    document = {"components": {"schemas": {"VirtualMachine": machine}}}
+    lab.cluster.schemas["/openapi/v3/apis/kubevirt.io/v1"] = document
+    (blocked,) = lab.restore()["machines"]
+    assert "volumes: the target's KubeVirt does not know this field" in blocked["error"]["message"]
+    assert not lab.cluster.writes
+    known = {"networks": {"type": "array"}, "volumes": {"type": "array"}}
+    template["properties"]["spec"]["properties"] |= known
+    (made,) = lab.restore(lab.request(requestId="again"), "run-2")["machines"]
+    assert made["state"] == "ready"
+    (vm,) = lab.cluster.of("VirtualMachine").values()
+    assert set(vm["spec"]["template"]["spec"]) == {"domain", *known}
+
+
 def test_an_unknown_target_is_told_with_those_that_are_known(lab: Lab) -> None:
     lab.backup()
     found = refusal(lab, lab.request() | {"target": "wset"})
