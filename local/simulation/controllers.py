@@ -35,6 +35,7 @@ WATCHED = (
     ("k8s.cni.cncf.io", "v1", "network-attachment-definitions"),
     ("kubevirt.io", "v1", "virtualmachines"),
     ("kubevirt.io", "v1", "virtualmachineinstances"),
+    ("longhorn.io", "v1beta2", "backingimages"),
     ("longhorn.io", "v1beta2", "backups"),
     ("longhorn.io", "v1beta2", "backupvolumes"),
     ("longhorn.io", "v1beta2", "volumes"),

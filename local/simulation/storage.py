@@ -113,8 +113,7 @@ def volume_steps(_: World, volume: Object, __: datetime.datetime) -> Iterator[St
 def _is_ours(world: World, claim: Object) -> bool:
     """Whether the claim is of a class of Longhorn's, and of nothing or of a ready snapshot."""
     spec = claim["spec"]
-    storage_class = world.get("storageclasses", "", spec.get("storageClassName") or "")
-    if storage_class is None or storage_class.get("provisioner") != DRIVER:
+    if _class_of(world, claim).get("provisioner") != DRIVER:
         return False
     source = spec.get("dataSource") or spec.get("dataSourceRef") or {}
     if not source:
@@ -143,7 +142,7 @@ def _create_engine_volume(
         "dataEngine": "v1",
     }
     try:
-        spec |= _from_backup(world, _handle(world, claim))
+        spec |= _from_backup(world, _handle(world, claim), _class_of(world, claim))
     except NotProvisioned as problem:
         yield from _tell(world, claim, str(problem), now)
         return
@@ -153,9 +152,9 @@ def _create_engine_volume(
     yield Step("POST", ENGINE_VOLUMES, where, body)
 
 
-def _from_backup(world: World, handle: str | None) -> Object:
+def _from_backup(world: World, handle: str | None, storage_class: Object) -> Object:
     """What a handle bak://VOLUME/BACKUP adds to a volume (longhorn-manager csi/
-    controller_server.go).
+    controller_server.go, and webhook/resources/volume/mutator.go for the image).
     """
     if not handle:
         return {}
@@ -175,12 +174,21 @@ def _from_backup(world: World, handle: str | None) -> Object:
         raise NotProvisioned(
             f"failed to restore CSI snapshot {handle} : failed to get backup {name}: not found"
         )
+    image = (storage_class.get("parameters") or {}).get("backingImage")
+    image = image or status.get("volumeBackingImageName") or ""
+    if image and world.get("backingimages", NAMESPACE, image) is None:
+        missing = f'backingimages.longhorn.io "{image}" not found'
+        raise NotProvisioned(f"failed to get backing image {image}: {missing}")
     return {
         "fromBackup": status["url"],
         "size": str(status["volumeSize"]),
-        "backingImage": status.get("volumeBackingImageName") or "",
+        "backingImage": image,
         "backupTargetName": status.get("backupTargetName") or "default",
     }
+
+
+def _class_of(world: World, claim: Object) -> Object:
+    return world.get("storageclasses", "", claim["spec"].get("storageClassName") or "") or {}
 
 
 def _requested(claim: Object) -> int:
@@ -192,7 +200,7 @@ def _requested(claim: Object) -> int:
 
 def _volume(world: World, claim: Object, name: str) -> Object:
     metadata, spec = claim["metadata"], claim["spec"]
-    storage_class = world.get("storageclasses", "", spec["storageClassName"]) or {}
+    storage_class = _class_of(world, claim)
     reference = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",

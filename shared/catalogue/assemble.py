@@ -18,7 +18,7 @@ from shared.models.backups import (
 )
 from shared.models.base import Instant, to_instant
 from shared.models.documents import BackupTarget
-from shared.models.restore_points import RestorePoint, State, Volume
+from shared.models.restore_points import Requirement, RestorePoint, State, Volume
 
 MOST_REASONS = 100
 REASONS_LIMIT = 50_000
@@ -69,6 +69,7 @@ def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> Res
         volumes=tuple(volume for volume, _ in judged),
         networks=backup.networks,
         secrets=backup.secrets,
+        requires=_requires(engines),
         replicas=feed.owner.replicas,
     )
 
@@ -138,7 +139,6 @@ def _reason(disk: DiskBackup, engine: Engine) -> str | None:
         _lack(engine.backup, backup)
         or _unfinished(engine.backup, backup)
         or _lack(engine.volume, f"volume.cfg of {volume}")
-        or _image_lack(engine)
     )
     return f"disk {disk.disk}: {lack}" if lack else None
 
@@ -158,22 +158,33 @@ def _unfinished(row: Row | None, what: str) -> str | None:
     return f"{what} is still being written, or was given up"
 
 
-def _image_lack(engine: Engine) -> str | None:
+def _requires(engines: Engines) -> tuple[Requirement, ...]:
+    """The images below the disks that the bucket does not hold, each once.
+
+    Harvester before 1.4 never puts them there, and a later one can lose them (harvester#8922): such
+    a point is restorable wherever the image is.
+    """
+    needed = (_required_image(engine) for engine in engines.values())
+    return tuple(dict.fromkeys(each for each in needed if each))
+
+
+def _required_image(engine: Engine) -> Requirement | None:
     volume = facts_of(engine.volume, EngineVolume)
     if volume is None or not volume.backing_image:
         return None
-    what = f"backing image {volume.backing_image}"
-    if lack := _lack(engine.image, what):
-        return lack
     image = facts_of(engine.image, BackingImage)
-    if image is None or not image.complete:
-        return f"{what} is still being written, or was given up"
-    if image.checksum != volume.backing_image_checksum:
-        return (
-            f"{what} has the checksum {image.checksum[:16]}…, but the volume was made from"
-            f" {volume.backing_image_checksum[:16]}…"
-        )
-    return None
+    lacks = _lack(engine.image, "") is not None or image is None or not image.complete
+    if not lacks and _same_sum(image, volume):
+        return None
+    return Requirement(
+        kind="image", name=volume.backing_image, checksum=volume.backing_image_checksum
+    )
+
+
+def _same_sum(image: BackingImage | None, volume: EngineVolume) -> bool:
+    """An image of other content is another image; a checksum that nobody wrote says nothing."""
+    known = volume.backing_image_checksum
+    return not known or (image is not None and image.checksum == known)
 
 
 def _shortened(reasons: list[str]) -> tuple[str, ...]:

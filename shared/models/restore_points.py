@@ -70,6 +70,14 @@ class SecretNames(Value):
     keys: tuple[str, ...]
 
 
+class Requirement(Value):
+    """What a target must have because the bucket lacks it; an empty SHA-512 checksum is unknown."""
+
+    kind: Literal["image"]
+    name: str
+    checksum: str = ""
+
+
 class RestorePoint(Value):
     """One state in time from which a machine can be restored (contract, section 4)."""
 
@@ -93,6 +101,7 @@ class RestorePoint(Value):
     volumes: tuple[Volume, ...]
     networks: tuple[NetworkInterface, ...]
     secrets: tuple[SecretNames, ...]
+    requires: tuple[Requirement, ...] = ()
     replicas: tuple[str, ...] = ()
 
     @property

@@ -140,9 +140,9 @@ def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Chec
             made = manifests.objects(wanted, setting.strategy)
             objects, lost = prune(made, facts.machine_fields)
             verdicts += checks.of_findings(lost, subject)
-            verdicts += checks.of_machine(wanted, objects)
             for volume in one_per_claim(point.volumes):
                 verdicts += setting.strategy.check_disk(wanted, volume)
+            verdicts += checks.of_machine(wanted, objects)
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))

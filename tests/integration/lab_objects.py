@@ -3,6 +3,7 @@ for.
 """
 
 from local.api import Object
+from local.samples.longhorn import BackingImage
 
 SNAPSHOT = "snapshot.storage.k8s.io/v1"
 KUBEVIRT = "kubevirt.io/v1"
@@ -41,6 +42,12 @@ def backup(volume: str, name: str) -> Object:
     spec = {"backupBlockSize": "2097152"}
     made = manifest(LONGHORN, "Backup", name, "longhorn-system", spec=spec)
     return made | {"status": status}
+
+
+def a_backing_image(picture: BackingImage) -> Object:
+    """The image on a cluster, as somebody uploaded it there."""
+    spec = {"sourceType": "upload", "checksum": picture.checksum, "dataEngine": "v1"}
+    return manifest(LONGHORN, "BackingImage", picture.name, "longhorn-system", spec=spec)
 
 
 def content(space: str, handle: str = "bak://volume/backup-1") -> Object:

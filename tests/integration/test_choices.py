@@ -6,11 +6,13 @@ import pytest
 
 from local.api import Api
 from local.samples.guests import Nic
-from local.samples.world import a_vm_backup
+from local.samples.world import a_vm_backup, an_image
 from local.stack import Ended, Stack, wait
+from tests.integration.lab_objects import a_backing_image
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9")
 MAC = "52:54:00:6b:3c:02"
+IMAGE = "default/image-8xv2l"
 OLDER, NEWER = "2026-08-10T01:00:00Z", "2026-08-15T01:00:00Z"
 
 
@@ -20,7 +22,7 @@ def west(stack: Stack) -> Api:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def backups(stack: Stack) -> None:
+def backups(stack: Stack, west: Api) -> None:
     """A machine with two backups, one that was halted and came from an image, one that says only
     `running`.
     """
@@ -29,9 +31,8 @@ def backups(stack: Stack) -> None:
     stack.put(
         a_vm_backup("web", "many", "web-2", taken_at=NEWER, networks=[Nic(mac=MAC)], after=first)
     )
-    stack.put(
-        a_vm_backup("halted", "many", "halted", image="default/image-8xv2l", run_strategy="Halted")
-    )
+    stack.put(a_vm_backup("halted", "many", "halted", image=IMAGE, run_strategy="Halted"))
+    west.apply(a_backing_image(an_image(IMAGE)))
     stack.put(a_vm_backup("running", "many", "running", version="1.0", running=True))
     for vm in ("web", "halted", "running"):
         restorable(stack, f"many/{vm}")
@@ -127,6 +128,7 @@ def test_a_storage_class_is_mapped_for_the_claim_and_in_harvesters_note(
             "kind": "StorageClass",
             "metadata": {"name": "fast"},
             "provisioner": "driver.longhorn.io",
+            "parameters": {"migratable": "true"},
         }
     )
     restored(

@@ -21,7 +21,7 @@ from shared.models.backups import (
 )
 from shared.models.base import Value
 from shared.models.documents import BackupTarget
-from shared.models.restore_points import Machine, RestorePoint, State
+from shared.models.restore_points import Machine, Requirement, RestorePoint, State
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 SNAPSHOT = datetime(2026, 8, 15, 1, tzinfo=UTC)
@@ -110,13 +110,8 @@ ON_IMAGE: dict[str, Any] = {
     "facts": {"backing_image": "vmi-1", "backing_image_checksum": "aa" * 64}
 }
 BACKUP, VOLUME = "backup backup-disk-0 of volume pvc-disk-0", "volume.cfg of volume pvc-disk-0"
-IMAGE, UNSEEN, GONE = (
-    "backing image vmi-1",
-    "has not been seen in the bucket",
-    "was deleted from the bucket",
-)
+UNSEEN, GONE = "has not been seen in the bucket", "was deleted from the bucket"
 UNFINISHED = "is still being written, or was given up"
-CHECKSUMS = "has the checksum bbbbbbbbbbbbbbbb…, but the volume was made from aaaaaaaaaaaaaaaa…"
 REASONS: dict[str, tuple[Engine, str]] = {
     "no backup": (Engine(volume(), None, None), f"{BACKUP} {UNSEEN}"),
     "backup deleted": (Engine(volume(), engine_backup(deleted=True), None), f"{BACKUP} {GONE}"),
@@ -134,23 +129,13 @@ REASONS: dict[str, tuple[Engine, str]] = {
         Engine(volume(problem="bad"), engine_backup(), None),
         f"{VOLUME} cannot be read: bad",
     ),
-    "no image": (Engine(volume(**ON_IMAGE), engine_backup(), None), f"{IMAGE} {UNSEEN}"),
-    "image deleted": (
-        Engine(volume(**ON_IMAGE), engine_backup(), image(deleted=True)),
-        f"{IMAGE} {GONE}",
-    ),
-    "image bad": (
-        Engine(volume(**ON_IMAGE), engine_backup(), image(problem="x")),
-        f"{IMAGE} cannot be read: x",
-    ),
-    "image open": (
-        Engine(volume(**ON_IMAGE), engine_backup(), image(complete=False)),
-        f"{IMAGE} {UNFINISHED}",
-    ),
-    "image differs": (
-        Engine(volume(**ON_IMAGE), engine_backup(), image("bb" * 64)),
-        f"{IMAGE} {CHECKSUMS}",
-    ),
+}
+NO_IMAGE: dict[str, Row | None] = {
+    "unseen": None,
+    "deleted": image(deleted=True),
+    "bad": image(problem="x"),
+    "open": image(complete=False),
+    "of other content": image("bb" * 64),
 }
 NOTHING = Engine(None, None, None)
 
@@ -209,7 +194,35 @@ def test_gaps_and_broken_metadata_are_said_before_the_disks() -> None:
 def test_a_point_with_everything_there_is_restorable() -> None:
     point = joined(engines={"disk-0": Engine(volume(**ON_IMAGE), engine_backup(), image())})
     assert (point.state, point.reasons, point.replicas) == (State.RESTORABLE, (), ("s3://copy/",))
+    assert point.requires == ()
     assert joined(a_backup(disks=()), {"x": engine()}).state is State.RESTORABLE
+
+
+@pytest.mark.parametrize("row", NO_IMAGE.values(), ids=NO_IMAGE)
+def test_a_point_over_an_image_that_the_bucket_lacks_is_restorable_where_the_image_is(
+    row: Row | None,
+) -> None:
+    rows = Engine(volume(**ON_IMAGE), engine_backup(), row)
+    point = joined(engines={"disk-0": rows})
+    assert (point.state, point.reasons) == (State.RESTORABLE, ())
+    assert point.requires == (Requirement(kind="image", name="vmi-1", checksum="aa" * 64),)
+    assert point.fingerprint == joined(engines={"disk-0": rows._replace(image=image())}).fingerprint
+
+
+def test_an_image_below_several_disks_is_required_once() -> None:
+    rows = {
+        name: Engine(volume(name, **ON_IMAGE), engine_backup(name), None)
+        for name in ("disk-0", "disk-1")
+    }
+    assert len(joined(a_backup(a_disk(), a_disk("disk-1")), rows).requires) == 1
+
+
+def test_a_volume_that_does_not_know_its_image_s_checksum_takes_the_one_of_that_name() -> None:
+    unknown = volume(facts={"backing_image": "vmi-1", "backing_image_checksum": ""})
+    there = {"disk-0": Engine(unknown, engine_backup(), image())}
+    assert joined(engines=there).requires == ()
+    missing = {"disk-0": Engine(unknown, engine_backup(), None)}
+    assert joined(engines=missing).requires == (Requirement(kind="image", name="vmi-1"),)
 
 
 def test_the_size_is_what_longhorn_would_restore() -> None:
@@ -271,7 +284,6 @@ def test_a_fingerprint_outlives_the_loss_of_any_part(loss: dict[str, Any]) -> No
     for lacking in (
         Engine(volume(**ON_IMAGE, **loss), engine_backup(), image()),
         Engine(volume(**ON_IMAGE), engine_backup(**loss), image()),
-        Engine(volume(**ON_IMAGE), engine_backup(), image(**loss)),
     ):
         point = joined(engines={"disk-0": lacking})
         assert (point.state, point.fingerprint) == (State.INCOMPLETE, complete)
@@ -281,7 +293,7 @@ def test_a_fingerprint_outlives_the_loss_of_any_part(loss: dict[str, Any]) -> No
 NEVER_WHOLE = [name for name in REASONS if "deleted" not in name and "unreadable" not in name]
 
 
-@pytest.mark.parametrize("name", [name for name in NEVER_WHOLE if name != "image bad"])
+@pytest.mark.parametrize("name", NEVER_WHOLE)
 def test_a_point_that_was_never_whole_has_no_fingerprint(name: str) -> None:
     assert joined(engines={"disk-0": REASONS[name][0]}).fingerprint is None
 

@@ -107,13 +107,13 @@ def test_a_changed_image_recomputes_all_points_above_it_through_the_queue() -> N
     table = MemoryTable()
     backups = history(FEW + 3, image=IMAGE)
     World(table).settle([target(), *(event for each in backups for event in objects(each))])
-    assert {point.state for point in points(table)} == {State.RESTORABLE}
+    assert {point.requires for point in points(table)} == {()}
     image = next(event for event in objects(backups[0]) if "backing-image.cfg" in event.key)
     world = World(table)
     sent = world.deliver(image._replace(body=None, number=99))
     assert [json.loads(each)["task"] for each in sent] == ["walk"]
     world.settle(sent)
-    assert {point.state for point in points(table)} == {State.INCOMPLETE}
+    assert [len(point.requires) for point in points(table)] == [1] * len(backups)
 
 
 def test_a_few_points_are_computed_at_once() -> None:

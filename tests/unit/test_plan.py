@@ -359,7 +359,7 @@ def test_everything_that_blocks_a_machine_is_told_at_once() -> None:
     assert problem
     ((_, of_class),) = checks_of(plan, "storage-class")
     ((_, of_network),) = checks_of(plan, "network")
-    assert problem.message == f"{of_network} {of_class}"
+    assert problem.message == f"{of_class} {of_network}"
 
 
 def test_lost_metadata_fails_its_machine_with_what_became_of_it() -> None:
