@@ -254,6 +254,7 @@ def seeds(network: str | None) -> list[Object]:
         _storage_class(),
         _snapshot_class("longhorn"),
         _snapshot_class("longhorn-snapshot") | {"parameters": {"type": "snap"}},
+        _longhorn_version(),
     ]
     if network:
         found.append(_network(network))
@@ -283,6 +284,16 @@ def _snapshot_class(name: str) -> Object:
         "metadata": {"name": name},
         "driver": "driver.longhorn.io",
         "deletionPolicy": "Delete",
+    }
+
+
+def _longhorn_version() -> Object:
+    """Of which version its faked parts are: see local/longhorn."""
+    return {
+        "apiVersion": "longhorn.io/v1beta2",
+        "kind": "Setting",
+        "metadata": {"name": "current-longhorn-version", "namespace": LONGHORN},
+        "value": "v1.10.0",
     }
 
 
