@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shared.errors import Unreadable
+from shared.labels import LONGHORN_DRIVER
 from shared.layouts import harvester_schema
 from shared.layouts.parsing import EPOCH_YEAR, document, model
 from shared.models.backups import DiskBackup, ImageBackup, MachineBackup
@@ -136,7 +137,8 @@ def _disk(volume: harvester_schema.VolumeBackup) -> DiskBackup:
             "image": volume.claim.metadata.annotations.get(IMAGE_ANNOTATION),
             "engine_volume": spec.volume_name,
             "engine_backup": volume.engine_backup,
-            "driver": volume.driver,
+            # Empty where a newer Harvester moved a file of 1.0, which did not say it.
+            "driver": volume.driver or LONGHORN_DRIVER,
         },
     )
 

@@ -83,6 +83,16 @@ def test_every_versions_metadata_is_read(name: str, written: bytes) -> None:
     assert SECRET not in read_.model_dump_json()
 
 
+def test_a_disk_whose_driver_is_not_said_or_empty_is_longhorns() -> None:
+    """Harvester 1.0 does not say it; a newer one that moves such a file writes it empty."""
+    document = raw()
+    first, second, _ = document["volumeBackups"]
+    del first["csiDriverName"]
+    second["csiDriverName"] = ""
+    drivers = {disk.driver for disk in machine_backup(body(document)).disks}
+    assert drivers == {"driver.longhorn.io"}
+
+
 def stored() -> dict[str, bytes]:
     """Objects by key: those of the genuine layouts where they exist, and always ours."""
     genuine = {
