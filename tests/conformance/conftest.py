@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+import yaml
 
-from local import cloud, cluster, processes
+from local import cloud, cluster, documents, processes
 from local.conformance.cluster import REAL
 from local.runtime import parameters
 from local.stack import Stack
-from tests.conformance.lab import Lab
+from tests.conformance.lab import SOURCE, Lab
 
 CLUSTERS = ("real", "simulated")
 VERDICTS = {"passed": "yes", "failed": "NO", "error": "NO"}
@@ -20,14 +21,18 @@ VERDICTS = {"passed": "yes", "failed": "NO", "error": "NO"}
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The embedded AWS with the template deployed, no cluster yet. It all stops at the end."""
+    """The embedded AWS with the template deployed, no cluster yet; whose the bucket's backups
+    are, its catalogue knows. It all stops at the end."""
     with ExitStack() as ends:
         patch = ends.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(processes, "RUNTIME", tmp_path_factory.mktemp("runtime"))
         ends.callback(processes.stop_all)
         endpoint = cloud.start()
         outputs = cloud.deploy(endpoint, cloud.BUILD, parameters())
-        yield Stack({"awsEndpoint": endpoint, "outputs": outputs, "clusters": {}})
+        made = Stack({"awsEndpoint": endpoint, "outputs": outputs, "clusters": {}})
+        owner = documents.target("conformance", made.bucket, SOURCE)
+        made.document("targets/conformance.yaml", yaml.safe_dump(owner))
+        yield made
 
 
 @pytest.fixture(scope="session")

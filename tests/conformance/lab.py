@@ -21,6 +21,8 @@ from tests.integration.lab_objects import KUBEVIRT, LONGHORN, SNAPSHOT, faults, 
 
 SIZE = 64 << 20
 HARVESTER = "harvesterhci.io/v1beta1"
+SOURCE = "elsewhere"
+"""The cluster that every backup in the bucket comes from, as the catalogue is told."""
 
 
 class Refusal(NamedTuple):
@@ -99,6 +101,11 @@ class Lab:
         listed = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
         return [each["Key"] for each in listed if part in each["Key"]]
 
+    def etags(self, prefix: str = "") -> dict[str, str]:
+        """What is in the bucket below a prefix: keys, and a digest of what each holds."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", [])}
+
     def apply(self, *manifests: Object) -> None:
         for each in manifests:
             self.api.apply(each)
@@ -162,4 +169,4 @@ class Lab:
         return self.api.call("POST", where, wanted)
 
 
-__all__ = ["HARVESTER", "KUBEVIRT", "LONGHORN", "SIZE", "SNAPSHOT", "Lab"]
+__all__ = ["HARVESTER", "KUBEVIRT", "LONGHORN", "SIZE", "SNAPSHOT", "SOURCE", "Lab"]

@@ -9,17 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from local import documents
 from local.api import Object
 from local.stack import Ended, wait
-from tests.conformance.lab import Lab
+from tests.conformance.lab import SOURCE, Lab
 from tests.conformance.test_backups import NOT_SIMULATED, backup_of, restored_by_harvester
 from tests.conformance.test_machines import disk, is_ready, machine, network
 from tests.integration.lab_objects import KUBEVIRT, manifest
 
-TARGET = "targets/conformance.yaml"
 WANTED = {
     ".metadata.annotations.backup.origin.cluster": "where ours comes from",
     ".metadata.annotations.backup.origin.fingerprint": "where ours comes from",
@@ -40,18 +37,16 @@ WANTED = {
 
 def restored_by_us(lab: Lab, into: str) -> Ended:
     """The newest point of the machine, into a namespace of the same cluster."""
-    text = yaml.safe_dump(documents.target("conformance", lab.bucket, lab.name))
-    lab.stack.document(TARGET, text)
     vm = f"{lab.namespace}/web"
 
     def point() -> Any:
-        question = {"vm": vm, "cluster": lab.name, "state": "restorable", "latest": True}
+        question = {"vm": vm, "cluster": SOURCE, "state": "restorable", "latest": True}
         return lab.stack.search(**question).get("restorePoints")
 
     wait(point, seconds=60, what=f"a restorable point of {vm}")
     return lab.stack.restore(
         {
-            "select": {"vm": vm, "cluster": lab.name},
+            "select": {"vm": vm, "cluster": SOURCE},
             "target": lab.name,
             "mapping": {"namespaces": {lab.namespace: into}},
         }
