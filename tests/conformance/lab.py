@@ -1,5 +1,6 @@
 """One cluster of the conformance suite: make things, look at them, wait for what they become."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from tests.integration.lab_objects import KUBEVIRT, LONGHORN, SNAPSHOT, faults, 
 
 SIZE = 64 << 20
 HARVESTER = "harvesterhci.io/v1beta1"
+QUIET = 3 * target.POLL_SECONDS
+"""Seconds in which whoever looks at the bucket looks at it twice."""
 SOURCE = "elsewhere"
 """The cluster that every backup in the bucket comes from, as the catalogue is told."""
 
@@ -106,6 +109,17 @@ class Lab:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", [])}
 
+    def settle(self) -> None:
+        """Wait until nobody writes to the bucket any more: a Harvester that has it moves and
+        completes metadata of 1.0 to 1.2 (pkg/controller/master/backup/backup_metadata.go), and a
+        backup that changes is not restored.
+        """
+        known, since = self.etags(), time.monotonic()
+        while time.monotonic() - since < QUIET:
+            time.sleep(0.5)
+            if (found := self.etags()) != known:
+                known, since = found, time.monotonic()
+
     def apply(self, *manifests: Object) -> None:
         for each in manifests:
             self.api.apply(each)
@@ -148,6 +162,15 @@ class Lab:
     def wait(self, question: Callable[[], bool], what: str, seconds: float = 60) -> None:
         wait_until(question, seconds=seconds, what=what, every=0.2)
 
+    def gone(self, wanted: Object, seconds: float = 60) -> None:
+        """Wait until an object is there no more."""
+        what = f"{wanted['kind']} {wanted['metadata']['name']} is gone"
+        self.wait(lambda: not self.exists(wanted), what, seconds)
+
+    def gone_from_bucket(self, part: str) -> None:
+        """Wait until no key contains it."""
+        self.wait(lambda: not self.in_bucket(part), f"{part} is gone from the bucket")
+
     def never(self, question: Callable[[], bool], seconds: float = 3) -> bool:
         """Whether it stays untrue for so long."""
         try:
@@ -169,4 +192,13 @@ class Lab:
         return self.api.call("POST", where, wanted)
 
 
-__all__ = ["HARVESTER", "KUBEVIRT", "LONGHORN", "SIZE", "SNAPSHOT", "SOURCE", "Lab"]
+__all__ = [
+    "HARVESTER",
+    "KUBEVIRT",
+    "LONGHORN",
+    "LONGHORN_NAMESPACE",
+    "SIZE",
+    "SNAPSHOT",
+    "SOURCE",
+    "Lab",
+]

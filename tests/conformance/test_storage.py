@@ -82,7 +82,7 @@ def test_deleting_all_that_a_restore_made_of_a_disk_leaves_the_backup_alone(lab:
     name = lab.volume_of(made)
     for each in (made, snapshot(lab.namespace), content(lab.namespace)):
         lab.delete(each)
-        lab.wait(lambda each=each: not lab.exists(each), f"{each['kind']} is gone")  # type: ignore[misc]
+        lab.gone(each)
     lab.wait(lambda: not lab.longhorn("volumes", name), "the volume is gone")
     assert lab.longhorn("backups", backup)["state"] == "Completed"
     assert lab.in_bucket(backup)

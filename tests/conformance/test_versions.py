@@ -7,7 +7,6 @@ changed in it, so that ten machines of one bucket are ten.
 
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -15,7 +14,6 @@ from uuid import NAMESPACE_DNS, uuid5
 import pytest
 
 from local.api import Object
-from local.longhorn.target import POLL_SECONDS
 from local.samples.encoding import Object as Stored
 from local.samples.encoding import marshal, version_of
 from local.samples.guests import MANAGEMENT, Disk, Nic
@@ -32,8 +30,6 @@ from tests.integration.lab_objects import KUBEVIRT, manifest
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
 VERSIONS = tuple(f"1.{minor}" for minor in range(10))
 NAME = "web01"  # of the machine in every version's metadata
-QUIET = 3 * POLL_SECONDS
-"""Seconds after which whoever looks at the bucket has looked at it twice."""
 
 
 def metadata(version: str) -> Object:
@@ -56,7 +52,8 @@ def back_up(lab: Lab, versions: Sequence[str]) -> list[str]:
     """A machine's backup of each version, in the bucket and known to the cluster; their names."""
     names, backups = [], []
     for version in versions:
-        name = f"web-{version.replace('.', '-')}"
+        # One name in all of the cluster: Harvester names VolumeSnapshotContents after backups.
+        name = f"{lab.namespace}-{version.replace('.', '-')}"
         document = renamed(metadata(version), name, lab.namespace)
         for each in document["volumeBackups"]:
             lab.stack.put(data(each, version))
@@ -96,19 +93,6 @@ def data(volume: Object, version: str) -> Iterator[Stored]:
     yield from written.backup(str(disk.backup), TAKEN_AT, {0: b"data"})
 
 
-def settle(lab: Lab) -> None:
-    """Wait until nobody writes metadata any more: Harvester moves and completes that of 1.0 to 1.2
-    (pkg/controller/master/backup/backup_metadata.go), and a backup that changes is not restored.
-    """
-    known: dict[str, str] = {}
-    since = time.monotonic()
-    while time.monotonic() - since < QUIET:
-        found = lab.etags(f"harvester/vmbackups/{lab.namespace}")
-        if found != known:
-            known, since = found, time.monotonic()
-        time.sleep(0.5)
-
-
 def restorable(lab: Lab) -> list[str]:
     """The machines of the test that can be restored."""
     found = lab.stack.search(cluster=SOURCE, state="restorable", limit=1000)["restorePoints"]
@@ -117,7 +101,7 @@ def restorable(lab: Lab) -> list[str]:
 
 def test_ten_machines_of_every_harvester_version_run_once_they_are_restored(lab: Lab) -> None:
     names = back_up(lab, VERSIONS)
-    settle(lab)
+    lab.settle()
     wait(lambda: len(restorable(lab)) == len(names), seconds=60, what="ten restorable points")
     request = {
         "select": {"namespace": lab.namespace, "cluster": SOURCE},
@@ -140,7 +124,7 @@ def test_ten_machines_of_every_harvester_version_run_once_they_are_restored(lab:
 def test_metadata_that_harvester_moves_and_writes_anew_is_still_restorable(lab: Lab) -> None:
     """In that of 1.0, it then names an empty CSI driver."""
     (name,) = back_up(lab, ["1.0"])
-    settle(lab)
+    lab.settle()
     (key,) = lab.in_bucket(f"vmbackups/{lab.namespace}")
     assert key == f"harvester/vmbackups/{lab.namespace}/{name}-nightly.cfg"
     written = json.loads(lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read())
