@@ -16,8 +16,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from local import assets
+
 HERE = Path(__file__).parent
 GO_WHEEL = Path(__file__).parent.parent / "requirements" / "go.txt"
+ETCD = "3.6"  # of Kubernetes' own releases from 1.34 on; the minor version alone decides
 KUBECTL = "k8s.io/kubernetes/cmd/kubectl"
 RAW_PEER = "rawpeer"  # a folder of the control plane's module, and the program's name
 
@@ -83,6 +86,33 @@ def control_plane() -> Path:
     return built(CONTROL_PLANE) / "controlplane"
 
 
+def etcd(folder: Path, client: str, peer: str) -> list[str | Path]:
+    """The command for a store of one member in FOLDER, which serves at CLIENT."""
+    program = assets.find("etcd", ["--version"], f"etcd Version: {ETCD}")
+    if program is None:
+        return [control_plane(), "etcd", folder, client, peer]
+    # As local/controlplane/main.go sets it up.
+    return [
+        program,
+        f"--data-dir={folder}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--log-level=error",
+        "--unsafe-no-fsync",
+    ]
+
+
+def api_server() -> list[str | Path]:
+    """The command for an API server, to which flags are added."""
+    version = f"Kubernetes {_kubernetes_version()}"
+    if program := assets.find("kube-apiserver", ["--version"], version):
+        return [program]
+    return [control_plane(), "kube-apiserver"]
+
+
 def snapshot_controller() -> Path:
     """The CSI project's snapshot-controller."""
     return built(CONTROL_PLANE) / "snapshot-controller"
@@ -90,6 +120,9 @@ def snapshot_controller() -> Path:
 
 def kubectl() -> Path:
     """A peer of the benchmark: built on demand, since nothing else needs it."""
+    version = f"Client Version: {_kubernetes_version()}"
+    if program := assets.find("kubectl", ["version", "--client"], version):
+        return program
     return _on_demand("kubectl", KUBECTL, built(CONTROL_PLANE) / "kubectl")
 
 

@@ -68,10 +68,8 @@ class Cluster:
         store, port = f"http://127.0.0.1:{processes.free_port()}", processes.free_port()
         pki.write_kubeconfig(self.kubeconfig, self.pki, self.name, f"https://127.0.0.1:{port}")
         peer = f"http://127.0.0.1:{processes.free_port()}"
-        self.spawn("etcd", binaries.control_plane(), "etcd", self.folder / "etcd", store, peer)
-        self.spawn(
-            "apiserver", binaries.control_plane(), "kube-apiserver", *self._api_server(store, port)
-        )
+        self.spawn("etcd", *binaries.etcd(self.folder / "etcd", store, peer))
+        self.spawn("apiserver", *binaries.api_server(), *self._api_server(store, port))
 
     def ready(self) -> None:
         """Wait for the API server, then add kinds, controllers and seeds; return when all is
