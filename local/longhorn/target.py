@@ -11,8 +11,11 @@ from local.longhorn.store import Store, address
 POLL_SECONDS = 3
 
 
-def configure(api: Api, bucket: str, endpoint: str) -> None:
-    """Harvester's setting `backup-target`; its own controller makes the rest of it, if it runs."""
+def configure(api: Api, bucket: str, endpoint: str, poll: int = POLL_SECONDS) -> None:
+    """Harvester's setting `backup-target`; its own controller makes the rest of it, if it runs.
+
+    POLL: seconds between two looks at the bucket.
+    """
     value = {
         "type": "s3",
         "endpoint": endpoint,
@@ -22,7 +25,7 @@ def configure(api: Api, bucket: str, endpoint: str) -> None:
         "bucketRegion": cloud.REGION,
         "cert": "",
         "virtualHostedStyle": False,
-        "refreshIntervalInSeconds": POLL_SECONDS,
+        "refreshIntervalInSeconds": poll,
     }
     setting = {
         "apiVersion": "harvesterhci.io/v1beta1",
@@ -34,7 +37,7 @@ def configure(api: Api, bucket: str, endpoint: str) -> None:
     api.apply(setting)
 
 
-def attach(api: Api, name: str, url: str, endpoint: str) -> None:
+def attach(api: Api, name: str, url: str, endpoint: str, poll: int = POLL_SECONDS) -> None:
     """Make the BackupTarget of that name, and the Secret with its credentials, or change them."""
     secret = f"{name}-credentials"
     keys = {
@@ -43,7 +46,7 @@ def attach(api: Api, name: str, url: str, endpoint: str) -> None:
         "AWS_ENDPOINTS": endpoint,
     }
     api.apply(_object("v1", "Secret", secret, stringData=keys))
-    interval = f"{POLL_SECONDS}s"
+    interval = f"{poll}s"
     spec = {"backupTargetURL": url, "credentialSecret": secret, "pollInterval": interval}
     api.apply(_object(VERSION, "BackupTarget", name, spec=spec))
 

@@ -49,9 +49,7 @@ class Lab:
     def start(cls, cluster: Cluster, stack: Stack, *, is_real: bool) -> "Lab":
         """Its default backup target is the stack's bucket, and the stack knows it as a cluster."""
         lab = cls(cluster.api, is_real, stack, cluster.name)
-        target.configure(lab.api, stack.bucket, stack.endpoint)
-        if not is_real:
-            target.attach(lab.api, "default", target.url_of(stack.bucket), stack.endpoint)
+        lab.poll(target.POLL_SECONDS)
         kubeconfig = cluster.restricted_kubeconfig(ACCESS)
         stack.client("secretsmanager").create_secret(
             Name=documents.secret(cluster.name), SecretString=kubeconfig
@@ -63,6 +61,13 @@ class Lab:
             "the backup target is available",
         )
         return lab
+
+    def poll(self, seconds: int) -> None:
+        """How often Longhorn looks at the bucket; Harvester tells it, where there is one."""
+        endpoint = self.stack.endpoint
+        target.configure(self.api, self.bucket, endpoint, seconds)
+        if not self.is_real:
+            target.attach(self.api, "default", target.url_of(self.bucket), endpoint, seconds)
 
     def in_a_namespace_of_its_own(self) -> "Lab":
         """Nothing is injected in it."""
