@@ -55,8 +55,9 @@ def restored_by_us(lab: Lab, into: str) -> Ended:
 
 @pytest.mark.only_real(NOT_SIMULATED)
 def test_what_harvester_backs_up_is_restored_and_runs(lab: Lab) -> None:
+    networks = [network(lab)]
     disk(lab)
-    original = machine(lab, "RerunOnFailure", networks=[network(lab)])
+    original = machine(lab, "RerunOnFailure", networks=networks)
     lab.create(original)
     lab.wait(lambda: is_ready(lab, original), "it is ready")
     backup_of(lab, "web")

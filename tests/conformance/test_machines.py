@@ -22,7 +22,11 @@ NAD = "k8s.cni.cncf.io/v1"
 
 
 def network(lab: Lab) -> str:
-    """A network of the test's namespace, as Harvester makes them; its name."""
+    """A network of the test's namespace, as Harvester makes them; its name.
+
+    Made before the disks: the webhook of machines has networks from a cache, and refuses one that
+    it does not know yet.
+    """
     config = {
         "cniVersion": "0.3.1",
         "name": "vlan7",
@@ -176,10 +180,11 @@ def test_a_mac_that_another_machine_of_the_cluster_network_has_is_refused_and_no
     lab: Lab,
 ) -> None:
     other = lab.in_a_namespace_of_its_own()
+    ours, theirs = network(lab), network(other)
     for each in (lab, other):
         disk(each)
-    lab.create(machine(lab, networks=[network(lab)], mac=MAC))
-    refusal = other.refused(machine(other, name="twin", networks=[network(other)], mac=MAC))
+    lab.create(machine(lab, networks=[ours], mac=MAC))
+    refusal = other.refused(machine(other, name="twin", networks=[theirs], mac=MAC))
     assert refusal.status == 500
     assert "denied the request: duplicate mac address present for vm twin" in refusal.message
     assert MAC not in refusal.message
@@ -191,8 +196,9 @@ def test_a_machine_without_macs_gets_them_once_and_others_when_it_is_applied_aga
     lab: Lab,
 ) -> None:
     """Why a restore never applies a machine again."""
+    networks = [network(lab)]
     disk(lab)
-    wanted = machine(lab, networks=[network(lab)])
+    wanted = machine(lab, networks=networks)
     lab.create(wanted)
     (first,) = macs(lab.get(wanted))
     assert first
