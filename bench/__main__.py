@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
-from bench import cfg, document, event, init, line, memory, restore
+from bench import cfg, document, event, init, line, memory, ready, restore
 from bench.figures import Table, markdown
 
 
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "init": init.tables,
     "restore": restore.tables,
     "line": line.tables,
+    "ready": ready.tables,
     "memory": memory.tables,
     "cfg": cfg.tables,
 }

@@ -39,7 +39,7 @@ def _whole(running: Running, folder: Path, machines: Fleet, row: Row) -> Pair:
     kubectl wait.
     """
     pair = Pair()
-    _catalogue(running, machines, row.size)
+    catalogue(running, machines, row.size)
     place = place_of(folder / "west", "west", running.kubeconfigs["west"])
     for round_number in range(row.rounds):
         ours, peers = f"bench-{OURS}-{round_number}", f"bench-{KUBECTL}-{round_number}"
@@ -53,7 +53,7 @@ def _whole(running: Running, folder: Path, machines: Fleet, row: Row) -> Pair:
     return pair
 
 
-def _catalogue(running: Running, machines: Fleet, size: int) -> None:
+def catalogue(running: Running, machines: Fleet, size: int) -> None:
     """Backups of the first machines arrive, and the catalogue has them."""
     for backup in list(machines.backups.values())[:size]:
         running.stack.put(backup)

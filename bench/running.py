@@ -52,6 +52,17 @@ class Running(NamedTuple):
         names = {f"{cluster}-{role}" for role in roles}
         return [each["pid"] for each in records if each["name"] in names]
 
+    def stop(self, cluster: str) -> None:
+        """Stop a whole cluster, the last started first."""
+        records = json.loads((self.folder / "processes.json").read_text())
+        names = [each["name"] for each in reversed(records)]
+        self.without(*(name for name in names if name.startswith(f"{cluster}-")))
+
+    def add_real(self, cluster: str) -> None:
+        """Start one more cluster, with the real controllers."""
+        _python("-m", "bench.target", cluster, folder=self.folder)
+        self.kubeconfigs[cluster] = self.folder / "clusters" / cluster / "admin.kubeconfig"
+
     def without(self, *parts: str) -> None:
         """Stop single parts of it, such as `east-simulation`."""
         for part in parts:

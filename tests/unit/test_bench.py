@@ -21,7 +21,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from bench import __main__ as command
-from bench import document, init, machines, memory, probe, restore, wire
+from bench import document, init, machines, memory, probe, ready, restore, wire
 from bench.figures import Pair, Table, comparison, markdown, number, spread
 from bench.proxy import relay
 from bench.requests import Call, Requests, sent_again, told
@@ -117,7 +117,7 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         command.main(["events"])
     assert (
-        "no benchmark events; there are event, init, restore, line, memory, cfg"
+        "no benchmark events; there are event, init, restore, line, ready, memory, cfg"
         in capsys.readouterr().err
     )
 
@@ -233,6 +233,21 @@ def test_memory_is_told_with_its_growth_from_row_to_row() -> None:
     assert rows == (
         ("10 VMs, 80 objects", "1.00", "100", "31%", "", ""),
         ("1,000 VMs, 8,000 objects", "21.0", "160", "50%", "60.0", "3.00"),
+    )
+
+
+def test_ready_machines_are_told_with_what_each_further_one_takes() -> None:
+    simulated = {1: [3.0, 2.0, 9.0], 11: [13.0, 14.0, 12.0]}
+    real = {1: [10.0, 11.0, 12.0], 11: [31.0, 31.0, 31.0]}
+    table = ready.table({"simulated": simulated, "real": real})
+    assert table.columns[2:5] == (
+        "simulated, s",
+        "spread of simulated",
+        "simulated, s for each further machine",
+    )
+    assert table.rows == (
+        ("1", "3", "3.00", "2.00 to 9.00", "", "11.0", "10.0 to 12.0", ""),
+        ("11", "3", "13.0", "12.0 to 14.0", "1.00", "31.0", "31.0 to 31.0", "2.00"),
     )
 
 
