@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid5
 
 import pytest
 
@@ -19,6 +20,7 @@ from local.samples.harvester import MANAGEMENT
 from local.samples.longhorn import backing_image
 from local.samples.world import VmBackup, a_vm_backup, an_image
 from local.stack import Ended, wait
+from shared.restore.virtual_machine import FIRMWARE_UUIDS
 from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
 from tests.conformance.test_machines import MAC, NO_WEBHOOKS, STRATEGY, network
 from tests.integration.lab_objects import KUBEVIRT, a_backing_image, claim, manifest
@@ -247,6 +249,24 @@ def test_a_disk_over_an_image_needs_that_image_with_that_content(lab: Lab) -> No
     lab.apply(a_backing_image(picture))
     assert states(lab.stack.restore(asked)) == {"web": "ready"}
     lab.delete(here)
+
+
+@pytest.mark.only_real("the simulated cluster has the definitions of another version")
+def test_a_field_that_an_older_kubevirt_does_not_declare_is_left_out_with_a_word(lab: Lab) -> None:
+    def newer(spec: Object) -> None:
+        spec["domain"]["rebootPolicy"] = "Terminate"
+        spec["domain"].pop("firmware", None)
+
+    put(lab, "web", networks=[MANAGEMENT], edit=newer)
+    ended = restore(lab, 1)
+    assert states(ended) == {"web": "ready"}
+    report = lab.stack.report(ended.output["report"])
+    said = [each["message"] for each in report["checks"] if each["check"] == "schema"]
+    assert said == [
+        "domain.rebootPolicy is left out: the target's KubeVirt does not know this field."
+    ]
+    domain = virtual_machine(lab, "web")["spec"]["template"]["spec"]["domain"]
+    assert domain["firmware"]["uuid"] == str(uuid5(FIRMWARE_UUIDS, "web")), "as it was, not random"
 
 
 @pytest.mark.only_real(NO_SCHEDULER)

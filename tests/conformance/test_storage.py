@@ -5,8 +5,11 @@ deletion leaves. Sources of the rules: longhorn-manager csi/controller_server.go
 controller/volume_controller.go, external-snapshotter pkg/snapshotter, external-provisioner.
 """
 
+import pytest
+
 from local.api import Object
 from tests.conformance.lab import SIZE, Lab
+from tests.conformance.test_machines import NO_WEBHOOKS
 from tests.integration.lab_objects import claim, content, snapshot
 
 
@@ -37,6 +40,14 @@ def test_the_claim_of_a_backup_that_does_not_exist_stays_pending_and_only_an_eve
     assert reason == "ProvisioningFailed"
     assert lab.status(made)["phase"] == "Pending"
     assert not lab.get(made)["spec"].get("volumeName")
+
+
+@pytest.mark.only_real(NO_WEBHOOKS)
+@pytest.mark.parametrize("name", ["longhorn-static", "vmstate-persistence"])
+def test_claims_of_harvester_s_own_classes_are_refused(lab: Lab, name: str) -> None:
+    refusal = lab.refused(claim(lab.namespace, storage_class=name))
+    assert "denied the request" in refusal.message
+    assert name in refusal.message
 
 
 def test_a_claim_is_bound_before_its_data_is_there(lab: Lab) -> None:
