@@ -178,6 +178,14 @@ class Lab:
             }
             name = volume.engine_backup or ""
             self.cluster.add("Backup", LONGHORN_NAMESPACE, name, status=status)
+            spec = {"volumeName": volume.engine_volume, "backupTargetName": "default"}
+            self.cluster.add(
+                "BackupVolume",
+                LONGHORN_NAMESPACE,
+                f"{volume.engine_volume}-default",
+                metadata={"labels": {"backup-volume": volume.engine_volume}},
+                spec=spec,
+            )
 
     def _list(self, point: RestorePoint) -> None:
         """The rows that the catalogue keeps of a point."""

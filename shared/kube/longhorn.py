@@ -53,8 +53,8 @@ def read_backups(
         return {}
     # Of a Longhorn that does not tell its version, the rule of the older ones is assumed.
     newer = _version(version or _read_version(target)) >= SIZE_OF_VOLUME
-    with_image = {_volume(each) for each in found.values() if newer or _image_of(each)}
-    volumes = each_of(with_image, lambda name: _backup_volumes(target, name))
+    names_of_volumes = {_volume(each) for each in found.values()} - {""}
+    volumes = each_of(names_of_volumes, lambda name: _backup_volumes(target, name))
     return {
         name: _backup(each, volumes.get(_volume(each), []), sized_by_volume=newer)
         for name, each in found.items()
@@ -119,13 +119,16 @@ def _backup(each: Object, volumes: list[Object], *, sized_by_volume: bool) -> Sy
         if (_text(volume, "spec", "backupTargetName") or DEFAULT_TARGET) == backup_target
     ]
     of_volume = of_target[0] if of_target else {}
+    # Longhorn looks the volume up first: without its BackupVolume a Backup is of no use (csi/
+    # controller_server.go), and the next sync makes it.
+    state = _text(each, "status", "state") if of_target else ""
     size = _size(each, "status", "volumeSize")
     if sized_by_volume:
         size = _size(of_volume, "status", "size") or size
     return SyncedBackup(
         target=backup_target,
         volume=_volume(each),
-        state=_text(each, "status", "state"),
+        state=state,
         problem=_problem(each),
         size_bytes=size,
         image=_needed_image(each, of_volume),

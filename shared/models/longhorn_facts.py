@@ -54,8 +54,8 @@ class ImageNeeded(Value):
 class SyncedBackup(Value):
     """A Backup: what Longhorn read in a backup target. SIZE is what a volume made of it will have.
 
-    An empty STATE: Longhorn has found the backup and not read it yet. ENCRYPTED is told by Longhorn
-    1.12 and later only.
+    An empty STATE: Longhorn has found the backup, and has not read it or its volume yet. ENCRYPTED
+    is told by Longhorn 1.12 and later only.
     """
 
     target: str
@@ -65,10 +65,6 @@ class SyncedBackup(Value):
     size_bytes: Bytes | None = None
     image: ImageNeeded | None = None
     encrypted: bool = False
-
-    @property
-    def unread(self) -> bool:
-        return not self.state
 
 
 class BackingImageFacts(Value):

@@ -42,7 +42,9 @@ def add(server: FakeCluster, kind: str, name: str, **body: Any) -> Json:
 
 
 def backup(server: FakeCluster, name: str = "b", **status: Any) -> None:
+    """One that has its BackupVolume."""
     add(server, "Backup", name, status=DONE | status)
+    backup_volume(server, "pvc-1-abc", str(status.get("backupTargetName", "default")))
 
 
 def backup_volume(server: FakeCluster, name: str, target: str, **status: Any) -> None:
@@ -177,10 +179,20 @@ def test_the_checksum_of_another_image_is_not_the_one_s(
 def test_longhorn_before_1_8_names_a_backup_volume_like_the_volume(
     server: FakeCluster, west: TargetCluster
 ) -> None:
-    backup(server, volumeBackingImageName="vmi-1")
+    add(server, "Backup", "b", status=DONE | {"volumeBackingImageName": "vmi-1"})
     told = {"backingImageName": "vmi-1", "backingImageChecksum": "abc"}
     add(server, "BackupVolume", "pvc-1", spec={}, status=told)
     assert read(west, "1.7.3").image == ImageNeeded(name="vmi-1", checksum="abc")
+
+
+@pytest.mark.parametrize("of", [None, "far"])
+def test_a_backup_whose_volume_longhorn_does_not_know_is_not_read_yet(
+    server: FakeCluster, west: TargetCluster, of: str | None
+) -> None:
+    add(server, "Backup", "b", status=DONE)
+    if of:
+        backup_volume(server, "pvc-1-abc", of)
+    assert read(west).state == ""
 
 
 @pytest.mark.parametrize("status", [None, [], {"state": 7, "labels": [], "messages": "x"}])
