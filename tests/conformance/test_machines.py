@@ -10,8 +10,9 @@ import json
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
 
-from local.api import Object
+from local.api import Object, said
 from tests.conformance.lab import Lab
 from tests.integration.lab_objects import KUBEVIRT, claim, content, manifest, snapshot
 
@@ -234,3 +235,14 @@ def test_a_machine_without_a_firmware_uuid_gets_a_random_one(lab: Lab) -> None:
     lab.create(wanted)
     domain = lab.get(wanted)["spec"]["template"]["spec"]["domain"]
     assert domain["firmware"]["uuid"]
+
+
+@pytest.mark.only_real("the simulated cluster may have reduced definitions")
+def test_one_field_that_is_not_declared_refuses_the_whole_machine(lab: Lab) -> None:
+    wanted = machine(lab)
+    wanted["spec"]["template"]["spec"]["domain"]["newer"] = True
+    where = lab.api.path_of(wanted).rpartition("/")[0]
+    with pytest.raises(ApiException) as caught:
+        lab.api.call("POST", f"{where}?fieldValidation=Strict", wanted)
+    assert caught.value.status == 400
+    assert 'unknown field "spec.template.spec.domain.newer"' in said(caught.value)
