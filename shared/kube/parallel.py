@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-READERS = 8
+READERS = 16
 
 _T = TypeVar("_T")
 

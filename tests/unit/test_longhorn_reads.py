@@ -246,6 +246,20 @@ def test_volumes_of_bound_claims_are_read_and_engines_of_those_that_restore(
     assert [place[0] for _, place in seen] == ["Volume", "Engine"], "and nobody's events"
 
 
+def test_the_volumes_of_many_backups_take_few_requests(
+    server: FakeCluster, west: TargetCluster
+) -> None:
+    names = [f"b-{number:03}" for number in range(150)]
+    for name in names:
+        add(server, "Backup", name, status=DONE | {"volumeName": f"pvc-{name}"})
+        labels = {"backup-volume": f"pvc-{name}"}
+        add(server, "BackupVolume", f"{name}-v", metadata={"labels": labels}, spec={}, status={})
+    seen = requests(server)
+    found = longhorn.read_backups(west, names, "1.11.3")
+    assert {each.state for each in found.values()} == {"Completed"}
+    assert [place[0] for _, place in seen].count("BackupVolume") == 2
+
+
 def test_many_volumes_take_few_requests(server: FakeCluster, west: TargetCluster) -> None:
     names = [f"pvc-{number:03}" for number in range(250)]
     for name in names:
@@ -262,7 +276,7 @@ def test_no_claim_costs_no_request(server: FakeCluster, west: TargetCluster) -> 
     assert not seen
 
 
-@pytest.mark.parametrize("name", ["pvc-1),x in (y", "pvc-1,pvc-2", "PVC", "", "x" * 80])
+@pytest.mark.parametrize("name", ["pvc-1),x in (y", "pvc-1,pvc-2", "-pvc", "", "x" * 80])
 def test_a_volume_name_that_would_bend_the_selector_is_not_asked_for(
     server: FakeCluster, west: TargetCluster, name: str
 ) -> None:
