@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 READERS = 16
-SYNC_PATIENCE = 60.0  # seconds that Longhorn gets to read backups that it was asked for
+SYNC_PATIENCE = 120.0  # seconds that Longhorn gets to read backups that it was asked for
 SYNC_POLL = 2.0
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from local import cloud, cluster, processes
+from local.api import path
 from local.cluster import Cluster
 from local.longhorn import target
 from local.samples.harvester import MANAGEMENT
-from local.samples.world import a_vm_backup
+from local.samples.world import VmBackup, a_vm_backup
 from local.stack import Stack, wait
-from tests.integration.lab_objects import KUBEVIRT, faults
+from shared.labels import LONGHORN_NAMESPACE
+from tests.integration.lab_objects import KUBEVIRT, LONGHORN, faults
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -45,8 +47,11 @@ def lab(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_a_server_that_stays_away_fails_what_waits_in_time_and_the_same_request_goes_on(
     stack: Stack, lab: Cluster
 ) -> None:
-    for name in NAMES:
-        stack.put(a_vm_backup(name, "outage", name, networks=[MANAGEMENT]))
+    backups = [a_vm_backup(name, "outage", name, networks=[MANAGEMENT]) for name in NAMES]
+    for each in backups:
+        stack.put(each)
+    # It reads the whole bucket first, into which other tests have put a lot.
+    wait(lambda: all(known(lab, each) for each in backups), seconds=120, what="both Backups")
     wait(
         lambda: all(stack.newest(f"outage/{name}", "restorable") for name in NAMES),
         seconds=60,
@@ -79,6 +84,13 @@ def test_a_server_that_stays_away_fails_what_waits_in_time_and_the_same_request_
     assert (again.output["state"], again.output["counts"]) == ("succeeded", {"ready": 2}), again
     assert again.output["restoreId"] == ended.output["restoreId"]
     assert api.call("GET", f"{machines}/web-1")["metadata"]["generation"] == before["generation"]
+
+
+def known(lab: Cluster, backup: VmBackup) -> bool:
+    """Whether the cluster's Longhorn has read it."""
+    return lab.api.answers(
+        path(LONGHORN, "backups", LONGHORN_NAMESPACE, str(backup.disks[0].backup))
+    )
 
 
 def ready(lab: Cluster, machines: str, name: str) -> bool:
