@@ -18,7 +18,7 @@ from local.longhorn.target import POLL_SECONDS
 from local.samples.guests import Nic
 from local.samples.harvester import MANAGEMENT
 from local.samples.longhorn import backing_image
-from local.samples.world import VmBackup, a_vm_backup, an_image
+from local.samples.world import VmBackup, a_vm_backup, address, an_image
 from local.stack import Ended, wait
 from shared.restore.virtual_machine import FIRMWARE_UUIDS
 from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
@@ -168,12 +168,13 @@ def test_a_backup_that_the_cluster_has_not_read_yet_is_asked_for(lab: Lab) -> No
 
 
 def test_one_address_that_another_machine_has_stops_that_machine_alone(lab: Lab) -> None:
-    lan = network(lab)
-    put(lab, "other", networks=[Nic(network=lan, mac=MAC)])
+    lan, taken = network(lab), address(f"{lab.namespace}/other")
+    put(lab, "other", networks=[Nic(network=lan, mac=taken)])
     assert states(restore(lab, 1, mapping={"mac": "keep"})) == {"other": "ready"}
     for number in range(1, 9):
-        nic = Nic(network=lan, mac=MAC if number == 4 else f"52:54:00:aa:00:0{number}")
-        put(lab, f"web-{number}", networks=[nic])
+        vm = f"web-{number}"
+        mac = taken if number == 4 else address(f"{lab.namespace}/{vm}")
+        put(lab, vm, networks=[Nic(network=lan, mac=mac)])
     ended = restore(lab, 9, mapping={"mac": "keep"}, onExisting="skip")
     expected = {f"web-{number}": "ready" for number in range(1, 9)}
     assert states(ended) == expected | {"web-4": "blocked", "other": "skipped"}
