@@ -84,7 +84,9 @@ class MemorySQS:
         self.refused = 0
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> Any:
+        assert QueueUrl == "queue", "the only one there is"
         assert 0 < len(Entries) <= 10, "SQS takes one to ten messages at once"
+        assert len({each["Id"] for each in Entries}) == len(Entries), "SQS wants them apart"
         if self.refused:
             self.refused -= 1
             return {"Failed": Entries}
@@ -93,15 +95,17 @@ class MemorySQS:
 
 
 class MemorySNS:
-    """Messages that were published."""
+    """Messages that were published, and their subjects."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.subjects: list[str] = []
 
     def publish(self, *, TopicArn: str, Subject: str, Message: str) -> None:
         assert TopicArn == "topic", "the only one there is"
         assert len(Subject) < 100, "SNS refuses a longer subject"
         self.messages.append(Message)
+        self.subjects.append(Subject)
 
 
 def _error(code: str) -> ClientError:
