@@ -1,7 +1,5 @@
 """Our own YAML documents -> models; unknown keys, doubled keys and aliases are told."""
 
-import json
-
 from pydantic import ValidationError
 
 from shared.errors import Unreadable
@@ -20,9 +18,8 @@ def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> Document:
     """
     known = DOCUMENT_MODELS[place.kind]
     value = _mapping(body)
-    _check_unicode(value)
     try:
-        document = known.model_validate(value, by_alias=True, by_name=False)
+        document = known.model_validate(value, by_name=False)
     except ValidationError as error:
         raise Unreadable(explain(error, known.model_json_schema()["properties"])[1]) from None
     if document.id != place.name:
@@ -35,16 +32,6 @@ def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> Document:
             f" BackupBuckets, which has {', '.join(sorted(buckets))}."
         )
     return document
-
-
-def _check_unicode(value: dict[str, object]) -> None:
-    """YAML's escapes can write half a surrogate pair, which no file and no table can hold."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Unreadable(
-            r"It has an escape that is not a character, such as \uD800. Write the character itself."
-        ) from None
 
 
 def _mapping(body: bytes) -> dict[str, object]:

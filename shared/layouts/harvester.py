@@ -64,7 +64,7 @@ def machine_backup(body: bytes) -> MachineBackup:
 def image_backup(body: bytes) -> ImageBackup:
     """Raises Unreadable."""
     image = model(harvester_schema.Image, document(body))
-    names = parse_qs(urlsplit(image.url).query).get("backingImage", [])
+    names = parse_qs(urlsplit(image.url).query).get("backingImage")
     return model(
         ImageBackup,
         {
@@ -83,8 +83,8 @@ def run_strategy(spec: dict[str, Any]) -> str:
 
 
 def content_hash(raw: dict[str, Any]) -> str:
-    """SHA-256 of what a restore would make of it: Harvester shuffles the volumes and rewrites
-    progress.
+    """SHA-256 of what a restore would make of it, as JSON in ASCII without spaces and with sorted
+    keys: Harvester shuffles the volumes and rewrites progress.
     """
     volumes = [
         {k: v for k, v in volume.items() if k not in _MOVING}

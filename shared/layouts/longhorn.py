@@ -188,7 +188,7 @@ def _block_size(parameters: dict[str, str]) -> int:
         size = int(quantity(parameters.get("backup-block-size") or "0")) or DEFAULT_BLOCK_SIZE
     except ValueError as error:
         raise Unreadable(f"Parameters.backup-block-size: {error}") from None
-    if not 0 < size <= LARGEST_BLOCK:
+    if not 1 <= size <= LARGEST_BLOCK:
         raise Unreadable(
             "Parameters.backup-block-size: must be a block size that Longhorn has, at most"
             f" {LARGEST_BLOCK} bytes."

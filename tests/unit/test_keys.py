@@ -80,7 +80,45 @@ def test_every_record_of_every_version_is_recognised(minor: int) -> None:
 def test_another_key_is_no_layout_and_the_message_says_the_key(key: str) -> None:
     with pytest.raises(Unreadable) as refusal:
         registry.recognise(key)
-    assert refusal.value.message.startswith(f"Unknown layout: {key!r} is not a key of Harvester")
+    assert refusal.value.message == (
+        f"Unknown layout: {key!r} is not a key of Harvester (harvester/vmbackups/,"
+        " harvester/vmimages/) or Longhorn (backupstore/), and this version reads no other layout."
+        " Move it out of the catalogued bucket, or ignore it."
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.OTHER, Kind.UNKNOWN])
+def test_what_no_restore_needs_is_not_read(kind: Kind) -> None:
+    with pytest.raises(Unreadable) as refusal:
+        registry.read(Place(kind, ""), [b"{}"])
+    assert refusal.value.message == "It holds nothing that a restore of machines needs."
+
+
+ROWS = {
+    NESTED: ("bucket#backups", f"east/{NESTED}"),
+    "harvester/vmimages/default/image-1.cfg": (
+        "bucket#backups",
+        "east/harvester/vmimages/default/image-1.cfg",
+    ),
+    VOLUME: ("volume#backups/east/#pvc-1", "volume.cfg"),
+    BACKUP: ("volume#backups/east/#pvc-1", "backup#backup-1"),
+    IMAGE: ("image#backups/east/#vmi-1", "backing-image.cfg"),
+}
+
+
+@pytest.mark.parametrize(("key", "row"), ROWS.items(), ids=[row[0] for row in ROWS.values()])
+def test_the_row_of_an_object_lies_with_what_is_read_with_it(
+    key: str, row: tuple[str, str]
+) -> None:
+    place = registry.recognise(f"east/{key}")
+    assert registry.row_key("backups", f"east/{key}", place) == row
+
+
+@pytest.mark.parametrize("key", ["clusters/west.yaml", "targets/east-s3.yaml"])
+def test_the_row_of_a_document_is_named_by_its_kind_and_id(key: str) -> None:
+    place = registry.recognise_document(key)
+    row = ("documents", key.removesuffix(".yaml"))
+    assert registry.row_key("state", key, place) == row
 
 
 @pytest.mark.parametrize("key", [VOLUME, BACKUP])

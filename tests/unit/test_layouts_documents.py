@@ -107,6 +107,10 @@ MISTAKES = {
         TARGET + "credentialsecret: x\n",
         "Unknown key 'credentialsecret'. Did you mean 'credentialSecret'?",
     ),
+    "our own code's spelling": (
+        TARGET + "credential_secret: replant/targets/east\n",
+        "Unknown key 'credential_secret'. Did you mean 'credentialSecret'?",
+    ),
     "unknown key": (
         TARGET + "zzz: 1\n",
         "Unknown key 'zzz'. Known here: cluster, credentialSecret, endpoint, id",
@@ -135,6 +139,10 @@ MISTAKES = {
     "two documents": (f"{TARGET}---\n{TARGET}", "line 4 begins a second document; keep one"),
     "bad indentation": ("id: a\n url: b\n", "line 2 is not valid YAML"),
     "tab": ("id:\t- a\n\tb", "is not valid YAML"),
+    "half a character": (
+        TARGET + 'endpoint: "https://x/\\ud800"\n',
+        "line 4 has an escape that is half a character",
+    ),
     "value of a wrong kind": (
         TARGET.replace("east\n", "[east]\n"),
         "cluster: must be a string",
@@ -152,6 +160,13 @@ def test_a_mistake_is_answered_with_its_remedy(text: str, sentence: str) -> None
     with pytest.raises(Unreadable) as refusal:
         target(text)
     assert sentence in refusal.value.message
+
+
+def test_a_target_is_read_with_the_buckets_that_are_catalogued() -> None:
+    place = registry.recognise_document("targets/east-s3.yaml")
+    assert registry.read(place, [TARGET.encode()], buckets=BUCKETS) == target(TARGET)
+    with pytest.raises(Unreadable, match="url: bucket 'backups' is not catalogued"):
+        registry.read(place, [TARGET.encode()], buckets=frozenset({"more-backups"}))
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"id: \xc3\x28", TARGET.encode("utf-16")])

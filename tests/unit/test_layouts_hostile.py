@@ -173,6 +173,42 @@ def test_metadata_without_end_is_refused_before_it_fills_the_memory() -> None:
         registry.read(Place(Kind.MACHINE, ""), endless)
 
 
+def test_metadata_in_pieces_is_read_up_to_its_limit_and_not_beyond() -> None:
+    key, body = machine()
+    place = registry.recognise(key)
+    room = b" " * (registry.METADATA_LIMIT - len(body))
+    pieces = [body[:100], body[100:], room]
+    assert registry.read(place, pieces) == machine_backup(body)
+    with pytest.raises(Unreadable) as refusal:
+        registry.read(place, [*pieces, b" "])
+    assert refusal.value.message == (
+        "It has 4194305 bytes, and an object of this kind at most 4194304."
+        " Upload the original again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        (Kind.MACHINE, 4_194_304),
+        (Kind.VOLUME, 4_194_304),
+        (Kind.TARGET, 4_194_304),
+        (Kind.BACKUP, 1_073_741_824),
+        (Kind.BACKING_IMAGE, 1_073_741_824),
+    ],
+)
+def test_a_size_is_checked_against_the_kinds_limit_before_anything_is_read(
+    kind: Kind, limit: int
+) -> None:
+    registry.check_size(Place(kind, ""), limit)
+    with pytest.raises(Unreadable) as refusal:
+        registry.check_size(Place(kind, ""), limit + 1)
+    assert refusal.value.message == (
+        f"It has {limit + 1} bytes, and an object of this kind at most {limit}."
+        " Upload the original again."
+    )
+
+
 HOSTILE = [
     "../../secrets",
     "Web01",

@@ -23,6 +23,7 @@ from local.samples.replay import objects_in
 from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
 from shared.layouts import longhorn, registry
+from shared.layouts.longhorn import LARGEST_BLOCK
 from shared.models.backups import BackingImage, EngineBackup, EngineVolume
 from shared.models.base import to_instant
 from shared.models.facts import Kind
@@ -145,6 +146,8 @@ def test_a_backing_image_under_anothers_key_is_refused_by_the_field_that_says_so
         ({"backup-block-size": "2097152"}, 2 * MIB),
         ({"backup-block-size": "16777216"}, LARGE_BLOCK),
         ({"backup-block-size": "16Mi"}, LARGE_BLOCK),
+        ({"backup-block-size": "1"}, 1),
+        ({"backup-block-size": "1Gi"}, LARGEST_BLOCK),
         ({"backup-mode": "full"}, 2 * MIB),
     ],
 )
@@ -167,6 +170,20 @@ def test_strings_within_strings_and_plain_ones_mean_the_same() -> None:
     assert (twice.backing_image, twice.data_engine) == ("vmi-1", "v2")
 
 
+@pytest.mark.parametrize(("written", "name"), [('""', ""), ('"', '"'), ('"vmi-1', '"vmi-1')])
+def test_a_string_within_a_string_has_a_quote_at_either_end(written: str, name: str) -> None:
+    body = json.dumps({"Name": "pvc-1", "Size": "1", "BackingImageName": written}).encode()
+    assert longhorn.engine_volume(body, volume="pvc-1").backing_image == name
+
+
+def test_a_volume_under_anothers_key_is_refused_by_the_field_that_says_so() -> None:
+    with pytest.raises(Unreadable) as refusal:
+        longhorn.engine_volume(b'{"Name":"pvc-1","Size":"1"}', volume="pvc-2")
+    assert refusal.value.message == (
+        "Name: must be 'pvc-2', as its key says. It was copied to a wrong place."
+    )
+
+
 @pytest.mark.parametrize("zero", ["", None, "0001-01-01T00:00:00Z"])
 def test_gos_ways_to_say_no_time_are_none(zero: str | None) -> None:
     assert backup(record(SnapshotCreatedAt=zero)).snapshot_at is None
@@ -187,6 +204,10 @@ def test_gos_ways_to_say_no_time_are_none(zero: str | None) -> None:
         ({"Parameters": {"backup-block-size": SECRET}}, "Parameters.backup-block-size"),
         ({"Parameters": {"backup-block-size": "9" * 30}}, "Parameters.backup-block-size"),
         ({"Parameters": {"backup-block-size": "-1"}}, "Parameters.backup-block-size"),
+        (
+            {"Parameters": {"backup-block-size": str(LARGEST_BLOCK + 1)}},
+            "Parameters.backup-block-size",
+        ),
         ({"VolumeName": SECRET}, "VolumeName"),
         ({"Name": SECRET}, "Name"),
         ({"Name": {"is": SECRET}}, "Name"),
@@ -199,6 +220,27 @@ def test_a_wrong_field_is_named_and_its_value_is_not_quoted(
         backup(record(**changes))
     assert refusal.value.message.startswith(f"{field}: ")
     assert SECRET not in str(refusal.value)
+
+
+def test_a_backup_of_the_first_second_of_1970_is_read() -> None:
+    """What is earlier is refused above: a clock that was never set, or a time that is none."""
+    first = backup(record(SnapshotCreatedAt="1970-01-01T00:00:00Z")).snapshot_at
+    assert first is not None
+    assert first.timestamp() == 0
+
+
+@pytest.mark.parametrize(
+    ("time", "what"),
+    [
+        (5, "a string"),
+        ("yesterday", "an instant such as 2026-08-15T01:00:00Z"),
+        ("1969-12-31T23:59:59Z", "an instant such as 2026-08-15T01:00:00Z"),
+    ],
+)
+def test_a_wrong_time_is_answered_with_what_it_should_be(time: Any, what: str) -> None:
+    with pytest.raises(Unreadable) as refusal:
+        backup(record(CreatedTime=time))
+    assert refusal.value.message == f"CreatedTime: must be {what}."
 
 
 @pytest.mark.parametrize("size", [-1, 2**63, 10**4000, "1e3", "big", 1.5, None, [], ""])
