@@ -70,7 +70,9 @@ def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> P
         ) as target:
             facts = _observe(clients, target, needs, cluster)
             if not request.dry_run:
-                facts = _sync(clients, target, points, facts, cluster)
+                # Nothing is asked for a point that is not restored anyway: it may never come.
+                wanted = [choice.point for choice in choices if is_restorable(choice)]
+                facts = _sync(clients, target, wanted, facts, cluster)
         plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
         plan_hash = _keep(clients, ledger, record.attempt, plan)
     return Planned(ledger.id, record.attempt, plan_hash)

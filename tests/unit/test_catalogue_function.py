@@ -28,7 +28,7 @@ class Context:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World(MemoryTable())
     names = {"CATALOGUE_TABLE": "catalogue", "STATE_BUCKET": STATE, "BACKUP_BUCKETS": BUCKET}
-    names["NOTIFICATION_TOPIC"] = "topic"
+    names |= {"NOTIFICATION_TOPIC": "topic", "CATALOGUE_QUEUE": "queue"}
     for name, value in names.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Replant")

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import Refused
 from shared.labels import LONGHORN_NAMESPACE
-from shared.models.restore_points import RestorePoint
+from shared.models.restore_points import RestorePoint, State
 from shared.workflows.planning import SYNC_PATIENCE
 from tests.fake_cluster import status
 from tests.lab import Lab, a_lab
@@ -60,6 +60,15 @@ def test_one_that_does_not_come_blocks_its_machine_after_a_bounded_wait_and_no_o
     assert output["counts"] == {"blocked": 1, "ready": 1}
     blocked = next(each for each in output["machines"] if each["state"] == "blocked")
     assert "does not know backup backup-web01-0 of disk-0, although" in blocked["error"]["message"]
+
+
+def test_nothing_is_asked_for_a_point_that_cannot_be_restored(lab: Lab) -> None:
+    point = lab.backup("web01", state=State.INCOMPLETE, reasons=("disk disk-0: gone",))
+    del lab.cluster.objects["Backup", LONGHORN_NAMESPACE, str(point.volumes[0].engine_backup)]
+    lab.backup("web02")
+    lab.plan(lab.request() | {"select": {"namespace": "default", "cluster": "east"}})
+    assert not lab.cluster.writes
+    assert lab.seconds == 0
 
 
 def test_a_backup_that_is_found_and_not_read_yet_is_waited_for(lab: Lab) -> None:
