@@ -39,7 +39,7 @@ from shared.restore.rules import (
 from shared.validation import listed, shown
 
 INSTEAD = "Restore a point from before it had this, or take it away on the source and back up again"
-DEVICES_OF_NODES = f"devices of a node cannot be restored. {INSTEAD}."
+NODE_DEVICES = "no backup holds a device of a node; add one of the target's to the machine"
 NEEDS_NODES = "a node of the target must offer it, or the machine does not start."
 
 
@@ -238,8 +238,8 @@ DEVICES: Table = {
     "disks": each(fields(DISK)),
     "downwardMetrics": drop("it would show the machine the figures of its node"),
     "filesystems": each(fields({"name": keep, "virtiofs": keep})),
-    "gpus": block(DEVICES_OF_NODES),
-    "hostDevices": block(DEVICES_OF_NODES),
+    "gpus": drop(NODE_DEVICES),
+    "hostDevices": drop(NODE_DEVICES),
     "inputs": keep,
     "interfaces": each(fields(INTERFACE)),
     "logSerialConsole": keep,
@@ -333,7 +333,7 @@ INSTANCES: Table = {
     "nodeSelector": entries(_node_label, "they choose nodes by what the source calls them"),
     "priorityClassName": _priority,
     "readinessProbe": fields(PROBE),
-    "resourceClaims": block(DEVICES_OF_NODES),
+    "resourceClaims": drop(NODE_DEVICES),
     "schedulerName": _scheduler,
     "startStrategy": keep,
     "subdomain": keep,

@@ -252,6 +252,22 @@ def test_a_disk_over_an_image_needs_that_image_with_that_content(lab: Lab) -> No
     lab.delete(here)
 
 
+def test_a_machine_with_a_gpu_comes_back_without_it_and_the_plan_said_so(lab: Lab) -> None:
+    gpus = [{"name": "gpu1", "deviceName": "nvidia.com/GA102GL"}]
+    put(
+        lab,
+        "web",
+        networks=[MANAGEMENT],
+        edit=lambda spec: spec["domain"]["devices"].update(gpus=gpus),
+    )
+    ended = restore(lab, 1)
+    assert states(ended) == {"web": "ready"}
+    report = lab.stack.report(ended.output["report"])
+    assert "domain.devices.gpus is left out" in json.dumps(report["checks"])
+    devices = virtual_machine(lab, "web")["spec"]["template"]["spec"]["domain"]["devices"]
+    assert "gpus" not in devices
+
+
 @pytest.mark.only_real("the simulated cluster has the definitions of another version")
 def test_a_field_that_an_older_kubevirt_does_not_declare_is_left_out_with_a_word(lab: Lab) -> None:
     def newer(spec: Object) -> None:
