@@ -135,14 +135,18 @@ def _handle(world: World, claim: Object) -> str | None:
 def _create_engine_volume(
     world: World, claim: Object, name: str, now: datetime.datetime
 ) -> Iterator[Step]:
+    storage_class = _class_of(world, claim)
+    parameters = storage_class.get("parameters") or {}
     spec = {
         "size": str(_requested(claim)),
         "frontend": "blockdev",
         "accessMode": "rwx",
-        "dataEngine": "v1",
+        "dataEngine": parameters.get("dataEngine") or "v1",
+        "encrypted": parameters.get("encrypted") == "true",
+        "migratable": parameters.get("migratable") == "true",
     }
     try:
-        spec |= _from_backup(world, _handle(world, claim), _class_of(world, claim))
+        spec |= _from_backup(world, _handle(world, claim), storage_class)
     except NotProvisioned as problem:
         yield from _tell(world, claim, str(problem), now)
         return

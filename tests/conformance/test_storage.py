@@ -7,10 +7,18 @@ controller/volume_controller.go, external-snapshotter pkg/snapshotter, external-
 
 import pytest
 
-from local.api import Object
-from tests.conformance.lab import SIZE, Lab
+from local.api import Object, path
+from local.samples.longhorn import backing_image
+from shared.labels import LONGHORN_DRIVER as DRIVER
+from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SIZE, Lab
 from tests.conformance.test_machines import NO_WEBHOOKS
-from tests.integration.lab_objects import claim, content, snapshot
+from tests.integration.lab_objects import (
+    a_backing_image,
+    claim,
+    content,
+    manifest,
+    snapshot,
+)
 
 
 def restored(lab: Lab, handle: str, *, size: int = SIZE) -> Object:
@@ -48,6 +56,37 @@ def test_claims_of_harvester_s_own_classes_are_refused(lab: Lab, name: str) -> N
     refusal = lab.refused(claim(lab.namespace, storage_class=name))
     assert "denied the request" in refusal.message
     assert name in refusal.message
+
+
+def of_class(lab: Lab, **parameters: str) -> Object:
+    """The spec of Longhorn's volume for a claim of a class with those parameters."""
+    name = f"{lab.namespace}-class"
+    storage_class = manifest("storage.k8s.io/v1", "StorageClass", name)
+    lab.apply(storage_class | {"provisioner": DRIVER, "parameters": parameters})
+    volume, backup = lab.backed_up()
+    lab.synced(backup)
+    handle = f"bak://{volume}/{backup}"
+    made = claim(lab.namespace, storage_class=name)
+    lab.apply(content(lab.namespace, handle), snapshot(lab.namespace), made)
+    where = path(LONGHORN, "volumes", LONGHORN_NAMESPACE, lab.volume_of(made))
+    spec: Object = lab.api.call("GET", where)["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("parameters", [{"migratable": "true"}, {}, {"migratable": "false"}])
+def test_the_class_alone_says_whether_nodes_may_share_a_volume(
+    lab: Lab, parameters: dict[str, str]
+) -> None:
+    """A machine's disk of another class is bound all the same, and cannot move."""
+    spec = of_class(lab, **parameters)
+    assert bool(spec.get("migratable")) == (parameters == {"migratable": "true"})
+
+
+def test_an_image_that_the_class_names_is_taken_whatever_it_holds(lab: Lab) -> None:
+    """Nobody compares it with the image that the backup was made over, or with none."""
+    other = backing_image(f"vmi-{lab.namespace}", b"other content")
+    lab.apply(a_backing_image(other))
+    assert of_class(lab, migratable="true", backingImage=other.name)["backingImage"] == other.name
 
 
 def test_a_claim_is_bound_before_its_data_is_there(lab: Lab) -> None:
