@@ -55,6 +55,23 @@ def tables_keep_ttl_and_recovery() -> None:
     _also(patch, "AWS::DynamoDB::Table", apply)
 
 
+def protected_tables_stay() -> None:
+    """AWS refuses to delete a table whose deletion protection is on, to a stack as to anybody;
+    MiniStack's CloudFormation deletes it.
+    """
+    patch = "protected_tables_stay"
+    handler = provisioners._RESOURCE_HANDLERS.get("AWS::DynamoDB::Table", {})
+    require(patch, "delete" in handler and hasattr(dynamodb, "_tables"))
+    delete = handler["delete"]
+
+    def deleted(name: str, properties: Properties, *rest: Any, **more: Any) -> Any:
+        if _true((dynamodb._tables.get(name) or {}).get("DeletionProtectionEnabled")):
+            raise ValueError(f"Table {name} is protected against deletion")
+        return delete(name, properties, *rest, **more)
+
+    handler["delete"] = deleted
+
+
 def functions_keep_their_dead_letter_queue() -> None:
     """AWS keeps a function's DeadLetterConfig; MiniStack's CloudFormation drops it."""
     patch = "functions_keep_their_dead_letter_queue"
@@ -96,6 +113,7 @@ def roles_take_policies() -> None:
 
 PATCHES = (
     tables_keep_ttl_and_recovery,
+    protected_tables_stay,
     functions_keep_their_dead_letter_queue,
     roles_take_policies,
 )

@@ -4,19 +4,21 @@ and outputs.
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from local.build.template import load
+from tests.template import ROOT, TEMPLATE, Json, allowed, listed, of_type, resource_of
 
-Json = Any
-
-ROOT = Path(__file__).parents[2]
 PROJECT_WIDE = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
-ENI = {"ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface"}
+ENI = {  # as the managed policy AWSLambdaVPCAccessExecutionRole has them
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
 TALK_TO_CLUSTERS = {"PlanFunction", "RestoreFunction"}
 OUTPUTS = {
     "BackupBuckets",
@@ -39,54 +41,10 @@ METRICS = {
 }
 
 
-TEMPLATE = load(ROOT / "template.yaml")
-
-
-def of_type(kind: str) -> dict[str, Json]:
-    return {
-        name: each["Properties"]
-        for name, each in TEMPLATE["Resources"].items()
-        if each["Type"] == kind
-    }
-
-
 FUNCTIONS = of_type("AWS::Serverless::Function")
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 BUCKETS = of_type("AWS::S3::Bucket")
 STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
-
-
-def mappings(value: Json) -> Iterator[dict[str, Json]]:
-    """Every mapping of a document, whatever tags and conditions surround it."""
-    if isinstance(value, dict):
-        yield value
-    for each in children(value):
-        yield from mappings(each)
-
-
-def children(value: Json) -> Iterable[Json]:
-    if isinstance(value, dict):
-        return value.values()
-    if isinstance(value, list):
-        return value
-    return ()
-
-
-def resource_of(attribute: Json) -> str:
-    """The resource that a Fn::GetAtt names."""
-    return str(attribute["Fn::GetAtt"][0])
-
-
-def listed(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else [value]
-
-
-def allowed(value: Json = TEMPLATE) -> list[dict[str, Json]]:
-    return [
-        each
-        for each in mappings(value)
-        if each.get("Effect") == "Allow" and "Principal" not in each
-    ]
 
 
 def source(function: str) -> ast.Module:
@@ -232,8 +190,6 @@ def test_buckets_are_private_encrypted_kept_and_refuse_plain_http(bucket: str) -
     )
     (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
-    resource = TEMPLATE["Resources"][bucket]
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
     policies = [
         each
         for each in of_type("AWS::S3::BucketPolicy").values()

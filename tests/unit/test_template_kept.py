@@ -1,0 +1,76 @@
+"""House rules for template.yaml: what outlives the stack, and where it may be deployed."""
+
+import pytest
+
+from local.build.adopt import adoption
+from tests.template import ROOT, TEMPLATE, listed, mappings, of_type
+
+STATEFUL = {"AWS::S3::Bucket", "AWS::DynamoDB::Table"}
+KEPT = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] in STATEFUL]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_holds_data_stays_when_its_stack_goes_but_not_when_it_never_came_to_be(
+    name: str,
+) -> None:
+    resource = TEMPLATE["Resources"][name]
+    assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
+    # CloudFormation knows no such value for a replacement.
+    assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nobody_deletes_the_catalogue_by_mistake() -> None:
+    (table,) = of_type("AWS::DynamoDB::Table").values()
+    assert table["DeletionProtectionEnabled"] is True
+
+
+def test_no_resource_has_a_name_that_two_stacks_would_fight_for() -> None:
+    names = ("BucketName", "TableName", "QueueName", "TopicName", "RoleName", "FunctionName")
+    names += ("AlarmName", "LogGroupName", "StateMachineName", "AliasName", "LayerName")
+    for name, resource in TEMPLATE["Resources"].items():
+        given = {key for key in names if isinstance(resource.get("Properties", {}).get(key), str)}
+        assert not given, name
+
+
+@pytest.mark.parametrize("path", ["template.yaml", "statemachines/restore.asl.yaml"])
+def test_no_arn_names_a_partition(path: str) -> None:
+    assert "arn:aws:" not in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("role", of_type("AWS::IAM::Role"))
+def test_what_lambda_needs_for_a_vpc_is_denied_to_the_functions_own_code(role: str) -> None:
+    statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Effect" in each]
+    network = [
+        each for each in statements if "ec2:CreateNetworkInterface" in listed(each["Action"])
+    ]
+    if not network:
+        return
+    allow, deny = network
+    assert (allow["Effect"], deny["Effect"]) == ("Allow", "Deny")
+    assert deny["Action"] == allow["Action"]
+    (condition,) = deny["Condition"].items()
+    assert condition[0] == "ArnLike"
+    assert condition[1] == {
+        "lambda:SourceFunctionArn": {
+            "Fn::Sub": "arn:${AWS::Partition}:lambda:*:${AWS::AccountId}:function:*"
+        }
+    }
+
+
+def test_an_import_has_nothing_that_refers_to_what_is_not_imported() -> None:
+    names = {"BackupBucket": "backups", "CatalogueTable": "catalogue"}
+    template, identities = adoption(TEMPLATE, names)
+    assert set(template["Resources"]) == set(names)
+    assert not [each for each in mappings(template) if "Ref" in each or "Condition" in each]
+    assert not [key for each in mappings(template) for key in each if key.startswith("Fn::")]
+    table = TEMPLATE["Resources"]["CatalogueTable"]["Properties"]
+    assert template["Resources"]["CatalogueTable"]["Properties"]["KeySchema"] == table["KeySchema"]
+    assert [each["ResourceIdentifier"] for each in identities] == [
+        {"BucketName": "backups"},
+        {"TableName": "catalogue"},
+    ]
+
+
+def test_only_what_is_kept_is_adopted() -> None:
+    with pytest.raises(ValueError, match="CatalogueQueue: not to be adopted; BackupBucket, Catal"):
+        adoption(TEMPLATE, {"CatalogueQueue": "x"})
