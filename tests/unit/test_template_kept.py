@@ -6,6 +6,21 @@ from local.build.adopt import adoption
 from tests.template import ROOT, TEMPLATE, listed, mappings, of_type
 
 STATEFUL = {"AWS::S3::Bucket", "AWS::DynamoDB::Table"}
+NAMES = set(
+    [
+        "BucketName",
+        "TableName",
+        "QueueName",
+        "TopicName",
+        "RoleName",
+        "FunctionName",
+        "AlarmName",
+        "LogGroupName",
+        "StateMachineName",
+        "AliasName",
+        "LayerName",
+    ]
+)
 KEPT = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] in STATEFUL]
 
 
@@ -25,10 +40,8 @@ def test_nobody_deletes_the_catalogue_by_mistake() -> None:
 
 
 def test_no_resource_has_a_name_that_two_stacks_would_fight_for() -> None:
-    names = ("BucketName", "TableName", "QueueName", "TopicName", "RoleName", "FunctionName")
-    names += ("AlarmName", "LogGroupName", "StateMachineName", "AliasName", "LayerName")
     for name, resource in TEMPLATE["Resources"].items():
-        given = {key for key in names if isinstance(resource.get("Properties", {}).get(key), str)}
+        given = {key for key in NAMES if isinstance(resource.get("Properties", {}).get(key), str)}
         assert not given, name
 
 
