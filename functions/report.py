@@ -1,7 +1,7 @@
 """A restore that has ended -> its report, the message about it, and the execution's output.
 
-Called by the state machine at its end, and by the status event of an execution that was stopped or
-timed out.
+Called by the state machine at its end, and by the status event of an execution that ended in any
+other way than success.
 """
 
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from shared.aws.table import Table
 from shared.observe import logger, metrics
 from shared.runs.files import StateBucket
 from shared.settings import settings
-from shared.workflows.reporting import Clients, Output, report_restore, report_stopped
+from shared.workflows.reporting import Clients, Ended, report_ended, report_restore
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -36,16 +36,27 @@ def clients() -> Clients:
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: "LambdaContext") -> Output | None:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] | None:
     if event.get("detail-type") == "Step Functions Execution Status Change":
-        output = report_stopped(clients(), event["detail"]["executionArn"])
+        reported = report_ended(clients(), ended(event["detail"]))
     else:
         error = event.get("error")
-        output = report_restore(clients(), event["ledger"], event["attempt"], error)
-    if output is None:
+        reported = report_restore(clients(), event["ledger"], event["attempt"], error)
+    if reported is None:
         return None
+    output = reported.output
     unsuccessful = output["state"] in ("partial", "failed")
     metrics.add_metric("UnsuccessfulRestores", MetricUnit.Count, int(unsuccessful))
     metrics.flush_metrics()
     logger.info("reported", extra={"restore": output["restoreId"], "counts": output["counts"]})
-    return output
+    # Step Functions asks whether there is a cause: null would be one.
+    return {"output": output} | ({"cause": reported.cause} if reported.cause else {})
+
+
+def ended(detail: dict[str, Any]) -> Ended:
+    error = detail.get("error") or "an unnamed error"
+    return Ended(
+        execution=detail["executionArn"],
+        redriven=detail.get("redriveCount") or 0,
+        error=error if detail["status"] == "FAILED" else None,
+    )

@@ -17,7 +17,10 @@ Found = TypeVar("Found")
 
 
 class Ended(NamedTuple):
-    """How an execution ended: its status, and output or error and cause."""
+    """How an execution ended: its status, and output or error and cause.
+
+    Of a restore that failed as a whole OUTPUT is its report, which has the same keys.
+    """
 
     status: str
     output: Any
@@ -92,6 +95,8 @@ class Stack:
         """Waits for an execution. Raises TimeoutError."""
         found = wait(lambda: self._ended(arn), seconds=seconds, what=f"the end of {arn}", every=0.2)
         output, cause = _parsed(found.get("output")), _parsed(found.get("cause"))
+        if found.get("error") == "RestoreFailed":
+            output = self.report(cause["report"])
         return Ended(found["status"], output, found.get("error"), cause, arn)
 
     def restore(self, request: Any, *, seconds: float = 180) -> Ended:

@@ -4,6 +4,11 @@ and the remedy.
 
 import json
 
+LONGEST = 4000
+"""Characters of a message or a field in a cause, so that it stays far below the 32 KB that Step
+Functions keeps of one, escaped twice and with a stack trace beside it.
+"""
+
 
 class ReplantError(Exception):
     """An error of the contract. Its text is the JSON that an execution shows as its cause.
@@ -24,7 +29,14 @@ class ReplantError(Exception):
         return {"code": self.code, "message": self.message, "field": self.field}
 
     def __str__(self) -> str:
-        return json.dumps(self.as_dict(), ensure_ascii=False)
+        said = {name: _brief(value) for name, value in self.as_dict().items()}
+        return json.dumps(said, ensure_ascii=False)
+
+
+def _brief(text: str | None) -> str | None:
+    if text is None or len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 1]}…"
 
 
 class InvalidRequest(ReplantError):

@@ -96,9 +96,12 @@ class Topic:
     def __init__(self) -> None:
         self.told: list[Json] = []
         self.subjects: list[str] = []
+        self.broken = False
 
     def publish(self, *, TopicArn: str, Subject: str, Message: str) -> None:  # noqa: N803
         assert TopicArn == "topic", "the only one there is"
+        if self.broken:
+            raise ConnectionError("no answer")
         self.subjects.append(Subject)
         self.told.append(json.loads(Message))
 
@@ -249,12 +252,24 @@ class Lab:
         return output
 
     def report(self, planned: planning.Planned, error: Json | None = None) -> reporting.Output:
+        return self.reported(planned, error).output
+
+    def reported(self, planned: planning.Planned, error: Json | None = None) -> reporting.Reported:
+        """What ReportFunction answers at the end of an execution."""
         return reporting.report_restore(self._reporting(), planned.ledger, planned.attempt, error)
 
-    def stop(self, execution: str = "run-1") -> reporting.Output | None:
+    def stop(self, execution: str = "run-1", redriven: int = 0) -> reporting.Output | None:
         """What StopExecution brings about."""
+        return self.end(execution, redriven)
+
+    def end(
+        self, execution: str = "run-1", redriven: int = 0, error: str | None = None
+    ) -> reporting.Output | None:
+        """What the status event of an execution that did not succeed brings about."""
         self.alive.discard(execution)
-        return reporting.report_stopped(self._reporting(), execution)
+        ended = reporting.Ended(execution, redriven, error)
+        reported = reporting.report_ended(self._reporting(), ended)
+        return reported.output if reported else None
 
     def _reporting(self) -> reporting.Clients:
         state = StateBucket(self.s3, STATE)  # type: ignore[arg-type]

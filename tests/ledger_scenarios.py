@@ -10,7 +10,7 @@ import pytest
 
 from local.samples.builders import NOW, RESTORE_ID
 from shared.aws.table import Table
-from shared.errors import InvalidRequest, Overtaken, Refused
+from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.models.restore_plans import MachineResult, ObjectResult, Phase, RestoreRecord
 from shared.models.row_keys import KEPT
 from shared.runs.ledger import Ledger, of_dry_run, of_execution
@@ -95,6 +95,8 @@ def a_restore_that_nobody_began_is_not_there(table: Table) -> None:
     for call in (lambda: empty.take_run(1), lambda: empty.keep_plan(1, "sha256:a")):
         with pytest.raises(Overtaken):
             call()
+    with pytest.raises(NotFound):
+        empty.resume("run-1", 1)
     assert empty.record() is None
 
 
@@ -220,6 +222,37 @@ def a_stopped_restore_is_run_no_more(table: Table) -> None:
         ledger(table).take_run(1)
     assert caught.value.message == f"Restore {RESTORE_ID} was stopped."
     assert stored(table).run == 1
+
+
+def a_redriven_execution_takes_its_restore_up_once_each_time(table: Table) -> None:
+    begin(table)
+    ledger(table).keep_plan(1, "sha256:a")
+    ledger(table).take_run(1)
+    ledger(table).stop("run-1")
+    ledger(table).finish(1, "cancelled")
+    for _ in range(2):
+        assert ledger(table, at=LATER).resume("run-1", 1) == 2
+    record = stored(table)
+    assert (record.execution, record.attempt, record.taken_at) == ("run-1", 2, LATER)
+    assert (record.stopped, record.outcome, record.plan_hash) == (False, None, "sha256:a")
+    assert ledger(table).stop("run-1", 0) is None, "the event of the first stop comes late"
+    assert ledger(table).take_run(2).run == 2
+    assert ledger(table).stop("run-1", 1)
+    assert ledger(table).resume("run-1", 2) == 3
+
+
+def an_execution_that_another_one_followed_is_not_redriven(table: Table) -> None:
+    begin(table)
+    begin(table, "run-2")
+    before = stored(table)
+    with pytest.raises(Refused) as caught:
+        ledger(table).resume("run-1", 1)
+    assert caught.value.message.startswith("This restore was taken up by run-2. Follow that")
+    assert stored(table) == before
+    ledger(table).stop("run-2")
+    ledger(table).resume("run-2", 4)
+    begin(table, "run-3")
+    assert stored(table).redriven == 0, "each execution has redrives of its own"
 
 
 def the_end_of_a_run_is_noted_and_never_goes_back(table: Table) -> None:
@@ -380,6 +413,8 @@ SCENARIOS: tuple[Callable[[Table], None], ...] = (
     an_older_execution_neither_plans_nor_runs_nor_ends_the_restore,
     every_run_has_a_number_of_its_own,
     a_stopped_restore_is_run_no_more,
+    a_redriven_execution_takes_its_restore_up_once_each_time,
+    an_execution_that_another_one_followed_is_not_redriven,
     the_end_of_a_run_is_noted_and_never_goes_back,
     the_outcome_is_of_the_newest_execution,
     every_change_of_the_record_has_a_revision,

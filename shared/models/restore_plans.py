@@ -32,6 +32,14 @@ class Condition(StrEnum):
     NONE = "none"
 
 
+class FailOn(StrEnum):
+    """The worst state of a restore with which its execution still succeeds is better than this."""
+
+    FAILED = "failed"
+    PARTIAL = "partial"
+    NEVER = "never"
+
+
 class Needs(NamedTuple):
     """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
     name, and whether the MACS of its machines matter.
@@ -171,6 +179,7 @@ class Plan(Value):
     absent: tuple[str, ...] = ()
     machines: tuple[MachinePlan, ...]
     checks: tuple[Check, ...]
+    fail_on: FailOn = FailOn.FAILED
     hash: str = ""
 
     @property
@@ -183,7 +192,7 @@ class Plan(Value):
 
     def hashed(self) -> "Plan":
         """The plan with its hash: of what it will do where, whoever asked under which id."""
-        formal = {"restore_id", "secret", "dry_run", "concurrency", "hash"}
+        formal = {"restore_id", "secret", "dry_run", "concurrency", "fail_on", "hash"}
         meaning = self.model_dump(mode="json", exclude=formal)
         text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
         # Names and labels on the target carry the restore's id, or the first half of it.
@@ -268,7 +277,8 @@ class RestoreRecord(Value):
     function took it up: only the newest may act.
     PLAN_HASH is the plan in force; it stays once a run was GIVEN it. ENDED is the newest run that
     came to its end; DOWN_SINCE is when the cluster stopped answering, None while it answers.
-    OUTCOME is the state that was reported. REVISION counts the changes of the record.
+    OUTCOME is the state that was reported. REDRIVEN counts the times that this execution was
+    redriven. REVISION counts the changes of the record.
     """
 
     restore_id: str
@@ -285,4 +295,5 @@ class RestoreRecord(Value):
     stopped: bool = False
     down_since: Instant | None = None
     outcome: str | None = None
+    redriven: int = 0
     revision: int = 0

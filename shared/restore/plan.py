@@ -119,6 +119,7 @@ def plan(
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
         absent=tuple(sorted({each.namespace for each in machines} - facts.namespaces.keys())),
         machines=machines,
+        fail_on=request.fail_on,
         checks=(*of_target, *of_mapping, *of_machines, *collisions),
     ).hashed()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.models.base import to_instant
 from shared.models.restore_plans import (
+    FailOn,
     MachinePlan,
     MachineResult,
     MachineState,
@@ -25,6 +26,8 @@ RUNNING = "running"
 
 STOPPED = "cancelled"
 """The state of a restore whose execution was stopped."""
+
+GO_ON = "Start the same request with the same requestId to go on."
 
 GOOD = {MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED}
 BAD = {MachineState.FAILED, MachineState.BLOCKED, MachineState.CANCELLED}
@@ -45,12 +48,15 @@ def end(
 
 def cancel(results: Iterable[MachineResult], now: datetime) -> list[MachineResult]:
     """As the execution was stopped: machines that had not come to their end are cancelled."""
-    problem = Problem(
-        code="Cancelled",
-        message="The execution was stopped before this machine was done. Start the same request"
-        " with the same requestId to go on.",
-    )
+    message = f"The execution was stopped before this machine was done. {GO_ON}"
+    problem = Problem(code="Cancelled", message=message)
     return _end(results, MachineState.CANCELLED, problem, now)
+
+
+def break_off(results: Iterable[MachineResult], error: str, now: datetime) -> list[MachineResult]:
+    """As the execution failed of ERROR without a report."""
+    message = f"The execution failed with {error} before this machine was done. {GO_ON}"
+    return _end(results, MachineState.FAILED, Problem(code=error, message=message), now)
 
 
 def _end(
@@ -91,6 +97,24 @@ def output(plan: Plan, results: list[MachineResult], state: str, report: str) ->
         "truncated": len(results) > SHOWN,
         "report": report,
     }
+
+
+def failure(output: Mapping[str, Any], fail_on: FailOn) -> str | None:
+    """The cause with which the execution of a restore that came to its end fails; None where it
+    succeeds.
+    """
+    state = output["state"]
+    fails = {FailOn.FAILED: {"failed"}, FailOn.PARTIAL: {"failed", "partial"}, FailOn.NEVER: set()}
+    if state not in fails[fail_on]:
+        return None
+    counts = ", ".join(f"{number} {name}" for name, number in output["counts"].items())
+    said = {
+        "code": "RestoreFailed",
+        "message": f"The restore ended {state}: {counts}. The report names each machine with the"
+        " reason and the remedy. failOn says which states fail an execution.",
+        **{key: output[key] for key in ("restoreId", "counts", "report")},
+    }
+    return json.dumps(said, ensure_ascii=False)
 
 
 def report(

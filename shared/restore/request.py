@@ -21,7 +21,7 @@ from shared.models.base import (
     from_instant,
     matching,
 )
-from shared.models.restore_plans import Condition
+from shared.models.restore_plans import Condition, FailOn
 from shared.restore.names import NETWORK
 from shared.validation import parse
 
@@ -39,7 +39,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
         {"cpuPercent": 100, "memoryPercent": 100},
     ),
     "mapping.patches": ([],),
-    "failOn": ("failed",),
     "attach": ("auto", "never"),  # nothing is attached either way yet
     "keepFor": ("PT24H",),  # of mode emergency
     "to": (),  # of mode migrate
@@ -196,6 +195,7 @@ class RestoreRequest(Value):
     strategy: Literal["auto", "csi"] = "auto"
     mapping: Mapping = Mapping()
     on_existing: OnExisting = OnExisting.FAIL
+    fail_on: FailOn = FailOn.FAILED
     start: StrictBool = True
     ready: Ready = Ready()
     dry_run: StrictBool = False

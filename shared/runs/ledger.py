@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from shared.aws.table import Item, Put, Table
-from shared.errors import InvalidRequest, Overtaken, Refused
+from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.models.restore_plans import MachineResult, ObjectResult, RestoreRecord
 from shared.models.row_keys import EXPIRES, KEPT
 
@@ -84,6 +84,26 @@ class Ledger:
             if self._replace(record, plan_hash=plan_hash):
                 return plan_hash
 
+    def resume(self, execution: str, redriven: int) -> int:
+        """The attempt of an execution that was redriven for the REDRIVEN-th time: a new one, as if
+        another execution had taken up the restore. A repeated call changes nothing.
+
+        Raises Refused when another execution has taken it up meanwhile.
+        """
+        while record := self.record():
+            if record.execution != execution:
+                raise Refused(
+                    f"This restore was taken up by {record.execution}. Follow that execution; this"
+                    " one cannot be redriven any more.",
+                    "requestId",
+                )
+            if record.redriven >= redriven:
+                return record.attempt
+            again = {"attempt": record.attempt + 1, "taken_at": self._now(), "redriven": redriven}
+            if self._replace(record, **again, stopped=False, outcome=None):
+                return record.attempt + 1
+        raise NotFound(f"Restore {self.id} is not known any more. Start a new restore.")
+
     def take_run(self, attempt: int) -> RestoreRecord:
         """Begins a run: from here on every older run stops, and the plan stays as it is.
 
@@ -102,9 +122,14 @@ class Ledger:
             if self._replace(record, ended=run, down_since=down_since):
                 return
 
-    def stop(self, execution: str) -> RestoreRecord | None:
-        """Stops the restore of an execution; None when another execution has taken it up since."""
+    def stop(self, execution: str, redriven: int = 0) -> RestoreRecord | None:
+        """Stops the restore of an execution that ended after so many redrives.
+
+        None when it was redriven once more, or another execution has taken it up.
+        """
         while (record := self.record()) and record.execution == execution:
+            if record.redriven > redriven:
+                return None
             if stopped := self._replace(record, stopped=True):
                 return stopped
         return None
@@ -199,6 +224,7 @@ def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:
         "taken_at": wanted.taken_at,
         "stopped": False,
         "outcome": None,
+        "redriven": 0,
         "revision": before.revision + 1,
     }
     if not before.given:

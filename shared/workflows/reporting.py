@@ -38,9 +38,16 @@ Output = dict[str, Any]
 """What the execution answers (contract, section 5)."""
 
 
+class Reported(NamedTuple):
+    """The execution's output; CAUSE is set where the execution fails of it."""
+
+    output: Output
+    cause: str | None = None
+
+
 def report_restore(
     clients: Clients, ledger_id: str, attempt: int, error: report.Error | None
-) -> Output:
+) -> Reported:
     """ERROR is what ended the execution before its machines were done.
 
     Raises NotFound, and Overtaken when the restore goes on, or went on, in another execution.
@@ -54,27 +61,43 @@ def report_restore(
     plan = clients.state.outline(ledger_id, record.plan_hash)
     results = report.end(_results(clients, ledger, plan, attempt).values(), error, clients.now())
     state = report.restore_state(plan, results)
-    return _save(clients, ledger, record, plan, results, state)
+    output = _save(clients, ledger, record, plan, results, state)
+    return Reported(output, report.failure(output, plan.fail_on))
 
 
-def report_stopped(clients: Clients, execution: str) -> Output | None:
-    """The restore of an execution that was stopped, or ran out of its time, is stopped and
-    reported.
+class Ended(NamedTuple):
+    """What its status event says of an execution; ERROR of one that failed, else None."""
 
-    None where there is nothing to say: it had not begun, or goes on in another execution.
+    execution: str
+    redriven: int
+    error: str | None
+
+
+def report_ended(clients: Clients, ended: Ended) -> Reported | None:
+    """The restore of an execution that ended without a report: stopped, out of its time, or failed
+    where no state could catch it.
+
+    None where there is nothing to say: it had not begun, is reported, or goes on.
     """
-    ledger_id = ledgers.of_execution(clients.table, execution)
+    ledger_id = ledgers.of_execution(clients.table, ended.execution)
     if ledger_id is None:
         return None
     ledger = Ledger(clients.table, ledger_id, now=clients.now)
-    record = ledger.stop(execution)
+    record = ledger.record()
+    if record is None or record.outcome:
+        return None
+    record = ledger.stop(ended.execution, ended.redriven)
     if record is None or record.plan_hash is None:
         return None
     record = _await_end(clients, ledger, record)
     plan = clients.state.outline(ledger_id, record.plan_hash or "")
-    known = _results(clients, ledger, plan, record.attempt)
-    results = report.cancel(known.values(), clients.now())
-    return _save(clients, ledger, record, plan, results, report.STOPPED)
+    known = _results(clients, ledger, plan, record.attempt).values()
+    if ended.error is None:
+        results, state = report.cancel(known, clients.now()), report.STOPPED
+    else:
+        results = report.break_off(known, ended.error, clients.now())
+        state = report.restore_state(plan, results)
+    return Reported(_save(clients, ledger, record, plan, results, state))
 
 
 def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> RestoreRecord:
@@ -111,9 +134,9 @@ def _save(
     text = report.report(detailed, record, results, objects, state, clients.now())
     address = clients.state.save_report(_report_name(clients, plan, ledger), text)
     output = report.output(plan, results, state, address)
-    ledger.finish(record.attempt, state)
     if not plan.dry_run:
         _notify(clients, output)
+    ledger.finish(record.attempt, state)  # last: before that, a repeated call does it all again
     return output
 
 

@@ -37,6 +37,14 @@ class Progress(NamedTuple):
     waiting: list[dict[str, str]]
 
 
+def attempt_of_redrive(clients: Clients, ledger_id: str, execution: str, redriven: int) -> int:
+    """The attempt with which an execution goes on that ended and was redriven.
+
+    Raises Refused when another execution has taken up the restore meanwhile.
+    """
+    return Ledger(clients.table, ledger_id, now=clients.clock.now).resume(execution, redriven)
+
+
 def run_restore(clients: Clients, ledger_id: str, attempt: int, *, seconds: float) -> Progress:
     """SECONDS are left for it. Raises Overtaken when this run may not act (any more), NotFound for
     a plan that is gone, Refused and Rejected when the credentials do not serve any more.

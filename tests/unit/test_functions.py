@@ -98,8 +98,10 @@ def test_plan_restore_and_report_pass_on_what_the_state_machine_hands_over(
     assert set(event) == {"restoreId", "ledger", "attempt", "planHash"}
     event = restore.handler(event, CONTEXT)
     assert (event["done"], event["counts"], event["waiting"]) == (True, {"ready": 1}, [])
-    output = report.handler(event, CONTEXT)
-    assert output
+    answer = report.handler(event, CONTEXT)
+    assert answer
+    assert list(answer) == ["output"], "a cause would fail the execution"
+    output = answer["output"]
     assert (output["state"], output["counts"]) == ("succeeded", {"ready": 1})
     emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (measured,) = [each for each in emitted if "UnsuccessfulRestores" in each]
@@ -119,24 +121,59 @@ def test_an_error_of_the_execution_is_told_and_counted(
 ) -> None:
     lab.backup()
     event = planned(lab) | {"error": {"Error": "States.Timeout", "Cause": ""}}
-    output = report.handler(event, CONTEXT)
-    assert output
-    assert output["machines"][0]["error"]["code"] == "States.Timeout"
+    answer = report.handler(event, CONTEXT)
+    assert answer
+    assert answer["output"]["machines"][0]["error"]["code"] == "States.Timeout"
+    cause = json.loads(answer["cause"])
+    assert (cause["code"], cause["report"]) == ("RestoreFailed", answer["output"]["report"])
     assert '"UnsuccessfulRestores":[1.0]' in capsys.readouterr().out
 
 
-def test_the_event_of_a_stopped_execution_reports_its_restore_or_nothing(lab: Lab) -> None:
+def status_event(status: str, execution: str = "arn:run-1", **detail: Json) -> Json:
+    """As EventBridge sends it."""
+    detail |= {"executionArn": execution, "status": status}
+    return {"detail-type": "Step Functions Execution Status Change", "detail": detail}
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "code"),
+    [
+        (status_event("ABORTED"), "cancelled", "Cancelled"),
+        (status_event("TIMED_OUT", redriveCount=0, error=None), "cancelled", "Cancelled"),
+        (status_event("FAILED", error="States.Runtime"), "failed", "States.Runtime"),
+        (status_event("FAILED", error=None), "failed", "an unnamed error"),
+    ],
+)
+def test_the_event_of_an_execution_that_ended_without_a_report_reports_it_once(
+    lab: Lab, event: Json, state: str, code: str
+) -> None:
     lab.backup()
     planned(lab)
-    event = {
-        "detail-type": "Step Functions Execution Status Change",
-        "detail": {"executionArn": "arn:run-1", "status": "ABORTED"},
-    }
-    output = report.handler(event, CONTEXT)
-    assert output
-    assert output["state"] == "cancelled"
-    event["detail"] = {"executionArn": "arn:of-nobody", "status": "ABORTED"}
-    assert report.handler(event, CONTEXT) is None
+    answer = report.handler(event, CONTEXT)
+    assert answer
+    (machine,) = answer["output"]["machines"]
+    assert (answer["output"]["state"], machine["error"]["code"]) == (state, code)
+    assert report.handler(event, CONTEXT) is None, "events come at least once"
+
+
+def test_the_event_of_an_execution_that_began_nothing_reports_nothing(lab: Lab) -> None:
+    assert report.handler(status_event("FAILED", "arn:of-nobody"), CONTEXT) is None
+    assert not lab.topic.told
+
+
+def test_an_execution_that_was_stopped_and_is_redriven_goes_on(lab: Lab) -> None:
+    lab.backup()
+    lab.cluster.bind = False
+    event = restore.handler(planned(lab), CONTEXT)
+    report.handler(status_event("ABORTED"), CONTEXT)
+    lab.cluster.bind = True
+    redriven = event | {"execution": "arn:run-1", "redriven": 1}
+    event = restore.handler(redriven, CONTEXT)
+    assert (event["done"], event["attempt"]) == (True, 2)
+    assert report.handler(status_event("ABORTED", redriveCount=0), CONTEXT) is None, "comes late"
+    answer = report.handler(event, CONTEXT)
+    assert answer
+    assert answer["output"]["state"] == "succeeded"
 
 
 def test_a_report_of_nothing_is_not_found(lab: Lab) -> None:

@@ -19,6 +19,7 @@ from local.samples.builders import (
 from shared.models.base import to_instant
 from shared.models.restore_plans import (
     Check,
+    FailOn,
     MachineResult,
     MachineState,
     ObjectResult,
@@ -101,6 +102,34 @@ def test_a_dry_run_is_planned_even_where_checks_block(states: list[MachineState]
     assert report.restore_state(plan, results(plan, *states)) == "planned"
 
 
+@pytest.mark.parametrize(
+    ("state", "fails"),
+    [
+        ("succeeded", set()),
+        ("planned", set()),
+        ("partial", {FailOn.PARTIAL}),
+        ("failed", {FailOn.PARTIAL, FailOn.FAILED}),
+    ],
+)
+@pytest.mark.parametrize("fail_on", FailOn)
+def test_which_states_fail_an_execution_is_said_by_fail_on(
+    state: str, fails: set[FailOn], fail_on: FailOn
+) -> None:
+    plan = many(2)
+    output = report.output(plan, results(plan, READY, FAILED), state, "s3://state/reports/r.json")
+    cause = report.failure(output, fail_on)
+    assert (cause is not None) == (fail_on in fails)
+    if cause:
+        told = json.loads(cause)
+        assert told.pop("message").startswith(f"The restore ended {state}: 1 failed, 1 ready.")
+        assert told == {
+            "code": "RestoreFailed",
+            "restoreId": RESTORE_ID,
+            "counts": {"failed": 1, "ready": 1},
+            "report": "s3://state/reports/r.json",
+        }
+
+
 def test_machines_are_counted_by_state_in_the_order_of_the_states_names() -> None:
     some = results(many(5), READY, WAITING, FAILED, READY, BLOCKED)
     assert list(report.count(some).items()) == [
@@ -145,6 +174,16 @@ def test_the_output_has_the_plan_s_verdict() -> None:
     blocked = planned(on=facts(networks=frozenset()))
     assert report.output(blocked, results(blocked, BLOCKED), "failed", "s3://r")["verdict"] == (
         "block"
+    )
+
+
+def test_what_a_failed_execution_cut_off_has_failed_of_it_and_says_how_to_go_on() -> None:
+    cut_off, ready = report.break_off(results(many(2), READY, WAITING), "States.Runtime", NOW)
+    assert (cut_off.state, ready.state, cut_off.finished_at) == (FAILED, READY, NOW)
+    assert cut_off.error == Problem(
+        code="States.Runtime",
+        message="The execution failed with States.Runtime before this machine was done."
+        " Start the same request with the same requestId to go on.",
     )
 
 

@@ -94,6 +94,63 @@ def test_the_manifests_of_machines_that_were_touched_are_not_read_for_a_report(l
     assert [each["action"] for each in machine["objects"]] == ["create"] * 4
 
 
+def test_a_message_that_is_not_sent_is_sent_by_the_next_call(lab: Lab) -> None:
+    """The restore does not count as reported before everything is told."""
+    lab.backup()
+    lab.cluster.bind = False
+    lab.apply(lab.plan())
+    lab.topic.broken = True
+    with pytest.raises(ConnectionError):
+        lab.stop()
+    lab.topic.broken = False
+    output = lab.stop()
+    assert output
+    assert lab.topic.told == [output]
+
+
+def test_a_restore_that_its_execution_has_reported_is_not_reported_by_its_event(lab: Lab) -> None:
+    lab.backup()
+    lab.restore()
+    told = list(lab.topic.told)
+    assert lab.end(error="RestoreFailed") is None
+    assert lab.stop() is None
+    assert lab.topic.told == told
+
+
+@pytest.mark.parametrize(("fail_on", "fails"), [("failed", True), ("never", False)])
+def test_a_restore_of_which_nothing_came_back_fails_its_execution_after_its_report(
+    lab: Lab, fail_on: str, fails: bool
+) -> None:
+    lab.backup()
+    lab.cluster.run = False
+    planned = lab.plan(lab.request(failOn=fail_on, ready={"timeout": "PT1S"}))
+    while not lab.apply(planned).done:
+        lab.sleep(60)
+    found = lab.reported(planned)
+    assert (found.output["state"], found.cause is not None) == ("failed", fails)
+    assert reported(lab, found.output)["state"] == "failed"
+
+
+# --- A redrive ----------------------------------------------------------------------------------
+
+
+def test_a_machine_of_a_redriven_execution_has_all_of_its_time_and_is_looked_at_anew(
+    lab: Lab,
+) -> None:
+    lab.backup()
+    lab.backup("web02")
+    lab.cluster.run = False
+    planned = lab.plan(lab.request("point-web01", "point-web02"))
+    lab.apply(planned)
+    lab.stop()
+    lab.sleep(7 * 24 * 3600)
+    lab.cluster.run = True
+    lab.ledger(planned).resume("run-1", 1)
+    again = planned._replace(attempt=2)
+    assert lab.finish(again)["counts"] == {"ready": 2}
+    assert lab.record(again).outcome == "succeeded"
+
+
 # --- A stop -------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from local.build.template import load
 from tests.template import ROOT, TEMPLATE, Json, allowed, listed, of_type, resource_of
 
 PROJECT_WIDE = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
@@ -213,16 +212,3 @@ def test_a_message_is_hidden_for_six_times_as_long_as_its_function_may_take() ->
         assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
         assert resource_of(queue["RedrivePolicy"]["deadLetterTargetArn"]) in queues
         assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-
-
-@pytest.mark.parametrize("machine", STATE_MACHINES)
-def test_every_task_of_a_state_machine_has_a_time_limit_and_a_way_out(machine: str) -> None:
-    definition = load(ROOT / STATE_MACHINES[machine]["DefinitionUri"])
-    tasks = {name: each for name, each in definition["States"].items() if each["Type"] == "Task"}
-    assert tasks
-    for task in tasks.values():
-        function = re.fullmatch(r"\$\{(\w+)\}", task["Arguments"]["FunctionName"])
-        assert function
-        assert task["TimeoutSeconds"] >= FUNCTIONS[function[1]]["Timeout"]
-        assert ["States.ALL"] in [catch["ErrorEquals"] for catch in task["Catch"]]
-    assert definition["TimeoutSeconds"]

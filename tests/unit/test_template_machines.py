@@ -1,0 +1,85 @@
+"""House rules for the state machines of template.yaml: what is repeated, how long, how they end."""
+
+import re
+
+import pytest
+
+from local.build.template import load
+from tests.template import ROOT, Json, of_type
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
+# As AWS names what is worth another try: tasks that fail, Lambda's own troubles.
+TRANSIENT = {
+    "States.TaskFailed",
+    "States.Timeout",
+    "Lambda.Unknown",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.TooManyRequestsException",
+}
+FINAL = {"InvalidRequest", "NotFound", "Refused", "Rejected", "Overtaken"}
+
+
+def definition(machine: str) -> Json:
+    return load(ROOT / STATE_MACHINES[machine]["DefinitionUri"])
+
+
+TASKS = {
+    f"{machine}.{name}": state
+    for machine in STATE_MACHINES
+    for name, state in definition(machine)["States"].items()
+    if state["Type"] == "Task"
+}
+CALLS = {name: each for name, each in TASKS.items() if "FunctionName" in each["Arguments"]}
+
+
+@pytest.mark.parametrize("machine", STATE_MACHINES)
+def test_an_execution_and_every_task_of_it_has_a_time_limit_and_a_way_out(machine: str) -> None:
+    assert definition(machine)["TimeoutSeconds"]
+    assert len(CALLS) >= len(STATE_MACHINES)
+    for task in TASKS.values():
+        assert ["States.ALL"] in [catch["ErrorEquals"] for catch in task["Catch"]]
+        assert task["TimeoutSeconds"]
+
+
+@pytest.mark.parametrize("task", CALLS)
+def test_a_task_waits_longer_than_its_function_may_take(task: str) -> None:
+    """Or the execution goes on beside a function that still works."""
+    function = re.fullmatch(r"\$\{(\w+)\}", CALLS[task]["Arguments"]["FunctionName"])
+    assert function
+    assert CALLS[task]["TimeoutSeconds"] > FUNCTIONS[function[1]]["Timeout"]
+
+
+@pytest.mark.parametrize("task", CALLS)
+def test_a_task_is_repeated_after_whatever_may_pass_and_never_after_a_final_error(
+    task: str,
+) -> None:
+    """The first retrier that matches decides."""
+    first, *others = CALLS[task]["Retry"]
+    assert first["MaxAttempts"] == 0
+    assert set(first["ErrorEquals"]) <= FINAL
+    assert set(others[-1]["ErrorEquals"]) == TRANSIENT
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_attempts_are_spread_and_never_far_apart(task: str) -> None:
+    for each in TASKS[task]["Retry"]:
+        if each["MaxAttempts"]:
+            assert (each["MaxDelaySeconds"], each["JitterStrategy"]) == (60, "FULL")
+            assert each["MaxAttempts"] <= 6
+
+
+@pytest.mark.parametrize("machine", STATE_MACHINES)
+def test_a_cause_is_never_what_step_functions_says_but_our_own_json(machine: str) -> None:
+    """That may quote a stack trace, or hold a value that nobody foresaw."""
+    states = definition(machine)["States"]
+    caught = [catch for each in TASKS.values() for catch in each["Catch"]]
+    to_fail = [each for each in caught if states[each["Next"]]["Type"] == "Fail"]
+    assert to_fail
+    for catch in to_fail:
+        ours = set(catch["ErrorEquals"]) <= FINAL | {"Unreachable"}
+        begin = "$parse($states.errorOutput.Cause).errorMessage" if ours else "$string({'code':"
+        assert f"'cause': {begin}" in catch["Output"]
