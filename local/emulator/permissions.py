@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import dynamodb
 
 from local.emulator.seams import require, seam
@@ -80,4 +81,25 @@ def _hash_attribute(table: str) -> str:
     return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), "")
 
 
-PATCHES = (a_batch_needs_the_single_action, a_policy_sees_the_leading_keys)
+def loopback_is_secure_transport() -> None:
+    """AWS is reached by TLS, so policies there may deny plain http. This one is plain http, but on
+    loopback, where nobody listens in: the same policies hold, and deny nothing.
+    """
+    patch = "loopback_is_secure_transport"
+    resolve = seam(patch, iam_evaluator, "_resolve_condition_key", "key", "ctx")
+    fields = getattr(iam_evaluator.EvalContext, "__dataclass_fields__", {})
+    require(patch, {"source_ip", "secure_transport"} <= set(fields))
+
+    def resolved(key: str, ctx: Any) -> Any:
+        if key.lower() == "aws:securetransport" and ip_address(ctx.source_ip).is_loopback:
+            return "true"
+        return resolve(key, ctx)
+
+    iam_evaluator._resolve_condition_key = resolved
+
+
+PATCHES = (
+    a_batch_needs_the_single_action,
+    a_policy_sees_the_leading_keys,
+    loopback_is_secure_transport,
+)

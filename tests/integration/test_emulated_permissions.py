@@ -90,3 +90,28 @@ def test_the_right_to_send_a_message_covers_a_batch(
     entries = [{"Id": "1", "MessageBody": "x"}]
     assert not denied(lambda: limited("sqs").send_message_batch(QueueUrl=url, Entries=entries))
     assert denied(lambda: limited("sqs").purge_queue(QueueUrl=url))
+
+
+def denial(condition: dict[str, Any], arn: str) -> str:
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": arn}
+    return json.dumps(
+        {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]}
+    )
+
+
+def test_loopback_is_secure_transport_and_a_denial_of_anything_else_holds(
+    stack: Stack, limited: Callable[[str], Any]
+) -> None:
+    queues = stack.client("sqs")
+    url = queues.create_queue(QueueName="secure")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"][
+        "QueueArn"
+    ]
+
+    def sends() -> bool:
+        return not denied(lambda: limited("sqs").send_message(QueueUrl=url, MessageBody="x"))
+
+    for value, expected in (("false", True), ("true", False)):
+        policy = denial({"Bool": {"aws:SecureTransport": value}}, arn)
+        queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        assert sends() is expected

@@ -1,0 +1,154 @@
+"""House rules for template.yaml: encryption, transport, versions, and whose requests are taken."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.template import TEMPLATE, Json, listed, mappings, of_type
+
+ACCOUNT = {"Ref": "AWS::AccountId"}
+BUCKETS = of_type("AWS::S3::Bucket")
+QUEUES = of_type("AWS::SQS::Queue")
+TOPICS = of_type("AWS::SNS::Topic")
+RESOURCES: dict[str, Json] = TEMPLATE["Resources"]
+POLICIES = {
+    "AWS::S3::BucketPolicy": "Bucket",
+    "AWS::SQS::QueuePolicy": "Queues",
+    "AWS::SNS::TopicPolicy": "Topics",
+}
+MY_KEY = {"Fn::If": ["KeyForMessages", {"Ref": "MessageKey"}, {"Ref": "AWS::NoValue"}]}
+
+
+def statements_about(resource: str) -> list[Json]:
+    """Those of the resource's own policies, whose conditions are the resource's."""
+    return [
+        statement
+        for each in RESOURCES.values()
+        if each["Type"] in POLICIES
+        and {"Ref": resource} in listed(each["Properties"][POLICIES[each["Type"]]])
+        and each.get("Condition") == RESOURCES[resource].get("Condition")
+        for statement in each["Properties"]["PolicyDocument"]["Statement"]
+    ]
+
+
+def arns(resource: str) -> list[Json]:
+    if resource in TOPICS:
+        return [{"Ref": resource}]
+    arn = {"Fn::GetAtt": [resource, "Arn"]}
+    return [arn, {"Fn::Sub": f"${{{resource}.Arn}}/*"}] if resource in BUCKETS else [arn]
+
+
+@pytest.mark.parametrize("resource", [*BUCKETS, *QUEUES, *TOPICS])
+def test_plain_http_is_refused_wherever_it_is_deployed(resource: str) -> None:
+    (denial,) = [each for each in statements_about(resource) if each["Effect"] == "Deny"]
+    assert denial["Principal"] == "*"
+    # SNS takes no wildcard in the policy of a topic.
+    whole = {"s3:*"} if resource in BUCKETS else {"sqs:*", "sns:Publish"}
+    assert denial["Action"] in whole
+    assert all(arn in listed(denial["Resource"]) for arn in arns(resource))
+    assert denial["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def service_statements() -> Iterator[Json]:
+    for each in mappings(RESOURCES):
+        if isinstance(each.get("Principal"), dict) and "Service" in each["Principal"]:
+            yield each
+
+
+def test_a_service_acts_for_this_account_only() -> None:
+    found = list(service_statements())
+    assert len(found) >= 10
+    for statement in found:
+        assert statement["Effect"] == "Allow"
+        assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT
+
+
+@pytest.mark.parametrize("permission", of_type("AWS::Lambda::Permission"))
+def test_a_function_is_called_for_this_account_only(permission: str) -> None:
+    assert of_type("AWS::Lambda::Permission")[permission]["SourceAccount"] == ACCOUNT
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_queue_is_encrypted_with_our_key_or_that_of_sqs(queue: str) -> None:
+    assert QUEUES[queue]["KmsMasterKeyId"] == MY_KEY
+    assert QUEUES[queue]["SqsManagedSseEnabled"] == {
+        "Fn::If": ["KeyForMessages", {"Ref": "AWS::NoValue"}, True]
+    }
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_is_encrypted_with_our_key_or_not_at_all(topic: str) -> None:
+    """The key of SNS itself, alias/aws/sns, lets no alarm publish."""
+    assert TOPICS[topic]["KmsMasterKeyId"] == MY_KEY
+
+
+def test_all_that_sends_messages_may_use_the_key() -> None:
+    (key,) = of_type("AWS::KMS::Key").values()
+    assert key["EnableKeyRotation"] is True
+    (statement,) = [each for each in mappings(key["KeyPolicy"]) if "Service" in each]
+    services = {f"{each}.amazonaws.com" for each in ("cloudwatch", "events", "s3", "sns")}
+    assert set(statement["Service"]) == services
+
+
+def test_no_rule_publishes_on_the_topic_since_eventbridge_then_names_no_account_to_the_key() -> (
+    None
+):
+    targets = [
+        each["Arn"] for rule in of_type("AWS::Events::Rule").values() for each in rule["Targets"]
+    ]
+    assert targets
+    assert not [target for target in targets if target in ([{"Ref": each} for each in TOPICS])]
+
+
+@pytest.mark.parametrize("role", of_type("AWS::IAM::Role"))
+def test_who_sends_or_receives_messages_may_use_the_key_and_nobody_else(role: str) -> None:
+    statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Action" in each]
+    actions = {action for each in statements for action in listed(each["Action"])}
+    services = {"sqs", "sns"} & {action.split(":")[0] for action in actions}
+    using = [each for each in statements if each.get("Sid") == "UseTheMessageKey"]
+    via = [
+        each["Fn::Sub"].split(".")[0]
+        for statement in using
+        for each in statement["Condition"]["StringEquals"]["kms:ViaService"]
+    ]
+    assert set(via) == services
+
+
+@pytest.mark.parametrize("role", of_type("AWS::IAM::Role"))
+def test_every_role_has_the_boundary_that_is_given(role: str) -> None:
+    assert of_type("AWS::IAM::Role")[role]["PermissionsBoundary"] == {
+        "Fn::If": ["BoundRoles", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]
+    }
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_a_bucket_has_versions_and_forgets_those_that_are_not_current(bucket: str) -> None:
+    properties = BUCKETS[bucket]
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = properties["LifecycleConfiguration"]["Rules"]
+    (whole,) = [rule for rule in rules if "Prefix" not in rule]
+    assert whole["Status"] == "Enabled"
+    assert whole["NoncurrentVersionExpiration"]["NoncurrentDays"]
+    assert whole["ExpiredObjectDeleteMarker"] is True
+
+
+def test_no_rule_ever_touches_what_longhorn_still_reads() -> None:
+    rules = BUCKETS["BackupBucket"]["LifecycleConfiguration"]["Rules"]
+    current = {"ExpirationInDays", "ExpirationDate", "Transition", "Transitions"}
+    assert not [key for rule in rules for key in rule if key in current]
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_access_is_logged_where_a_bucket_for_it_is_given(bucket: str) -> None:
+    condition, given, _ = BUCKETS[bucket]["LoggingConfiguration"]["Fn::If"]
+    assert condition == "LogAccess"
+    assert given["DestinationBucketName"] == {"Ref": "AccessLogBucket"}
+
+
+def test_only_the_bucket_of_the_stack_is_locked_and_a_lock_can_be_lifted_by_an_administrator() -> (
+    None
+):
+    (locked,) = [name for name, each in BUCKETS.items() if "ObjectLockConfiguration" in each]
+    assert locked == "BackupBucket"
+    lock = BUCKETS[locked]["ObjectLockConfiguration"]["Fn::If"]
+    assert (lock[0], lock[1]["Rule"]["DefaultRetention"]["Mode"]) == ("LockBackups", "GOVERNANCE")
