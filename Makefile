@@ -109,7 +109,7 @@ conformance-tests: environments
 	$(DEV)/python -m pytest tests/conformance
 
 .PHONY: unit-tests integration-tests
-unit-tests: .venv/.done
+unit-tests: environments
 	$(DEV)/coverage run -m pytest tests/unit
 	$(DEV)/coverage report
 
