@@ -28,6 +28,7 @@ def clients() -> planning.Clients:
         state=StateBucket(s3, settings().state_bucket),
         running=is_running,
         allow_loopback=settings().allow_loopback_clusters,
+        secrets_prefix=settings().secrets_prefix,
     )
 
 

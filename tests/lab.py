@@ -116,6 +116,7 @@ class Lab:
     topic: Topic = field(default_factory=Topic)
     seconds: float = 0.0
     alive: set[str] = field(default_factory=set)
+    secrets_prefix: str = "replant/"
     during: Callable[[float], None] | None = None
     connected: list[Connected] = field(default_factory=list)
 
@@ -211,6 +212,7 @@ class Lab:
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
             running=self.alive.__contains__,
             allow_loopback=True,
+            secrets_prefix=self.secrets_prefix,
             clock=self.clock,
         )
         wanted = restore_request(request or self.request(), execution_name=execution)

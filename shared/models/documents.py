@@ -1,11 +1,12 @@
 """The documents that users put into the state bucket (contract, section 3)."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 
 from shared.models.base import ClusterId, Value, matching
 
+SECRETS_PREFIX = "replant/"
 _SECRET = "[A-Za-z0-9/_+=.@-]+"  # noqa: S105  # what Secrets Manager takes in a name
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
 
@@ -22,6 +23,10 @@ class ClusterDocument(Value):
     harvester: str | None = None
     longhorn: str | None = None
     kubernetes: str | None = None
+
+    def with_secret_below(self, prefix: str) -> Self:
+        """A document says `replant/` in every stack; each stack has a prefix of its own for it."""
+        return self.model_copy(update={"secret": prefix + self.secret.removeprefix(SECRETS_PREFIX)})
 
 
 class BackupTarget(Value):

@@ -42,6 +42,7 @@ class Clients(NamedTuple):
     state: StateBucket
     running: Callable[[str], bool]
     allow_loopback: bool
+    secrets_prefix: str
     clock: Clock = Clock()
 
 
@@ -60,7 +61,7 @@ def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> P
     choices = select_points(clients.table, request.select)
     points = [choice.point for choice in choices]
     needs = planning.needs(points, request)
-    cluster = _find_cluster(clients.table, request.target)
+    cluster = _find_cluster(clients, request.target)
     kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
     record = ledger.begin(_record(clients, request, execution), running=clients.running)
     plan_hash = record.plan_hash
@@ -97,11 +98,11 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
     )
 
 
-def _find_cluster(table: Table, target: str) -> ClusterDocument:
-    cluster = documents.document(table, "clusters", target)
+def _find_cluster(clients: Clients, target: str) -> ClusterDocument:
+    cluster = documents.document(clients.table, "clusters", target)
     if cluster is None:
-        raise NotFound(documents.why_unknown(table, "clusters", target), "target")
-    return cluster
+        raise NotFound(documents.why_unknown(clients.table, "clusters", target), "target")
+    return cluster.with_secret_below(clients.secrets_prefix)
 
 
 def _observe(

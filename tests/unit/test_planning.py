@@ -61,6 +61,13 @@ def test_planning_connects_with_the_stored_kubeconfig(lab: Lab) -> None:
     assert one.options == {"allow_loopback": True, "connections": READERS}
 
 
+def test_another_stack_keeps_the_secrets_that_its_documents_name_elsewhere(lab: Lab) -> None:
+    lab.backup()
+    lab.secrets_prefix = "team/second/"
+    lab.apply(lab.plan())
+    assert [each.cluster.secret for each in lab.connected] == ["team/second/clusters/west"] * 2
+
+
 def test_a_plan_that_a_run_was_given_is_taken_up_without_a_look_at_the_cluster(lab: Lab) -> None:
     lab.backup()
     planned = lab.plan()

@@ -134,7 +134,7 @@ def test_an_alarm_watches_a_metric_that_exists_by_the_dimension_that_it_has(alar
     namespace = properties["Namespace"]
     (dimension,) = properties["Dimensions"]
     if namespace == "Replant":
-        assert dimension == {"Name": "service", "Value": "replant"}
+        assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
         return
     name, kind = DIMENSIONS[namespace]
     assert dimension["Name"] == name
@@ -158,7 +158,7 @@ def test_our_own_metrics_are_published_by_the_names_that_alarms_watch() -> None:
     assert ours <= published
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     assert (common["POWERTOOLS_SERVICE_NAME"], common["POWERTOOLS_METRICS_NAMESPACE"]) == (
-        "replant",
+        {"Ref": "AWS::StackName"},
         "Replant",
     )
 

@@ -152,3 +152,25 @@ def test_only_the_bucket_of_the_stack_is_locked_and_a_lock_can_be_lifted_by_an_a
     assert locked == "BackupBucket"
     lock = BUCKETS[locked]["ObjectLockConfiguration"]["Fn::If"]
     assert (lock[0], lock[1]["Rule"]["DefaultRetention"]["Mode"]) == ("LockBackups", "GOVERNANCE")
+
+
+@pytest.mark.parametrize("role", of_type("AWS::IAM::Role"))
+def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_only(
+    role: str,
+) -> None:
+    statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Sid" in each]
+    reads = {each["Sid"]: each for each in statements}
+    services = {"s3"} if "ReadBackupMetadata" in reads else set()
+    if "ReadClusterCredentials" in reads:
+        services.add("secretsmanager")
+        assert "secret:${SecretsPrefix}clusters/*" in str(reads["ReadClusterCredentials"])
+    decrypting = reads.get("DecryptWhatItReads")
+    assert (decrypting is not None) == bool(services)
+    if decrypting is None:
+        return
+    assert decrypting["Action"] == ["kms:Decrypt"]
+    assert decrypting["Resource"] == {"Fn::Split": [",", {"Ref": "KmsKeyArns"}]}
+    via = decrypting["Condition"]["StringEquals"]["kms:ViaService"]
+    assert {each["Fn::Sub"] for each in via} == {
+        each + ".${AWS::Region}.${AWS::URLSuffix}" for each in services
+    }

@@ -1,0 +1,79 @@
+"""Two stacks in one account, the second with every option: neither touches the other."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local import cloud
+from local.build.packaging import package
+from tests.integration.emulator import Emulator, running
+
+KEY = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
+OPTIONS = {
+    "AccessLogBucket": "logs",
+    "CreateMessageKey": "true",
+    "KeepDeletedDays": "7",
+    "KmsKeyArns": f"{KEY},{KEY}",
+    "NotificationEmail": "me@example.com",
+    "ObjectLockDays": "14",
+    "PermissionsBoundaryArn": "arn:aws:iam::000000000000:policy/boundary",
+    "SecretsPrefix": "second/",
+    "VpcId": "vpc-1",
+    "SubnetIds": "subnet-1,subnet-2",
+    "SecurityGroupIds": "sg-1",
+    "RouteTableIds": "rtb-1",
+}
+# They have no name, and so no identity of their own: what they are part of has one.
+NAMELESS = {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running(tmp_path_factory.mktemp("emulator")) as started:
+        cloud.deploy(started.endpoint, cloud.BUILD, {})
+
+        def upload(key: str, content: bytes) -> str:
+            started.client("s3").put_object(Bucket=cloud.ARTIFACTS, Key=key, Body=content)
+            return f"s3://{cloud.ARTIFACTS}/{key}"
+
+        template = package(cloud.BUILD, upload)
+        cloud.create(started.endpoint, "second", template, OPTIONS)
+        yield started
+
+
+def resources(emulator: Emulator, stack: str) -> dict[str, str]:
+    found: list[dict[str, Any]] = emulator.client("cloudformation").list_stack_resources(
+        StackName=stack
+    )["StackResourceSummaries"]
+    return {
+        each["LogicalResourceId"]: each["PhysicalResourceId"]
+        for each in found
+        if each["ResourceType"] not in NAMELESS
+    }
+
+
+def test_nothing_is_shared(emulator: Emulator) -> None:
+    first, second = resources(emulator, cloud.STACK), resources(emulator, "second")
+    assert set(first) < set(second)
+    assert not set(first.values()) & set(second.values())
+
+
+def test_an_alarm_sees_the_metrics_of_its_own_stack(emulator: Emulator) -> None:
+    alarms = emulator.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    ours = [each for each in alarms if each["Namespace"] == "Replant"]
+    assert len(ours) >= 4
+    for alarm in ours:
+        (dimension,) = alarm["Dimensions"]
+        assert dimension["Name"] == "service"
+        assert alarm["AlarmName"].startswith(dimension["Value"] + "-")
+
+
+def test_each_reads_its_own_secrets(emulator: Emulator) -> None:
+    functions = emulator.client("lambda").list_functions()["Functions"]
+    prefixes = {
+        variables["POWERTOOLS_SERVICE_NAME"]: variables["SECRETS_PREFIX"]
+        for each in functions
+        if "SECRETS_PREFIX" in (variables := each.get("Environment", {}).get("Variables", {}))
+    }
+    assert prefixes == {cloud.STACK: "replant/", "second": "second/"}
