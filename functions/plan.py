@@ -1,4 +1,6 @@
-"""A restore request -> a plan in the state bucket, and where it lies."""
+"""A restore request -> a plan in the state bucket, and where it lies; or the execution to look at
+first.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,6 @@ def clients() -> planning.Clients:
         s3=s3,
         secrets=boto3.client("secretsmanager"),
         state=StateBucket(s3, settings().state_bucket),
-        running=is_running,
         allow_loopback=settings().allow_loopback_clusters,
         secrets_prefix=settings().secrets_prefix,
     )
@@ -35,7 +36,10 @@ def clients() -> planning.Clients:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     request = restore_request(event["request"], execution_name=event["name"])
-    planned = planning.plan_restore(clients(), request, event["execution"])
+    looked = event.get("looked", {})
+    planned = planning.plan_restore(clients(), request, event["execution"], looked)
+    if isinstance(planned, planning.Ask):
+        return {"ask": planned.execution, "looked": looked}
     logger.info("planned", extra={"restore": request.restore_id, "plan_hash": planned.plan_hash})
     return {
         "restoreId": request.restore_id,
@@ -43,12 +47,3 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         "attempt": planned.attempt,
         "planHash": planned.plan_hash,
     }
-
-
-def is_running(execution: str) -> bool:
-    """Whether another execution still runs; one that is forgotten does not."""
-    states = boto3.client("stepfunctions")
-    try:
-        return states.describe_execution(executionArn=execution)["status"] == "RUNNING"
-    except states.exceptions.ExecutionDoesNotExist:
-        return False

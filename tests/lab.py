@@ -33,6 +33,7 @@ from tests.memory_services import Body
 from tests.memory_table import MemoryTable
 
 Json = dict[str, Any]
+Looked = dict[str, bool]
 
 BEGIN = datetime(2026, 9, 1, 3, tzinfo=UTC)
 STATE = "state"
@@ -204,21 +205,28 @@ class Lab:
         return {"select": select, "target": "west", "requestId": "r", **changes}
 
     def plan(self, request: Json | None = None, execution: str = "run-1") -> planning.Planned:
-        """What PlanFunction does; EXECUTION runs from here on."""
+        """What PlanFunction and the looks at other executions do; EXECUTION runs from here on."""
+        looked: dict[str, bool] = {}
+        while isinstance(answer := self.plan_once(request, execution, looked), planning.Ask):
+            looked[answer.execution] = answer.execution in self.alive
+        self.alive.add(execution)
+        return answer
+
+    def plan_once(
+        self, request: Json | None = None, execution: str = "run-1", looked: Looked | None = None
+    ) -> planning.Planned | planning.Ask:
+        """One call of PlanFunction."""
         clients = planning.Clients(
             table=self.table,
             s3=self.s3,  # type: ignore[arg-type]  # as much of it as is used
             secrets=Secrets(),  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
-            running=self.alive.__contains__,
             allow_loopback=True,
             secrets_prefix=self.secrets_prefix,
             clock=self.clock,
         )
         wanted = restore_request(request or self.request(), execution_name=execution)
-        planned = planning.plan_restore(clients, wanted, execution)
-        self.alive.add(execution)
-        return planned
+        return planning.plan_restore(clients, wanted, execution, looked or {})
 
     def apply(self, planned: planning.Planned, seconds: float = RUN_SECONDS) -> Progress:
         """One call of RestoreFunction."""

@@ -63,4 +63,23 @@ def success_has_an_output() -> None:
     stepfunctions._apply_output_path = selected
 
 
-PATCHES = (definitions_may_be_yaml, failed_executions_count, success_has_an_output)
+def errors_of_other_services_are_exceptions() -> None:
+    """AWS ends the error of an SDK integration with Exception, whatever the service calls it;
+    MiniStack takes the service's name.
+    """
+    patch = "errors_of_other_services_are_exceptions"
+    prefix = seam(patch, stepfunctions, "_prefix_sdk_error", "service_name", "error_code")
+
+    def named(service_name: str, error_code: str) -> str:
+        name: str = prefix(service_name, error_code)
+        return name if name.startswith("States.") else f"{name.removesuffix('Exception')}Exception"
+
+    stepfunctions._prefix_sdk_error = named
+
+
+PATCHES = (
+    definitions_may_be_yaml,
+    failed_executions_count,
+    success_has_an_output,
+    errors_of_other_services_are_exceptions,
+)

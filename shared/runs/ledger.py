@@ -56,14 +56,15 @@ class Ledger:
     def begin(self, wanted: RestoreRecord, *, running: Callable[[str], bool]) -> RestoreRecord:
         """Takes the restore for the execution of WANTED; a repeated call of it changes nothing.
 
-        RUNNING tells whether another execution still runs. Raises InvalidRequest when another
-        request has the requestId, Refused while another execution of the same request still runs.
+        RUNNING tells whether another execution, which has not reported yet, still runs. Raises
+        InvalidRequest when another request has the requestId, Refused while another execution of
+        the same request still runs.
         """
         while True:
             before = self.expect(wanted.request_digest)
             if before and before.execution == wanted.execution:
                 return before
-            if before and running(before.execution):
+            if before and before.outcome is None and running(before.execution):
                 raise Refused(
                     f"This restore is still running as {before.execution}."
                     " Wait for it, or stop it.",

@@ -1,6 +1,6 @@
 """A restore request -> a plan in the state bucket: everything decided, nothing done."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 READERS = 16
 SYNC_PATIENCE = 120.0  # seconds that Longhorn gets to read backups that it was asked for
 SYNC_POLL = 2.0
+LOOKS = 5  # executions that are looked at before one gives up: each took the restore up meanwhile
 
 
 class Clients(NamedTuple):
-    """What planning reads and writes; RUNNING tells whether an execution still runs."""
+    """What planning reads and writes."""
 
     table: Table
     s3: "S3Client"
     secrets: "SecretsManagerClient"
     state: StateBucket
-    running: Callable[[str], bool]
     allow_loopback: bool
     secrets_prefix: str
     clock: Clock = Clock()
@@ -54,8 +54,24 @@ class Planned(NamedTuple):
     plan_hash: str
 
 
-def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> Planned:
-    """Raises InvalidRequest, NotFound, Refused and Unreachable: the first that applies."""
+class Ask(NamedTuple):
+    """The execution of which planning must be told whether it runs, before it can go on."""
+
+    execution: str
+
+
+class _Unknown(Exception):
+    """Nobody has looked yet whether this execution runs."""
+
+
+def plan_restore(
+    clients: Clients, request: RestoreRequest, execution: str, looked: Mapping[str, bool]
+) -> Planned | Ask:
+    """LOOKED are the executions that were looked at, and whether each was running then. One that
+    has ended since costs its successor a second start; one that was redriven since is overtaken.
+
+    Raises InvalidRequest, NotFound, Refused and Unreachable: the first that applies.
+    """
     ledger = _ledger(clients, request, execution)
     ledger.expect(request.digest)
     choices = select_points(clients.table, request.select)
@@ -63,7 +79,12 @@ def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> P
     needs = planning.needs(points, request)
     cluster = _find_cluster(clients, request.target)
     kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
-    record = ledger.begin(_record(clients, request, execution), running=clients.running)
+    try:
+        record = ledger.begin(
+            _record(clients, request, execution), running=lambda other: _runs(looked, other)
+        )
+    except _Unknown as unknown:
+        return Ask(str(unknown))
     plan_hash = record.plan_hash
     if plan_hash is None:
         with discovery.connect(
@@ -77,6 +98,18 @@ def plan_restore(clients: Clients, request: RestoreRequest, execution: str) -> P
         plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
         plan_hash = _keep(clients, ledger, record.attempt, plan)
     return Planned(ledger.id, record.attempt, plan_hash)
+
+
+def _runs(looked: Mapping[str, bool], execution: str) -> bool:
+    if execution in looked:
+        return looked[execution]
+    if len(looked) >= LOOKS:
+        raise Refused(
+            f"Other executions keep taking up this restore, now {execution}. Follow that one, or"
+            " start again later.",
+            "requestId",
+        )
+    raise _Unknown(execution)
 
 
 def _ledger(clients: Clients, request: RestoreRequest, execution: str) -> Ledger:

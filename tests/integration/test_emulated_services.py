@@ -182,3 +182,26 @@ def caught() -> dict[str, Any]:
         "why": "{% $parse($states.errorOutput.Cause).errorMessage %}",
     }
     return {"ErrorEquals": ["States.ALL"], "Assign": {"problem": told}, "Next": "Told"}
+
+
+def test_a_state_machine_looks_at_executions_and_the_error_is_named_as_on_aws(
+    emulator: Emulator,
+) -> None:
+    def look(execution: str) -> dict[str, Any]:
+        return {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:sfn:describeExecution",
+            "Arguments": {"ExecutionArn": execution},
+            "TimeoutSeconds": 30,
+        }
+
+    itself = {**look("{% $states.context.Execution.Id %}"), "Output": "{% $states.result.Status %}"}
+    unknown = "{% $states.context.Execution.Id & '-gone' %}"
+    missing = {"ErrorEquals": ["Sfn.ExecutionDoesNotExistException"], "Next": "Gone"}
+    states = {
+        "Look": {**itself, "Next": "LookAgain"},
+        "LookAgain": {**look(unknown), "Catch": [{**missing, "Output": "{% $states.input %}"}]},
+        "Gone": {"Type": "Succeed", "Output": "{% $states.input %}"},
+    }
+    states["LookAgain"]["End"] = True
+    assert json.loads(run(emulator, states, "Look")["output"]) == "RUNNING"

@@ -13,10 +13,9 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from functions import plan, report, restore
-from shared.errors import NotFound
+from shared.errors import NotFound, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows.run import Clients, Clock
@@ -41,21 +40,6 @@ ENVIRONMENT = {
 }
 
 
-class DoesNotExist(ClientError):
-    """What Step Functions says of an execution that it has forgotten."""
-
-
-class States:
-    """Step Functions, where one execution runs."""
-
-    exceptions = SimpleNamespace(ExecutionDoesNotExist=DoesNotExist)
-
-    def describe_execution(self, executionArn: str) -> Json:  # noqa: N803  # as boto3 names it
-        if executionArn == "forgotten":
-            raise DoesNotExist({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
-        return {"status": {"running": "RUNNING"}.get(executionArn, "SUCCEEDED")}
-
-
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A lab whose table, bucket and topic are what boto3 leads to."""
@@ -67,7 +51,6 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             "s3": lab.s3,
             "secretsmanager": Secrets(),
             "sns": lab.topic,
-            "stepfunctions": States(),
         }
         monkeypatch.setattr(boto3, "client", lambda service, **_: made[service])
         for module in (plan, restore, report):
@@ -181,12 +164,19 @@ def test_a_report_of_nothing_is_not_found(lab: Lab) -> None:
         report.handler({"ledger": "r-nothing", "attempt": 1}, CONTEXT)
 
 
-@pytest.mark.usefixtures("lab")
-@pytest.mark.parametrize(
-    ("execution", "runs"), [("running", True), ("ended", False), ("forgotten", False)]
-)
-def test_an_execution_runs_only_where_step_functions_says_so(execution: str, runs: bool) -> None:
-    assert plan.is_running(execution) == runs
+def test_plan_asks_for_the_execution_that_has_the_restore_and_goes_on_with_the_answer(
+    lab: Lab,
+) -> None:
+    lab.backup()
+    planned(lab, requestId="r")
+    request = {"select": {"id": "point-web01"}, "target": "west", "requestId": "r"}
+    event = {"request": request, "execution": "arn:run-2", "name": "run-2", "looked": {}}
+    asked = plan.handler(event, CONTEXT)
+    assert asked == {"ask": "arn:run-1", "looked": {}}
+    with pytest.raises(Refused, match="still running as arn:run-1"):
+        plan.handler(event | {"looked": {"arn:run-1": True}}, CONTEXT)
+    answer = plan.handler(event | {"looked": {"arn:run-1": False}}, CONTEXT)
+    assert answer["attempt"] == 2
 
 
 @pytest.mark.usefixtures("lab")

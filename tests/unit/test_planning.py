@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from shared.errors import NotFound
+from shared.errors import NotFound, Refused
 from shared.models.base import to_instant
 from shared.models.restore_points import State
-from shared.workflows.planning import READERS
+from shared.workflows.planning import LOOKS, READERS, Ask, Planned
 from tests.lab import STATE, Lab, a_lab
 from tests.scenarios import Happened, World
 
@@ -48,6 +48,50 @@ def refusal(lab: Lab, request: Json) -> NotFound:
 
 def points(output: Json) -> list[str]:
     return sorted(each["id"] for each in output["machines"])
+
+
+# --- Another execution of the same request ------------------------------------------------------
+
+
+def test_who_took_the_restore_up_meanwhile_is_looked_at_too_and_not_for_ever(lab: Lab) -> None:
+    """Each answer is about an execution; the ledger may name another one by then."""
+    lab.backup()
+    lab.plan(execution="run-0")
+
+    def take_up(number: int) -> Planned | Ask:
+        everybody = {f"run-{each}": False for each in range(number)}
+        lab.alive.clear()
+        lab.plan(execution=f"run-{number}")
+        return lab.plan_once(execution="run-z", looked=everybody)
+
+    for number in range(LOOKS):
+        assert take_up(number) == Ask(f"run-{number}")
+    with pytest.raises(Refused) as caught:
+        take_up(LOOKS)
+    assert caught.value.field == "requestId"
+    assert f"now run-{LOOKS}. Follow that one" in caught.value.message
+
+
+def test_an_answer_about_an_execution_that_ended_since_only_delays(lab: Lab) -> None:
+    lab.backup()
+    lab.restore()
+    answer = lab.plan_once(execution="run-2", looked={"run-1": True})
+    assert isinstance(answer, Planned), "it has reported: there is nothing to ask"
+
+
+def test_an_answer_about_an_execution_that_was_redriven_since_lets_the_newer_one_act(
+    lab: Lab,
+) -> None:
+    lab.backup()
+    lab.cluster.bind = False
+    first = lab.plan()
+    lab.apply(first)
+    second = lab.plan_once(execution="run-2", looked={"run-1": False})
+    assert isinstance(second, Planned)
+    with pytest.raises(Refused, match="was taken up by run-2"):
+        lab.ledger(first).resume("run-1", 1)
+    lab.cluster.bind = True
+    assert lab.finish(second)["counts"] == {"ready": 1}
 
 
 # --- The target ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from local.build.template import load
-from tests.template import ROOT, Json, of_type
+from tests.template import ROOT, Json, allowed, listed, of_type
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
 STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
@@ -83,3 +83,21 @@ def test_a_cause_is_never_what_step_functions_says_but_our_own_json(machine: str
         ours = set(catch["ErrorEquals"]) <= FINAL | {"Unreachable"}
         begin = "$parse($states.errorOutput.Cause).errorMessage" if ours else "$string({'code':"
         assert f"'cause': {begin}" in catch["Output"]
+
+
+def test_executions_are_looked_at_by_the_state_machine_and_only_its_own() -> None:
+    """No function needs a way to Step Functions, which a VPC may not have."""
+    looks = "states:DescribeExecution"
+    policies = {**of_type("AWS::IAM::RolePolicy"), **of_type("AWS::IAM::Role")}
+    (policy,) = [
+        each
+        for each in policies.values()
+        for statement in allowed(each)
+        if looks in listed(statement["Action"])
+    ]
+    (statement,) = allowed(policy)
+    assert policy["RoleName"] == {"Ref": "RestoreStateMachineRole"}
+    assert statement["Action"] == looks
+    assert statement["Resource"]["Fn::Sub"].endswith(":execution:${RestoreStateMachine.Name}:*")
+    code = "".join(each.read_text() for each in (ROOT / "functions").glob("*.py"))
+    assert "stepfunctions" not in code
