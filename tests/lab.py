@@ -92,10 +92,11 @@ class Connected(NamedTuple):
 
 
 class Topic:
-    """What was published, decoded, and under which subjects."""
+    """What was published: the text for people, the JSON below it, and under which subjects."""
 
     def __init__(self) -> None:
         self.told: list[Json] = []
+        self.texts: list[str] = []
         self.subjects: list[str] = []
         self.broken = False
 
@@ -104,7 +105,9 @@ class Topic:
         if self.broken:
             raise ConnectionError("no answer")
         self.subjects.append(Subject)
-        self.told.append(json.loads(Message))
+        text, _, below = Message.partition("\n\n{")
+        self.texts.append(text)
+        self.told.append(json.loads(f"{{{below}"))
 
 
 @dataclass

@@ -21,6 +21,18 @@ from local.emulator import (
     objects,
     permissions,
     statemachines,
+    topics,
+)
+
+TOPICS = (
+    metrics,
+    lambdas,
+    cloudformation,
+    statemachines,
+    alarms,
+    objects,
+    permissions,
+    topics,
 )
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -31,7 +43,7 @@ _log = logging.getLogger("replant.emulator")
 
 def patch() -> None:
     """Apply every correction; one that no longer fits stops the start."""
-    for topic in (metrics, lambdas, cloudformation, statemachines, alarms, objects, permissions):
+    for topic in TOPICS:
         for correction in topic.PATCHES:
             correction()
 

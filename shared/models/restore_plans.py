@@ -135,12 +135,14 @@ class Problem(Value):
 class MachinePlan(Value):
     """One machine: its objects in the order in which they are created.
 
-    CLAIMS are its disks' claims; LAZY ones are bound only when the machine starts. RUN_STRATEGY is
-    set once the disks are there; None leaves the machine as it was made. One with a PROBLEM is not
-    touched, one with a SKIP reason neither. NOTE is for the person who reads the report.
+    CLUSTER is where it comes from. CLAIMS are its disks' claims; LAZY ones are bound only when the
+    machine starts. RUN_STRATEGY is set once the disks are there; None leaves the machine as it was
+    made. One with a PROBLEM is not touched, one with a SKIP reason neither. NOTE is for the person
+    who reads the report.
     """
 
     id: str
+    cluster: str = ""
     vm: str
     namespace: str
     name: str

@@ -163,6 +163,7 @@ def _machine(
     problem, skip = _verdict(verdicts)
     return MachinePlan(
         id=point.id,
+        cluster=point.cluster,
         vm=f"{point.namespace}/{point.vm}",
         namespace=request.mapping.namespace(point.namespace),
         name=point.vm,

@@ -13,6 +13,7 @@ from shared.models.restore_plans import (
     MachineResult,
     MachineState,
     ObjectResult,
+    Phase,
     Plan,
     PlannedObject,
     Problem,
@@ -154,6 +155,13 @@ def report(
     return json.dumps(whole, indent=2)
 
 
+def percent(machine: MachinePlan, result: MachineResult) -> int | None:
+    """How much of its data is there; None for a machine that is not waited for any more."""
+    if result.final:
+        return None
+    return 100 if result.phase is Phase.STARTED and not machine.lazy else result.data
+
+
 def _whole_machine(machine: MachinePlan, result: MachineResult, objects: Objects) -> dict[str, Any]:
     shown = objects.get(result.key) or tuple(map(_leave_out, machine.objects))
     return {
@@ -161,6 +169,7 @@ def _whole_machine(machine: MachinePlan, result: MachineResult, objects: Objects
         "strategy": machine.strategy,
         "reason": machine.strategy_reason,
         "waits": result.waits,
+        "percent": percent(machine, result),
         "objects": [each.model_dump(mode="json", exclude={"uid"}) for each in shown],
     }
 

@@ -2,7 +2,6 @@
 execution's output.
 """
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.aws.table import Table
 from shared.errors import NotFound, Overtaken
 from shared.models.restore_plans import MachineResult, Plan, RestoreRecord
-from shared.restore import progress, report
+from shared.restore import message, progress, report
 from shared.runs import ledger as ledgers
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
@@ -18,7 +17,6 @@ from shared.runs.ledger import Ledger
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-TOLD = 20  # machines in a message
 GRACE = 40
 """Seconds that a stopped run gets to see that it is stopped, and to end what is under way."""
 
@@ -135,7 +133,7 @@ def _save(
     address = clients.state.save_report(_report_name(clients, plan, ledger), text)
     output = report.output(plan, results, state, address)
     if not plan.dry_run:
-        _notify(clients, output)
+        _notify(clients, plan, record, results, output)
     ledger.finish(record.attempt, state)  # last: before that, a repeated call does it all again
     return output
 
@@ -150,10 +148,15 @@ def _report_name(clients: Clients, plan: Plan, ledger: Ledger) -> str:
     return ledger.id.replace("/", "-") if claimed else plan.restore_id
 
 
-def _notify(clients: Clients, output: Output) -> None:
-    message = output | {"machines": output["machines"][:TOLD]}
+def _notify(
+    clients: Clients,
+    plan: Plan,
+    record: RestoreRecord,
+    results: list[MachineResult],
+    output: Output,
+) -> None:
     clients.sns.publish(
         TopicArn=clients.topic,
-        Subject=f"Replant: restore {output['restoreId']} {output['state']}",
-        Message=json.dumps(message, indent=2),
+        Subject=message.subject(plan, output),
+        Message=message.body(plan, record, results, output),
     )

@@ -5,7 +5,7 @@ has come to its end. What a run has done is in the ledger, so that the next one,
 execution, goes on from there.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.aws import secrets
 from shared.errors import Unreachable
@@ -27,14 +27,14 @@ SHOWN = 10  # machines of which an execution's events say what they wait for
 
 
 class Progress(NamedTuple):
-    """How far a restore is after a run; WAIT in seconds, WAITING the first machines and what they
-    wait for.
+    """How far a restore is after a run; WAIT in seconds, WAITING the first machines with what they
+    wait for and how much of their data is there.
     """
 
     done: bool
     wait: int
     counts: dict[str, int]
-    waiting: list[dict[str, str]]
+    waiting: list[dict[str, Any]]
 
 
 def attempt_of_redrive(clients: Clients, ledger_id: str, execution: str, redriven: int) -> int:
@@ -150,7 +150,7 @@ def _give_up_in_time(run: Run, before: Results, outage: Unreachable) -> Results:
 
 def _tell(run: Run, results: Results) -> Progress:
     now = run.clients.clock.now()
-    waiting = [results[each.key] for each in run.waiting(results)]
+    waiting = [(each, results[each.key]) for each in run.waiting(results)]
     if waiting:
         running = report.report(
             run.plan, run.record, list(results.values()), {}, report.RUNNING, None
@@ -158,10 +158,14 @@ def _tell(run: Run, results: Results) -> Progress:
         run.clients.state.save_report(run.ledger.id, running)
     return Progress(
         done=not waiting,
-        wait=progress.pause([each.since or run.outage.since for each in waiting], now),
+        wait=progress.pause([each.since or run.outage.since for _, each in waiting], now),
         counts=report.count(results.values()),
         waiting=[
-            {"vm": each.key, "waits": (each.waits or "to be begun")[: report.SAID]}
-            for each in waiting[:SHOWN]
+            {
+                "vm": each.key,
+                "waits": (each.waits or "to be begun")[: report.SAID],
+                "percent": report.percent(machine, each),
+            }
+            for machine, each in waiting[:SHOWN]
         ],
     )

@@ -106,7 +106,11 @@ def test_an_alarm_fires_and_tells_the_topic(stack: Stack, alarm: str) -> None:
 def test_a_finished_restore_is_told_with_its_report(stack: Stack) -> None:
     with subscribed(stack) as topic:
         restore_is_unsuccessful(stack)
-        told = json.loads(topic.about('"truncated"')["Message"])
+        message = topic.about('"truncated"')
+    assert message["Subject"] == ("Replant: failed: restore of alarms/alarming from east to west")
+    text, _, below = message["Message"].partition("\n\n{")
+    assert "- alarms/alarming (blocked): Storage class not-there" in text
+    told = json.loads("{" + below)
     assert told["state"] == "failed"
     assert told["machines"][0]["error"]["message"].startswith(
         "Storage class not-there (mapped from harvester-longhorn, disk-0) does not exist on west."

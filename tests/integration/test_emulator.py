@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.integration.emulator import Emulator, running
 
@@ -253,3 +254,16 @@ def test_the_event_of_a_versioned_object_names_the_version(emulator: Emulator) -
         "Events", lambda body: body["detail"].get("object", {}).get("key") == "versioned"
     )
     assert event["detail"]["object"]["version-id"] == put["VersionId"]
+
+
+# --- topics
+# ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", ["x" * 100, "Grüße", "two\nlines"])
+def test_a_subject_that_aws_does_not_take_is_refused(emulator: Emulator, subject: str) -> None:
+    sns = emulator.client("sns")
+    topic = sns.create_topic(Name="plain")["TopicArn"]
+    sns.publish(TopicArn=topic, Subject="x" * 99, Message="taken")
+    with pytest.raises(ClientError, match="Invalid parameter: Subject"):
+        sns.publish(TopicArn=topic, Subject=subject, Message="not taken")

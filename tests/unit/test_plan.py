@@ -561,7 +561,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
     assert planned(*some).hash == planned(*some[::-1]).hash
 
 
-FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "hash"}
+FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "fail_on", "hash"}
 OF_PLAN: dict[str, Json] = {
     "target": "north",
     "timeout": 1.0,
@@ -572,6 +572,7 @@ OF_PLAN: dict[str, Json] = {
 }
 OF_MACHINE: dict[str, Json] = {
     "id": "x",
+    "cluster": "x",
     "vm": "x/x",
     "namespace": "x",
     "name": "x",

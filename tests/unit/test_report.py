@@ -317,7 +317,27 @@ def test_the_report_has_of_a_machine_what_the_contract_says() -> None:
         "strategy": "csi",
         "reason": "auto: Longhorn data, and the only strategy of this version",
         "waits": "its disks",
+        "percent": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "lazy", "percent"),
+    [
+        (WAITING, Phase.APPLIED, (), 40),
+        (WAITING, Phase.STARTED, (), 100),
+        (WAITING, Phase.STARTED, ("disk-0",), 40),  # its data comes when it is started
+        (READY, Phase.STARTED, (), None),
+        (FAILED, Phase.APPLIED, (), None),
+    ],
+)
+def test_how_much_of_its_data_is_there_is_told_of_a_machine_that_waits(
+    state: MachineState, phase: Phase, lazy: tuple[str, ...], percent: int | None
+) -> None:
+    (machine,) = planned().machines
+    machine = machine.model_copy(update={"lazy": lazy})
+    result = a_result(machine, state=state, phase=phase, data=40)
+    assert report.percent(machine, result) == percent
 
 
 def test_a_report_of_a_restore_that_runs_says_so_and_has_no_end() -> None:

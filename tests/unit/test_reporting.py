@@ -13,7 +13,8 @@ import pytest
 from shared.errors import Overtaken
 from shared.models.base import to_instant
 from shared.models.restore_plans import MachineState
-from shared.workflows.reporting import GRACE, TOLD
+from shared.restore.message import TOLD
+from shared.workflows.reporting import GRACE
 from tests.lab import STATE, Lab, a_lab
 
 Json = Any
@@ -65,7 +66,10 @@ def test_a_report_says_when_the_restore_and_the_machines_that_were_cut_off_ended
 def test_the_topic_is_told_the_output_with_the_first_machines(lab: Lab) -> None:
     ids = [lab.backup(f"web{number:02}").id for number in range(TOLD + 1)]
     output = lab.restore(lab.request(*ids))
-    assert lab.topic.subjects == [f"Replant: restore {output['restoreId']} succeeded"]
+    assert lab.topic.subjects == [
+        f"Replant: succeeded: restore of {TOLD + 1} machines from east to west"
+    ]
+    assert lab.topic.texts[0].startswith(f"Restore of {TOLD + 1} machines from east to west: suc")
     assert lab.topic.told == [output | {"machines": output["machines"][:TOLD]}]
 
 

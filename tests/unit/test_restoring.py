@@ -778,12 +778,13 @@ def test_the_execution_shows_how_far_each_waiting_machine_is(lab: Lab) -> None:
     progress = lab.apply(planned)
     assert (progress.done, progress.counts) == (False, {"waiting": 1})
     (waiting,) = progress.waiting
-    assert waiting["vm"] == "default/web01"
+    assert (waiting["vm"], waiting["percent"]) == ("default/web01", 0)
     assert waiting["waits"].startswith("claim web01-disk-0 is")
     assert waiting["waits"].endswith("(0 % of its data is there)")
     running = lab.s3.json(f"reports/{planned.ledger}.json")
     assert (running["state"], running["finishedAt"]) == ("running", None)
     assert running["machines"][0]["waits"] == waiting["waits"]
+    assert running["machines"][0]["percent"] == 0
 
 
 def test_an_error_that_ended_the_execution_is_told_of_the_machines_that_it_cut_off(
