@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local import cloud
 from local.build.packaging import package
@@ -22,6 +23,8 @@ OPTIONS = {
     "VpcId": "vpc-1",
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
+    "CreateVpcEndpoints": "true",
+    "EndpointSubnetIds": "subnet-2",
     "RouteTableIds": "rtb-1",
 }
 # They have no name, and so no identity of their own: what they are part of has one.
@@ -77,3 +80,43 @@ def test_each_reads_its_own_secrets(emulator: Emulator) -> None:
         if "SECRETS_PREFIX" in (variables := each.get("Environment", {}).get("Variables", {}))
     }
     assert prefixes == {cloud.STACK: "replant/", "second": "second/"}
+
+
+VPC = {"VpcId": "vpc-1", "SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}
+ENDPOINTS = {**VPC, "CreateVpcEndpoints": "true", "RouteTableIds": "rtb-1"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"VpcId": "vpc-1", "SecurityGroupIds": "sg-1"}, "VpcId is given without SubnetIds"),
+        ({"VpcId": "vpc-1", "SubnetIds": "subnet-1"}, "VpcId is given without SecurityGroupIds"),
+        ({"SubnetIds": "subnet-1"}, "SubnetIds is given without VpcId"),
+        ({"SecurityGroupIds": "sg-1"}, "SecurityGroupIds is given without VpcId"),
+        ({"CreateVpcEndpoints": "true"}, "CreateVpcEndpoints is true without VpcId"),
+        (ENDPOINTS, "CreateVpcEndpoints needs EndpointSubnetIds"),
+        (
+            {**ENDPOINTS, "RouteTableIds": "", "EndpointSubnetIds": "subnet-1"},
+            "CreateVpcEndpoints needs RouteTableIds",
+        ),
+        ({**VPC, "RouteTableIds": "rtb-1"}, "RouteTableIds is for endpoints"),
+        ({**VPC, "EndpointSubnetIds": "subnet-1"}, "EndpointSubnetIds is for endpoints"),
+        (
+            {"BackupBuckets": "mine", "ObjectLockDays": "7"},
+            "ObjectLockDays is for the bucket that the stack makes",
+        ),
+    ],
+)
+def test_a_rule_refuses_parameters_that_do_not_go_together(
+    emulator: Emulator, parameters: dict[str, str], sentence: str
+) -> None:
+    stacks = emulator.client("cloudformation")
+    with pytest.raises(ClientError, match=sentence):
+        stacks.create_stack(
+            StackName="refused",
+            TemplateURL=f"{emulator.endpoint}/{cloud.ARTIFACTS}/second.json",
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )

@@ -174,3 +174,14 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
     assert {each["Fn::Sub"] for each in via} == {
         each + ".${AWS::Region}.${AWS::URLSuffix}" for each in services
     }
+
+
+def test_endpoints_are_made_on_request_only_and_each_answers_for_a_service_that_is_called() -> None:
+    endpoints = {
+        each["Properties"]["ServiceName"]["Fn::Sub"].rsplit(".", 1)[1]: each
+        for each in RESOURCES.values()
+        if each["Type"] == "AWS::EC2::VPCEndpoint"
+    }
+    assert set(endpoints) == {"s3", "dynamodb", "secretsmanager"}
+    assert {each["Condition"] for each in endpoints.values()} == {"MakeEndpoints"}
+    assert TEMPLATE["Parameters"]["CreateVpcEndpoints"]["Default"] == "false"
