@@ -1,5 +1,6 @@
 """template.yaml as plain data, and how its tests walk it."""
 
+import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,10 @@ def allowed(value: Json = TEMPLATE) -> list[dict[str, Json]]:
         for each in mappings(value)
         if each.get("Effect") == "Allow" and "Principal" not in each
     ]
+
+
+def source(function: str) -> ast.Module:
+    """The module of a function's handler."""
+    handler = of_type("AWS::Serverless::Function")[function]["Handler"]
+    module = handler.removesuffix(".handler").replace(".", "/")
+    return ast.parse((ROOT / f"{module}.py").read_text())

@@ -15,6 +15,8 @@ from local.emulator.seams import require, seam
 
 Log = dict[str, Any]
 
+RECEIVED_TOO_OFTEN = 3
+
 
 def every_invocation_counts() -> None:
     """AWS counts invocations and errors whoever invoked; MiniStack only those through the Invoke
@@ -32,10 +34,6 @@ def every_invocation_counts() -> None:
     )
     dispatch = seam(patch, lambda_svc, "_execute_function_dispatch", "func", "config", "event")
 
-    def only_throttles(name: str, duration_ms: float, error: bool, throttle: bool) -> None:
-        if throttle:
-            emit(name, duration_ms=duration_ms, error=error, throttle=True)
-
     @functools.wraps(dispatch)
     def counted(func: Log, config: Log, *rest: Any) -> Any:
         started = time.monotonic()
@@ -49,8 +47,26 @@ def every_invocation_counts() -> None:
         )
         return result
 
-    lambda_svc._emit_lambda_metrics = only_throttles
+    lambda_svc._emit_lambda_metrics = lambda *_about, **_more: None
     lambda_svc._execute_function_dispatch = counted
+
+
+def a_throttle_counts_once() -> None:
+    """AWS counts a throttled request as one throttle and no invocation; MiniStack as two of each,
+    or not at all.
+    """
+    patch = "a_throttle_counts_once"
+    acquire = seam(patch, lambda_svc, "_acquire_execution_slot", "func", "config")
+    record = seam(patch, cloudwatch, "record_metric", "namespace", "metric_name", "value")
+
+    def acquired(func: Log, config: Log) -> tuple[Any, Any]:
+        slot, limit = acquire(func, config)
+        if slot is None:
+            dimensions = {"FunctionName": config["FunctionName"]}
+            record("AWS/Lambda", "Throttles", 1, "Count", dimensions)
+        return slot, limit
+
+    lambda_svc._acquire_execution_slot = acquired
 
 
 def logs_carry_metrics() -> None:
@@ -104,29 +120,32 @@ def _values(found: Any) -> list[float]:
     return [float(found)]
 
 
-def publish_queue_depths(now: float) -> None:
-    """AWS publishes the messages that wait in every queue; MiniStack only tells them on request."""
-    patch = "publish_queue_depths"
+def publish_queues(now: float) -> None:
+    """AWS publishes how many messages wait in every queue, and how old the oldest is; MiniStack
+    only tells the first, on request.
+    """
+    patch = "publish_queues"
     refresh = seam(patch, sqs, "_refresh_counts", "q")
     require(patch, hasattr(sqs._queues, "all_items"))
     for (account, region, _), queue in sqs._queues.all_items():
         set_request_account_id(account)
         set_request_region(region)
         refresh(queue)
-        attributes = queue["attributes"]
-        depth = float(attributes["ApproximateNumberOfMessages"])
-        dimensions = {"QueueName": attributes["QueueArn"].rsplit(":", 1)[-1]}
-        cloudwatch._store_datum(
-            "AWS/SQS",
-            "ApproximateNumberOfMessagesVisible",
-            dimensions,
-            now,
-            "Count",
-            depth,
-            None,
-            None,
-            None,
-        )
+        depth = float(queue["attributes"]["ApproximateNumberOfMessages"])
+        _store(queue, "ApproximateNumberOfMessagesVisible", "Count", depth, now)
+        ages = [now - each["sent_at"] for each in queue["messages"] if _counts_for_the_age(each)]
+        if ages:
+            _store(queue, "ApproximateAgeOfOldestMessage", "Seconds", max(ages), now)
 
 
-PATCHES = (every_invocation_counts, logs_carry_metrics)
+def _counts_for_the_age(message: dict[str, Any]) -> bool:
+    """One that was received three times, and was not deleted, goes to the back of its queue."""
+    return int(message["receive_count"]) < RECEIVED_TOO_OFTEN
+
+
+def _store(queue: dict[str, Any], metric: str, unit: str, value: float, now: float) -> None:
+    dimensions = {"QueueName": queue["attributes"]["QueueArn"].rsplit(":", 1)[-1]}
+    cloudwatch._store_datum("AWS/SQS", metric, dimensions, now, unit, value, None, None, None)
+
+
+PATCHES = (every_invocation_counts, a_throttle_counts_once, logs_carry_metrics)

@@ -16,6 +16,7 @@ from ministack import app as ministack
 from local.emulator import (
     alarms,
     cloudformation,
+    events,
     lambdas,
     metrics,
     objects,
@@ -30,6 +31,7 @@ TOPICS = (
     cloudformation,
     statemachines,
     alarms,
+    events,
     objects,
     permissions,
     topics,
@@ -49,8 +51,11 @@ def patch() -> None:
 
 
 def tick(now: float) -> None:
-    """Publish what AWS publishes by the minute and evaluate the alarms, as of an instant."""
-    metrics.publish_queue_depths(now)
+    """What AWS does by the clock, as of an instant: executions whose time is over end, metrics are
+    published, alarms evaluated.
+    """
+    statemachines.time_out_executions(now)
+    metrics.publish_queues(now)
     alarms.evaluate_all(now)
 
 

@@ -1,8 +1,10 @@
-"""Step Functions: definitions in YAML, and the metric of failed executions."""
+"""Step Functions: definitions in YAML, how executions end, and the metrics of that."""
 
 import json
+from datetime import datetime
 from typing import Any
 
+from ministack.core.responses import now_iso, set_request_account_id, set_request_region
 from ministack.services import cloudwatch, stepfunctions
 from ministack.services.cloudformation import engine, provisioners
 
@@ -26,27 +28,65 @@ def definitions_may_be_yaml() -> None:
     provisioners._sfn_definition = definition
 
 
-def failed_executions_count() -> None:
-    """AWS publishes ExecutionsFailed for each state machine; MiniStack publishes nothing of
-    executions.
+def executions_count() -> None:
+    """AWS publishes for each state machine how many executions began, and how they ended;
+    MiniStack publishes nothing of executions.
     """
-    patch = "failed_executions_count"
+    patch = "executions_count"
     emit = seam(patch, stepfunctions, "_emit_execution_status_event", "execution")
     record = seam(patch, cloudwatch, "record_metric", "namespace", "metric_name", "value")
     names = {
+        "RUNNING": "ExecutionsStarted",
         "FAILED": "ExecutionsFailed",
         "SUCCEEDED": "ExecutionsSucceeded",
         "ABORTED": "ExecutionsAborted",
+        "TIMED_OUT": "ExecutionsTimedOut",
     }
 
     def emitted(execution: dict[str, Any]) -> None:
         emit(execution)
-        if name := names.get(execution["status"]):
-            record(
-                "AWS/States", name, 1, "Count", {"StateMachineArn": execution["stateMachineArn"]}
-            )
+        name, machine = names[execution["status"]], execution["stateMachineArn"]
+        record("AWS/States", name, 1, "Count", {"StateMachineArn": machine})
 
     stepfunctions._emit_execution_status_event = emitted
+
+
+def an_execution_ends_once() -> None:
+    """AWS leaves an execution stopped that was stopped; MiniStack calls it failed when its task
+    then fails.
+    """
+    fail = seam(
+        "an_execution_ends_once", stepfunctions, "_fail_execution", "execution", "error", "cause"
+    )
+
+    def failed(execution: dict[str, Any], error: str, cause: str) -> None:
+        if execution["status"] == "RUNNING":
+            fail(execution, error, cause)
+
+    stepfunctions._fail_execution = failed
+
+
+def time_out_executions(now: float) -> None:
+    """AWS ends an execution when its machine's TimeoutSeconds are over; MiniStack never."""
+    patch = "time_out_executions"
+    add = seam(patch, stepfunctions, "_add_event", "execution", "event_type")
+    require(patch, hasattr(stepfunctions._executions, "all_items"))
+    for (account, region, _), execution in stepfunctions._executions.all_items():
+        set_request_account_id(account)
+        set_request_region(region)
+        if execution["status"] == "RUNNING" and _is_over(execution, now):
+            execution.update(status="TIMED_OUT", stopDate=now_iso())
+            add(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+            stepfunctions._emit_execution_status_event(execution)
+
+
+def _is_over(execution: dict[str, Any], now: float) -> bool:
+    machine = stepfunctions._state_machines.get(execution["stateMachineArn"])
+    seconds = json.loads(machine["definition"]).get("TimeoutSeconds") if machine else None
+    if seconds is None:
+        return False
+    started = datetime.fromisoformat(execution["startDate"]).timestamp()
+    return started + float(seconds) <= now
 
 
 def success_has_an_output() -> None:
@@ -79,7 +119,8 @@ def errors_of_other_services_are_exceptions() -> None:
 
 PATCHES = (
     definitions_may_be_yaml,
-    failed_executions_count,
+    executions_count,
+    an_execution_ends_once,
     success_has_an_output,
     errors_of_other_services_are_exceptions,
 )

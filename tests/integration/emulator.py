@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.request import Request, urlopen
 
 from local import cloud, processes
@@ -29,6 +29,9 @@ def handler(event, context):
         case "sleep":
             time.sleep(0.3)
             return os.getpid()
+        case "late":
+            time.sleep(1)
+            raise ValueError("nobody catches this")
         case "module":
             import layered
             return layered.__file__
@@ -204,17 +207,27 @@ class Emulator:
         return next(body for body in found if wanted(body))
 
     def total(self, namespace: str, metric: str, **dimensions: str) -> float:
-        """The sum of a metric in the last and this minute."""
-        told = self.client("cloudwatch").get_metric_statistics(
-            Namespace=namespace,
-            MetricName=metric,
-            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
-            StartTime=time.time() - 120,
-            EndTime=time.time() + 120,
-            Period=60,
-            Statistics=["Sum"],
-        )
-        return float(sum(point["Sum"] for point in told["Datapoints"]))
+        return total(self, namespace, metric, **dimensions)
+
+
+class Aws(Protocol):
+    """Whoever has clients of the embedded AWS."""
+
+    def client(self, service: str) -> Any: ...
+
+
+def total(aws: Aws, namespace: str, metric: str, **dimensions: str) -> float:
+    """The sum of a metric in the last and this minute."""
+    told = aws.client("cloudwatch").get_metric_statistics(
+        Namespace=namespace,
+        MetricName=metric,
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+        StartTime=time.time() - 120,
+        EndTime=time.time() + 120,
+        Period=60,
+        Statistics=["Sum"],
+    )
+    return float(sum(point["Sum"] for point in told["Datapoints"]))
 
 
 def eventually(question: Callable[[], bool], seconds: float = 20) -> None:

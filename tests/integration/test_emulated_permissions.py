@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from local.cloud import REGION
 from local.stack import Stack
+from tests.integration.emulator import total
 
 TRUST = {
     "Version": "2012-10-17",
@@ -115,3 +116,79 @@ def test_loopback_is_secure_transport_and_a_denial_of_anything_else_holds(
         policy = denial({"Bool": {"aws:SecureTransport": value}}, arn)
         queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         assert sends() is expected
+
+
+def test_a_rules_queue_takes_only_what_its_policy_allows_and_the_rest_is_a_dead_letter(
+    stack: Stack,
+) -> None:
+    queues, events = stack.client("sqs"), stack.client("events")
+    rule = events.put_rule(Name="refused", EventPattern=json.dumps({"source": ["refused"]}))
+    urls = {name: queues.create_queue(QueueName=name)["QueueUrl"] for name in ("closed", "letters")}
+    arns = {name: arn_of(stack, url) for name, url in urls.items()}
+    target = {"Id": "1", "Arn": arns["closed"], "DeadLetterConfig": {"Arn": arns["letters"]}}
+    events.put_targets(Rule="refused", Targets=[target])
+
+    def counts() -> list[float]:
+        names = ("FailedInvocations", "InvocationsSentToDlq", "InvocationsFailedToBeSentToDlq")
+        return [total(stack, "AWS/Events", name, RuleName="refused") for name in names]
+
+    send(stack, "lost")
+    assert counts() == [1, 0, 1]
+    admit(stack, urls["letters"], arns["letters"], rule["RuleArn"])
+    send(stack, "kept")
+    assert counts() == [2, 1, 1]
+    admit(stack, urls["closed"], arns["closed"], rule["RuleArn"])
+    send(stack, "delivered")
+    assert counts() == [2, 1, 1]
+    assert details(stack, urls["letters"]) == ["kept"]
+    assert details(stack, urls["closed"]) == ["delivered"]
+
+
+def test_a_rules_function_is_called_only_where_its_policy_allows_it(stack: Stack) -> None:
+    events, functions = stack.client("events"), stack.client("lambda")
+    rule = events.put_rule(Name="calls", EventPattern=json.dumps({"source": ["refused"]}))
+    function = stack.outputs["SearchFunction"]
+    events.put_targets(Rule="calls", Targets=[{"Id": "1", "Arn": function}])
+
+    def failed() -> float:
+        return total(stack, "AWS/Events", "FailedInvocations", RuleName="calls")
+
+    send(stack, "no")
+    assert failed() == 1
+    functions.add_permission(
+        FunctionName=function,
+        StatementId="calls",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule["RuleArn"],
+    )
+    send(stack, "yes")
+    assert failed() == 1
+    events.remove_targets(Rule="calls", Ids=["1"])
+
+
+def arn_of(stack: Stack, url: str) -> str:
+    answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return str(answer["Attributes"]["QueueArn"])
+
+
+def admit(stack: Stack, url: str, queue: str, rule: str) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    stack.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+
+
+def send(stack: Stack, detail: str) -> None:
+    entry = {"Source": "refused", "DetailType": "t", "Detail": json.dumps({"is": detail})}
+    stack.client("events").put_events(Entries=[entry])
+
+
+def details(stack: Stack, url: str) -> list[str]:
+    answer = stack.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    return [json.loads(each["Body"])["detail"]["is"] for each in answer.get("Messages", [])]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.emulator import Emulator, running
+from tests.integration.emulator import Emulator, eventually, running
 
 MINUTE = 60
 
@@ -123,6 +123,44 @@ def test_a_failed_execution_is_a_metric(emulator: Emulator) -> None:
     assert emulator.total("AWS/States", "ExecutionsFailed", StateMachineArn=machine) == before + 1
 
 
+def test_a_started_and_a_stopped_execution_is_a_metric_and_stays_stopped_when_its_task_fails(
+    emulator: Emulator,
+) -> None:
+    machines, machine = emulator.client("stepfunctions"), emulator.outputs["Machine"]
+    names = ("ExecutionsStarted", "ExecutionsAborted", "ExecutionsFailed")
+
+    def counts() -> list[float]:
+        return [emulator.total("AWS/States", name, StateMachineArn=machine) for name in names]
+
+    name = emulator.outputs["Function"]
+    before, errors = counts(), emulator.total("AWS/Lambda", "Errors", FunctionName=name)
+    execution = machines.start_execution(stateMachineArn=machine, input='{"do": "late"}')
+    time.sleep(0.5)  # its task runs
+    machines.stop_execution(executionArn=execution["executionArn"])
+    eventually(lambda: emulator.total("AWS/Lambda", "Errors", FunctionName=name) > errors)
+    time.sleep(0.2)
+    assert counts() == [before[0] + 1, before[1] + 1, before[2]]
+    ended = machines.describe_execution(executionArn=execution["executionArn"])
+    assert ended["status"] == "ABORTED"
+
+
+def test_an_execution_ends_when_its_machines_time_is_over_and_that_is_a_metric(
+    emulator: Emulator,
+) -> None:
+    machines = emulator.client("stepfunctions")
+    waits = {"Type": "Wait", "Seconds": 60, "End": True}
+    definition = {"StartAt": "Wait", "TimeoutSeconds": 50, "States": {"Wait": waits}}
+    machine = machines.create_state_machine(
+        name="late", definition=json.dumps(definition), roleArn="arn:aws:iam::000000000000:role/any"
+    )["stateMachineArn"]
+    execution = machines.start_execution(stateMachineArn=machine)["executionArn"]
+    emulator.tick(time.time() + 40)
+    assert machines.describe_execution(executionArn=execution)["status"] == "RUNNING"
+    emulator.tick(time.time() + 50)
+    assert machines.describe_execution(executionArn=execution)["status"] == "TIMED_OUT"
+    assert emulator.total("AWS/States", "ExecutionsTimedOut", StateMachineArn=machine) == 1
+
+
 def test_a_succeed_state_has_its_own_output(emulator: Emulator) -> None:
     assert json.loads(emulator.run(do="count")["output"]) == "done"
 
@@ -140,6 +178,24 @@ def test_errors_are_counted_whoever_invoked(emulator: Emulator) -> None:
     assert emulator.total("AWS/Lambda", "Errors", FunctionName=name) == before + 3
 
 
+def test_a_throttle_counts_once_and_is_no_invocation(emulator: Emulator) -> None:
+    functions, name = emulator.client("lambda"), emulator.outputs["Function"]
+
+    def counts() -> list[float]:
+        names = ("Throttles", "Invocations")
+        return [emulator.total("AWS/Lambda", metric, FunctionName=name) for metric in names]
+
+    throttles, invocations = counts()
+    functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    try:
+        with pytest.raises(functions.exceptions.TooManyRequestsException):
+            functions.invoke(FunctionName=name)
+    finally:
+        functions.delete_function_concurrency(FunctionName=name)
+    # The client asks again, as it would on AWS: each request is one.
+    assert counts() == [throttles + 3, invocations]
+
+
 def test_metrics_in_a_functions_log_are_metrics(emulator: Emulator) -> None:
     emulator.invoke(do="measure")
     assert emulator.total("Test", "Found", service="x") == 7
@@ -150,6 +206,36 @@ def test_the_depth_of_every_queue_is_a_metric(emulator: Emulator) -> None:
     emulator.client("sqs").send_message(QueueUrl=url, MessageBody="x")
     emulator.tick(time.time())
     assert emulator.total("AWS/SQS", "ApproximateNumberOfMessagesVisible", QueueName="deep") == 1
+
+
+def test_the_age_of_a_queues_oldest_message_is_a_metric_but_for_one_that_fails_again_and_again(
+    emulator: Emulator,
+) -> None:
+    queues = emulator.client("sqs")
+    url = queues.create_queue(QueueName="old")["QueueUrl"]
+    emulator.tick(time.time())
+    assert ages(emulator) == []
+    queues.send_message(QueueUrl=url, MessageBody="x")
+    emulator.tick(time.time() + 40)
+    (age,) = ages(emulator)
+    assert 40 <= age < 45
+    for _ in range(3):
+        queues.receive_message(QueueUrl=url, VisibilityTimeout=0)
+    emulator.tick(time.time() + 50)
+    assert ages(emulator) == [age]
+
+
+def ages(emulator: Emulator) -> list[float]:
+    told = emulator.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": "old"}],
+        StartTime=time.time() - 120,
+        EndTime=time.time() + 120,
+        Period=300,
+        Statistics=["Maximum"],
+    )
+    return [point["Maximum"] for point in told["Datapoints"]]
 
 
 # --- alarms

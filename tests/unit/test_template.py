@@ -1,5 +1,5 @@
-"""House rules for template.yaml that no linter knows: roles, rights, logs, alarms, buckets, queues
-and outputs.
+"""House rules for template.yaml that no linter knows: roles, rights, logs, buckets, queues and
+outputs.
 """
 
 import ast
@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.template import ROOT, TEMPLATE, Json, allowed, listed, of_type, resource_of
+from tests.template import TEMPLATE, allowed, listed, of_type, resource_of, source
 
 PROJECT_WIDE = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
 ENI = {  # as the managed policy AWSLambdaVPCAccessExecutionRole has them
@@ -27,28 +27,11 @@ OUTPUTS = {
     "RestoreStateMachine",
     "NotificationTopic",
 }
-# Where a metric is published: by which dimension, and the type of the resource that it names.
-DIMENSIONS = {
-    "AWS/SQS": ("QueueName", "AWS::SQS::Queue"),
-    "AWS/Lambda": ("FunctionName", "AWS::Serverless::Function"),
-    "AWS/States": ("StateMachineArn", "AWS::Serverless::StateMachine"),
-}
-METRICS = {
-    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
-    "AWS/Lambda": {"Errors", "Throttles"},
-    "AWS/States": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"},
-}
-
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 BUCKETS = of_type("AWS::S3::Bucket")
 STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
-
-
-def source(function: str) -> ast.Module:
-    module = FUNCTIONS[function]["Handler"].removesuffix(".handler").replace(".", "/")
-    return ast.parse((ROOT / f"{module}.py").read_text())
 
 
 def used_settings(function: str) -> set[str]:
@@ -126,59 +109,6 @@ def test_only_those_that_talk_to_a_cluster_have_its_network_and_its_credentials(
 def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> None:
     assert variables(function) == PROJECT_WIDE | {"CATALOGUE_TABLE"} | used_settings(function)
     assert "CATALOGUE_TABLE" in used_settings(function)
-
-
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_an_alarm_watches_a_metric_that_exists_by_the_dimension_that_it_has(alarm: str) -> None:
-    properties = ALARMS[alarm]
-    namespace = properties["Namespace"]
-    (dimension,) = properties["Dimensions"]
-    if namespace == "Replant":
-        assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
-        return
-    name, kind = DIMENSIONS[namespace]
-    assert dimension["Name"] == name
-    assert properties["MetricName"] in METRICS[namespace]
-    # A reference to a queue is its URL, which CloudWatch does not know.
-    values: list[Json] = [{"Ref": each} for each in of_type(kind)]
-    if namespace == "AWS/SQS":
-        values = [{"Fn::GetAtt": [each, "QueueName"]} for each in of_type(kind)]
-    assert dimension["Value"] in values
-
-
-def test_our_own_metrics_are_published_by_the_names_that_alarms_watch() -> None:
-    published = {
-        call.args[0].value
-        for function in FUNCTIONS
-        for call in ast.walk(source(function))
-        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_metric"
-        if isinstance(call.args[0], ast.Constant)
-    }
-    ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Replant"}
-    assert ours <= published
-    common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    assert (common["POWERTOOLS_SERVICE_NAME"], common["POWERTOOLS_METRICS_NAMESPACE"]) == (
-        {"Ref": "AWS::StackName"},
-        "Replant",
-    )
-
-
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_an_alarm_says_what_it_means_what_silence_means_and_where_to_read_on(alarm: str) -> None:
-    properties = ALARMS[alarm]
-    assert properties["TreatMissingData"] in ("notBreaching", "breaching", "ignore", "missing")
-    assert properties["AlarmActions"] == properties["OKActions"] == [{"Ref": "NotificationTopic"}]
-    description = properties["AlarmDescription"]
-    assert re.fullmatch(r"[A-Z][^.]+\.", description)
-    runbook = (ROOT / "docs/operations.md").read_text()
-    entry = re.search(rf"^### {alarm}\n+(.*)$", runbook, re.MULTILINE)
-    assert entry
-    assert entry[1] == description
-
-
-def test_the_runbook_has_no_entry_for_an_alarm_that_went_away() -> None:
-    found = re.findall(r"^### (\w+Alarm)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
-    assert sorted(found) == sorted(ALARMS)
 
 
 @pytest.mark.parametrize("bucket", BUCKETS)
