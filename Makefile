@@ -9,6 +9,7 @@ SHELL := bash
 
 PYTHON ?= python3
 STACK ?= replant
+REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION)) # where neither says, samplesconfig.toml does
 REPLANT_CRDS ?= $(wildcard $(CURDIR)/../shared/crds)
 export REPLANT_CRDS
 
@@ -67,8 +68,10 @@ build: environments ## Build the functions and layers for AWS Lambda (ARCH=x86_6
 	@$(if $(COMPILER_lambda),,echo "Without bytecode, since no Python 3.13 is here: first imports take longer.")
 	@$(DEV)/python -m local.build.artifacts $(LAMBDA_BUILD)
 
-deploy: build ## Build and deploy to AWS (STACK=name, ARCH=..., PARAMETERS="Name=value ...")
-	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+# The change set is shown and asked about where somebody can answer, and carried out where nobody can.
+deploy: build ## Build and deploy to AWS (STACK=name, REGION=..., ARCH=..., PARAMETERS="Name=value ...")
+	$(SAM) deploy --stack-name $(STACK) $(addprefix --region ,$(REGION)) $$([ -t 0 ] || echo --no-confirm-changeset) \
+		--parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 
 clean: ## Remove builds and environments (refused while up)
 	@if [ -e .replant/runtime.json ]; then echo "It is up: make down first." >&2; exit 1; fi
@@ -151,8 +154,11 @@ environments: .venv/.done .venv-sam/.done .venv-cloud/.done
 
 LAYER_DIR := build/layers/$(LAYERS)-$(ARCH)
 PLATFORM := $(patsubst arm64,aarch64,$(ARCH))-manylinux2014
-FOR_lambda := --python-version 3.13 --python-platform $(PLATFORM) --only-binary :all:
+FOR_lambda := --python .venv-uv/bin/python --python-version 3.13 --python-platform $(PLATFORM) --only-binary :all:
 FOR_host := --python .venv-cloud
+# A build for Lambda is what plain `sam build` does, which needs no environment of ours but uv's.
+NEEDS_lambda := $(UV)
+NEEDS_host := .venv-cloud/.done
 # Bytecode of another version is useless, so a build for Lambda has some only where a Python 3.13 is.
 COMPILER_lambda = $(shell for each in python3.13 $(PYTHON) python3 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3); do \
 	$$each -c 'import sys; sys.version_info[:2] != (3, 13) and sys.exit(1)' 2>/dev/null && echo $$each && break; done)
@@ -166,7 +172,7 @@ $(LAYER_DIR)/CoreLayer/requirements.txt: requirements/core.txt
 	mkdir -p $(@D)
 	cp $< $@
 
-$(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt .venv-cloud/.done
+$(LAYER_DIR)/%/.done: $(LAYER_DIR)/%/requirements.txt $(NEEDS_$(LAYERS))
 	rm -rf $(@D)/python
 	$(UV) pip install --quiet --no-deps --require-hashes --link-mode copy $(FOR_$(LAYERS)) \
 		--target $(@D)/python -r $<

@@ -87,3 +87,26 @@ def test_an_import_has_nothing_that_refers_to_what_is_not_imported() -> None:
 def test_only_what_is_kept_is_adopted() -> None:
     with pytest.raises(ValueError, match="CatalogueQueue: not to be adopted; BackupBucket, Catal"):
         adoption(TEMPLATE, {"CatalogueQueue": "x"})
+
+
+# CloudFormation's types that have no tags; a linter refuses tags where there are none.
+WITHOUT_TAGS = {
+    "AWS::IAM::RolePolicy",
+    "AWS::Lambda::Permission",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Serverless::LayerVersion",
+}
+
+
+def test_whatever_can_have_tags_says_that_it_is_ours() -> None:
+    assert TEMPLATE["Globals"]["Function"]["Tags"] == {"application": "replant"}
+    for name, resource in TEMPLATE["Resources"].items():
+        if resource["Type"] in WITHOUT_TAGS | {"AWS::Serverless::Function"}:
+            continue
+        pairs = [{"Key": "application", "Value": "replant"}]
+        serverless = resource["Type"].startswith("AWS::Serverless::")
+        expected = {"application": "replant"} if serverless else pairs
+        assert resource.get("Properties", {}).get("Tags") == expected, name
