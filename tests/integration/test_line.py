@@ -5,6 +5,7 @@ reported.
 import base64
 import json
 import random
+import re
 from typing import Any
 
 import pytest
@@ -152,6 +153,14 @@ def test_the_same_request_again_changes_nothing(stack: Stack, restored: Ended) -
         stack.cluster("west").call("GET", path)["metadata"]["resourceVersion"]
         == before["resourceVersion"]
     )
+
+
+def test_a_restore_runs_published_versions(stack: Stack, restored: Ended) -> None:
+    machine = stack.client("stepfunctions").describe_state_machine_for_execution(
+        executionArn=restored.arn
+    )
+    called = re.findall(r'arn:[^"]*:function:[^"]+', machine["definition"])
+    assert [each.rsplit(":", 1)[-1] for each in called] == ["1"] * 3
 
 
 def test_another_request_under_the_same_id_is_invalid(stack: Stack, restored: Ended) -> None:

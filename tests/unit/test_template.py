@@ -18,6 +18,22 @@ ENI = {  # as the managed policy AWSLambdaVPCAccessExecutionRole has them
     "ec2:AssignPrivateIpAddresses",
     "ec2:UnassignPrivateIpAddresses",
 }
+TRACES = {  # as docs.aws.amazon.com/xray/latest/devguide/security_iam_id-based-policy-examples.html
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+}
+DELIVERIES = {  # as docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+}
 TALK_TO_CLUSTERS = {"PlanFunction", "RestoreFunction"}
 OUTPUTS = {
     "BackupBuckets",
@@ -83,7 +99,16 @@ def test_every_right_is_a_single_action_on_named_resources_with_a_name_of_its_ow
         assert "NotAction" not in statement
         assert "NotResource" not in statement
         if "*" in listed(statement["Resource"]):
-            assert set(listed(statement["Action"])) <= ENI
+            assert set(listed(statement["Action"])) <= ENI | TRACES | DELIVERIES
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_traced_and_may_send_its_traces(function: str) -> None:
+    assert TEMPLATE["Globals"]["Function"]["Tracing"] == "Active"
+    assert "Tracing" not in FUNCTIONS[function]
+    role = of_type("AWS::IAM::Role")[resource_of(FUNCTIONS[function]["Role"])]
+    (statement,) = [each for each in allowed(role) if each["Sid"] == "SendTraces"]
+    assert set(statement["Action"]) == {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
 
 def test_no_role_takes_rights_that_others_may_change() -> None:

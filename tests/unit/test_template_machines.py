@@ -6,6 +6,7 @@ import pytest
 
 from local.build.template import load
 from tests.template import ROOT, Json, allowed, listed, of_type
+from tests.unit.test_template import DELIVERIES, TRACES
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
 STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
@@ -83,6 +84,24 @@ def test_a_cause_is_never_what_step_functions_says_but_our_own_json(machine: str
         ours = set(catch["ErrorEquals"]) <= FINAL | {"Unreachable"}
         begin = "$parse($states.errorOutput.Cause).errorMessage" if ours else "$string({'code':"
         assert f"'cause': {begin}" in catch["Output"]
+
+
+@pytest.mark.parametrize("machine", STATE_MACHINES)
+def test_a_state_machine_is_traced_and_has_a_log_of_its_own_for_a_time(machine: str) -> None:
+    properties = STATE_MACHINES[machine]
+    assert properties["Tracing"] == {"Enabled": True}
+    logging = properties["Logging"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", True)
+    (destination,) = logging["Destinations"]
+    arn = destination["CloudWatchLogsLogGroup"]["LogGroupArn"]
+    log = of_type("AWS::Logs::LogGroup")[arn["Fn::GetAtt"][0]]
+    assert log["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    # Any other name makes the one policy of the account's log deliveries longer, which is limited.
+    assert log["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/states/${AWS::StackName}-")
+    role = of_type("AWS::IAM::Role")[properties["Role"]["Fn::GetAtt"][0]]
+    rights = {each["Sid"]: set(listed(each["Action"])) for each in allowed(role)}
+    assert rights["DeliverItsLog"] == DELIVERIES
+    assert rights["SendTraces"] == TRACES
 
 
 def test_executions_are_looked_at_by_the_state_machine_and_only_its_own() -> None:
