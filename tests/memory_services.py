@@ -82,6 +82,13 @@ class MemorySQS:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.refused = 0
+        self.hidden: dict[str, int] = {}
+        self.broken: Exception | None = None
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:
+        assert QueueUrl == "queue", "the only one there is"
+        assert 0 <= DelaySeconds <= 900, "SQS holds no message longer"
+        self.messages.append(MessageBody)
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> Any:
         assert QueueUrl == "queue", "the only one there is"
@@ -91,6 +98,15 @@ class MemorySQS:
             self.refused -= 1
             return {"Failed": Entries}
         self.messages += [each["MessageBody"] for each in Entries]
+        return {"Successful": Entries}
+
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[Any]) -> Any:
+        """Seconds by receipt handle."""
+        assert QueueUrl == "queue", "the only one there is"
+        assert 0 < len(Entries) <= 10, "SQS takes one to ten messages at once"
+        if self.broken:
+            raise self.broken
+        self.hidden |= {each["ReceiptHandle"]: each["VisibilityTimeout"] for each in Entries}
         return {"Successful": Entries}
 
 

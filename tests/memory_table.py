@@ -14,6 +14,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from shared.aws.table import LARGEST_ITEM, WRITTEN_AT_ONCE, Item, Key, Page, Put, Table, size
+from tests.template import of_type
 
 _pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
 _LACKS = re.compile(r"attribute_not_exists\((#?\w+)\)")
@@ -32,7 +33,11 @@ _RESERVED = {
     "role",
     "source",
 }
-_HASHES = {"clusters": "cluster", "machines": "machine"}
+INDEXES: dict[str, Any] = {
+    each["IndexName"]: each
+    for each in of_type("AWS::DynamoDB::Table")["CatalogueTable"]["GlobalSecondaryIndexes"]
+}
+_TABLE_KEYS = ("pk", "sk")
 _LONGEST = {"pk": 2048, "sk": 1024}
 
 
@@ -79,13 +84,15 @@ class MemoryTable(Table):
 
     def index(self, index: str, value: str, *, before: str | None, page: int) -> Iterator[Item]:
         _checked((value, before or "-"))
-        rows = [row for row in map(_plain, self.packed.values()) if "position" in row]
+        hash_, _ = keys = [each["AttributeName"] for each in INDEXES[index]["KeySchema"]]
         mine = [
             row
-            for row in rows
-            if row[_HASHES[index]] == value and (not before or row["position"] < before)
+            for row in map(_plain, self.packed.values())
+            if set(keys) <= row.keys()
+            if row[hash_] == value and (not before or row["position"] < before)
         ]
-        return iter(sorted(mine, key=lambda row: str(row["position"]), reverse=True))
+        newest = sorted(mine, key=lambda row: str(row["position"]), reverse=True)
+        return (projected(row, index) for row in newest)
 
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
         key, unused = _key_of(item), [name for name in values if name not in condition]
@@ -135,11 +142,24 @@ class MemoryTable(Table):
         members: set[str] = set(row.get(name, {"SS": []})["SS"])
         self.packed[key] = row | {name: {"SS": sorted(members | {member})}}
 
+    def count(self, key: Key, *, expires: int) -> int:
+        row = self.get(key) or {"pk": key[0], "sk": key[1], "count": 0}
+        number = int(row["count"]) + 1
+        self.packed[key] = _typed(row | {"count": number, "expires": expires})
+        return number
+
     def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
         unused = [name for name in values if name not in condition]
         assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
         if _holds(condition, self.packed.get(_checked(key), {}), {}, values):
             self.packed.pop(key, None)
+
+
+def projected(row: Item, index: str) -> Item:
+    """What an index of the template holds of a row."""
+    keys = [each["AttributeName"] for each in INDEXES[index]["KeySchema"]]
+    kept = {*_TABLE_KEYS, *keys, *INDEXES[index]["Projection"]["NonKeyAttributes"]}
+    return {name: value for name, value in row.items() if name in kept}
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,6 +258,10 @@ class Watched(Table):
     def add(self, key: Key, name: str, member: str) -> None:
         self._before()
         self._table.add(key, name, member)
+
+    def count(self, key: Key, *, expires: int) -> int:
+        self._before()
+        return self._table.count(key, expires=expires)
 
     def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
         self._before()

@@ -5,15 +5,18 @@ topic around it. A scenario raises AssertionError when the catalogue does not en
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
+from urllib.parse import quote_plus
 
 from local.samples.encoding import Object
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Table
-from shared.catalogue import search
+from shared.catalogue import events, search
 from shared.catalogue.ingest import Index
+from shared.catalogue.telling import SINGLY
 from shared.models.restore_points import RestorePoint, State
 from shared.workflows.ingest import Clients, Names, ingest
 from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
@@ -54,6 +57,21 @@ class Happened(NamedTuple):
         return json.dumps(event | {"detail": detail})
 
 
+def as_notification(events: Iterable[Happened]) -> str:
+    """As S3 itself would send them in one message."""
+    records = []
+    for each in events:
+        said = {"key": quote_plus(each.key), "sequencer": f"{each.number:04x}"}
+        name = "ObjectCreated:Put"
+        if each.removes is not None:
+            name = "ObjectRemoved:Delete"
+        elif each.body is None:
+            name = "ObjectRemoved:DeleteMarkerCreated"
+        entity = {"bucket": {"name": each.bucket}, "object": said | {"versionId": each.version}}
+        records.append({"eventName": name, "s3": entity})
+    return json.dumps({"Records": records})
+
+
 class World:
     """The catalogue on a table, and the services around it."""
 
@@ -76,7 +94,8 @@ class World:
         """One message, of an event or from the queue; returns those that it put into the queue."""
         message = self.happen(event) if isinstance(event, Happened) else event
         before = len(self.sqs.messages)
-        ingest(message, self.clients, NAMES)
+        for part in events.parse(message):
+            ingest(part, self.clients, NAMES)
         return self.sqs.messages[before:]
 
     def settle(self, events: Iterable[Happened | str]) -> None:
@@ -414,6 +433,20 @@ def many_points_of_a_volume_are_computed_through_the_queue(world: World) -> None
     assert len(points(world.table, state="incomplete")) == 12
 
 
+def flood_of_garbage_is_few_messages(world: World) -> None:
+    garbage = [Happened(f"stray-{each:03}.cfg", b"?", each) for each in range(1, SINGLY + 8)]
+    sent = [message for each in (*garbage, *garbage) for message in world.deliver(each)]
+    told = {"Replant: an object cannot be read": SINGLY, "Replant: many objects cannot be read": 1}
+    assert Counter(world.sns.subjects) == told
+    assert '{"quarantine": true}' in world.sns.messages[-1]
+    (task,) = sent
+    world.settle([task])
+    assert world.sns.subjects[-1] == "Replant: 7 more objects cannot be read"
+    text, _, number = world.sns.messages[-1].partition("\n\n")
+    assert '{"quarantine": true}' in text
+    assert json.loads(number) == {"objects": 7, "since": "2026-09-01T00:00:00Z"}
+
+
 SCENARIOS: tuple[Callable[[World], None], ...] = (
     complete_backup_is_restorable,
     target_that_comes_last_finds_its_objects,
@@ -442,4 +475,5 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     newest_of_each_machine_follows_every_change,
     namespace_is_asked_for_what_there_was_at_an_instant,
     many_points_of_a_volume_are_computed_through_the_queue,
+    flood_of_garbage_is_few_messages,
 )

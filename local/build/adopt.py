@@ -42,12 +42,14 @@ def adoption(
 
 
 def _alone(resource: dict[str, Any]) -> dict[str, Any]:
-    """The resource without its condition and without properties that refer to anything."""
+    """The resource without its condition, its order, and properties that refer to anything."""
     properties = {
         name: value for name, value in resource["Properties"].items() if not _refers(value)
     }
     rest = {
-        name: value for name, value in resource.items() if name not in ("Condition", "Metadata")
+        name: value
+        for name, value in resource.items()
+        if name not in ("Condition", "DependsOn", "Metadata")
     }
     return {**rest, "Properties": properties}
 

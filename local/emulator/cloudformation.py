@@ -84,6 +84,21 @@ def functions_keep_their_dead_letter_queue() -> None:
     _also(patch, "AWS::Lambda::Function", apply)
 
 
+def mappings_count_in_numbers() -> None:
+    """AWS makes a number of a parameter where a property is one; MiniStack keeps the text, and its
+    poller then compares it with numbers.
+    """
+    patch = "mappings_count_in_numbers"
+    require(patch, hasattr(lambda_svc, "_esms"))
+
+    def apply(mapping: str, properties: Properties) -> None:
+        if scaling := properties.get("ScalingConfig"):
+            numbers = {name: int(value) for name, value in scaling.items()}
+            lambda_svc._esms[mapping]["ScalingConfig"] = numbers
+
+    _also(patch, "AWS::Lambda::EventSourceMapping", apply)
+
+
 def roles_take_policies() -> None:
     """AWS knows the resource type AWS::IAM::RolePolicy; MiniStack refuses the template."""
     patch = "roles_take_policies"
@@ -115,5 +130,6 @@ PATCHES = (
     tables_keep_ttl_and_recovery,
     protected_tables_stay,
     functions_keep_their_dead_letter_queue,
+    mappings_count_in_numbers,
     roles_take_policies,
 )

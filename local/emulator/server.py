@@ -21,6 +21,7 @@ from local.emulator import (
     metrics,
     objects,
     permissions,
+    queues,
     statemachines,
     topics,
 )
@@ -34,6 +35,7 @@ TOPICS = (
     events,
     objects,
     permissions,
+    queues,
     topics,
 )
 

@@ -266,6 +266,20 @@ class Table:
             ExpressionAttributeValues={":members": {"SS": [member]}},
         )
 
+    def count(self, key: Key, *, expires: int) -> int:
+        """How often this was called for a row, this time included; whoever calls at once gets
+        another number.
+        """
+        answer = self._client.update_item(
+            TableName=self._name,
+            Key=_key(key),
+            UpdateExpression="ADD #count :one SET #expires = :expires",
+            ExpressionAttributeNames={"#count": "count", "#expires": "expires"},
+            ExpressionAttributeValues=_typed({":one": 1, ":expires": expires}),
+            ReturnValues="UPDATED_NEW",
+        )
+        return int(_plain(answer["Attributes"])["count"])
+
     def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
         """Does nothing when the condition does not hold."""
         try:

@@ -1,71 +1,56 @@
-"""Messages of the catalogue's queue: what S3 says happened, and work that we cut into pieces."""
+"""Messages of the catalogue's queue: what S3 says happened, in either of its shapes, and work that
+we cut into pieces.
 
-import json
+EventBridge sends one event a message, with the plain key. S3's own notifications, and those of
+other S3 servers, hold a list of records, with the key as in a URL.
+"""
+
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import unquote_plus
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from shared.errors import Unreadable
-from shared.models.base import Foreign, Instant, Value
+from shared.models.base import Foreign, Value
 from shared.validation import explain
 
-_DELETED = "Object Deleted"
-_MARKED = "Delete Marker Created"
+_CREATED = "ObjectCreated:"
+_EXPIRED = ("LifecycleExpiration:", "LifecycleDelMarkerExpiration:")
+_REMOVED = ("ObjectRemoved:", *_EXPIRED)
+_NOTHING_REMOVED = "ObjectRemoved:NoOP"  # MinIO's, of a deletion that found nothing
+_MARKED = ":DeleteMarkerCreated"
+_TEST = "s3:TestEvent"
 
 
-class _Bucket(Foreign):
-    name: str
+class ObjectEvent(NamedTuple):
+    """An object of a bucket was created or deleted: MARKED where a delete marker hides it now,
+    EXPIRED where a lifecycle rule did it.
+    """
 
-
-class _Object(Foreign):
+    bucket: str
     key: str
     sequencer: str
-    version_id: str | None = Field(None, alias="version-id")
-
-
-class _Detail(Foreign):
-    bucket: _Bucket
-    object: _Object
-    deletion_type: str | None = Field(None, alias="deletion-type")
-
-
-class ObjectEvent(Foreign):
-    """An object of a bucket was created or deleted."""
-
-    kind: Literal["Object Created", "Object Deleted"] = Field(alias="detail-type")
-    time: Instant
-    detail: _Detail
+    version_id: str | None = None
+    deleted: bool = False
+    marked: bool = False
+    expired: bool = False
 
     @property
-    def bucket(self) -> str:
-        return self.detail.bucket.name
-
-    @property
-    def key(self) -> str:
-        return self.detail.object.key
-
-    @property
-    def sequencer(self) -> str:
-        return self.detail.object.sequencer
-
-    @property
-    def version_id(self) -> str | None:
-        return self.detail.object.version_id
-
-    @property
-    def deleted(self) -> bool:
-        return self.kind == _DELETED
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
     @property
     def leaves_a_version(self) -> bool:
         """Whether something may lie there in spite of the deletion.
 
         A version (or a delete marker) that is removed for good was the current one or not: what is
-        current now, only the bucket knows. One without a version lay in a bucket without any.
+        current now, only the bucket knows. What a person deletes without a version lay in a bucket
+        without any; a lifecycle rule's event may leave the version out.
         """
-        marked = self.detail.deletion_type == _MARKED
-        return self.deleted and not marked and self.version_id is not None
+        removed = self.deleted and not self.marked
+        return removed and (self.expired or self.version_id is not None)
 
 
 class Replay(Value):
@@ -92,7 +77,50 @@ class Walk(Value):
     after: str | None = None
 
 
-Task = Replay | Recompute | Walk
+class Sum(Value):
+    """Tell how many more objects came into quarantine in a window that is over now."""
+
+    task: Literal["sum"] = "sum"
+    window: str
+
+
+Task = Replay | Recompute | Walk | Sum
+Part = ObjectEvent | Task | Unreadable
+"""What a message is about, in part; an Unreadable is for whoever does the part to raise."""
+
+
+def parse(body: str) -> tuple[Part, ...]:
+    """The parts of a message, each to be done by itself: one that cannot be read takes no other
+    along. None, where it says nothing of an object (S3's test, tags, …).
+    """
+    try:
+        message = from_json(body)
+    except ValueError:
+        return (Unreadable("The message is no JSON."),)
+    if not isinstance(message, dict):
+        return (Unreadable("The message is no JSON object."),)
+    if "task" in message:
+        return (_task(message),)
+    if "Records" in message:
+        return _notified(message["Records"])
+    if message.get("Event") == _TEST:
+        return ()
+    return (_event(message),)
+
+
+def about(part: Part) -> str:
+    """For a log."""
+    if isinstance(part, Unreadable):
+        return "not an event"
+    if isinstance(part, ObjectEvent):
+        return part.url
+    if isinstance(part, Recompute):
+        return f"restore point {part.point}"
+    if isinstance(part, Walk):
+        return f"rows {part.pk} {part.start} after {part.after}"
+    if isinstance(part, Sum):
+        return f"quarantine from {part.window} on"
+    return f"row {part.pk} {part.sk}"
 
 
 @cache
@@ -101,21 +129,107 @@ def _tasks() -> TypeAdapter[Task]:
     return TypeAdapter(Annotated[Task, Field(discriminator="task")])
 
 
-def parse(body: str) -> ObjectEvent | Task:
-    """Raises Unreadable; such a message says nothing of any object and ends as a dead letter."""
+def _task(message: dict[str, Any]) -> Task | Unreadable:
     try:
-        if '"task"' in body and "task" in _mapping(body):
-            return _tasks().validate_json(body)
-        return ObjectEvent.model_validate_json(body)
+        return _tasks().validate_python(message)
     except ValidationError as error:
-        raise Unreadable(
-            f"The message is not an S3 event of EventBridge: {explain(error)[1]}"
-        ) from None
+        return Unreadable(f"The message is no task of ours: {explain(error)[1]}")
 
 
-def _mapping(body: str) -> dict[str, Any]:
+class _Bucket(Foreign):
+    name: str
+
+
+class _Object(Foreign):
+    key: str
+    sequencer: str
+    version_id: str | None = Field(None, alias="version-id")
+
+
+class _Detail(Foreign):
+    bucket: _Bucket
+    object: _Object
+    deletion_type: str | None = Field(None, alias="deletion-type")
+    reason: str | None = None
+
+
+class _Event(Foreign):
+    """As EventBridge sends it."""
+
+    kind: Literal["Object Created", "Object Deleted"] = Field(alias="detail-type")
+    detail: _Detail
+
+
+def _event(message: dict[str, Any]) -> ObjectEvent | Unreadable:
     try:
-        value = json.loads(body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+        said = _Event.model_validate(message)
+    except ValidationError as error:
+        return Unreadable(
+            f"The message is neither an S3 event of EventBridge nor a notification of S3:"
+            f" {explain(error)[1]}"
+        )
+    found = said.detail.object
+    return ObjectEvent(
+        said.detail.bucket.name,
+        found.key,
+        found.sequencer,
+        found.version_id or None,
+        deleted=said.kind == "Object Deleted",
+        marked=said.detail.deletion_type == "Delete Marker Created",
+        expired=said.detail.reason == "Lifecycle Expiration",
+    )
+
+
+def _plain(key: str) -> str:
+    try:
+        return unquote_plus(key, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("must be UTF-8 in a URL's encoding") from None
+
+
+class _Named(Foreign):
+    name: str = Field(alias="eventName")
+
+
+class _NotifiedObject(Foreign):
+    key: Annotated[str, AfterValidator(_plain)]
+    sequencer: str
+    version_id: str | None = Field(None, alias="versionId")
+
+
+class _Entity(Foreign):
+    bucket: _Bucket
+    object: _NotifiedObject
+
+
+class _Record(Foreign):
+    """Of a notification."""
+
+    s3: _Entity
+
+
+def _notified(records: Any) -> tuple[ObjectEvent | Unreadable, ...]:
+    if not isinstance(records, list):
+        return (Unreadable("Records: must be a list, as S3 sends it."),)
+    return tuple(part for each in records if (part := _record(each)))
+
+
+def _record(record: Any) -> ObjectEvent | Unreadable | None:
+    """None for what neither makes nor removes an object: tags, retention, transitions, …"""
+    try:
+        name = _Named.model_validate(record).name.removeprefix("s3:")  # MinIO writes it, AWS not
+        deleted = name.startswith(_REMOVED) and name != _NOTHING_REMOVED
+        if not deleted and not name.startswith(_CREATED):
+            return None
+        said = _Record.model_validate(record).s3
+    except ValidationError as error:
+        return Unreadable(f"A record is not one of an S3 notification: {explain(error)[1]}")
+    return ObjectEvent(
+        said.bucket.name,
+        said.object.key,
+        said.object.sequencer,
+        said.object.version_id or None,
+        deleted=deleted,
+        marked=name.endswith(_MARKED),
+        expired=name.startswith(_EXPIRED),
+    )

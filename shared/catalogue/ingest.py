@@ -19,6 +19,7 @@ from shared.catalogue.quarantine import Quarantine
 from shared.catalogue.references import pointers, task_of
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import owner, same_claim
+from shared.catalogue.telling import Telling
 from shared.models.backups import EngineVolume, MachineBackup
 from shared.models.documents import BackupTarget
 from shared.models.facts import Kind
@@ -66,6 +67,7 @@ class Index:
         self._now = now
         self._points = Points(table, now=now, sleep=sleep)
         self._quarantine = Quarantine(table, now=now)
+        self.telling = Telling(table, now=now)
         self._followers: Mapping[Kind, Callable[[Row], Iterable[Task]]] = {
             Kind.MACHINE: self._follow_machine,
             Kind.VOLUME: self._follow_volume,

@@ -21,6 +21,9 @@ from shared.models.base import ClusterId, Value, matching, to_instant
 from shared.models.restore_points import Quarantined, RestorePoint, State
 from shared.validation import parse
 
+READ = frozenset({"cluster", "machine", "position", "state", "body"})
+"""What a search reads of a restore point's row: what the table's indexes hold of it."""
+
 _NOT_YET = (
     "target namespace label image volume after before verified asOf as summary drills restores"
     " failovers"

@@ -11,6 +11,7 @@ Key = tuple[str, str]
 
 DOCUMENTS = "documents"
 QUARANTINE = "quarantine"
+TOLD = "told"
 CLUSTERS = "clusters"
 """Every cluster that ever had a restore point."""
 
@@ -56,6 +57,19 @@ def backing_image(bucket: str, root: str, name: str) -> Key:
 
 def document(kind: str, id_: str) -> Key:
     return DOCUMENTS, f"{kind}/{id_}"
+
+
+def told_object(hash_: str) -> Key:
+    """That an object in quarantine was told of."""
+    return TOLD, f"object#{hash_}"
+
+
+def told_singly(hour: str) -> Key:
+    return TOLD, f"singly#{hour}"
+
+
+def told_others(window: str) -> Key:
+    return TOLD, f"others#{window}"
 
 
 def references(backup: str) -> str:

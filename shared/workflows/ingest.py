@@ -1,4 +1,5 @@
-"""One message of the catalogue's queue -> the catalogue in line with it, whatever came before it.
+"""A part of a message of the catalogue's queue -> the catalogue in line with it, whatever came
+before it.
 
 An event is read (the object as it is in the bucket), recorded, and followed; what grows with the
 catalogue goes back into the queue in pieces.
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import objects
 from shared.catalogue import events
-from shared.catalogue.events import ObjectEvent, Recompute, Replay, Task, Walk
+from shared.catalogue.events import ObjectEvent, Part, Recompute, Replay, Sum, Task
 from shared.catalogue.ingest import Index
 from shared.catalogue.rows import Object, Row, padded
 from shared.errors import Unreadable
@@ -18,6 +19,7 @@ from shared.layouts import registry
 from shared.layouts.keys import Place
 from shared.models.facts import Kind
 from shared.models.restore_points import Quarantined
+from shared.workflows import telling
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,7 +52,7 @@ class Names(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a message: WHAT in a word or two, and the object or point it was about."""
+    """What became of a message's part: WHAT in a word or two, and what object or point it was."""
 
     what: str
     about: str
@@ -58,30 +60,23 @@ class Outcome(NamedTuple):
     quarantined: tuple[Quarantined, ...] = ()
 
 
-def ingest(message: str, clients: Clients, names: Names) -> Outcome:
-    """Raises Unreadable for a message that is neither an event nor ours, and the SDK's errors."""
-    parsed = events.parse(message)
-    if isinstance(parsed, ObjectEvent):
-        return _catalogue(parsed, clients, names)
-    return _do(parsed, clients, names)
-
-
-def about(message: str) -> str:
-    """What a message is about, for the log of one that failed."""
-    try:
-        parsed = events.parse(message)
-    except Unreadable:
-        return "not an event"
-    if isinstance(parsed, ObjectEvent):
-        return f"s3://{parsed.bucket}/{parsed.key}"
-    return _subject(parsed)
+def ingest(part: Part, clients: Clients, names: Names) -> Outcome:
+    """Raises Unreadable for a part that is neither an event nor ours, and the SDK's errors."""
+    if isinstance(part, Unreadable):
+        raise part
+    if isinstance(part, ObjectEvent):
+        return _catalogue(part, clients, names)
+    return _do(part, clients, names)
 
 
 def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
-    url = f"s3://{event.bucket}/{event.key}"
+    if event.bucket != names.state_bucket and event.bucket not in names.backup_buckets:
+        return Outcome("of another bucket", event.url)
+    if event.key.endswith("/"):
+        return Outcome("a folder", event.url)  # as consoles make them
     place, problem = _placed(event, names)
     if place.kind is Kind.OTHER:
-        return Outcome("of no use", url)
+        return Outcome("of no use", event.url)
     seen = Object(
         registry.row_key(event.bucket, event.key, place),
         place.kind,
@@ -91,32 +86,27 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
     )
     row = _recorded(seen, event, place, problem, clients, names)
     if row is None:
-        return Outcome("gone again", url)
+        return Outcome("gone again", event.url)
     recorded = clients.catalogue.record(row)
     entries = clients.catalogue.quarantine(recorded)
     for entry in entries:
-        _announce(entry, clients, names)
+        telling.tell(entry, recorded.row.order, clients, names)
     _send(clients.catalogue.follow(recorded), clients, names)
-    return Outcome("catalogued", url, recorded.row, tuple(entries))
+    return Outcome("catalogued", event.url, recorded.row, tuple(entries))
 
 
 def _do(task: Task, clients: Clients, names: Names) -> Outcome:
     if isinstance(task, Replay):
         row = clients.catalogue.replay(task)
-        return Outcome("replayed", _subject(task), row)
+        return Outcome("replayed", events.about(task), row)
     if isinstance(task, Recompute):
         clients.catalogue.recompute(task)
-        return Outcome("recomputed", _subject(task))
+        return Outcome("recomputed", events.about(task))
+    if isinstance(task, Sum):
+        telling.sum_up(task, clients, names)
+        return Outcome("summed up", events.about(task))
     _send(clients.catalogue.walk(task), clients, names)
-    return Outcome("walked", _subject(task))
-
-
-def _subject(task: Task) -> str:
-    if isinstance(task, Recompute):
-        return f"restore point {task.point}"
-    if isinstance(task, Walk):
-        return f"rows {task.pk} {task.start} after {task.after}"
-    return f"row {task.pk} {task.sk}"
+    return Outcome("walked", events.about(task))
 
 
 def _placed(event: ObjectEvent, names: Names) -> tuple[Place, str | None]:
@@ -213,14 +203,6 @@ def _as_it_was(row: Row, index: Index) -> Row:
     if stored is None or (stored.version_id, stored.etag) != (row.version_id, row.etag):
         return row
     return row.model_copy(update={"sequencer": stored.sequencer})
-
-
-def _announce(entry: Quarantined, clients: Clients, names: Names) -> None:
-    clients.sns.publish(
-        TopicArn=names.topic,
-        Subject="Replant: an object cannot be read",
-        Message=entry.model_dump_json(indent=2),
-    )
 
 
 def _send(tasks: Iterable[Task], clients: Clients, names: Names) -> None:

@@ -99,6 +99,7 @@ def template(layer: dict[str, str]) -> dict[str, Any]:
             EventSourceArn={"Fn::GetAtt": ["Batches", "Arn"]},
             FunctionName={"Ref": "Batch"},
             FunctionResponseTypes=["ReportBatchItemFailures"],
+            ScalingConfig={"MaximumConcurrency": {"Ref": "Most"}},
         ),
         "Machine": _resource(
             "StepFunctions::StateMachine",
@@ -124,7 +125,20 @@ def template(layer: dict[str, str]) -> dict[str, Any]:
     }
     names = ["Letters", "Events", "Batches", "Role", "Function", "Batch", "Machine", "Table"]
     outputs = {name: {"Value": {"Ref": name}} for name in (*names, "Bucket")}
-    return {"Resources": resources, "Outputs": outputs}
+    parameters = {"Most": {"Type": "Number", "Default": 2}}
+    return {"Parameters": parameters, "Resources": resources, "Outputs": outputs}
+
+
+def may_send(queue: Any, service: str, **condition: Any) -> dict[str, Any]:
+    """A queue's policy, for a service of AWS."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": condition,
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def _resource(kind: str, **properties: Any) -> dict[str, Any]:
@@ -189,6 +203,18 @@ class Emulator:
         eventually(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
         ended: dict[str, Any] = machines.describe_execution(executionArn=arn)
         return ended
+
+    def queue(self, name: str, **attributes: str) -> str:
+        """A further queue; its ARN. It is an output from then on."""
+        queues = self.client("sqs")
+        self.outputs[name] = queues.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        wanted = {"QueueUrl": self.outputs[name], "AttributeNames": ["QueueArn"]}
+        return str(queues.get_queue_attributes(**wanted)["Attributes"]["QueueArn"])
+
+    def waiting(self, queue: str) -> int:
+        wanted = {"QueueUrl": self.outputs[queue], "AttributeNames": ["All"]}
+        found = self.client("sqs").get_queue_attributes(**wanted)["Attributes"]
+        return int(found["ApproximateNumberOfMessages"])
 
     def received(self, queue: str, wanted: Callable[[Any], bool] = bool) -> Any:
         """The first message in a queue that fits, when it has come; it is deleted, as are those

@@ -143,7 +143,12 @@ def received(stack: Stack, url: str) -> Any:
 
 
 def object_arrives(stack: Stack) -> None:
-    stack.put([("backups/nobody.cfg", b"{}")])
+    """In a bucket that sends to EventBridge, which the stack's own does not."""
+    stack.s3.create_bucket(Bucket="alarming")
+    stack.s3.put_bucket_notification_configuration(
+        Bucket="alarming", NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    stack.put([("backups/nobody.cfg", b"{}")], bucket="alarming")
 
 
 def document_arrives(stack: Stack) -> None:
@@ -173,6 +178,7 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "RestoreThrottleAlarm": lambda stack: throttled(stack, "RestoreFunction"),
     "ReportThrottleAlarm": lambda stack: throttled(stack, "ReportFunction"),
     "BackupObjectRuleAlarm": lambda stack: refused(stack, "BackupObjectRule", object_arrives),
+    "UndeliveredEventsAlarm": lambda stack: refused(stack, "DocumentRule", document_arrives),
     "DocumentRuleAlarm": lambda stack: refused(stack, "DocumentRule", document_arrives),
     "StoppedRestoreRuleAlarm": lambda stack: refused(
         stack, "StoppedRestoreRule", a_restore_is_stopped

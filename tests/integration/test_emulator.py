@@ -98,6 +98,11 @@ def test_a_function_has_its_dead_letter_queue(emulator: Emulator) -> None:
     assert function["DeadLetterConfig"]["TargetArn"].startswith("arn:aws:sqs:")
 
 
+def test_a_mapping_s_concurrency_may_be_a_parameter(emulator: Emulator) -> None:
+    (mapping,) = emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
+
+
 def test_a_role_has_the_policy_of_its_role_policy_resource(emulator: Emulator) -> None:
     policies = emulator.client("iam").list_role_policies(RoleName=emulator.outputs["Role"])
     assert policies["PolicyNames"] == ["Extra"]

@@ -9,10 +9,12 @@ import pytest
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from shared.catalogue import events
+from shared.catalogue.events import ObjectEvent
 from shared.layouts import documents
 from shared.layouts.keys import Place
 from shared.models.facts import Kind
 from shared.restore.request import restore_request
+from tests.integration.emulator import may_send
 
 FOLDER = Path(__file__).parents[2] / "events"
 MINE = "my-backups"
@@ -42,25 +44,48 @@ def invoke(stack: Stack, function: str, event: Any) -> Any:
     return json.loads(answer["Payload"].read())
 
 
-def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
-    """Compared with what the running bucket really sends, through a rule and a queue."""
-    queue, source = stack.client("sqs"), {"source": ["aws.s3"], "detail-type": ["Object Created"]}
-    url = queue.create_queue(QueueName="seen")["QueueUrl"]
-    arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
-        "QueueArn"
-    ]
+def seen(stack: Stack, configuration: dict[str, Any], service: str) -> Any:
+    """What a bucket with that configuration sends of an upload; {queue} stands for the queue."""
+    queue, name = stack.client("sqs"), f"seen-by-{service.partition('.')[0]}"
+    url = queue.create_queue(QueueName=name)["QueueUrl"]
+    wanted = {"QueueUrl": url, "AttributeNames": ["QueueArn"]}
+    arn = queue.get_queue_attributes(**wanted)["Attributes"]["QueueArn"]
+    policy = {"Policy": json.dumps(may_send(arn, service))}
+    queue.set_queue_attributes(QueueUrl=url, Attributes=policy)
     rules = stack.client("events")
-    rules.put_rule(Name="seen", EventPattern=json.dumps(source))
-    rules.put_targets(Rule="seen", Targets=[{"Id": "seen", "Arn": arn}])
-    stack.put([("harvester/vmbackups/default/event.cfg", b"{}")])
-    seen = wait(
+    rules.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.s3"]}))
+    rules.put_targets(Rule=name, Targets=[{"Id": "seen", "Arn": arn}])
+    stack.s3.create_bucket(Bucket=name)
+    stack.s3.put_bucket_notification_configuration(
+        Bucket=name,
+        NotificationConfiguration=json.loads(json.dumps(configuration).replace("{queue}", arn)),
+    )
+    queue.purge_queue(QueueUrl=url)  # of S3's test
+    stack.put([("harvester/vmbackups/default/event.cfg", b"{}")], bucket=name)
+    messages = wait(
         lambda: queue.receive_message(QueueUrl=url).get("Messages"), seconds=30, what="the event"
     )
-    real, ours = json.loads(seen[0]["Body"]), example("object-created.json")
+    return json.loads(messages[0]["Body"])
+
+
+def test_an_upload_is_shaped_as_eventbridge_sends_it(stack: Stack) -> None:
+    """Compared with what a running bucket really sends, through a rule and a queue."""
+    real = seen(stack, {"EventBridgeConfiguration": {}}, "events.amazonaws.com")
+    ours = example("object-created.json")
     assert set(ours) == set(real)
     assert set(real["detail"]["object"]) <= set(ours["detail"]["object"])
-    for message in (seen[0]["Body"], json.dumps(ours)):
-        assert isinstance(events.parse(message), events.ObjectEvent)
+    assert all(isinstance(events.parse(json.dumps(each))[0], ObjectEvent) for each in (real, ours))
+
+
+def test_an_upload_is_shaped_as_s3_itself_sends_it(stack: Stack) -> None:
+    told = {"QueueConfigurations": [{"QueueArn": "{queue}", "Events": ["s3:ObjectCreated:*"]}]}
+    real = seen(stack, told, "s3.amazonaws.com")
+    ours = example("object-notification.json")
+    (one,), (other,) = real["Records"], ours["Records"]
+    assert set(one) == set(other)
+    assert set(one["s3"]) == set(other["s3"])
+    assert set(one["s3"]["object"]) <= set(other["s3"]["object"])
+    assert all(isinstance(events.parse(json.dumps(each))[0], ObjectEvent) for each in (real, ours))
 
 
 @pytest.mark.usefixtures("backup")

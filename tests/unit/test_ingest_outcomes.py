@@ -3,6 +3,7 @@
 import json
 
 from local.samples.world import a_vm_backup
+from shared.catalogue import events
 from shared.catalogue.ingest import FEW
 from shared.workflows.ingest import Outcome, ingest
 from tests.memory_table import MemoryTable
@@ -12,7 +13,8 @@ from tests.unit.test_ingest_pieces import history
 
 def outcome(world: World, message: Happened | str) -> Outcome:
     text = world.happen(message) if isinstance(message, Happened) else message
-    return ingest(text, world.clients, NAMES)
+    (part,) = events.parse(text)
+    return ingest(part, world.clients, NAMES)
 
 
 def test_an_object_that_says_something_is_catalogued_and_named() -> None:
@@ -38,9 +40,7 @@ def test_a_version_that_is_gone_before_it_is_read_is_gone_again() -> None:
     event = Happened(a_vm_backup().key, b"{}", 1)
     message = world.happen(event)
     world.s3.remove(event.bucket, event.key, event.version)
-    assert ingest(message, world.clients, NAMES) == Outcome(
-        "gone again", f"s3://{BUCKET}/{event.key}"
-    )
+    assert outcome(world, message) == Outcome("gone again", f"s3://{BUCKET}/{event.key}")
 
 
 def test_pieces_of_large_work_are_named_by_what_they_are_about() -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from local.samples.world import VmBackup, a_vm_backup
+from shared.catalogue.events import Replay
 from shared.catalogue.ingest import FEW, STEP
 from shared.models.restore_points import State
 from shared.workflows.ingest import ingest
@@ -141,7 +142,7 @@ def test_a_row_that_is_replayed_is_told_by_its_place() -> None:
     world, backup = World(MemoryTable()), a_vm_backup()
     world.settle([target(), *objects(backup)])
     place = {"pk": "bucket#backups", "sk": backup.key}
-    outcome = ingest(json.dumps({"task": "replay", **place}), world.clients, NAMES)
+    outcome = ingest(Replay(**place), world.clients, NAMES)
     assert (outcome.what, outcome.about) == ("replayed", f"row bucket#backups {backup.key}")
     assert outcome.row
     assert outcome.row.key == backup.key

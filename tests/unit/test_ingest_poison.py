@@ -13,7 +13,6 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from shared.catalogue import search
-from shared.errors import Unreadable
 from shared.layouts.harvester import MOST_DISKS
 from shared.layouts.registry import METADATA_LIMIT
 from shared.models.restore_points import State
@@ -223,17 +222,28 @@ def test_what_is_in_quarantine_is_named_with_its_version(world: World) -> None:
     assert versions(world) == {"stray.cfg": "v0007", BACKUP.key: "v0002"}
 
 
+def without_version(event: Happened, **more: str) -> str:
+    said = json.loads(event.message())
+    del said["detail"]["object"]["version-id"]
+    said["detail"] |= more
+    return json.dumps(said)
+
+
 def test_a_bucket_without_versions_says_what_is_deleted(world: World) -> None:
-    event = json.loads(Happened(BACKUP.key, None, 2, removes=1).message())
-    del event["detail"]["object"]["version-id"]
-    world.settle([json.dumps(event)])
+    world.settle([without_version(Happened(BACKUP.key, None, 2, removes=1))])
     assert only(world.table).state is State.DELETED
 
 
-def test_a_message_that_is_no_event_is_refused(world: World) -> None:
-    for message in ("no event", '{"task"', "{}", '{"task":"juggle"}', '["task"]', '{"a":"task"}'):
-        with pytest.raises(Unreadable, match="not an S3 event"):
-            world.deliver(message)
+def test_an_old_version_that_a_lifecycle_rule_removes_without_naming_it_changes_nothing(
+    world: World,
+) -> None:
+    (metadata,) = [each for each in objects(BACKUP, number=2) if each.key == BACKUP.key]
+    world.settle([metadata])
+    before = only(world.table)
+    expired = Happened(BACKUP.key, None, 3, removes=1)
+    world.happen(expired)
+    world.settle([without_version(expired, reason="Lifecycle Expiration")])
+    assert only(world.table) == before
 
 
 def test_sequencers_of_any_length_and_case_are_put_in_order(world: World) -> None:
