@@ -49,7 +49,7 @@ test: .venv/.done ## Check, build and run every test; prints how long each part 
 	@$(DEV)/python -m local.build.timing check build=host-build programs unit=unit-tests \
 		integration=integration-tests
 
-check: check-style check-types check-imports check-spelling check-template check-machines ## Style, types, import rules, spelling, template, state machines
+check: check-style check-types check-imports check-spelling check-template check-security check-machines ## Style, types, import rules, spelling, template, state machines
 
 conformance: .venv/.done ## Hold the simulation against the real controllers of a target, behaviour by behaviour
 	@$(DEV)/python -m local.build.timing build=host-build programs=conformance-programs \
@@ -79,7 +79,7 @@ clean: ## Remove builds and environments (refused while up)
 
 # --- Parts of the targets above ---------------------------------------------------------------------------
 
-.PHONY: check-style check-types check-imports check-spelling check-template check-machines
+.PHONY: check-style check-types check-imports check-spelling check-template check-security check-machines
 check-style: environments
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
@@ -95,6 +95,10 @@ check-spelling: environments
 
 check-template: environments
 	$(SAM) validate --lint --region us-east-1
+
+# Offline: without a key it asks nobody. What is not followed has its reason in the resource's metadata.
+check-security: environments
+	.venv-checkov/bin/checkov --quiet --compact --skip-download --framework cloudformation --file template.yaml
 
 check-machines: environments
 	$(DEV)/python -m local.build.lint
@@ -128,14 +132,15 @@ sam-build = mkdir -p build; LAYERS=$(1) ARCH=$(2) $(SAM) build --parameter-overr
 
 # --- Environments: made again when their requirements change ---------------------------------------------
 
-environments: .venv/.done .venv-sam/.done .venv-cloud/.done
+environments: .venv/.done .venv-sam/.done .venv-cloud/.done .venv-checkov/.done
 
 .venv/.done: requirements/dev.txt requirements/core.txt
 .venv-sam/.done: requirements/sam.txt
 .venv-cloud/.done: requirements/cloud.txt
+.venv-checkov/.done: requirements/checkov.txt
 .venv-mutate/.done: requirements/mutate.txt requirements/dev.txt requirements/core.txt
 
-.venv/.done .venv-sam/.done .venv-cloud/.done .venv-mutate/.done: | $(UV)
+.venv/.done .venv-sam/.done .venv-cloud/.done .venv-checkov/.done .venv-mutate/.done: | $(UV)
 	$(UV) venv --quiet --clear --no-python-downloads --python .venv-uv/bin/python $(@D)
 	$(UV) pip sync --quiet --require-hashes --python $(@D) $(filter %.txt,$^)
 	mkdir -p build

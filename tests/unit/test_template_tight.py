@@ -1,5 +1,6 @@
 """House rules for template.yaml: encryption, transport, versions, and whose requests are taken."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -185,3 +186,27 @@ def test_endpoints_are_made_on_request_only_and_each_answers_for_a_service_that_
     assert set(endpoints) == {"s3", "dynamodb", "secretsmanager"}
     assert {each["Condition"] for each in endpoints.values()} == {"MakeEndpoints"}
     assert TEMPLATE["Parameters"]["CreateVpcEndpoints"]["Default"] == "false"
+
+
+def skipped() -> list[tuple[str, dict[str, str]]]:
+    return [
+        (name, each)
+        for name, resource in RESOURCES.items()
+        for each in resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
+    ]
+
+
+def test_what_checkov_would_have_otherwise_is_said_with_a_reason() -> None:
+    assert skipped()
+    for name, each in skipped():
+        assert re.fullmatch(r"CKV2?_AWS_[0-9]+", each["id"]), name
+        assert re.fullmatch(r"[A-Z].{20,}\.", each["comment"]), name
+
+
+def test_the_event_of_a_stopped_restore_is_kept_when_its_report_fails() -> None:
+    report = of_type("AWS::Serverless::Function")["ReportFunction"]
+    kept = {"Fn::GetAtt": ["StoppedRestoreDeadLetters", "Arn"]}
+    assert report["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": kept}
+    role = of_type("AWS::IAM::Role")["ReportRole"]
+    (right,) = [each for each in mappings(role) if each.get("Action") == ["sqs:SendMessage"]]
+    assert right["Resource"] == kept
