@@ -43,6 +43,14 @@ class Reported(NamedTuple):
     cause: str | None = None
 
 
+class Ended(NamedTuple):
+    """What its status event says of an execution; ERROR of one that failed, else None."""
+
+    execution: str
+    redriven: int
+    error: str | None
+
+
 def report_restore(
     clients: Clients, ledger_id: str, attempt: int, error: report.Error | None
 ) -> Reported:
@@ -63,14 +71,6 @@ def report_restore(
     return Reported(output, report.failure(output, plan.fail_on))
 
 
-class Ended(NamedTuple):
-    """What its status event says of an execution; ERROR of one that failed, else None."""
-
-    execution: str
-    redriven: int
-    error: str | None
-
-
 def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     """The restore of an execution that ended without a report: stopped, out of its time, or failed
     where no state could catch it.
@@ -87,7 +87,10 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     record = ledger.stop(ended.execution, ended.redriven)
     if record is None or record.plan_hash is None:
         return None
+    attempt = record.attempt
     record = _await_end(clients, ledger, record)
+    if record.attempt != attempt:
+        return None
     plan = clients.state.outline(ledger_id, record.plan_hash or "")
     known = _results(clients, ledger, plan, record.attempt).values()
     if ended.error is None:

@@ -46,6 +46,35 @@ def test_a_stopped_restore_is_reported_and_the_same_request_goes_on(
     assert west.call("GET", VM)["metadata"]["uid"] == made
 
 
+def test_a_restore_goes_on_at_once_when_its_execution_was_stopped(stack: Stack, west: Api) -> None:
+    """The state machine looks, and sees that the first execution does not run any more."""
+    request = REQUEST | {"requestId": "stopped-at-once"}
+    request["mapping"] = {
+        "namespaces": {"stop": "stop-again"},
+        "networks": {"*": "default/vlan200"},
+    }
+    west.apply(faults(neverReady="stop-again/*"))
+    try:
+        execution = stack.start(request)
+        machine = VM.replace("stop-to", "stop-again")
+        wait(lambda: west.answers(machine), seconds=60, what="the machine")
+        stack.client("stepfunctions").stop_execution(executionArn=execution)
+    finally:
+        west.apply(faults())
+    again = stack.restore(request)
+    assert (again.output["state"], again.output["counts"]) == ("succeeded", {"ready": 1}), again
+    history = stack.client("stepfunctions").get_execution_history(
+        executionArn=again.arn, maxResults=100
+    )
+    entered = [
+        each["stateEnteredEventDetails"]["name"]
+        for each in history["events"]
+        if "stateEnteredEventDetails" in each
+    ]
+    assert entered[:5] == ["Begin", "Plan", "DoesItAsk", "LookAtTheOther", "Plan"]
+    assert stack.report(again.output["report"])["state"] == "succeeded"
+
+
 def reported(stack: Stack) -> dict[str, Any] | None:
     """The report once it is the final one: while the restore runs, it says so."""
     restore_id = f"r-{sha256(b'stopped').hexdigest()[:16]}"

@@ -192,6 +192,27 @@ def test_what_a_stopped_run_has_in_hand_is_in_the_report(lab: Lab) -> None:
     assert lab.seconds == stopped_at + 3
 
 
+def test_a_restore_that_goes_on_before_its_stop_is_reported_is_not_reported_as_cancelled(
+    lab: Lab,
+) -> None:
+    """Or the report of the stopped execution might come after that of the next one."""
+    lab.backup()
+    planned = lab.plan()
+    lab.ledger(planned).take_run(planned.attempt)
+    went_on: list[float] = []
+
+    def go_on(_: float) -> None:
+        if not went_on:
+            went_on.append(lab.seconds)
+            lab.plan(execution="run-2")
+
+    lab.during = go_on
+    assert lab.stop() is None
+    assert went_on
+    assert not lab.topic.told
+    assert f"reports/{planned.ledger}.json" not in {key for _, key in lab.s3.objects}
+
+
 def test_a_stopped_run_that_never_ends_is_not_waited_for_beyond_its_grace(lab: Lab) -> None:
     lab.backup()
     planned = lab.plan()
