@@ -42,15 +42,12 @@ def adoption(
 
 
 def _alone(resource: dict[str, Any]) -> dict[str, Any]:
-    """The resource without its condition, its order, and properties that refer to anything."""
+    """The resource without what refers to another one, or to a parameter."""
     properties = {
         name: value for name, value in resource["Properties"].items() if not _refers(value)
     }
-    rest = {
-        name: value
-        for name, value in resource.items()
-        if name not in ("Condition", "DependsOn", "Metadata")
-    }
+    left_out = ("Condition", "DependsOn", "Metadata")
+    rest = {name: value for name, value in resource.items() if name not in left_out}
     return {**rest, "Properties": properties}
 
 

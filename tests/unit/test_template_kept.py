@@ -74,7 +74,8 @@ def test_an_import_has_nothing_that_refers_to_what_is_not_imported() -> None:
     names = {"BackupBucket": "backups", "CatalogueTable": "catalogue"}
     template, identities = adoption(TEMPLATE, names)
     assert set(template["Resources"]) == set(names)
-    assert not [each for each in mappings(template) if "Ref" in each or "Condition" in each]
+    references = {"Ref", "Condition", "DependsOn"}
+    assert not [each for each in mappings(template) if references & set(each)]
     assert not [key for each in mappings(template) for key in each if key.startswith("Fn::")]
     table = TEMPLATE["Resources"]["CatalogueTable"]["Properties"]
     assert template["Resources"]["CatalogueTable"]["Properties"]["KeySchema"] == table["KeySchema"]
