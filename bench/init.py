@@ -50,7 +50,7 @@ FUNCTIONS = (
     Function(
         "PlanFunction",
         "plan",
-        ("dynamodb", "s3", "secretsmanager", "stepfunctions"),
+        ("dynamodb", "s3", "secretsmanager"),
     ),
     Function(
         "RestoreFunction",
