@@ -47,6 +47,7 @@ class Function(NamedTuple):
 FUNCTIONS = (
     Function("CatalogueFunction", "catalogue", ("dynamodb", "s3", "sns", "sqs")),
     Function("SearchFunction", "search", ("dynamodb",), maker="table"),
+    Function("CensusFunction", "census", ("dynamodb",), maker="table"),
     Function(
         "PlanFunction",
         "plan",

@@ -22,8 +22,10 @@ def sizes(build: Path) -> dict[str, float]:
     }
 
 
-def _layers(shared: list[dict[str, str]], resource: dict[str, Any]) -> list[str]:
-    return [layer["Ref"] for layer in [*shared, *resource["Properties"].get("Layers", [])]]
+def _layers(shared: list[dict[str, Any]], resource: dict[str, Any]) -> list[str]:
+    """The layers that are built here; one by condition is AWS' own."""
+    layers = [*shared, *resource["Properties"].get("Layers", [])]
+    return [layer["Ref"] for layer in layers if "Ref" in layer]
 
 
 def _megabytes(folder: Path) -> float:

@@ -60,6 +60,8 @@ NOT_USED = {
     "iam:CreateServiceLinkedRole": "no global table",
     "iam:AttachRolePolicy": "no managed policies",
     "iam:DetachRolePolicy": "no managed policies",
+    "iam:*GroupPolicy": "policies of roles only",
+    "iam:*UserPolicy": "policies of roles only",
     "kinesis:*": "no stream",
     "firehose:*": "no delivery stream",
     "elasticfilesystem:*": "no file system",

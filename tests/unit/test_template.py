@@ -45,6 +45,7 @@ OUTPUTS = {
     "SearchFunction",
     "RestoreStateMachine",
     "NotificationTopic",
+    "Dashboard",
 }
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
@@ -78,7 +79,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 5
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 6
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

@@ -17,10 +17,12 @@ DIMENSIONS = {
     "AWS/States": ("StateMachineArn", "AWS::Serverless::StateMachine"),
     "AWS/Events": ("RuleName", "AWS::Events::Rule"),
 }
+BAD_ENDS = {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+OWN = {"service": {"Ref": "AWS::StackName"}}  # the dimensions of our own metrics
 METRICS = {
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
-    "AWS/Lambda": {"Errors", "Throttles"},
-    "AWS/States": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"},
+    "AWS/Lambda": {"Errors", "Invocations", "Throttles"},
+    "AWS/States": {"ExecutionsStarted", "ExecutionsSucceeded", *BAD_ENDS},
     "AWS/Events": {"FailedInvocations"},
 }
 
@@ -31,7 +33,7 @@ def test_an_alarm_watches_a_metric_that_exists_by_the_dimension_that_it_has(alar
     namespace = properties["Namespace"]
     (dimension,) = properties["Dimensions"]
     if namespace == "Replant":
-        assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
+        assert {dimension["Name"]: dimension["Value"]} == OWN
         return
     name, kind = DIMENSIONS[namespace]
     assert dimension["Name"] == name
@@ -55,26 +57,35 @@ def test_an_alarm_looks_at_a_day_at_most_and_in_periods_that_cloudwatch_has(alar
 def test_every_rule_every_end_of_a_restore_and_what_may_be_throttled_unseen_has_its_alarm() -> None:
     values = [(each["MetricName"], each["Dimensions"][0]["Value"]) for each in ALARMS.values()]
     watched = {(metric, value["Ref"]) for metric, value in values if "Ref" in value}
-    rules = {("FailedInvocations", rule) for rule in of_type("AWS::Events::Rule")}
-    ends = {(metric, "RestoreStateMachine") for metric in METRICS["AWS/States"]}
-    # Whoever asks the search function is told that it is throttled.
-    unseen = {("Throttles", function) for function in set(FUNCTIONS) - {"SearchFunction"}}
+    rules = {
+        ("FailedInvocations", name)
+        for name, rule in of_type("AWS::Events::Rule").items()
+        if "EventPattern" in rule
+    }
+    ends = {(metric, "RestoreStateMachine") for metric in BAD_ENDS}
+    # Whoever asks the search function is told that it is throttled; the census comes again.
+    harmless = {"SearchFunction", "CensusFunction"}
+    unseen = {("Throttles", function) for function in set(FUNCTIONS) - harmless}
     assert rules | ends | unseen <= watched
 
 
-def test_our_own_metrics_are_published_by_the_names_that_alarms_watch() -> None:
-    published = {
-        call.args[0].value
+def published() -> set[str]:
+    """The names of our own metrics."""
+    return {
+        str(call.args[0].value)
         for function in FUNCTIONS
         for call in ast.walk(source(function))
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_metric"
         if isinstance(call.args[0], ast.Constant)
     }
+
+
+def test_our_own_metrics_are_published_by_the_names_that_alarms_watch() -> None:
     ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Replant"}
-    assert ours <= published
+    assert ours <= published()
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     assert (common["POWERTOOLS_SERVICE_NAME"], common["POWERTOOLS_METRICS_NAMESPACE"]) == (
-        {"Ref": "AWS::StackName"},
+        OWN["service"],
         "Replant",
     )
 

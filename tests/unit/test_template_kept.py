@@ -92,6 +92,7 @@ def test_only_what_is_kept_is_adopted() -> None:
 
 # CloudFormation's types that have no tags; a linter refuses tags where there are none.
 WITHOUT_TAGS = {
+    "AWS::IAM::Policy",
     "AWS::IAM::RolePolicy",
     "AWS::Lambda::Permission",
     "AWS::S3::BucketPolicy",

@@ -167,4 +167,5 @@ def test_a_description_is_never_too_long_for_lambda() -> None:
     ids = given["SubnetIds"]["MaxLength"] + given["SecurityGroupIds"]["MaxLength"]
     separators = 4 * len(",subnet-") + 4 * len(",sg-")
     assert "{1,50}/" in given["SecretsPrefix"]["AllowedPattern"]
-    assert ids - separators + 51 + len("false") + 3 <= LONGEST_DESCRIPTION
+    assert "{1,4}$" in given["LambdaInsightsLayerArn"]["AllowedPattern"]
+    assert ids - separators + 51 + 4 + len("false") + 4 <= LONGEST_DESCRIPTION

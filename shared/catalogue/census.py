@@ -1,0 +1,39 @@
+"""How many machines could be restored now, counted from one row a machine."""
+
+from typing import NamedTuple
+
+from shared.aws.table import Table
+from shared.catalogue import machines
+from shared.catalogue.documents import clusters
+from shared.models.restore_points import State
+from shared.models.row_keys import QUARANTINE, newest_partition
+
+
+class Count(NamedTuple):
+    """NEWEST is the time of the cluster's newest restorable point; None: it has none."""
+
+    cluster: str
+    machines: int
+    restorable: int
+    newest: str | None
+
+
+def count(table: Table, cluster: str) -> Count:
+    """Of the machines that have a living restore point."""
+    living = 0
+    positions = []
+    for row in table.query(newest_partition(cluster)):
+        living += machines.newest(row, None) is not None
+        if position := machines.newest(row, State.RESTORABLE):
+            positions.append(position)
+    newest = max(positions).partition("#")[0] if positions else None
+    return Count(cluster, living, len(positions), newest)
+
+
+def census(table: Table) -> list[Count]:
+    """Of every cluster that ever had a restore point."""
+    return [count(table, cluster) for cluster in clusters(table)]
+
+
+def quarantined(table: Table) -> int:
+    return sum(1 for _ in table.query(QUARANTINE))

@@ -1,0 +1,87 @@
+"""What an operator asks first: the stack's dashboard, and the census behind its figures."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from local.samples.world import a_vm_backup
+from local.stack import Stack, wait
+
+NAMED = ("AWS/Lambda", "AWS/SQS", "AWS/States")
+
+
+@pytest.fixture(scope="module")
+def widgets(stack: Stack) -> list[dict[str, Any]]:
+    name = stack.outputs["Dashboard"]
+    found = stack.client("cloudwatch").get_dashboard(DashboardName=name)
+    shown: list[dict[str, Any]] = json.loads(found["DashboardBody"])["widgets"]
+    return shown
+
+
+def test_the_dashboard_shows_the_alarms_of_the_stack(
+    stack: Stack, widgets: list[dict[str, Any]]
+) -> None:
+    alarms = stack.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    (shown,) = [each["properties"]["alarms"] for each in widgets if each["type"] == "alarm"]
+    assert sorted(shown) == sorted(each["AlarmArn"] for each in alarms)
+
+
+def test_the_dashboard_names_what_the_stack_has(
+    stack: Stack, widgets: list[dict[str, Any]]
+) -> None:
+    plotted = [each for widget in widgets for each in widget["properties"].get("metrics", [])]
+    named = {(metric[2], metric[3]) for metric in plotted if metric[0] in NAMED}
+    functions = stack.client("lambda").list_functions()["Functions"]
+    queues = stack.client("sqs").list_queues()["QueueUrls"]
+    there = {("FunctionName", each["FunctionName"]) for each in functions}
+    there |= {("QueueName", url.rpartition("/")[2]) for url in queues}
+    there |= {("StateMachineArn", stack.outputs["RestoreStateMachine"])}
+    assert {name for name, _ in named} == {name for name, _ in there}
+    assert named <= there
+
+
+def test_the_clock_counts_what_could_be_restored(stack: Stack) -> None:
+    stack.put(a_vm_backup("counted", "census", "counted"))
+    wait(lambda: stack.newest("census/counted", "restorable"), seconds=60, what="the point")
+    points = stack.search(cluster="east", latest=True, state="restorable", limit=1000)
+    began = time.time()
+    set_clock(stack, "rate(1 minute)")
+    try:
+        told = wait(lambda: census(stack, began), seconds=120, what="a census")
+    finally:
+        set_clock(stack, "rate(3 hours)")
+    assert told == {
+        "RestorableMachines": len(points["restorePoints"]),
+        "Machines": len(stack.search(cluster="east", latest=True, limit=1000)["restorePoints"]),
+    }
+
+
+def set_clock(stack: Stack, schedule: str) -> None:
+    """Another schedule of the same rule, which keeps its age."""
+    events = stack.client("events")
+    rules = events.list_rules()["Rules"]
+    rule = next(each["Name"] for each in rules if "CensusClock" in each["Name"])
+    events.put_rule(Name=rule, ScheduleExpression=schedule)
+
+
+def census(stack: Stack, since: float) -> dict[str, int] | None:
+    """The figures of east, once both were published."""
+    watch = stack.client("cloudwatch")
+    found: dict[str, int] = {}
+    for metric in watch.list_metrics(Namespace="Replant")["Metrics"]:
+        if {"Name": "cluster", "Value": "east"} not in metric["Dimensions"]:
+            continue
+        points = watch.get_metric_statistics(
+            **metric,
+            StartTime=since // 60 * 60,
+            EndTime=since + 300,
+            Period=300,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        if points:
+            found[metric["MetricName"]] = int(points[0]["Maximum"])
+    if "NewestRestorePointAge" not in found:
+        return None
+    return {name: found[name] for name in ("RestorableMachines", "Machines")}
