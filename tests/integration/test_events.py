@@ -124,13 +124,19 @@ def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack
     )
     applied = invoke(stack, "RestoreFunction", example("restore.json"))
     assert (applied["done"], applied["counts"]) == (True, {"planned": 1})
-    assert invoke(stack, "ReportFunction", example("report.json"))["state"] == "planned"
+    reported = invoke(stack, "ReportFunction", example("report.json"))
+    assert reported["output"]["state"] == "planned"
 
 
 @pytest.mark.usefixtures("backup")
 def test_the_event_of_a_stopped_restore_reports_it(stack: Stack) -> None:
-    invoke(stack, "PlanFunction", example("plan.json"))
-    assert invoke(stack, "ReportFunction", example("restore-stopped.json"))["state"] == "cancelled"
+    def tuesday(name: str) -> Any:
+        """Monday's has ended and is reported."""
+        return json.loads(json.dumps(example(name)).replace("monday", "tuesday"))
+
+    invoke(stack, "PlanFunction", tuesday("plan.json"))
+    reported = invoke(stack, "ReportFunction", tuesday("restore-stopped.json"))
+    assert reported["output"]["state"] == "cancelled"
 
 
 def test_the_plan_event_holds_the_request_of_the_console() -> None:
