@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared.models.base import Instant, Value
 from shared.models.longhorn_facts import LonghornFacts
+from shared.models.restore_details import Details, Estimate
 from shared.models.restore_points import Source
 
 Path = tuple[str | int, ...]
@@ -159,6 +160,7 @@ class MachinePlan(Value):
     problem: Problem | None = None
     skip: str | None = None
     note: str | None = None
+    details: Details | None = None
 
     @property
     def key(self) -> str:
@@ -182,6 +184,7 @@ class Plan(Value):
     machines: tuple[MachinePlan, ...]
     checks: tuple[Check, ...]
     fail_on: FailOn = FailOn.FAILED
+    estimate: Estimate | None = None
     hash: str = ""
 
     @property
@@ -194,8 +197,9 @@ class Plan(Value):
 
     def hashed(self) -> "Plan":
         """The plan with its hash: of what it will do where, whoever asked under which id."""
-        formal = {"restore_id", "secret", "dry_run", "concurrency", "fail_on", "hash"}
-        meaning = self.model_dump(mode="json", exclude=formal)
+        formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "hash")
+        left_out: Any = {"machines": {"__all__": {"details"}}, **dict.fromkeys(formal, True)}
+        meaning = self.model_dump(mode="json", exclude=left_out)
         text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
         # Names and labels on the target carry the restore's id, or the first half of it.
         own_id = self.restore_id.removeprefix("r-")
@@ -280,7 +284,7 @@ class RestoreRecord(Value):
     PLAN_HASH is the plan in force; it stays once a run was GIVEN it. ENDED is the newest run that
     came to its end; DOWN_SINCE is when the cluster stopped answering, None while it answers.
     OUTCOME is the state that was reported. REDRIVEN counts the times that this execution was
-    redriven. REVISION counts the changes of the record.
+    redriven. BY is who asked for the first execution. REVISION counts the changes of the record.
     """
 
     restore_id: str
@@ -298,4 +302,5 @@ class RestoreRecord(Value):
     down_since: Instant | None = None
     outcome: str | None = None
     redriven: int = 0
+    by: str | None = None
     revision: int = 0

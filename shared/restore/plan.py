@@ -19,7 +19,7 @@ from shared.models.restore_plans import (
     Problem,
 )
 from shared.models.restore_points import RestorePoint
-from shared.restore import checks, manifests, strategies
+from shared.restore import checks, details, manifests, strategies
 from shared.restore.filling import fill
 from shared.restore.pruning import prune
 from shared.restore.request import Mac, RestoreRequest
@@ -180,6 +180,7 @@ def _machine(
         problem=problem,
         skip=skip,
         note=selected.note,
+        details=details.of_machine(point, objects, setting.facts.default_class),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.models.base import to_instant
+from shared.models.restore_details import Details
 from shared.models.restore_plans import (
     FailOn,
     MachinePlan,
@@ -125,17 +126,20 @@ def report(
     objects: Objects,
     state: str,
     now: datetime | None,
-) -> str:
-    """JSON: everything that was decided and done, with the reasons; no secret, for the plan has
-    none.
+) -> dict[str, Any]:
+    """As JSON has it: everything that was decided and done, with the reasons; no secret, for the
+    plan has none.
 
     PLAN has the objects of the machines that have none in OBJECTS. NOW is when the restore ended;
     None while it runs.
     """
     plans = {each.key: each for each in plan.machines}
-    whole = {
+    return {
         "restoreId": plan.restore_id,
+        "requestId": record.request_id,
+        "by": record.by,
         "state": state,
+        "dryRun": plan.dry_run,
         "target": plan.target,
         "planHash": plan.hash,
         "verdict": plan.verdict,
@@ -143,7 +147,9 @@ def report(
         "execution": record.execution,
         "attempt": record.attempt,
         "startedAt": to_instant(record.started_at),
+        "attemptAt": to_instant(record.taken_at),
         "finishedAt": to_instant(now) if now else None,
+        "estimate": plan.estimate and plan.estimate.model_dump(mode="json"),
         "namespaces": [
             {"name": each.name, "action": "create", "reason": each.reason}
             for each in plan.namespaces
@@ -152,7 +158,6 @@ def report(
         "machines": [_whole_machine(plans[each.key], each, objects) for each in results],
         "truncated": False,
     }
-    return json.dumps(whole, indent=2)
 
 
 def percent(machine: MachinePlan, result: MachineResult) -> int | None:
@@ -170,8 +175,16 @@ def _whole_machine(machine: MachinePlan, result: MachineResult, objects: Objects
         "reason": machine.strategy_reason,
         "waits": result.waits,
         "percent": percent(machine, result),
+        **_details(machine),
         "objects": [each.model_dump(mode="json", exclude={"uid"}) for each in shown],
     }
+
+
+def _details(machine: MachinePlan) -> dict[str, Any]:
+    details = machine.details or Details(target="")
+    shown = details.model_dump(mode="json", exclude={"target"})
+    source = {"cluster": machine.cluster, "machine": machine.vm, "target": details.target}
+    return {"source": source, "sizeBytes": details.size_bytes, **shown}
 
 
 def _leave_out(planned: PlannedObject) -> ObjectResult:

@@ -7,7 +7,7 @@ and one that creates them holds a few at a time, however many there are.
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 50  # machines; some hundred KB
+
+Form = Literal["json", "html", "txt"]
+CONTENT_TYPES: dict[Form, str] = {
+    "json": "application/json",
+    "html": "text/html; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+}
 
 
 class StateBucket:
@@ -54,9 +61,9 @@ class StateBucket:
             body = self._get(_key(ledger, plan.hash, f"machines-{number:04}"))
             yield from (each for each in _machines().validate_json(body) if each.key in chosen)
 
-    def save_report(self, restore_id: str, report: str) -> str:
-        """Returns the address."""
-        return self._put(f"reports/{restore_id}.json", report.encode())
+    def save_report(self, name: str, report: str, form: Form = "json") -> str:
+        """Returns the address; the same report lies in each form under the same NAME."""
+        return self._put(f"reports/{name}.{form}", report.encode(), CONTENT_TYPES[form])
 
     def _get(self, key: str) -> bytes:
         try:
@@ -69,8 +76,8 @@ class StateBucket:
         with found["Body"] as body:
             return body.read()
 
-    def _put(self, key: str, body: bytes) -> str:
-        self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+    def _put(self, key: str, body: bytes, content_type: str = CONTENT_TYPES["json"]) -> str:
+        self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
         return f"s3://{self._bucket}/{key}"
 
 

@@ -13,12 +13,13 @@ from shared.kube.client import TargetCluster
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import ClusterFacts, Needs, Plan, RestoreRecord
 from shared.models.restore_points import RestorePoint
-from shared.restore import backup_checks
+from shared.restore import backup_checks, rates
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import RestoreRequest
 from shared.restore.select import Choice
 from shared.runs import ledger as ledgers
+from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows.run import Clock
@@ -96,6 +97,8 @@ def plan_restore(
                 wanted = [choice.point for choice in choices if is_restorable(choice)]
                 facts = _sync(clients, target, wanted, facts, cluster)
         plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
+        estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
+        plan = plan.model_copy(update={"estimate": estimate})
         plan_hash = _keep(clients, ledger, record.attempt, plan)
     return Planned(ledger.id, record.attempt, plan_hash)
 
@@ -128,6 +131,7 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
         attempt=1,
         started_at=clients.clock.now(),
         taken_at=clients.clock.now(),
+        by=request.by,
     )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.aws.table import Table
 from shared.errors import NotFound, Overtaken
 from shared.models.restore_plans import MachineResult, Plan, RestoreRecord
-from shared.restore import message, progress, report
+from shared.restore import message, progress, rates, report
 from shared.runs import ledger as ledgers
+from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
+from shared.workflows.publishing import publish
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -67,6 +69,8 @@ def report_restore(
     plan = clients.state.outline(ledger_id, record.plan_hash)
     results = report.end(_results(clients, ledger, plan, attempt).values(), error, clients.now())
     state = report.restore_state(plan, results)
+    if rate := rates.measure(plan, results, record):
+        measured.keep(clients.table, plan.target, rate, clients.now())
     output = _save(clients, ledger, record, plan, results, state)
     return Reported(output, report.failure(output, plan.fail_on))
 
@@ -132,8 +136,8 @@ def _save(
     whole = {each.key: each for each in clients.state.machines(ledger.id, plan, untouched)}
     machines = tuple(whole.get(each.key, each) for each in plan.machines)
     detailed = plan.model_copy(update={"machines": machines})
-    text = report.report(detailed, record, results, objects, state, clients.now())
-    address = clients.state.save_report(_report_name(clients, plan, ledger), text)
+    made = report.report(detailed, record, results, objects, state, clients.now())
+    address = publish(clients.state, _report_name(clients, plan, ledger), made)
     output = report.output(plan, results, state, address)
     if not plan.dry_run:
         _notify(clients, plan, record, results, output)

@@ -16,6 +16,7 @@ from shared.restore import progress, report
 from shared.runs.ledger import Ledger
 from shared.workflows.applying import create_machines
 from shared.workflows.fence import Fence
+from shared.workflows.publishing import publish
 from shared.workflows.run import Clients, Outage, Results, Run
 from shared.workflows.watching import expire, watch_machines
 
@@ -155,7 +156,7 @@ def _tell(run: Run, results: Results) -> Progress:
         running = report.report(
             run.plan, run.record, list(results.values()), {}, report.RUNNING, None
         )
-        run.clients.state.save_report(run.ledger.id, running)
+        publish(run.clients.state, run.ledger.id, running)
     return Progress(
         done=not waiting,
         wait=progress.pause([each.since or run.outage.since for _, each in waiting], now),

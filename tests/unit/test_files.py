@@ -167,3 +167,14 @@ def test_a_report_lies_where_the_contract_says_and_its_address_is_told(
     assert s3.json(f"reports/{RESTORE_ID}.json") == {"ü": 1}
     bucket.save_report(RESTORE_ID, "{}")
     assert s3.json(f"reports/{RESTORE_ID}.json") == {}, "a newer one takes its place"
+
+
+def test_each_form_of_a_report_lies_beside_the_others_with_its_content_type(
+    bucket: StateBucket, s3: WatchedS3
+) -> None:
+    page = bucket.save_report(RESTORE_ID, "<p>ü", "html")
+    assert page == f"s3://state/reports/{RESTORE_ID}.html"
+    assert s3.objects[STATE, f"reports/{RESTORE_ID}.html"] == "<p>ü".encode()
+    assert s3.types == {"text/html; charset=utf-8"}
+    bucket.save_report(RESTORE_ID, "ü", "txt")
+    assert s3.types == {"text/html; charset=utf-8", "text/plain; charset=utf-8"}

@@ -23,6 +23,7 @@ from local.samples.builders import (
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared import labels
 from shared.errors import InvalidRequest, Refused
+from shared.models.restore_details import Estimate
 from shared.models.restore_plans import Condition, Fill, MachinePlan, Plan, PlannedObject, Problem
 from shared.models.restore_points import State
 from shared.restore import plan as planning
@@ -561,7 +562,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
     assert planned(*some).hash == planned(*some[::-1]).hash
 
 
-FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "fail_on", "hash"}
+FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "hash"}
 OF_PLAN: dict[str, Json] = {
     "target": "north",
     "timeout": 1.0,
@@ -606,7 +607,7 @@ def test_the_hash_depends_on_every_field_of_a_plan_its_machines_and_their_object
     first, *machines = plan.machines
     begin, *objects = first.objects
     assert OF_PLAN.keys() == Plan.model_fields.keys() - FORMAL
-    assert OF_MACHINE.keys() == MachinePlan.model_fields.keys()
+    assert OF_MACHINE.keys() == MachinePlan.model_fields.keys() - {"details"}
     assert OF_OBJECT.keys() == PlannedObject.model_fields.keys()
 
     def with_first(machine: MachinePlan) -> Plan:
@@ -623,6 +624,15 @@ def test_the_hash_depends_on_every_field_of_a_plan_its_machines_and_their_object
     others += [with_begin({name: value}) for name, value in OF_OBJECT.items()]
     hashes = {each.hashed().hash for each in others}
     assert len(hashes | {plan.hash}) == len(others) + 1
+
+
+def test_the_hash_does_not_depend_on_what_is_only_shown() -> None:
+    plan = whole()
+    bare = tuple(each.model_copy(update={"details": None}) for each in plan.machines)
+    said = Estimate(size_bytes=1, least_seconds=1, most_seconds=1, basis="x")
+    assert all(each.details for each in plan.machines)
+    for other in ({"machines": bare}, {"estimate": said}):
+        assert plan.model_copy(update=other).hashed().hash == plan.hash
 
 
 @pytest.mark.parametrize(

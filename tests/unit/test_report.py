@@ -65,7 +65,8 @@ def told(
 ) -> Json:
     """The report, read again; of a restore that has succeeded by now if nothing else is said."""
     state, now = ended.get("state", "succeeded"), ended.get("now", NOW)
-    return json.loads(report.report(plan, RECORD, some, objects or {}, state, now))
+    whole = report.report(plan, RECORD, some, objects or {}, state, now)
+    return json.loads(json.dumps(whole))
 
 
 @cache
@@ -318,6 +319,30 @@ def test_the_report_has_of_a_machine_what_the_contract_says() -> None:
         "reason": "auto: Longhorn data, and the only strategy of this version",
         "waits": "its disks",
         "percent": 0,
+        "source": {"cluster": "east", "machine": "default/web01", "target": "east-s3"},
+        "sizeBytes": 40 * 2**30,
+        "cpu": 2,
+        "memoryBytes": 4 * 2**30,
+        "disks": [
+            {
+                "disk": "disk-0",
+                "claim": "web01-disk-0",
+                "sizeBytes": 40 * 2**30,
+                "classBefore": "harvester-longhorn",
+                "classAfter": "harvester-longhorn",
+                "backup": "pvc-web01-0/backup-web01-0",
+                "image": None,
+            }
+        ],
+        "networks": [
+            {
+                "interface": "nic-1",
+                "before": "default/vlan100",
+                "after": "default/vlan100",
+                "mac": None,
+            }
+        ],
+        "requires": [],
     }
 
 

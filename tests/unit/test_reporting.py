@@ -221,3 +221,42 @@ def test_a_stopped_run_that_never_ends_is_not_waited_for_beyond_its_grace(lab: L
     assert output
     assert (output["state"], output["counts"]) == ("cancelled", {"cancelled": 1})
     assert lab.seconds == GRACE
+
+
+# --- What people read ---------------------------------------------------------------------------
+
+
+def test_a_page_and_a_table_lie_beside_the_report(lab: Lab) -> None:
+    lab.backup()
+    output = lab.restore(lab.request(by="Ada"))
+    name = output["report"].removeprefix(f"s3://{STATE}/").removesuffix(".json")
+    page = lab.s3.objects[STATE, f"{name}.html"].decode()
+    table = lab.s3.objects[STATE, f"{name}.txt"].decode()
+    assert "<dt>Asked by</dt><dd>Ada</dd>" in page
+    assert output["report"] in page
+    assert table.startswith("Restore to west: succeeded, checks: pass\n")
+    assert (reported(lab, output)["by"], reported(lab, output)["requestId"]) == ("Ada", "r")
+
+
+def test_who_asks_is_no_part_of_the_request_and_the_first_one_stays(lab: Lab) -> None:
+    lab.backup()
+    lab.cluster.bind = False
+    lab.apply(lab.plan(lab.request(by="Ada")))
+    lab.stop()
+    lab.cluster.bind = True
+    output = lab.restore(lab.request(by="Grace"), "run-2")
+    assert (output["state"], reported(lab, output)["by"]) == ("succeeded", "Ada")
+
+
+def test_while_a_restore_runs_its_page_is_written_again_and_again(lab: Lab) -> None:
+    lab.backup()
+    lab.cluster.bind = False
+    planned = lab.plan()
+    lab.apply(planned)
+    running = lab.s3.objects[STATE, f"reports/{planned.ledger}.html"].decode()
+    assert "The restore is running. 0 of 1 machine came back." in running
+    assert "Waits: claim web01-disk-0" in running
+    lab.cluster.bind = True
+    lab.finish(planned)
+    ended = lab.s3.objects[STATE, f"reports/{planned.ledger}.html"].decode()
+    assert "1 of 1 machine came back." in ended

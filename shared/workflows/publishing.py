@@ -1,0 +1,16 @@
+"""A report -> its files in the state bucket: JSON for programs, a page and a table for people."""
+
+import json
+from typing import Any
+
+from shared.pages.page import page
+from shared.pages.text_table import text_table
+from shared.runs.files import StateBucket
+
+
+def publish(state: StateBucket, name: str, report: dict[str, Any]) -> str:
+    """Returns the address of the JSON."""
+    address = state.save_report(name, json.dumps(report, indent=2))
+    state.save_report(name, page(report, address), "html")
+    state.save_report(name, text_table(report), "txt")
+    return address
