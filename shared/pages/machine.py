@@ -26,7 +26,13 @@ def told(machine: Report) -> str:
     """The one thing to know of a machine: what is wrong, what it waits for, or its note."""
     if machine["error"]:
         return str(machine["error"]["message"])
-    return str(machine["waits"] or machine["note"] or "")
+    return str(machine["waits"] or _note(machine))
+
+
+def _note(machine: Report) -> str:
+    """Where it says more than the state does."""
+    note = str(machine["note"] or "")
+    return "" if note == machine["state"] else note
 
 
 def machine_section(
@@ -70,8 +76,8 @@ def _said(machine: Report) -> Iterator[Html]:
         yield tag("p", tag("strong", error["code"]), f": {error['message']}", class_="said bad")
     if machine["waits"]:
         yield tag("p", f"Waits: {machine['waits']}", class_="said")
-    if machine["note"]:
-        yield tag("p", f"Note: {machine['note']}", class_="said")
+    if note := _note(machine):
+        yield tag("p", f"Note: {note}", class_="said")
 
 
 def _facts(machine: Report, report: Report) -> Html:

@@ -58,7 +58,8 @@ color:var(--text);font-size:.85rem;font-weight:600;white-space:nowrap}
 .good{background:var(--good-box);color:var(--good)}
 .warn{background:var(--warn-box);color:var(--warn)}
 .bad{background:var(--bad-box);color:var(--bad)}
-.said{margin:.6rem 0;padding:.6rem .9rem;border-left:4px solid;max-width:none}
+.said{margin:.6rem 0;padding:.6rem .9rem;border-left:4px solid var(--line);max-width:none}
+.said.bad{border-color:currentColor}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));
 gap:.5rem 2rem;margin:.8rem 0}
 dt{color:var(--muted);font-size:.87rem}
@@ -71,7 +72,7 @@ thead th{color:var(--muted);font-size:.87rem;font-weight:600}
 tbody th{font-weight:400}
 article{margin:1.2rem 0;padding:1rem 1.2rem .2rem;border:1px solid var(--line);border-radius:6px}
 .quiet{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media (max-width:44rem){
+@media screen and (max-width:44rem){
 body{padding:1.2rem 1rem 3rem}
 dl{grid-template-columns:1fr}
 article{padding:.8rem .8rem 0}
@@ -85,8 +86,10 @@ td::before{content:attr(data-of) ": ";color:var(--muted);font-size:.87rem}
 td:empty{display:none}
 }
 @media print{
-body{max-width:none;padding:0;font-size:10.5pt}
-article,tr,.said,pre{break-inside:avoid}
+html{font-size:11.5px}
+body{max-width:none;padding:0;font-size:.95rem}
+dl div,tr,.said,pre{break-inside:avoid}
+h2,h3,caption,thead{break-after:avoid}
 article{border-width:1px 0 0;border-radius:0;padding:1rem 0 0}
 pre{white-space:pre-wrap}
 thead{display:table-header-group}

@@ -134,7 +134,7 @@ def test_a_page_is_made_for_both_colour_schemes_for_paper_and_for_telephones() -
     assert "@media screen and (prefers-color-scheme:dark)" in style
     assert "color-scheme:light dark" in style
     assert "@media print" in style
-    assert "@media (max-width:" in style
+    assert "@media screen and (max-width:" in style
     metas = {each.get("name"): each["content"] for each in found.all("meta") if "name" in each}
     assert metas["viewport"] == "width=device-width, initial-scale=1"
     assert metas["color-scheme"] == "light dark"
@@ -239,6 +239,15 @@ def test_a_running_restore_has_no_end_and_says_what_each_machine_waits_for() -> 
     assert "Data there 0 %" in text
     assert "The report was written" not in text
     assert "stop-execution" in text
+
+
+@pytest.mark.parametrize(("note", "shown"), [("ready", 0), ("an older point; ready", 1)])
+def test_a_note_is_shown_where_it_says_more_than_the_state(note: str, shown: int) -> None:
+    report = a_report()
+    report["machines"][0]["note"] = note
+    text = read(report).text()
+    assert text.count(f"Note: {note}") == shown
+    assert text.count("an older point; ready") == 2 * shown
 
 
 def test_an_attempt_that_went_on_is_in_the_timeline() -> None:
