@@ -53,7 +53,7 @@ class Rate(Value):
 
     restore_id: str
     started_at: Instant
-    size_bytes: Bytes
+    size_bytes: int
     seconds: float
     machines: int
 
@@ -67,7 +67,7 @@ class Estimate(Value):
     and as slow as its slowest. Both are None where nothing is known; BASIS says why, or from what.
     """
 
-    size_bytes: Bytes
+    size_bytes: int  # more than one disk can have
     least_seconds: int | None = None
     most_seconds: int | None = None
     basis: str

@@ -28,6 +28,8 @@ def summary(report: Report) -> str:
     """The state in words, with the numbers behind it."""
     counts = report["counts"]
     every = sum(counts.values())
+    if report["dryRun"] and _is_refused(report):
+        return "Nothing was written. A check of the target itself blocks the whole restore."
     if report["dryRun"]:
         return _of_plan(counts, every)
     back = sum(counts.get(state, 0) for state in BACK)
@@ -53,6 +55,14 @@ def _of_plan(counts: Report, every: int) -> str:
     if skipped := counts.get("skipped"):
         said += f", {skipped:,} would be skipped"
     return f"{said}."
+
+
+def _is_refused(report: Report) -> bool:
+    """Whether a restore by this plan would not begin: a check is about the target as a whole."""
+    return any(
+        check["verdict"] == "block" and check["subject"] == report["target"]
+        for check in report["checks"]
+    )
 
 
 def _was(number: int) -> str:
@@ -88,7 +98,7 @@ def _after_a_plan(report: Report) -> Iterator[Step]:
     counts = report["counts"]
     if counts.get("blocked") or report["verdict"] == "block":
         yield Step("Do what the blocking checks below say, then plan again.", _again(report, "."))
-    if counts.get("planned"):
+    if counts.get("planned") and not _is_refused(report):
         others = " The blocked machines are left out then." if counts.get("blocked") else ""
         yield Step(
             f"To do it, start the same request without dryRun.{others}",

@@ -38,7 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _told(machine: Report) -> Iterator[str]:
     """The remedy comes last, so a line is not enough."""
-    said = visible(told(machine))
+    said = _cut(told(machine), WIDTH * LINES)
     for line in wrap(said, WIDTH, max_lines=LINES, placeholder=" …"):
         yield f"    {line}"
 

@@ -87,6 +87,16 @@ def test_a_plan_that_blocks_is_corrected_first() -> None:
     assert "The blocked machines are left out then." in list(next_steps(mixed))[1].said
 
 
+def test_a_plan_that_the_target_as_a_whole_blocks_cannot_be_done() -> None:
+    refused = planned(on=facts(snapshot_class=None), dryRun=True)
+    report = a_plan_report(refused)
+    assert report["counts"] == {"planned": 1}
+    assert summary(report) == (
+        "Nothing was written. A check of the target itself blocks the whole restore."
+    )
+    assert commands(report) == [again(".")]
+
+
 def test_a_restore_is_gone_on_with_under_its_request_id() -> None:
     report = a_report(many(2), READY, FAILED, state="partial")
     first, look = next_steps(report)

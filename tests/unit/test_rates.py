@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from local.samples.builders import NOW, RESTORE_ID, TAKEN_AT, a_metadata, a_result, facts, planned
+from local.samples.builders import (
+    NOW,
+    RESTORE_ID,
+    TAKEN_AT,
+    a_metadata,
+    a_result,
+    disks,
+    facts,
+    planned,
+)
 from shared.models.restore_details import Rate
 from shared.models.restore_plans import (
     MachineResult,
@@ -162,6 +171,16 @@ def test_what_is_not_restored_takes_no_time() -> None:
     assert (estimate.size_bytes, estimate.most_seconds) == (0, 0)
 
 
+def test_sizes_that_no_disk_has_break_no_plan(lab: Lab) -> None:
+    """A backup may say anything of its disks, up to what a number of 64 bits can be."""
+    lab.backup(disks_=disks(count=3, size=2**63 - 1))
+    output = lab.restore()
+    report = lab.s3.json(output["report"].removeprefix(f"s3://{STATE}/"))
+    assert report["estimate"]["sizeBytes"] == 3 * (2**63 - 1)
+    (rate,) = kept.newest(lab.table, "west")
+    assert rate.size_bytes == 3 * (2**63 - 1)
+
+
 # --- Kept from one restore to the next ----------------------------------------------------------
 
 
@@ -184,7 +203,7 @@ def test_a_report_that_is_repeated_leaves_the_row_as_it_is() -> None:
     rows = table.rows()
     kept.keep(table, "west", a_rate(seconds=99.0), NOW)
     assert table.rows() == rows
-    assert len(rows) == 1
+    assert [pk for pk, _ in rows] == ["restore#rates#west"], "which the roles may write"
 
 
 def test_what_one_restore_measured_the_next_plan_tells(lab: Lab) -> None:
