@@ -133,13 +133,21 @@ class Problem(Value):
     message: str
 
 
+class Mapped(Value):
+    """Something of a machine that the mapping of the request changed, in words for people."""
+
+    what: str
+    before: str
+    after: str
+
+
 class MachinePlan(Value):
     """One machine: its objects in the order in which they are created.
 
     CLUSTER is where it comes from. CLAIMS are its disks' claims; LAZY ones are bound only when the
     machine starts. RUN_STRATEGY is set once the disks are there; None leaves the machine as it was
     made. One with a PROBLEM is not touched, one with a SKIP reason neither. NOTE is for the person
-    who reads the report.
+    who reads the report. MAPPED says what the request's mapping changed of it.
     """
 
     id: str
@@ -161,6 +169,7 @@ class MachinePlan(Value):
     skip: str | None = None
     note: str | None = None
     details: Details | None = None
+    mapped: tuple[Mapped, ...] = ()
 
     @property
     def key(self) -> str:

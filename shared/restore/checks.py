@@ -9,14 +9,12 @@ from shared.kinds import object_key
 from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, names
-from shared.restore.request import ANY, Mapping, OnExisting
-from shared.restore.rules import INSTANCE, Finding
+from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting
+from shared.restore.rules import INTERFACES, Finding
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
 MANUAL = "Manual"
-INTERFACES = (*INSTANCE, "domain", "devices", "interfaces")
-POD_NETWORK = "pod"
 
 
 def unused_mapping(mapping: Mapping, points: Iterable[RestorePoint]) -> Iterator[Check]:
@@ -148,9 +146,13 @@ def _namespace(wanted: Wanted) -> Iterator[Check]:
 
 
 def _networks(wanted: Wanted) -> Iterator[Check]:
+    left_out = []
     for interface in wanted.point.networks:
         source = interface.network
         name = wanted.mapping.network(source)
+        if name is None:
+            left_out.append(interface.interface)
+            continue
         if source == POD_NETWORK or name in wanted.facts.networks:
             continue
         what = f"Network {short(name)} ({_mapped_from(source, name, interface.interface)})"
@@ -159,13 +161,16 @@ def _networks(wanted: Wanted) -> Iterator[Check]:
             f"{what} does not exist on {wanted.target}. Available: {listed(wanted.facts.networks)}."
             f' Create it, or map it with mapping.networks {{"{short(source)}": …}}.',
         )
+    if left_out and len(left_out) == len(wanted.point.networks):
+        what = f"mapping.networks leaves out {listed(left_out)}"
+        yield wanted.warn("network", f"It has no network: {what}. Its console still reaches it.")
 
 
 def _macs(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
     """Harvester (1.5 and later) refuses a machine that has another one's address, and says neither
     whose it is nor which address.
     """
-    subject = f"{wanted.namespace}/{wanted.point.vm}"
+    subject = wanted.key
     machines = (each.manifest for each in objects if each.kind == "VirtualMachine")
     interfaces = [interface for each in machines for interface in dig(each, *INTERFACES) or []]
     for interface in interfaces:
@@ -212,8 +217,7 @@ def _admitted(wanted: Wanted) -> Iterator[Check]:
         number = claim_number(wanted.metadata, volume.claim)
         saved = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
         findings += admission.claim(saved.get("metadata"), number).findings
-    subject = f"{wanted.namespace}/{wanted.point.vm}"
-    yield from of_findings(dict.fromkeys(findings), subject)
+    yield from of_findings(dict.fromkeys(findings), wanted.key)
 
 
 def of_findings(findings: Iterable[Finding], subject: str) -> Iterator[Check]:

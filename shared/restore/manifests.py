@@ -59,7 +59,7 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     vm = virtual_machine.without_overcommit(vm)
     vm = virtual_machine.with_firmware_uuid(vm, point.vm)
     vm = virtual_machine.with_networks(vm, mapping, point.namespace)
-    vm = virtual_machine.with_macs(vm, mapping.mac, f"{wanted.namespace}/{point.vm}")
+    vm = virtual_machine.with_macs(vm, mapping.mac, wanted.identity)
     vm = virtual_machine.without_source_affinity(vm)
     vm = virtual_machine.with_secrets(
         vm, {name: names.secret(wanted.restore_id, name) for name in secrets}

@@ -13,13 +13,14 @@ from shared.models.restore_plans import (
     Check,
     ClusterFacts,
     MachinePlan,
+    Mapped,
     Needs,
     Plan,
     PlannedObject,
     Problem,
 )
 from shared.models.restore_points import RestorePoint
-from shared.restore import checks, details, manifests, strategies
+from shared.restore import checks, details, manifests, mapped, strategies
 from shared.restore.filling import fill
 from shared.restore.pruning import prune
 from shared.restore.request import Mac, RestoreRequest
@@ -135,6 +136,7 @@ def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Chec
     subject = "/".join(_place(point, request))
     verdicts = list(checks.of_point(point, subject, selected.lost))
     objects: tuple[PlannedObject, ...] = ()
+    changes: tuple[Mapped, ...] = ()
     if metadata is not None and verdicts[0].verdict == "pass":
         wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
@@ -144,11 +146,13 @@ def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Chec
             for volume in one_per_claim(point.volumes):
                 verdicts += setting.strategy.check_disk(wanted, volume)
             verdicts += checks.of_machine(wanted, objects)
+            changes = mapped.of_machine(wanted, objects)
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
         verdicts.append(checks.of_existing(objects, facts, request.on_existing, subject))
-    return _machine(selected, setting, objects, verdicts), verdicts
+    machine = _machine(selected, setting, objects, verdicts)
+    return machine.model_copy(update={"mapped": changes}), verdicts
 
 
 def _machine(

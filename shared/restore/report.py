@@ -176,6 +176,7 @@ def _whole_machine(machine: MachinePlan, result: MachineResult, objects: Objects
         "waits": result.waits,
         "percent": percent(machine, result),
         **_details(machine),
+        "mapped": [each.model_dump(mode="json") for each in machine.mapped],
         "objects": [each.model_dump(mode="json", exclude={"uid"}) for each in shown],
     }
 

@@ -58,7 +58,10 @@ MACHINE_LENGTH = 63 + 1 + 253
 """Characters of the longest namespace/name."""
 
 KEEP = "keep"
+NONE = "none"
 ANY = "*"
+POD_NETWORK = "pod"
+"""What a restore point calls the network that a machine shares with its pod."""
 
 
 class OnExisting(StrEnum):
@@ -99,20 +102,13 @@ def _waitable(value: timedelta) -> timedelta:
     return value
 
 
-def _not_none(value: str) -> str:
-    if value == "none":
-        raise ValueError("'none' is not supported in this version; use namespace/name or 'keep'")
-    return value
-
-
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
 _NetworkName = Annotated[
     str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, or *")
 ]
 _Network = Annotated[
     str,
-    AfterValidator(_not_none),
-    matching(rf"{NETWORK}|keep", "namespace/name such as default/vlan200, or keep"),
+    matching(rf"{NETWORK}|keep|none", "namespace/name such as default/vlan200, keep or none"),
 ]
 _Machine = Annotated[
     str,
@@ -176,8 +172,14 @@ class Mapping(Value):
     def storage_class(self, source: str | None) -> str | None:
         return _mapped(self.storage_classes, source or "") or None
 
-    def network(self, source: str) -> str:
-        return _mapped(self.networks, source)
+    def network(self, source: str) -> str | None:
+        """None where the interface is left out. The pod's network is no other one by `*`, but `*`
+        leaves it out as well: who asks for no network means none.
+        """
+        mapped = _mapped(self.networks, source)
+        if mapped == NONE:
+            return None
+        return source if source == POD_NETWORK else mapped
 
 
 class Ready(Value):

@@ -14,6 +14,8 @@ from shared.validation import listed
 INSTANCE: Path = ("spec", "template", "spec")
 """Where a VirtualMachine says what its instances are; most places lie below it."""
 
+INTERFACES: Path = (*INSTANCE, "domain", "devices", "interfaces")
+
 MOST_FINDINGS = 50
 
 

@@ -16,7 +16,7 @@ from shared import strict_json
 from shared.jsonpath import dig
 from shared.models.restore_points import Volume
 from shared.restore.nodes import REQUIRED, own_terms
-from shared.restore.request import Mac, Mapping
+from shared.restore.request import POD_NETWORK, Mac, Mapping
 from shared.restore.rules import INSTANCE
 
 Manifest = dict[str, Any]
@@ -76,12 +76,16 @@ def without_overcommit(vm: Manifest) -> Manifest:
 
 def with_networks(vm: Manifest, mapping: Mapping, namespace: str) -> Manifest:
     """NAMESPACE is the source's: a network's name without one means that."""
-    networks = [
-        _mapped(network, mapping, namespace) for network in dig(vm, *INSTANCE, "networks") or []
-    ]
-    if not networks:
+    kept, lost = [], []
+    for network in dig(vm, *INSTANCE, "networks") or []:
+        name = mapping.network(_full_name(network, namespace))
+        if name is None:
+            lost.append(network.get("name"))
+        else:
+            kept.append(_renamed(network, name))
+    if not kept and not lost:
         return vm
-    return _with(vm, "networks", networks)
+    return _without_interfaces(_with(vm, "networks", kept), lost)
 
 
 def with_macs(vm: Manifest, mac: Mac, identity: str) -> Manifest:
@@ -227,14 +231,32 @@ def _ssh_keys(note: Any, renamed: dict[str, str]) -> dict[str, list[str]]:
         return {}
 
 
-def _mapped(network: dict[str, Any], mapping: Mapping, namespace: str) -> dict[str, Any]:
+def _full_name(network: dict[str, Any], namespace: str) -> str:
     name = dig(network, "multus", "networkName")
     if not name:
+        return POD_NETWORK
+    return name if "/" in name else f"{namespace}/{name}"
+
+
+def _renamed(network: dict[str, Any], name: str) -> dict[str, Any]:
+    if name == POD_NETWORK:
         return network
-    full = name
-    if "/" not in name:
-        full = f"{namespace}/{name}"
-    return {**network, "multus": {**network["multus"], "networkName": mapping.network(full)}}
+    return {**network, "multus": {**network["multus"], "networkName": name}}
+
+
+def _without_interfaces(vm: Manifest, names: list[Any]) -> Manifest:
+    """KubeVirt gives a machine without any interface one in the pod's network, unless told not
+    to.
+    """
+    if not names:
+        return vm
+    changed = copy.deepcopy(vm)
+    devices = changed["spec"]["template"]["spec"]["domain"].setdefault("devices", {})
+    interfaces = devices.get("interfaces") or []
+    devices["interfaces"] = [each for each in interfaces if each.get("name") not in names]
+    if not devices["interfaces"]:
+        devices["autoattachPodInterface"] = False
+    return changed
 
 
 def _claim_template(claim: Manifest) -> Manifest:

@@ -37,6 +37,17 @@ class Wanted(NamedTuple):
         return self.mapping.namespace(self.point.namespace)
 
     @property
+    def key(self) -> str:
+        """What the machine is called on the target."""
+        return f"{self.namespace}/{self.point.vm}"
+
+    @property
+    def identity(self) -> str:
+        """What addresses are derived from: the same in every restore of the machine to a target."""
+        point = self.point
+        return f"{point.cluster}/{point.namespace}/{point.vm}/{self.target}"
+
+    @property
     def snapshot_class(self) -> str:
         return self.facts.snapshot_class or DEFAULT_SNAPSHOT_CLASS
 
@@ -60,8 +71,7 @@ class Wanted(NamedTuple):
         return self._say(check, "block", message)
 
     def _say(self, check: str, verdict: Verdict, message: str) -> Check:
-        subject = f"{self.namespace}/{self.point.vm}"
-        return Check(check=check, subject=subject, verdict=verdict, message=message)
+        return Check(check=check, subject=self.key, verdict=verdict, message=message)
 
 
 def claim_number(metadata: dict[str, Any], name: str) -> int:

@@ -24,7 +24,15 @@ from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared import labels
 from shared.errors import InvalidRequest, Refused
 from shared.models.restore_details import Estimate
-from shared.models.restore_plans import Condition, Fill, MachinePlan, Plan, PlannedObject, Problem
+from shared.models.restore_plans import (
+    Condition,
+    Fill,
+    MachinePlan,
+    Mapped,
+    Plan,
+    PlannedObject,
+    Problem,
+)
 from shared.models.restore_points import State
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
@@ -589,6 +597,7 @@ OF_MACHINE: dict[str, Json] = {
     "waits_for": Condition.NONE,
     "problem": Problem(code="Refused", message="x"),
     "skip": "x",
+    "mapped": (Mapped(what="x", before="y", after="z"),),
     "note": "x",
 }
 OF_OBJECT: dict[str, Json] = {

@@ -343,6 +343,7 @@ def test_the_report_has_of_a_machine_what_the_contract_says() -> None:
             }
         ],
         "requires": [],
+        "mapped": [{"what": "MAC of nic-1", "before": "52:54:00:6b:3c:02", "after": "cleared"}],
     }
 
 

@@ -247,7 +247,7 @@ WRONG: list[tuple[str, list[Json]]] = [
     ("mapping.namespaces", [{"default": "Prod"}, {"a/b": "prod"}]),
     (
         "mapping.networks",
-        [{"a/b": name} for name in ("vlan200", "a/..", "../a", "a/b/c", "*", "none")],
+        [{"a/b": name} for name in ("vlan200", "a/..", "../a", "a/b/c", "*", "None")],
     ),
     ("mapping.networks", [{"vlan100": "prod/vlan200"}]),
     ("mapping.storageClasses", [{"*": "Not A Name"}]),
@@ -268,8 +268,8 @@ def test_a_value_of_the_wrong_form_is_refused_by_its_path(path: str, value: Json
         ("ready.timeout", "P2D", "must be between PT1S and P1D"),
         (
             "mapping.networks",
-            {"a/b": "none"},
-            "'none' is not supported in this version; use namespace/name or 'keep'",
+            {"a/b": "nothing"},
+            "must be namespace/name such as default/vlan200, keep or none",
         ),
     ],
 )

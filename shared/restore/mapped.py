@@ -1,0 +1,55 @@
+"""What the mapping of a request changed of one machine, for the person who reads the plan."""
+
+from collections.abc import Iterable, Iterator
+
+from shared.jsonpath import dig
+from shared.models.restore_plans import Mapped, PlannedObject
+from shared.restore.request import NONE
+from shared.restore.rules import INTERFACES
+from shared.restore.virtual_machine import one_per_claim
+from shared.restore.wanted import Wanted
+from shared.validation import short
+
+CLEARED = "cleared"
+
+
+def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> tuple[Mapped, ...]:
+    """Each mapping that acted on it; OBJECTS as they will be made."""
+    every = (
+        ("namespace", wanted.point.namespace, wanted.namespace),
+        *_classes(wanted),
+        *_networks(wanted),
+        *_macs(wanted, objects),
+    )
+    return tuple(
+        Mapped(what=short(what), before=short(before or NONE), after=short(after or NONE))
+        for what, before, after in every
+        if before != after
+    )
+
+
+_Change = tuple[str, str | None, str | None]
+
+
+def _classes(wanted: Wanted) -> Iterator[_Change]:
+    for volume in one_per_claim(wanted.point.volumes):
+        mapped = wanted.mapping.storage_class(volume.storage_class)
+        yield f"storage class of {volume.disk}", volume.storage_class, mapped
+
+
+def _networks(wanted: Wanted) -> Iterator[_Change]:
+    for each in wanted.point.networks:
+        yield f"network of {each.interface}", each.network, wanted.mapping.network(each.network)
+
+
+def _macs(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[_Change]:
+    """Of an interface that is left out, its network says so."""
+    machine = next(each for each in objects if each.kind == "VirtualMachine")
+    made = {
+        dig(each, "name"): dig(each, "macAddress")
+        for each in dig(machine.manifest, *INTERFACES) or []
+    }
+    for each in wanted.point.networks:
+        if each.mac and each.interface in made:
+            after = made[each.interface]
+            yield f"MAC of {each.interface}", each.mac, str(after) if after else CLEARED
