@@ -11,6 +11,7 @@ from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, names
 from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting
 from shared.restore.rules import INTERFACES, Finding
+from shared.restore.virtual_machine import LONGEST_LABEL
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -76,6 +77,7 @@ def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Che
     Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata.
     """
     yield from _namespace(wanted)
+    yield from _names(wanted)
     yield from _networks(wanted)
     yield from _macs(wanted, objects)
     yield from _same_claim(wanted)
@@ -143,6 +145,22 @@ def _namespace(wanted: Wanted) -> Iterator[Check]:
         what = f"Namespace {name} is being deleted on {target}"
         remedy = f"Wait until it is gone, or map {source} to another one"
         yield wanted.block("namespace", f"{what}. {remedy}.")
+
+
+def _names(wanted: Wanted) -> Iterator[Check]:
+    """Labels carry a machine's name, claims are only named."""
+    if not wanted.mapping.names.suffix:
+        return
+    every = [("name", wanted.name, LONGEST_LABEL)]
+    every += [("claim", claim, names.LONGEST_NAME) for claim in wanted.claims.values()]
+    for what, name, longest in every:
+        if len(name) > longest:
+            said = f"Its {what} would be {name}, of {len(name)} characters; {longest} fit"
+            yield wanted.block("name", f"{said}. Use a shorter mapping.names.suffix.")
+            return
+    source = wanted.point.vm
+    said = f"{source} becomes {wanted.name}; its guest keeps the host name that it had."
+    yield wanted.ok("name", said)
 
 
 def _networks(wanted: Wanted) -> Iterator[Check]:

@@ -58,6 +58,8 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     vm = virtual_machine.not_started(admitted.manifest, point.machine.run_strategy)
     vm = virtual_machine.without_overcommit(vm)
     vm = virtual_machine.with_firmware_uuid(vm, point.vm)
+    vm = virtual_machine.with_names(vm, point.vm, wanted.name)
+    vm = virtual_machine.with_claims(vm, wanted.claims)
     vm = virtual_machine.with_networks(vm, mapping, point.namespace)
     vm = virtual_machine.with_macs(vm, mapping.mac, wanted.identity)
     vm = virtual_machine.without_source_affinity(vm)
@@ -69,7 +71,7 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     return build_object(
         wanted,
         "VirtualMachine",
-        point.vm,
+        wanted.name,
         {"spec": vm["spec"]},
         source=vm["metadata"],
         reason=f"{point.namespace}/{point.vm} of {point.cluster}, {_why_not_started(vm)}",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from shared.jsonpath import dig
 from shared.models.restore_plans import Mapped, PlannedObject
+from shared.models.restore_points import Volume
 from shared.restore.request import NONE
 from shared.restore.rules import INTERFACES
 from shared.restore.virtual_machine import one_per_claim
@@ -15,9 +16,12 @@ CLEARED = "cleared"
 
 def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> tuple[Mapped, ...]:
     """Each mapping that acted on it; OBJECTS as they will be made."""
+    volumes = one_per_claim(wanted.point.volumes)
     every = (
         ("namespace", wanted.point.namespace, wanted.namespace),
-        *_classes(wanted),
+        ("name", wanted.point.vm, wanted.name),
+        *((f"claim of {each.disk}", each.claim, wanted.claims[each.claim]) for each in volumes),
+        *_classes(wanted, volumes),
         *_networks(wanted),
         *_macs(wanted, objects),
     )
@@ -31,8 +35,8 @@ def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> tuple[Mapped
 _Change = tuple[str, str | None, str | None]
 
 
-def _classes(wanted: Wanted) -> Iterator[_Change]:
-    for volume in one_per_claim(wanted.point.volumes):
+def _classes(wanted: Wanted, volumes: Iterable[Volume]) -> Iterator[_Change]:
+    for volume in volumes:
         mapped = wanted.mapping.storage_class(volume.storage_class)
         yield f"storage class of {volume.disk}", volume.storage_class, mapped
 

@@ -61,7 +61,7 @@ class Setting(NamedTuple):
 def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
     """Raises InvalidRequest when two machines would become one."""
     points = tuple(points)
-    where = Counter((request.mapping.namespace(point.namespace), point.vm) for point in points)
+    where = Counter(_place(point, request) for point in points)
     for (namespace, vm), times in where.items():
         if times > 1:
             raise InvalidRequest(_become_one(points, request, namespace, vm), "select")
@@ -79,7 +79,7 @@ def _become_one(
     same = [
         f"{point.namespace}/{point.vm} of {point.cluster} ({point.id})"
         for point in points
-        if (request.mapping.namespace(point.namespace), point.vm) == (namespace, vm)
+        if _place(point, request) == (namespace, vm)
     ]
     return (
         f"{' and '.join(same)} would both become {namespace}/{vm}."
@@ -126,7 +126,7 @@ def plan(
 
 
 def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:
-    return request.mapping.namespace(point.namespace), point.vm
+    return request.mapping.namespace(point.namespace), request.mapping.name(point.vm)
 
 
 def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Check]]:
@@ -170,7 +170,7 @@ def _machine(
         cluster=point.cluster,
         vm=f"{point.namespace}/{point.vm}",
         namespace=request.mapping.namespace(point.namespace),
-        name=point.vm,
+        name=request.mapping.name(point.vm),
         backup=point.backup,
         taken_at=point.taken_at,
         source=point.source,

@@ -31,7 +31,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "select.verified": ("any",),
     "mode": ("standard",),
     "mapping.addresses": ([],),
-    "mapping.names": ({}, {"suffix": ""}),
     "mapping.resources": (
         {},
         {"cpuPercent": 100},
@@ -110,6 +109,13 @@ _Network = Annotated[
     str,
     matching(rf"{NETWORK}|keep|none", "namespace/name such as default/vlan200, keep or none"),
 ]
+_Suffix = Annotated[
+    str,
+    matching(
+        r"([-a-z0-9]{0,61}[a-z0-9])?",
+        "the end of a name, of a-z, 0-9 and -, such as -dr, with at most 62 characters",
+    ),
+]
 _Machine = Annotated[
     str,
     Field(max_length=MACHINE_LENGTH),
@@ -158,6 +164,12 @@ def _mapped(names: dict[str, str], source: str) -> str:
     return mapped
 
 
+class Names(Value):
+    """What machines and claims are called on the target, for copies beside their originals."""
+
+    suffix: _Suffix = ""
+
+
 class Mapping(Value):
     """How names of the source become names of the target; what is not mapped stays as it was."""
 
@@ -165,6 +177,11 @@ class Mapping(Value):
     storage_classes: dict[str, Name] = {}
     networks: dict[_NetworkName, _Network] = {}
     mac: Mac = Mac.CLEAR
+    names: Names = Names()
+
+    def name(self, source: str) -> str:
+        """Of a machine or a claim."""
+        return source + self.names.suffix
 
     def namespace(self, source: str) -> str:
         return self.namespaces.get(source, source)

@@ -37,6 +37,15 @@ DERIVED = {
 FIRMWARE_UUIDS = UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
 """KubeVirt's own namespace of them."""
 
+NAME_LABELS = (
+    "harvesterhci.io/vmName",
+    "kubevirt.io/domain",
+    "kubevirt.io/vm",
+    "vm.kubevirt.io/name",
+)
+"""Labels whose value is the name of their machine."""
+
+LONGEST_LABEL = 63
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
 CLAIM_FIELDS = ("accessModes", "volumeMode", "storageClassName")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
@@ -72,6 +81,33 @@ def without_overcommit(vm: Manifest) -> Manifest:
                 # What is empty then stays: the webhook writes into it
                 (dig(domain, *path) or {}).pop(field, None)
     return changed
+
+
+def with_names(vm: Manifest, source: str, name: str) -> Manifest:
+    """NAME is another than the SOURCE's: labels by which Harvester and KubeVirt find a machine's
+    parts follow it. What its guest knows of itself does not, as in Harvester's own restore to a new
+    name: a host name that nobody wrote down is written down.
+    """
+    if name == source:
+        return vm
+    changed = copy.deepcopy(vm)
+    template = changed["spec"]["template"]
+    for metadata in (changed["metadata"], template.get("metadata") or {}):
+        found = metadata.get("labels") or {}
+        found.update({key: name for key in NAME_LABELS if found.get(key) == source})
+    if not template["spec"].get("hostname"):
+        template["spec"]["hostname"] = source.partition(".")[0][:LONGEST_LABEL]
+    return changed
+
+
+def with_claims(vm: Manifest, renamed: dict[str, str]) -> Manifest:
+    """Disks follow their claims."""
+    volumes = copy.deepcopy(dig(vm, *INSTANCE, "volumes") or [])
+    for volume in volumes:
+        claim = dig(volume, "persistentVolumeClaim")
+        if claim:
+            claim["claimName"] = renamed[claim["claimName"]]
+    return _with(vm, "volumes", volumes) if volumes else vm
 
 
 def with_networks(vm: Manifest, mapping: Mapping, namespace: str) -> Manifest:

@@ -37,9 +37,18 @@ class Wanted(NamedTuple):
         return self.mapping.namespace(self.point.namespace)
 
     @property
+    def name(self) -> str:
+        return self.mapping.name(self.point.vm)
+
+    @property
     def key(self) -> str:
         """What the machine is called on the target."""
-        return f"{self.namespace}/{self.point.vm}"
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """What the backup's claims are called on the target."""
+        return {each.claim: self.mapping.name(each.claim) for each in self.point.volumes}
 
     @property
     def identity(self) -> str:

@@ -4,11 +4,12 @@ Not here: names of namespaces, classes and networks, and MAC addresses (test_man
 test_virtual_machine.py); what may be typed (test_restore_request.py).
 """
 
+import json
 from typing import Any
 
 import pytest
 
-from local.samples.builders import Metadata, a_machine, a_metadata, facts, manifest, planned
+from local.samples.builders import Metadata, a_machine, a_metadata, disks, facts, manifest, planned
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.models.restore_plans import MachinePlan, Plan
@@ -120,3 +121,126 @@ def test_a_derived_address_is_of_the_source_and_the_target_and_not_of_the_reques
     elsewhere = {"namespaces": {"default": "prod"}, "networks": {"*": "prod/vlan200"}}
     assert derived() == derived(**elsewhere)
     assert len({derived(), derived(a_metadata("web02")), derived(a_metadata(namespace="b"))}) == 3
+
+
+SUFFIX = {"names": {"suffix": "-dr"}}
+
+
+def labelled(metadata: Metadata) -> None:
+    labels = {"kubevirt.io/vm": "web01", "app": "web01", "vm.kubevirt.io/name": "another"}
+    metadata["vmSourceSpec"]["metadata"]["labels"] |= labels
+    metadata["vmSourceSpec"]["spec"]["template"]["metadata"]["labels"] |= labels
+
+
+def test_a_suffix_renames_machine_and_claims_and_whatever_refers_to_them() -> None:
+    metadata = a_metadata(disks_=disks(count=2), edit=labelled, secrets={"keys": {"userdata": "x"}})
+    machine = a_machine(metadata, mapping=SUFFIX)
+    vm = manifest(machine, "VirtualMachine")
+    claims = ("web01-disk-0-dr", "web01-disk-1-dr")
+    assert (machine.vm, machine.key, machine.claims) == (
+        "default/web01",
+        "default/web01-dr",
+        claims,
+    )
+    assert [each.name for each in machine.objects if each.kind == "VirtualMachine"] == ["web01-dr"]
+    assert vm["metadata"]["name"] == "web01-dr"
+    volumes = dig(vm, *INSTANCE, "volumes")
+    used = [dig(each, "persistentVolumeClaim", "claimName") for each in volumes]
+    assert tuple(filter(None, used)) == claims
+    note = json.loads(vm["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"])
+    assert tuple(each["metadata"]["name"] for each in note) == claims
+    assert dig(volumes[-1], "cloudInitNoCloud", "secretRef", "name") == "keys-4e65d3fb"
+    for labels in (vm["metadata"]["labels"], vm["spec"]["template"]["metadata"]["labels"]):
+        assert labels["kubevirt.io/vm"] == "web01-dr"
+        assert (labels["app"], labels["vm.kubevirt.io/name"]) == ("web01", "another")
+    assert vm["spec"]["template"]["metadata"]["labels"]["harvesterhci.io/vmName"] == "web01-dr"
+    told = changes(machine)
+    assert told["name"] == ("web01", "web01-dr")
+    assert told["claim of disk-0"] == ("web01-disk-0", "web01-disk-0-dr")
+
+
+def test_the_snapshots_of_a_renamed_claim_are_named_after_it() -> None:
+    names = [
+        {each.name for each in a_machine(mapping=mapping).objects if each.kind == "VolumeSnapshot"}
+        for mapping in ({}, SUFFIX)
+    ]
+    assert names[0].isdisjoint(names[1])
+
+
+@pytest.mark.parametrize(("had", "has"), [("", "web01"), ("front", "front")])
+def test_the_guest_of_a_renamed_machine_stays_itself(had: str, has: str) -> None:
+    def bare(metadata: Metadata) -> None:
+        instance = metadata["vmSourceSpec"]["spec"]["template"]["spec"]
+        instance["hostname"] = had
+
+    metadata = a_metadata(edit=bare, version="1.5")
+    plan = planned(metadata, mapping={**SUFFIX, "mac": "derive"})
+    plain = a_machine(metadata, mapping={"mac": "derive"})
+    (machine,) = plan.machines
+    renamed = dig(manifest(machine, "VirtualMachine"), *INSTANCE)
+    original = dig(manifest(plain, "VirtualMachine"), *INSTANCE)
+    assert renamed["hostname"] == has
+    assert original["hostname"] == had
+    assert renamed["domain"] == original["domain"], "firmware and addresses"
+    assert said(plan, "name") == [
+        ("pass", "web01 becomes web01-dr; its guest keeps the host name that it had.")
+    ]
+
+
+def test_a_name_of_several_parts_gives_the_host_name_that_kubevirt_made_of_it() -> None:
+    def bare(metadata: Metadata) -> None:
+        del metadata["vmSourceSpec"]["spec"]["template"]["spec"]["hostname"]
+
+    machine = a_machine(a_metadata("web.example", edit=bare), mapping=SUFFIX)
+    assert dig(manifest(machine, "VirtualMachine"), *INSTANCE, "hostname") == "web"
+    assert machine.name == "web.example-dr"
+
+
+def test_what_exists_is_looked_for_by_the_new_names() -> None:
+    free = {"VirtualMachine/default/web01": "", "PersistentVolumeClaim/default/web01-disk-0": ""}
+    assert a_machine(on=facts(existing=free), mapping=SUFFIX).problem is None
+    for key in free:
+        problem = a_machine(on=facts(existing={f"{key}-dr": ""}), mapping=SUFFIX).problem
+        assert problem
+        assert problem.code == "Conflict"
+        assert "web01" in problem.message
+
+
+def test_a_kept_address_is_a_conflict_with_the_original_that_still_stands_there() -> None:
+    on = facts(macs={Nic().mac: "default/web01"})
+    assert a_machine(on=on, mapping={"mac": "keep"}).problem is None
+    problem = a_machine(on=on, mapping={**SUFFIX, "mac": "keep"}).problem
+    assert problem
+    assert "is used by machine default/web01 on west" in problem.message
+
+
+def test_the_checks_of_a_renamed_machine_are_about_its_new_name() -> None:
+    plan = planned(mapping=SUFFIX)
+    assert {each.subject for each in plan.checks} == {"west", "default/web01-dr"}
+
+
+@pytest.mark.parametrize(
+    ("vm", "claim", "problem"),
+    [
+        ("a" * 60, "c", None),
+        ("a" * 61, "c", f"Its name would be {'a' * 61}-dr, of 64 characters; 63 fit."),
+        ("a" * 60, "c" * 250, None),
+        ("a" * 60, "c" * 251, f"Its claim would be {'c' * 251}-dr, of 254 characters; 253 fit."),
+    ],
+)
+def test_a_name_that_becomes_too_long_blocks_its_machine(
+    vm: str, claim: str, problem: str | None
+) -> None:
+    machine = a_machine(a_metadata(vm, disks_=disks(claim=claim)), mapping=SUFFIX)
+    told = machine.problem and machine.problem.message
+    assert told == (problem and f"{problem} Use a shorter mapping.names.suffix.")
+    assert a_machine(a_metadata("a" * 70, disks_=disks(claim="c" * 253))).problem is None
+
+
+def test_without_a_suffix_nothing_is_said_or_written_of_names() -> None:
+    def bare(metadata: Metadata) -> None:
+        del metadata["vmSourceSpec"]["spec"]["template"]["spec"]["hostname"]
+
+    plan = planned(a_metadata(edit=bare), mapping={"names": {"suffix": ""}})
+    assert "hostname" not in dig(manifest(plan.machines[0], "VirtualMachine"), *INSTANCE)
+    assert said(plan, "name") == []

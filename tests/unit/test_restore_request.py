@@ -109,7 +109,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
         ("mapping.addresses", [{"from": "10.1.0.0/16", "to": "10.2.0.0/16"}]),
-        ("mapping.names", {"suffix": "-dr"}),
         ("mapping.resources", {"cpuPercent": 50}),
         ("mapping.patches", [{"match": {"kind": "VirtualMachine"}, "patch": []}]),
         *(("onExisting", value) for value in ("update", "recreate")),
@@ -149,6 +148,7 @@ def test_what_is_not_supported_is_answered_with_what_is(
         *((path, each) for path, harmless in LACKING.items() for each in harmless),
         ("mapping.resources", {"cpuPercent": 100}),
         ("mapping.names", {"suffix": ""}),
+        ("mapping.names", {}),
         ("mapping", {}),
         ("ready", {}),
     ],
@@ -251,6 +251,8 @@ WRONG: list[tuple[str, list[Json]]] = [
     ),
     ("mapping.networks", [{"vlan100": "prod/vlan200"}]),
     ("mapping.storageClasses", [{"*": "Not A Name"}]),
+    ("mapping.names", [[], None, {"suffix": None}, {"prefix": "dr-"}]),
+    ("mapping.names.suffix", ["-DR", "dr-", ".dr", "-", "a" * 63, 5, "a/b"]),
 ]
 
 
@@ -324,6 +326,7 @@ PLACES = [
     *(f"mapping.{key}" for key in ("namespaces", "storageClasses", "networks", "mac")),
     *(f"mapping.{key}.default" for key in ("namespaces", "storageClasses", "networks")),
     "mapping.networks.default/vlan100",
+    "mapping.names.suffix",
     *(f"ready.{key}" for key in ("condition", "timeout")),
     *("other", "select.other", "mapping.other", "ready.other"),
 ]

@@ -16,7 +16,7 @@ KEPT_OF_A_CLAIM = ("accessModes", "volumeMode")
 def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
     number = claim_number(wanted.metadata, volume.claim)
     claim = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
-    name = names.snapshot(wanted.restore_id, wanted.namespace, volume.claim)
+    name = names.snapshot(wanted.restore_id, wanted.namespace, wanted.claims[volume.claim])
     yield _content(wanted, volume, name, dig(claim, "spec", "volumeMode") or "Filesystem")
     yield build_object(
         wanted,
@@ -71,7 +71,7 @@ def _claim(
     return build_object(
         wanted,
         "PersistentVolumeClaim",
-        volume.claim,
+        wanted.claims[volume.claim],
         {"spec": spec},
         source=admitted.manifest,
         fills=admitted.fills,
