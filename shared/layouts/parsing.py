@@ -1,8 +1,6 @@
 """Bytes that others wrote -> models: strict RFC 8259 JSON, lenient about unknown fields."""
 
 import math
-import re
-from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -17,21 +15,11 @@ from pydantic import (
 from shared import strict_json
 from shared.errors import Unreadable
 from shared.models.base import Bytes, Foreign, Instant, from_instant
+from shared.quantities import number
 from shared.validation import explain
 
 _T = TypeVar("_T", bound=BaseModel)
 
-_UNITS = {
-    unit: Fraction(1000) ** power
-    for power, unit in enumerate(("n", "u", "m", "", "k", *"MGTPE"), start=-3)
-} | {
-    unit: Fraction(1024) ** power
-    for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)
-}
-_QUANTITY = re.compile(
-    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)([KMGTPE]i|[numkMGTPE]?)"
-)
-_QUANTITY_LENGTH = 64
 EPOCH_YEAR = 1970
 _SENTENCE_LENGTH = 500  # a path may hold keys of any length
 _MOST_VALUES = 200_000
@@ -58,10 +46,7 @@ def quantity(value: Any) -> Any:
     """A Kubernetes quantity ("40Gi", "125m", 1024, "1e3") as a whole number, rounded up."""
     if not isinstance(value, str):
         return value
-    match = _QUANTITY.fullmatch(value) if len(value) <= _QUANTITY_LENGTH else None
-    if match is None:
-        raise ValueError("must be a Kubernetes quantity such as 40Gi")
-    return math.ceil(Fraction(match[1]) * _UNITS[match[2]])
+    return math.ceil(number(value))
 
 
 def moment(value: Any) -> Any:

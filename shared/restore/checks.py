@@ -8,8 +8,8 @@ from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
 from shared.models.restore_points import RestorePoint, State
-from shared.restore import admission, names
-from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting
+from shared.restore import admission, names, sizes
+from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting, Resources
 from shared.restore.rules import INTERFACES, Finding
 from shared.restore.virtual_machine import LONGEST_LABEL
 from shared.restore.wanted import Wanted, claim_number
@@ -80,6 +80,7 @@ def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Che
     yield from _names(wanted)
     yield from _networks(wanted)
     yield from _macs(wanted, objects)
+    yield from _sizes(wanted)
     yield from _same_claim(wanted)
     yield from _same_secret(wanted)
     yield from _admitted(wanted)
@@ -199,6 +200,26 @@ def _macs(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
             remedy = "Use mapping.mac clear, or take the address from that machine"
             said = f"{what} is used by machine {short(owner)} on {wanted.target}. {remedy}."
             yield wanted.block("mac", said)
+
+
+def _sizes(wanted: Wanted) -> Iterator[Check]:
+    """Of a machine that says no sizes, an instance type does."""
+    resources = wanted.mapping.resources
+    if resources == Resources():
+        return
+    found = sizes.of_machine(wanted.metadata["vmSourceSpec"])
+    lacking = [
+        key
+        for key, size, percent in (
+            ("cpuPercent", found.cpus, resources.cpu_percent),
+            ("memoryPercent", found.memory, resources.memory_percent),
+        )
+        if size is None and percent != 100
+    ]
+    if lacking:
+        what = f"mapping.resources.{lacking[0]} changes nothing of it"
+        why = "its specification says no such size, so that its instance type or the target does"
+        yield wanted.warn("mapping", f"{what}: {why}.")
 
 
 def _mapped_from(source: str, name: str, user: str) -> str:

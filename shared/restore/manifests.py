@@ -8,7 +8,7 @@ from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
 from shared.models.restore_plans import Fill, PlannedObject
-from shared.restore import admission, names, virtual_machine
+from shared.restore import admission, names, sizes, virtual_machine
 from shared.restore.strategies.strategy import Strategy
 from shared.restore.wanted import Wanted, build_object
 
@@ -57,6 +57,7 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
     vm = virtual_machine.not_started(admitted.manifest, point.machine.run_strategy)
     vm = virtual_machine.without_overcommit(vm)
+    vm = sizes.with_sizes(vm, mapping.resources)
     vm = virtual_machine.with_firmware_uuid(vm, point.vm)
     vm = virtual_machine.with_names(vm, point.vm, wanted.name)
     vm = virtual_machine.with_claims(vm, wanted.claims)

@@ -31,12 +31,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "select.verified": ("any",),
     "mode": ("standard",),
     "mapping.addresses": ([],),
-    "mapping.resources": (
-        {},
-        {"cpuPercent": 100},
-        {"memoryPercent": 100},
-        {"cpuPercent": 100, "memoryPercent": 100},
-    ),
     "mapping.patches": ([],),
     "attach": ("auto", "never"),  # nothing is attached either way yet
     "keepFor": ("PT24H",),  # of mode emergency
@@ -55,6 +49,9 @@ PARTLY: dict[str, tuple[Any, ...]] = {
 LONGEST_WAIT = timedelta(days=1)
 MACHINE_LENGTH = 63 + 1 + 253
 """Characters of the longest namespace/name."""
+
+MOST_PERCENT = 1000
+"""Ten times the source: more is a slip of the hand rather than a wish."""
 
 KEEP = "keep"
 NONE = "none"
@@ -116,6 +113,7 @@ _Suffix = Annotated[
         "the end of a name, of a-z, 0-9 and -, such as -dr, with at most 62 characters",
     ),
 ]
+_Percent = Annotated[int, Field(ge=1, le=MOST_PERCENT, strict=True)]
 _Machine = Annotated[
     str,
     Field(max_length=MACHINE_LENGTH),
@@ -170,6 +168,13 @@ class Names(Value):
     suffix: _Suffix = ""
 
 
+class Resources(Value):
+    """Processors and memory in percent of what a machine had."""
+
+    cpu_percent: _Percent = 100
+    memory_percent: _Percent = 100
+
+
 class Mapping(Value):
     """How names of the source become names of the target; what is not mapped stays as it was."""
 
@@ -178,6 +183,7 @@ class Mapping(Value):
     networks: dict[_NetworkName, _Network] = {}
     mac: Mac = Mac.CLEAR
     names: Names = Names()
+    resources: Resources = Resources()
 
     def name(self, source: str) -> str:
         """Of a machine or a claim."""

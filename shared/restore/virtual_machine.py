@@ -71,7 +71,7 @@ def without_overcommit(vm: Manifest) -> Manifest:
     webhook derives it anew when the machine is made, and afterwards only from other limits.
     """
     limits = dig(vm, *INSTANCE, "domain", "resources", "limits") or {}
-    if _is_hotplugged(vm) or not limits:
+    if is_hotplugged(vm) or not limits:
         return vm
     changed = copy.deepcopy(vm)
     domain = changed["spec"]["template"]["spec"]["domain"]
@@ -218,7 +218,7 @@ def _noting_run_strategy(metadata: Manifest, run_strategy: str) -> Manifest:
     return {**metadata, "annotations": annotations}
 
 
-def _is_hotplugged(vm: Manifest) -> bool:
+def is_hotplugged(vm: Manifest) -> bool:
     """Whether people set memory and sockets apart from the limits, which are then the most."""
     return str(dig(vm, "metadata", "annotations", HOTPLUG)).lower() == "true"
 

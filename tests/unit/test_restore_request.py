@@ -109,7 +109,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
         ("mapping.addresses", [{"from": "10.1.0.0/16", "to": "10.2.0.0/16"}]),
-        ("mapping.resources", {"cpuPercent": 50}),
         ("mapping.patches", [{"match": {"kind": "VirtualMachine"}, "patch": []}]),
         *(("onExisting", value) for value in ("update", "recreate")),
         ("approve", "required"),
@@ -252,6 +251,11 @@ WRONG: list[tuple[str, list[Json]]] = [
     ("mapping.networks", [{"vlan100": "prod/vlan200"}]),
     ("mapping.storageClasses", [{"*": "Not A Name"}]),
     ("mapping.names", [[], None, {"suffix": None}, {"prefix": "dr-"}]),
+    ("mapping.resources", [[], None, {"cpu": 50}]),
+    *(
+        (f"mapping.resources.{key}Percent", [0, -5, 1001, "50", 1.5, None, True])
+        for key in ("cpu", "memory")
+    ),
     ("mapping.names.suffix", ["-DR", "dr-", ".dr", "-", "a" * 63, 5, "a/b"]),
 ]
 
@@ -327,6 +331,7 @@ PLACES = [
     *(f"mapping.{key}.default" for key in ("namespaces", "storageClasses", "networks")),
     "mapping.networks.default/vlan100",
     "mapping.names.suffix",
+    "mapping.resources.cpuPercent",
     *(f"ready.{key}" for key in ("condition", "timeout")),
     *("other", "select.other", "mapping.other", "ready.other"),
 ]
