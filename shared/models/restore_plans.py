@@ -7,6 +7,7 @@ import json
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from shared.models.addresses import AddressRange
 from shared.models.base import Instant, Value
 from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_details import Details, Estimate
@@ -89,11 +90,34 @@ class ClusterFacts(Value):
         return min(default, default=None)
 
 
+class Change(StrEnum):
+    """What is changed in a value where it is filled in, by the rule of its machine."""
+
+    ADDRESSES = "addresses"
+    NETWORK_DATA = "network-data"
+    NETWORK_DATA_BASE64 = "network-data-base64"
+
+
+class Rewrite(Value):
+    """The rule of one machine.
+
+    MACS maps a hardware address of the source to what it becomes, "" for nothing that is known;
+    DROPS_UNKNOWN: those that are no interface's are dropped as well.
+    """
+
+    addresses: tuple[AddressRange, ...] = ()
+    macs: dict[str, str] = {}
+    drops_unknown: bool = False
+
+
 class Fill(Value):
-    """A secret value that a manifest lacks: where it belongs, and where it lies in the metadata."""
+    """A secret value that a manifest lacks: where it belongs, where it lies in the metadata, and
+    what is changed in it.
+    """
 
     to: Path
     source: Path
+    change: Change | None = None
 
 
 class PlannedObject(Value):
@@ -147,7 +171,8 @@ class MachinePlan(Value):
     CLUSTER is where it comes from. CLAIMS are its disks' claims; LAZY ones are bound only when the
     machine starts. RUN_STRATEGY is set once the disks are there; None leaves the machine as it was
     made. One with a PROBLEM is not touched, one with a SKIP reason neither. NOTE is for the person
-    who reads the report. MAPPED says what the request's mapping changed of it.
+    who reads the report. MAPPED says what the request's mapping changed of it,
+    REWRITE what it changes in the values that are filled in.
     """
 
     id: str
@@ -170,6 +195,7 @@ class MachinePlan(Value):
     note: str | None = None
     details: Details | None = None
     mapped: tuple[Mapped, ...] = ()
+    rewrite: Rewrite | None = None
 
     @property
     def key(self) -> str:

@@ -3,6 +3,7 @@ the remedy.
 """
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as TypingMapping
 
 from shared.jsonpath import dig
 from shared.kinds import object_key
@@ -35,6 +36,19 @@ def unused_mapping(mapping: Mapping, points: Iterable[RestorePoint]) -> Iterator
                 f"mapping.{name}",
                 f"mapping.{name}: {shown(key)} (to {shown(entries[key])}) matches nothing that is"
                 f" selected. Selected: {listed(used)}.",
+            )
+
+
+def unused_addresses(mapping: Mapping, hits: Iterable[TypingMapping[int, int]]) -> Iterator[Check]:
+    """HITS count, machine by machine, what each range of addresses changed."""
+    used = {number for each in hits for number in each}
+    for number, each in enumerate(mapping.addresses):
+        if number not in used:
+            yield _warn(
+                "mapping",
+                "mapping.addresses",
+                f"mapping.addresses.{number}: {each.source} (to {each.to}) matches no address in"
+                " the annotations and the network data of what is selected.",
             )
 
 

@@ -7,13 +7,17 @@ from typing import Any
 from shared.errors import Refused
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models.restore_plans import MachinePlan, Path, PlannedObject
+from shared.models.restore_plans import MachinePlan, Path, PlannedObject, Rewrite
+from shared.restore.rewriting import rewrite_fill
 
 Manifest = dict[str, Any]
 
 
-def fill(planned: PlannedObject, metadata: Mapping[str, Any]) -> Manifest:
-    """The whole manifest: never to be logged or kept. METADATA is the backup's document.
+def fill(
+    planned: PlannedObject, metadata: Mapping[str, Any], rewrite: Rewrite | None = None
+) -> Manifest:
+    """The whole manifest: never to be logged or kept. METADATA is the backup's document, REWRITE
+    the machine's rule.
 
     Raises Refused when the backup lacks a value that the plan counts on.
     """
@@ -22,7 +26,8 @@ def fill(planned: PlannedObject, metadata: Mapping[str, Any]) -> Manifest:
     manifest = copy.deepcopy(planned.manifest)
     for each in planned.fills:
         holder = dig(manifest, *each.to[:-1])
-        holder[each.to[-1]] = _value(planned, metadata, each.source)
+        value = _value(planned, metadata, each.source)
+        holder[each.to[-1]] = rewrite_fill(each, value, rewrite)
     return manifest
 
 
@@ -33,7 +38,7 @@ def complete(
 
     Raises Refused as `fill` does.
     """
-    manifest = fill(planned, metadata)
+    manifest = fill(planned, metadata, machine.rewrite)
     if not planned.owned or uid is None:
         return manifest
     owner = {

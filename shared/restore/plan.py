@@ -18,11 +18,13 @@ from shared.models.restore_plans import (
     Plan,
     PlannedObject,
     Problem,
+    Rewrite,
 )
 from shared.models.restore_points import RestorePoint
 from shared.restore import checks, details, manifests, mapped, strategies
 from shared.restore.filling import fill
 from shared.restore.pruning import prune
+from shared.restore.readdressing import readdress
 from shared.restore.request import Mac, RestoreRequest
 from shared.restore.strategies import Strategy
 from shared.restore.virtual_machine import one_per_claim
@@ -106,10 +108,13 @@ def plan(
     ordered = sorted(selected, key=lambda each: _place(each.point, request))
     judged = [_judge(each, setting) for each in ordered]
     machines, collisions = _keep_apart(
-        [machine for machine, _ in judged], {each.point.id: each.metadata or {} for each in ordered}
+        [each.machine for each in judged], {each.point.id: each.metadata or {} for each in ordered}
     )
-    of_mapping = checks.unused_mapping(request.mapping, [each.point for each in ordered])
-    of_machines = [check for _, machine_checks in judged for check in machine_checks]
+    of_mapping = [
+        *checks.unused_mapping(request.mapping, [each.point for each in ordered]),
+        *checks.unused_addresses(request.mapping, [each.hits for each in judged]),
+    ]
+    of_machines = [check for each in judged for check in each.checks]
     return Plan(
         restore_id=request.restore_id,
         target=cluster.id,
@@ -129,30 +134,42 @@ def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:
     return request.mapping.namespace(point.namespace), request.mapping.name(point.vm)
 
 
-def _judge(selected: Selected, setting: Setting) -> tuple[MachinePlan, list[Check]]:
-    """One machine's plan and the checks about it."""
+class _Judged(NamedTuple):
+    """One machine's plan and the checks about it; HITS of the mapping's ranges of addresses."""
+
+    machine: MachinePlan
+    checks: tuple[Check, ...]
+    hits: Counter[int]
+
+
+def _judge(selected: Selected, setting: Setting) -> _Judged:
     point, metadata = selected.point, selected.metadata
     request, facts = setting.request, setting.facts
     subject = "/".join(_place(point, request))
     verdicts = list(checks.of_point(point, subject, selected.lost))
     objects: tuple[PlannedObject, ...] = ()
     changes: tuple[Mapped, ...] = ()
+    hits: Counter[int] = Counter()
+    rewrite: Rewrite | None = None
     if metadata is not None and verdicts[0].verdict == "pass":
         wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
-            made = manifests.objects(wanted, setting.strategy)
-            objects, lost = prune(made, facts.machine_fields)
+            made = readdress(wanted, manifests.objects(wanted, setting.strategy))
+            objects, lost = prune(made.objects, facts.machine_fields)
+            verdicts += checks.of_findings(made.findings, subject)
             verdicts += checks.of_findings(lost, subject)
             for volume in one_per_claim(point.volumes):
                 verdicts += setting.strategy.check_disk(wanted, volume)
             verdicts += checks.of_machine(wanted, objects)
-            changes = mapped.of_machine(wanted, objects)
+            changes = (*mapped.of_machine(wanted, objects), *made.mapped)
+            hits, rewrite = made.hits, made.how
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
         verdicts.append(checks.of_existing(objects, facts, request.on_existing, subject))
     machine = _machine(selected, setting, objects, verdicts)
-    return machine.model_copy(update={"mapped": changes}), verdicts
+    machine = machine.model_copy(update={"mapped": changes, "rewrite": rewrite})
+    return _Judged(machine, tuple(verdicts), hits)
 
 
 def _machine(
@@ -246,8 +263,8 @@ def _collision(
     for each in same:
         first = taken[each.subject]
         if each.kind == "Secret":
-            mine = fill(each, metadata[machine.id])
-            others = fill(first.planned, metadata[first.machine.id])
+            mine = fill(each, metadata[machine.id], machine.rewrite)
+            others = fill(first.planned, metadata[first.machine.id], first.machine.rewrite)
             if mine["data"] == others["data"]:
                 continue
         return (

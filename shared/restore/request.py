@@ -8,8 +8,16 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
+from shared.models.addresses import AddressRange
 from shared.models.base import (
     DNS_LABEL,
     DNS_NAME,
@@ -30,7 +38,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "select.plan": (),
     "select.verified": ("any",),
     "mode": ("standard",),
-    "mapping.addresses": ([],),
     "mapping.patches": ([],),
     "attach": ("auto", "never"),  # nothing is attached either way yet
     "keepFor": ("PT24H",),  # of mode emergency
@@ -52,6 +59,8 @@ MACHINE_LENGTH = 63 + 1 + 253
 
 MOST_PERCENT = 1000
 """Ten times the source: more is a slip of the hand rather than a wish."""
+
+MOST_RULES = 100
 
 KEEP = "keep"
 NONE = "none"
@@ -184,6 +193,16 @@ class Mapping(Value):
     mac: Mac = Mac.CLEAR
     names: Names = Names()
     resources: Resources = Resources()
+    addresses: Annotated[tuple[AddressRange, ...], Field(max_length=MOST_RULES)] = ()
+
+    @field_validator("addresses")
+    @classmethod
+    def _distinct(cls, ranges: tuple[AddressRange, ...]) -> tuple[AddressRange, ...]:
+        sources = [each.source for each in ranges]
+        for source in sources:
+            if sources.count(source) > 1:
+                raise ValueError(f"must have {source} once in from")
+        return ranges
 
     def name(self, source: str) -> str:
         """Of a machine or a claim."""

@@ -32,6 +32,7 @@ from shared.models.restore_plans import (
     Plan,
     PlannedObject,
     Problem,
+    Rewrite,
 )
 from shared.models.restore_points import State
 from shared.restore import plan as planning
@@ -598,6 +599,7 @@ OF_MACHINE: dict[str, Json] = {
     "problem": Problem(code="Refused", message="x"),
     "skip": "x",
     "mapped": (Mapped(what="x", before="y", after="z"),),
+    "rewrite": Rewrite(drops_unknown=True),
     "note": "x",
 }
 OF_OBJECT: dict[str, Json] = {

@@ -108,7 +108,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         ("to", "s3://elsewhere/"),
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
-        ("mapping.addresses", [{"from": "10.1.0.0/16", "to": "10.2.0.0/16"}]),
         ("mapping.patches", [{"match": {"kind": "VirtualMachine"}, "patch": []}]),
         *(("onExisting", value) for value in ("update", "recreate")),
         ("approve", "required"),
@@ -251,6 +250,21 @@ WRONG: list[tuple[str, list[Json]]] = [
     ("mapping.networks", [{"vlan100": "prod/vlan200"}]),
     ("mapping.storageClasses", [{"*": "Not A Name"}]),
     ("mapping.names", [[], None, {"suffix": None}, {"prefix": "dr-"}]),
+    (
+        "mapping.addresses",
+        [
+            *({}, None, [{}], ["10.1.0.0/16"], [{"from": "10.1.0.0/16"}]),
+            [{"from": "10.1.0.0/16", "to": "10.2.0.0/17"}],
+            [{"from": "10.1.0.0/16", "to": "2001:db8::/16"}],
+            [{"from": "10.1.0.5/16", "to": "10.2.0.0/16"}],
+            [{"from": "10.1.0.0/33", "to": "10.2.0.0/33"}],
+            [{"from": "web", "to": "10.2.0.0/16"}],
+            [{"from": 5, "to": "10.2.0.0/16"}],
+            [{"from": "10.1.0.0/16", "to": "10.2.0.0/16", "of": "web"}],
+            [{"from": "10.1.0.0/16", "to": "10.2.0.0/16"}] * 2,
+            [{"from": f"10.{n}.0.0/16", "to": "10.200.0.0/16"} for n in range(101)],
+        ],
+    ),
     ("mapping.resources", [[], None, {"cpu": 50}]),
     *(
         (f"mapping.resources.{key}Percent", [0, -5, 1001, "50", 1.5, None, True])
@@ -282,6 +296,36 @@ def test_a_value_of_the_wrong_form_is_refused_by_its_path(path: str, value: Json
 def test_a_value_of_the_wrong_form_is_told_the_right_one(path: str, value: Json, form: str) -> None:
     error = refusal(nested(path, value))
     assert error.message.removeprefix(f"{error.field}: ").startswith(f"{form}; it is ")
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "said"),
+    [
+        (
+            "10.1.0.5/16",
+            "10.2.0.0/16",
+            "0.from: must be a network, and this is an address in 10.1.0.0/16;",
+        ),
+        (
+            "10.1/16",
+            "10.2.0.0/16",
+            "0.from: must be a network such as 10.1.0.0/16 or 2001:db8::/48;",
+        ),
+        ("10.1.0.0/16", "10.2.0.0/24", "0: must have networks of the same kind and size, and"),
+        ("10.1.0.0/16", "fd00::/16", "0: must have networks of the same kind and size, and"),
+    ],
+)
+def test_a_range_of_addresses_is_told_the_right_form(source: str, to: str, said: str) -> None:
+    error = refusal(nested("mapping.addresses", [{"from": source, "to": to}]))
+    assert error.message.startswith(f"mapping.addresses.{said}")
+
+
+def test_a_range_is_given_once_and_may_hold_another() -> None:
+    pairs = [("10.1.0.0/16", "10.2.0.0/16"), ("10.1.7.0/24", "10.3.0.0/24")]
+    ranges = [{"from": source, "to": to} for source, to in pairs]
+    assert len(parsed(mapping={"addresses": ranges}).mapping.addresses) == 2
+    error = refusal(nested("mapping.addresses", ranges[:1] * 2))
+    assert error.message == "mapping.addresses: must have 10.1.0.0/16 once in from."
 
 
 @pytest.mark.parametrize(
