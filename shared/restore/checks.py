@@ -52,6 +52,19 @@ def unused_addresses(mapping: Mapping, hits: Iterable[TypingMapping[int, int]]) 
             )
 
 
+def unused_patches(mapping: Mapping, used: Iterable[frozenset[int]]) -> Iterator[Check]:
+    """USED are the patches, by number, that match something of a machine."""
+    known = {number for each in used for number in each}
+    for number, each in enumerate(mapping.patches):
+        if number not in known:
+            what = f"{each.match.kind} {shown(each.match.name)}"
+            yield _warn(
+                "mapping",
+                "mapping.patches",
+                f"mapping.patches.{number}: {what} matches nothing that is selected.",
+            )
+
+
 def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Check]:
     """LOST says why the metadata could not be read again."""
     if lost is not None:

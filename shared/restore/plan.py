@@ -13,21 +13,17 @@ from shared.models.restore_plans import (
     Check,
     ClusterFacts,
     MachinePlan,
-    Mapped,
     Needs,
     Plan,
     PlannedObject,
     Problem,
-    Rewrite,
 )
 from shared.models.restore_points import RestorePoint
-from shared.restore import checks, details, manifests, mapped, strategies
+from shared.restore import checks, details, manifests, strategies
 from shared.restore.filling import fill
-from shared.restore.pruning import prune
-from shared.restore.readdressing import readdress
+from shared.restore.making import Made, make
 from shared.restore.request import Mac, RestoreRequest
 from shared.restore.strategies import Strategy
-from shared.restore.virtual_machine import one_per_claim
 from shared.restore.wanted import Wanted
 
 NEVER_STARTED = ("Halted", "Manual")
@@ -112,7 +108,8 @@ def plan(
     )
     of_mapping = [
         *checks.unused_mapping(request.mapping, [each.point for each in ordered]),
-        *checks.unused_addresses(request.mapping, [each.hits for each in judged]),
+        *checks.unused_addresses(request.mapping, [each.made.hits for each in judged]),
+        *checks.unused_patches(request.mapping, [each.made.used for each in judged]),
     ]
     of_machines = [check for each in judged for check in each.checks]
     return Plan(
@@ -135,11 +132,11 @@ def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:
 
 
 class _Judged(NamedTuple):
-    """One machine's plan and the checks about it; HITS of the mapping's ranges of addresses."""
+    """One machine's plan and the checks about it, and what was made of it."""
 
     machine: MachinePlan
     checks: tuple[Check, ...]
-    hits: Counter[int]
+    made: Made
 
 
 def _judge(selected: Selected, setting: Setting) -> _Judged:
@@ -147,39 +144,27 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
     request, facts = setting.request, setting.facts
     subject = "/".join(_place(point, request))
     verdicts = list(checks.of_point(point, subject, selected.lost))
-    objects: tuple[PlannedObject, ...] = ()
-    changes: tuple[Mapped, ...] = ()
-    hits: Counter[int] = Counter()
-    rewrite: Rewrite | None = None
+    made = Made()
     if metadata is not None and verdicts[0].verdict == "pass":
         wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
-            made = readdress(wanted, manifests.objects(wanted, setting.strategy))
-            objects, lost = prune(made.objects, facts.machine_fields)
-            verdicts += checks.of_findings(made.findings, subject)
-            verdicts += checks.of_findings(lost, subject)
-            for volume in one_per_claim(point.volumes):
-                verdicts += setting.strategy.check_disk(wanted, volume)
-            verdicts += checks.of_machine(wanted, objects)
-            changes = (*mapped.of_machine(wanted, objects), *made.mapped)
-            hits, rewrite = made.hits, made.how
+            made = make(wanted, setting.strategy)
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
-        verdicts.append(checks.of_existing(objects, facts, request.on_existing, subject))
-    machine = _machine(selected, setting, objects, verdicts)
-    machine = machine.model_copy(update={"mapped": changes, "rewrite": rewrite})
-    return _Judged(machine, tuple(verdicts), hits)
+        verdicts += made.checks
+        verdicts.append(checks.of_existing(made.objects, facts, request.on_existing, subject))
+    return _Judged(_machine(selected, setting, made, verdicts), tuple(verdicts), made)
 
 
 def _machine(
     selected: Selected,
     setting: Setting,
-    objects: tuple[PlannedObject, ...],
+    made: Made,
     verdicts: list[Check],
 ) -> MachinePlan:
     point, request = selected.point, setting.request
-    claims = [each for each in objects if each.kind == "PersistentVolumeClaim"]
+    claims = [each for each in made.objects if each.kind == "PersistentVolumeClaim"]
     strategy = point.machine.run_strategy
     problem, skip = _verdict(verdicts)
     return MachinePlan(
@@ -193,7 +178,7 @@ def _machine(
         source=point.source,
         strategy=setting.strategy.name,
         strategy_reason=setting.reason,
-        objects=objects,
+        objects=made.objects,
         claims=tuple(each.name for each in claims),
         lazy=tuple(each.name for each in claims if _is_lazy(each, setting.facts)),
         run_strategy=strategy if request.start and strategy not in NEVER_STARTED else None,
@@ -201,7 +186,9 @@ def _machine(
         problem=problem,
         skip=skip,
         note=selected.note,
-        details=details.of_machine(point, objects, setting.facts.default_class),
+        details=details.of_machine(point, made.objects, setting.facts.default_class),
+        mapped=made.mapped,
+        rewrite=made.rewrite,
     )
 
 

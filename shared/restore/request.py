@@ -29,6 +29,7 @@ from shared.models.base import (
     from_instant,
     matching,
 )
+from shared.models.patches import Patch
 from shared.models.restore_plans import Condition, FailOn
 from shared.restore.names import NETWORK
 from shared.validation import parse
@@ -38,7 +39,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "select.plan": (),
     "select.verified": ("any",),
     "mode": ("standard",),
-    "mapping.patches": ([],),
     "attach": ("auto", "never"),  # nothing is attached either way yet
     "keepFor": ("PT24H",),  # of mode emergency
     "to": (),  # of mode migrate
@@ -193,6 +193,7 @@ class Mapping(Value):
     mac: Mac = Mac.CLEAR
     names: Names = Names()
     resources: Resources = Resources()
+    patches: Annotated[tuple[Patch, ...], Field(max_length=MOST_RULES)] = ()
     addresses: Annotated[tuple[AddressRange, ...], Field(max_length=MOST_RULES)] = ()
 
     @field_validator("addresses")

@@ -108,7 +108,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         ("to", "s3://elsewhere/"),
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
-        ("mapping.patches", [{"match": {"kind": "VirtualMachine"}, "patch": []}]),
         *(("onExisting", value) for value in ("update", "recreate")),
         ("approve", "required"),
         ("approvalTimeout", "PT5M"),
@@ -130,7 +129,6 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
         ("onExisting", "update", "Use 'fail' or 'skip'."),
         ("strategy", "mount", "Use 'auto' or 'csi'."),
         ("attach", "always", "Use 'auto' or 'never'."),
-        ("mapping.patches", [{}], "Leave it out."),
         ("select.plan", "payments", "Leave it out."),
     ],
 )
@@ -232,6 +230,15 @@ def test_an_instant_may_be_in_any_zone_and_latest_is_none() -> None:
     assert parsed(select={"vm": "a/b", "at": "latest"}).select.at is None
 
 
+def nest(levels: int) -> Json:
+    value: Json = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+OPERATION = {"op": "remove", "path": "/spec/template/spec/hostname"}
+
 WRONG: list[tuple[str, list[Json]]] = [
     ("ready.timeout", ["1h", "3600", 3600, "PT0S", "-PT1H", "P2D", "PT", "", None]),
     ("ready.condition", ["network"]),
@@ -249,6 +256,39 @@ WRONG: list[tuple[str, list[Json]]] = [
     ),
     ("mapping.networks", [{"vlan100": "prod/vlan200"}]),
     ("mapping.storageClasses", [{"*": "Not A Name"}]),
+    (
+        "mapping.patches",
+        [
+            *({}, None, [{}], [{"match": {"kind": "VirtualMachine"}}]),
+            [{"match": {"kind": "VirtualMachine"}, "patch": []}],
+            [{"match": {"kind": "VirtualMachine"}, "patch": [OPERATION] * 101}],
+            [{"match": {"kind": "Pod"}, "patch": [OPERATION]}],
+            [{"match": {"kind": "VirtualMachine", "name": ""}, "patch": [OPERATION]}],
+            [{"match": {"kind": "VirtualMachine", "namespace": "a"}, "patch": [OPERATION]}],
+            [{"match": {"kind": "VirtualMachine"}, "patch": [OPERATION]}] * 101,
+        ],
+    ),
+    (
+        "mapping.patches",
+        [
+            [{"match": {"kind": "VirtualMachine"}, "patch": [operation]}]
+            for operation in (
+                {"op": "append", "path": "/spec", "value": 1},
+                {"op": "replace", "path": "spec", "value": 1},
+                {"op": "replace", "path": "/spec/~2", "value": 1},
+                {"op": "replace", "path": "/" + "a" * 1024, "value": 1},
+                {"op": "replace", "path": "/spec"},
+                {"op": "test", "path": "/spec"},
+                {"op": "move", "path": "/spec"},
+                {"op": "copy", "path": "/spec", "value": 1},
+                {"op": "copy", "path": "/spec", "from": "x"},
+                {"op": "add", "path": "/spec/x", "value": "\ud800"},
+                {"op": "add", "path": "/spec/x", "value": float("nan")},
+                {"op": "add", "path": "/spec/x", "value": nest(65)},
+                {"op": "add", "path": "/spec/x", "value": 1, "why": "x"},
+            )
+        ],
+    ),
     ("mapping.names", [[], None, {"suffix": None}, {"prefix": "dr-"}]),
     (
         "mapping.addresses",
@@ -320,6 +360,49 @@ def test_a_range_of_addresses_is_told_the_right_form(source: str, to: str, said:
     assert error.message.startswith(f"mapping.addresses.{said}")
 
 
+GUARDED = [
+    *(("VirtualMachine", path) for path in ("/kind", "/apiVersion", "/status/ready", "/status")),
+    *(("VirtualMachine", f"/metadata/{key}") for key in ("name", "namespace", "ownerReferences")),
+    *(("VirtualMachine", f"/metadata/{key}") for key in ("finalizers/0", "uid", "generateName")),
+    ("VirtualMachine", "/metadata/labels/replant.dev~1restore"),
+    ("VirtualMachine", "/metadata/labels/app.kubernetes.io~1managed-by"),
+    ("VirtualMachine", "/metadata/annotations/backup.origin.cluster"),
+    ("VirtualMachine", "/metadata/annotations/harvesterhci.io~1volumeClaimTemplates"),
+    *(("VirtualMachine", f"/spec/{key}") for key in ("runStrategy", "running")),
+    ("VirtualMachine", "/spec/dataVolumeTemplates/0"),
+    *(("PersistentVolumeClaim", path) for path in ("/spec", "/spec/storageClassName")),
+    *(("VolumeSnapshotContent", path) for path in ("/spec/deletionPolicy", "/spec/source")),
+    ("VolumeSnapshot", "/spec/volumeSnapshotClassName"),
+    *(("Secret", path) for path in ("/data", "/data/userdata", "/stringData/x")),
+]
+
+
+@pytest.mark.parametrize(("kind", "path"), GUARDED)
+def test_what_a_restore_alone_decides_on_cannot_be_patched(kind: str, path: str) -> None:
+    def refused(operation: Json) -> str:
+        error = refusal(
+            nested("mapping.patches", [{"match": {"kind": kind}, "patch": [operation]}])
+        )
+        return error.message
+
+    for operation in (
+        {"op": "add", "path": path, "value": 1},
+        {"op": "replace", "path": path, "value": 1},
+        {"op": "remove", "path": path},
+        {"op": "move", "from": path, "path": "/metadata/labels/x"},
+        {"op": "copy", "from": "/spec/x", "path": path},
+    ):
+        assert refused(operation).startswith(f"mapping.patches.0: must leave {path} alone: ")
+    reading: Json = {"op": "test", "path": path, "value": 1}
+    copying: Json = {"op": "copy", "from": path, "path": "/metadata/labels/x"}
+    patches = [{"match": {"kind": kind}, "patch": [reading, copying]}]
+    if kind == "Secret":
+        assert "no value of a Secret" in refused(reading)
+        assert "no value of a Secret" in refused(copying)
+    else:
+        assert parsed(mapping={"patches": patches}).mapping.patches
+
+
 def test_a_range_is_given_once_and_may_hold_another() -> None:
     pairs = [("10.1.0.0/16", "10.2.0.0/16"), ("10.1.7.0/24", "10.3.0.0/24")]
     ranges = [{"from": source, "to": to} for source, to in pairs]
@@ -376,6 +459,8 @@ PLACES = [
     "mapping.networks.default/vlan100",
     "mapping.names.suffix",
     "mapping.resources.cpuPercent",
+    "mapping.addresses",
+    "mapping.patches",
     *(f"ready.{key}" for key in ("condition", "timeout")),
     *("other", "select.other", "mapping.other", "ready.other"),
 ]

@@ -1,0 +1,49 @@
+"""One machine of a restore, step by step: its objects, what a request changes of them, what its
+target takes, and the checks about all that.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+from shared.models.restore_plans import Check, Mapped, PlannedObject, Rewrite
+from shared.restore import checks, manifests, mapped
+from shared.restore.patching import patch
+from shared.restore.pruning import prune
+from shared.restore.readdressing import readdress
+from shared.restore.strategies import Strategy
+from shared.restore.virtual_machine import one_per_claim
+from shared.restore.wanted import Wanted
+
+
+class Made(NamedTuple):
+    """HITS count what each of the mapping's ranges of addresses changed, by its number; USED are
+    the numbers of the patches that matched something.
+    """
+
+    objects: tuple[PlannedObject, ...] = ()
+    checks: tuple[Check, ...] = ()
+    mapped: tuple[Mapped, ...] = ()
+    rewrite: Rewrite | None = None
+    hits: Counter[int] = Counter()
+    used: frozenset[int] = frozenset()
+
+
+def make(wanted: Wanted, strategy: Strategy) -> Made:
+    """Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata."""
+    patched = patch(wanted, manifests.objects(wanted, strategy))
+    readdressed = readdress(wanted, patched.objects)
+    pruned = prune(readdressed.objects, wanted.facts.machine_fields)
+    findings = (*patched.findings, *readdressed.findings, *pruned.findings)
+    verdicts = list(checks.of_findings(findings, wanted.key))
+    for volume in one_per_claim(wanted.point.volumes):
+        verdicts += strategy.check_disk(wanted, volume)
+    verdicts += checks.of_machine(wanted, pruned.objects)
+    changes = (*mapped.of_machine(wanted, pruned.objects), *readdressed.mapped, *patched.mapped)
+    return Made(
+        objects=pruned.objects,
+        checks=tuple(verdicts),
+        mapped=changes,
+        rewrite=readdressed.how,
+        hits=readdressed.hits,
+        used=patched.used,
+    )
