@@ -13,6 +13,7 @@ from local.samples.builders import Metadata, a_machine, a_metadata, disks, facts
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.models.restore_plans import MachinePlan, Plan
+from shared.restore.filling import complete
 from shared.restore.rules import INSTANCE, INTERFACES
 
 Json = Any
@@ -244,3 +245,44 @@ def test_without_a_suffix_nothing_is_said_or_written_of_names() -> None:
     plan = planned(a_metadata(edit=bare), mapping={"names": {"suffix": ""}})
     assert "hostname" not in dig(manifest(plan.machines[0], "VirtualMachine"), *INSTANCE)
     assert said(plan, "name") == []
+
+
+def test_whatever_is_mapped_what_makes_the_machine_stays() -> None:
+    def edit(metadata: Metadata) -> None:
+        metadata["vmSourceSpec"]["metadata"]["labels"] |= {"tier": "data"}
+        boots(metadata)
+
+    firmware = {"uuid": "4b1f3a52-0000-4000-8000-000000000001", "serial": "7"}
+    metadata = a_metadata(
+        edit=edit,
+        firmware=firmware,
+        run_strategy="Always",
+        annotations={"note": "at the door"},
+        networks=(MANAGEMENT, Nic(), VLAN7),
+    )
+    mapping = {
+        **SUFFIX,
+        "namespaces": {"default": "prod"},
+        "storageClasses": {"*": "fast"},
+        "networks": {"default/vlan100": "none"},
+        "mac": "derive",
+        "resources": {"cpuPercent": 50, "memoryPercent": 50},
+        "addresses": [{"from": "10.1.0.0/16", "to": "10.2.0.0/16"}],
+        "patches": [
+            {
+                "match": {"kind": "VirtualMachine"},
+                "patch": [{"op": "add", "path": "/metadata/labels/x", "value": "y"}],
+            }
+        ],
+    }
+    machine = a_machine(metadata, mapping=mapping)
+    vm = next(each for each in machine.objects if each.kind == "VirtualMachine")
+    made = complete(vm, machine, metadata, None)
+    assert made["metadata"]["labels"]["tier"] == "data"
+    assert made["metadata"]["annotations"]["note"] == "at the door"
+    assert made["metadata"]["annotations"]["harvesterhci.io/vmRunStrategy"] == "Always"
+    assert machine.run_strategy == "Always"
+    assert dig(made, *INSTANCE, "domain", "firmware") == firmware
+    assert [each["bootOrder"] for each in dig(made, *INTERFACES)] == [2, 4]
+    disk = dig(made, *INSTANCE, "domain", "devices", "disks", 0)
+    assert (disk["name"], disk["bootOrder"]) == ("disk-0", 1)

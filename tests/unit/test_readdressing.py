@@ -15,6 +15,7 @@ from shared.jsonpath import dig
 from shared.models.restore_plans import MachinePlan, Plan, Rewrite
 from shared.restore.filling import complete
 from shared.restore.rules import INSTANCE, INTERFACES
+from tests.lab import STATE, a_lab
 
 Json = Any
 
@@ -213,3 +214,22 @@ def test_a_hostile_secret_is_left_alone(wrong: Json) -> None:
     data = made(machine, "Secret", metadata)["data"]
     assert data["networkdata"] == ("" if wrong is None else wrong)
     assert json.dumps(data)
+
+
+def test_a_whole_restore_changes_the_values_on_the_target_and_leaves_them_nowhere_else() -> None:
+    network = "version: 2\ngateway4: 10.1.77.88\n"
+    secrets = {"ci": {"userdata": USER, "networkdata": network}}
+    with a_lab() as lab:
+        lab.backup("web01", secrets=secrets, annotations={"note": "10.1.66.77"})
+        mapping = {**MOVE, "names": {"suffix": "-dr"}, "mac": "derive"}
+        output = lab.restore(lab.request(mapping=mapping))
+        assert output["state"] == "succeeded"
+        (secret,) = lab.cluster.of("Secret").values()
+        vm = lab.cluster.of("VirtualMachine")["web01-dr"]
+        kept = [text.decode() for (bucket, _), text in lab.s3.objects.items() if bucket == STATE]
+        kept += [str(lab.table.rows()), str(lab.topic.told)]
+    assert decoded(secret["data"]["networkdata"]) == network.replace("10.1.", "10.2.")
+    assert vm["metadata"]["annotations"]["note"] == "10.2.66.77"
+    assert any('"mapped"' in text for text in kept)
+    for value in ("77.88", "66.77", base64.b64encode(network.encode()).decode()[:20]):
+        assert not [text for text in kept if value in text]
