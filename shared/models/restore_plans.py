@@ -244,7 +244,8 @@ class Plan(Value):
 
     def outline(self) -> "Plan":
         """The plan without its objects: enough to look after the machines, and small."""
-        bare = tuple(each.model_copy(update={"objects": ()}) for each in self.machines)
+        without: dict[str, Any] = {"objects": (), "rewrite": None}
+        bare = tuple(each.model_copy(update=without) for each in self.machines)
         return self.model_copy(update={"machines": bare})
 
 

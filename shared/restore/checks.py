@@ -3,16 +3,14 @@ the remedy.
 """
 
 from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as TypingMapping
 
 from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
 from shared.models.restore_points import RestorePoint, State
-from shared.restore import admission, names, sizes
-from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting, Resources
+from shared.restore import admission, mapping_checks, names
+from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting
 from shared.restore.rules import INTERFACES, Finding
-from shared.restore.virtual_machine import LONGEST_LABEL
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -36,32 +34,6 @@ def unused_mapping(mapping: Mapping, points: Iterable[RestorePoint]) -> Iterator
                 f"mapping.{name}",
                 f"mapping.{name}: {shown(key)} (to {shown(entries[key])}) matches nothing that is"
                 f" selected. Selected: {listed(used)}.",
-            )
-
-
-def unused_addresses(mapping: Mapping, hits: Iterable[TypingMapping[int, int]]) -> Iterator[Check]:
-    """HITS count, machine by machine, what each range of addresses changed."""
-    used = {number for each in hits for number in each}
-    for number, each in enumerate(mapping.addresses):
-        if number not in used:
-            yield _warn(
-                "mapping",
-                "mapping.addresses",
-                f"mapping.addresses.{number}: {each.source} (to {each.to}) matches no address in"
-                " the annotations and the network data of what is selected.",
-            )
-
-
-def unused_patches(mapping: Mapping, used: Iterable[frozenset[int]]) -> Iterator[Check]:
-    """USED are the patches, by number, that match something of a machine."""
-    known = {number for each in used for number in each}
-    for number, each in enumerate(mapping.patches):
-        if number not in known:
-            what = f"{each.match.kind} {shown(each.match.name)}"
-            yield _warn(
-                "mapping",
-                "mapping.patches",
-                f"mapping.patches.{number}: {what} matches nothing that is selected.",
             )
 
 
@@ -104,10 +76,9 @@ def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Che
     Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata.
     """
     yield from _namespace(wanted)
-    yield from _names(wanted)
     yield from _networks(wanted)
     yield from _macs(wanted, objects)
-    yield from _sizes(wanted)
+    yield from mapping_checks.of_machine(wanted)
     yield from _same_claim(wanted)
     yield from _same_secret(wanted)
     yield from _admitted(wanted)
@@ -175,22 +146,6 @@ def _namespace(wanted: Wanted) -> Iterator[Check]:
         yield wanted.block("namespace", f"{what}. {remedy}.")
 
 
-def _names(wanted: Wanted) -> Iterator[Check]:
-    """Labels carry a machine's name, claims are only named."""
-    if not wanted.mapping.names.suffix:
-        return
-    every = [("name", wanted.name, LONGEST_LABEL)]
-    every += [("claim", claim, names.LONGEST_NAME) for claim in wanted.claims.values()]
-    for what, name, longest in every:
-        if len(name) > longest:
-            said = f"Its {what} would be {name}, of {len(name)} characters; {longest} fit"
-            yield wanted.block("name", f"{said}. Use a shorter mapping.names.suffix.")
-            return
-    source = wanted.point.vm
-    said = f"{source} becomes {wanted.name}; its guest keeps the host name that it had."
-    yield wanted.ok("name", said)
-
-
 def _networks(wanted: Wanted) -> Iterator[Check]:
     left_out = []
     for interface in wanted.point.networks:
@@ -227,26 +182,6 @@ def _macs(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
             remedy = "Use mapping.mac clear, or take the address from that machine"
             said = f"{what} is used by machine {short(owner)} on {wanted.target}. {remedy}."
             yield wanted.block("mac", said)
-
-
-def _sizes(wanted: Wanted) -> Iterator[Check]:
-    """Of a machine that says no sizes, an instance type does."""
-    resources = wanted.mapping.resources
-    if resources == Resources():
-        return
-    found = sizes.of_machine(wanted.metadata["vmSourceSpec"])
-    lacking = [
-        key
-        for key, size, percent in (
-            ("cpuPercent", found.cpus, resources.cpu_percent),
-            ("memoryPercent", found.memory, resources.memory_percent),
-        )
-        if size is None and percent != 100
-    ]
-    if lacking:
-        what = f"mapping.resources.{lacking[0]} changes nothing of it"
-        why = "its specification says no such size, so that its instance type or the target does"
-        yield wanted.warn("mapping", f"{what}: {why}.")
 
 
 def _mapped_from(source: str, name: str, user: str) -> str:

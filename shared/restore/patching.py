@@ -19,20 +19,16 @@ from shared import strict_json
 from shared.jsonpath import dig
 from shared.models.patches import Operation, Patch, guarded, steps
 from shared.models.restore_plans import Fill, Mapped, Path, PlannedObject
-from shared.restore import admission, names
-from shared.restore.admission import Admitted, Brought
+from shared.restore import names
+from shared.restore.patch_admission import Unfit, admit
 from shared.restore.request import NONE
-from shared.restore.rules import INSTANCE, At, Finding, blocking, warning
+from shared.restore.rules import At, Finding, blocking
 from shared.restore.wanted import Wanted
 from shared.validation import listed, short, shown
 
 CHECK = "patch"
 LARGEST = 2**20
 """Bytes of an object; etcd keeps 1.5 MiB."""
-
-DEVICES = (*INSTANCE, "domain", "devices")
-PERSONS = ((*DEVICES, "gpus"), (*DEVICES, "hostDevices"))
-"""What the allow-list takes of no backup, since only a person can know the target's."""
 
 UNSEEN = ("cloudInit", "annotations")
 """Where a value may be secret: a plan says that it changed, and not to what."""
@@ -56,10 +52,6 @@ class Patched(NamedTuple):
     used: frozenset[int] = frozenset()
 
 
-class _Fault(Exception):
-    """Why a patch cannot be made, as a sentence with the remedy."""
-
-
 def patch(wanted: Wanted, objects: tuple[PlannedObject, ...]) -> Patched:
     """With a finding that blocks where one cannot be made; the objects are then as they were."""
     patches = wanted.mapping.patches
@@ -71,12 +63,12 @@ def patch(wanted: Wanted, objects: tuple[PlannedObject, ...]) -> Patched:
     findings: list[Finding] = []
     made = []
     for each in objects:
-        source = sources[each.kind, each.name]
+        source = sources.get((each.kind, each.name), each.name)
         numbers = [n for n, one in enumerate(patches) if _matches(one, each.kind, source)]
         used.update(numbers)
         try:
             done = _patched(wanted, each, numbers)
-        except _Fault as fault:
+        except Unfit as fault:
             findings.append(blocking(str(fault), CHECK))
             continue
         made.append(done.planned)
@@ -110,7 +102,7 @@ class _Done(NamedTuple):
 
 
 def _patched(wanted: Wanted, planned: PlannedObject, numbers: list[int]) -> _Done:
-    """Raises _Fault."""
+    """Raises Unfit."""
     if not numbers:
         return _Done(planned)
     manifest: Any = _with_holes(planned)
@@ -122,11 +114,11 @@ def _patched(wanted: Wanted, planned: PlannedObject, numbers: list[int]) -> _Don
         mapped += [_told(each, planned) for each in changes]
         what = f"mapping.patches.{number} on {planned.subject}"
         if guarded(planned.kind, before) != guarded(planned.kind, manifest):
-            raise _Fault(
+            raise Unfit(
                 f"{what} changes what holds it together (names, our labels, status, how its disks"
                 " are made or how it starts). Patch single fields, labels and annotations instead."
             )
-        findings += _admit(wanted, planned.kind, before, manifest, what)
+        findings += admit(wanted, planned.kind, before, manifest, what)
     fills = _fill_again(planned, manifest)
     reason = f"{planned.reason}; patched by mapping.patches {listed(map(str, numbers))}"
     changed = {"manifest": manifest, "fills": fills, "reason": reason}
@@ -140,7 +132,7 @@ class _Change(NamedTuple):
 
 
 def _apply(number: int, one: Patch, manifest: Any) -> tuple[Any, list[_Change]]:
-    """The manifest after all operations of a patch. Raises _Fault."""
+    """The manifest after all operations of a patch. Raises Unfit."""
     # Not at the top of the module: most requests have no patch.
     from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
     from jsonpointer import JsonPointerException
@@ -152,17 +144,17 @@ def _apply(number: int, one: Patch, manifest: Any) -> tuple[Any, list[_Change]]:
         try:
             manifest = JsonPatch([_written(operation)]).apply(manifest)
         except JsonPatchTestFailed:
-            raise _Fault(
+            raise Unfit(
                 f"{what}: the value there is not the one that it tests for. Correct the patch, or"
                 " narrow match.name to the machines that it is for."
             ) from None
         except (JsonPatchException, JsonPointerException, RecursionError):
-            raise _Fault(
+            raise Unfit(
                 f"{what} does not fit: nothing lies at its path, or nothing can be put there. Look"
                 " at the object's manifest in the plan, correct the path, or narrow match.name."
             ) from None
         if _is_too_large(manifest):
-            raise _Fault(f"{what} makes more of it than a cluster keeps. Correct the patch.")
+            raise Unfit(f"{what} makes more of it than a cluster keeps. Correct the patch.")
         if operation.op != "test":
             changes.append(_Change(operation, before, _at(manifest, operation.path)))
     return manifest, changes
@@ -213,7 +205,7 @@ def _with_holes(planned: PlannedObject) -> dict[str, Any]:
 
 
 def _fill_again(planned: PlannedObject, manifest: dict[str, Any]) -> tuple[Fill, ...]:
-    """The fills of the holes that are left, which are taken out. Raises _Fault for one that is not
+    """The fills of the holes that are left, which are taken out. Raises Unfit for one that is not
     where it was.
     """
     found = list(_holes(manifest, ()))
@@ -222,7 +214,7 @@ def _fill_again(planned: PlannedObject, manifest: dict[str, Any]) -> tuple[Fill,
         fill = planned.fills[hole.number]
         same = [each for each, _ in found if each == hole]
         if len(same) > 1 or _words(path) != _words(fill.to):
-            raise _Fault(
+            raise Unfit(
                 f"A patch takes a value of {planned.subject} elsewhere that the plan does not hold,"
                 f" since it may be secret: {short(str(At((), fill.to)))}. Write the value itself."
             )
@@ -244,70 +236,3 @@ def _holes(value: Any, at: Path) -> Iterator[tuple[Hole, Path]]:
 
 def _words(path: Path) -> tuple[str, ...]:
     return tuple(step for step in path if isinstance(step, str))
-
-
-def _admit(wanted: Wanted, kind: str, before: Any, after: Any, what: str) -> Iterator[Finding]:
-    """What is to be said of what a patch made. Raises _Fault for what no restore takes."""
-    try:
-        was, now = (_admitted(wanted, kind, each) for each in (before, after))
-        if was is None or now is None:
-            return
-        lost = set(_lost(after, now)) - set(_lost(before, was))
-    except (AttributeError, LookupError, TypeError, ValueError):
-        raise _Fault(f"{what} makes no {kind} of it. Correct its paths and values.") from None
-    new = [each for each in now.findings if each not in was.findings]
-    refused = sorted(str(At((), path)) for path in lost if path[: len(PERSONS[0])] not in PERSONS)
-    if refused or any(each.verdict == "block" for each in new):
-        why = " ".join(each.message for each in new)
-        places = listed(refused) if refused else "what it makes"
-        raise _Fault(
-            f"{what}: {places} is nothing that a restore brings to a cluster (README, What a backup"
-            f" may bring). {why}".rstrip()
-        )
-    if missing := sorted(_networks(after) - _networks(before) - wanted.facts.networks):
-        raise _Fault(
-            f"{what}: network {short(missing[0])} does not exist on {wanted.target}. Available:"
-            f" {listed(wanted.facts.networks)}. Create it, or correct the patch."
-        )
-    if not lost:
-        yield from (warning(each.message, each.check) for each in new)
-
-
-def _admitted(wanted: Wanted, kind: str, manifest: Any) -> Admitted | None:
-    """None for what no allow-list is about."""
-    if kind == "VirtualMachine":
-        secrets = (each.name for each in wanted.point.secrets)
-        held = Brought(
-            claims=frozenset(wanted.claims.values()),
-            secrets=frozenset(names.secret(wanted.restore_id, each) for each in secrets),
-        )
-        return admission.machine({k: manifest[k] for k in ("metadata", "spec")}, held)
-    if kind == "PersistentVolumeClaim":
-        admitted = admission.claim(manifest["metadata"], 0)
-        return admitted._replace(manifest={"metadata": admitted.manifest})
-    return None
-
-
-def _networks(machine: Any) -> set[str]:
-    networks = dig(machine, *INSTANCE, "networks") or []
-    found = (dig(each, "multus", "networkName") for each in networks)
-    return {str(name) for name in found if name}
-
-
-def _lost(value: Any, admitted: Admitted) -> Iterator[Path]:
-    filled = frozenset(fill.to for fill in admitted.fills)
-    looked_at = {key: value[key] for key in admitted.manifest}
-    yield from _differing(looked_at, admitted.manifest, filled, ())
-
-
-def _differing(value: Any, kept: Any, filled: frozenset[Path], at: Path) -> Iterator[Path]:
-    if isinstance(value, dict) and isinstance(kept, dict):
-        for key, each in value.items():
-            path = (*at, key)
-            if each is not None and path not in filled:
-                yield from _differing(each, kept.get(key), filled, path)
-    elif isinstance(value, list) and isinstance(kept, list) and len(value) == len(kept):
-        for number, each in enumerate(value):
-            yield from _differing(each, kept[number], filled, (*at, number))
-    elif value != kept:
-        yield at

@@ -19,7 +19,7 @@ from shared.models.restore_plans import (
     Problem,
 )
 from shared.models.restore_points import RestorePoint
-from shared.restore import checks, details, manifests, strategies
+from shared.restore import checks, details, manifests, mapping_checks, strategies
 from shared.restore.filling import fill
 from shared.restore.making import Made, make
 from shared.restore.request import Mac, RestoreRequest
@@ -108,8 +108,8 @@ def plan(
     )
     of_mapping = [
         *checks.unused_mapping(request.mapping, [each.point for each in ordered]),
-        *checks.unused_addresses(request.mapping, [each.made.hits for each in judged]),
-        *checks.unused_patches(request.mapping, [each.made.used for each in judged]),
+        *mapping_checks.unused_addresses(request.mapping, [each.made.hits for each in judged]),
+        *mapping_checks.unused_patches(request.mapping, [each.made.used for each in judged]),
     ]
     of_machines = [check for each in judged for check in each.checks]
     return Plan(

@@ -38,6 +38,8 @@ def readdress(wanted: Wanted, objects: tuple[PlannedObject, ...]) -> Readdressed
         macs=_macs(wanted, machine),
         drops_unknown=wanted.mapping.mac is not Mac.KEEP,
     )
+    if how == Rewrite():
+        return Readdressed(objects, None)
     secrets = frozenset(_secrets_with_network_data(wanted))
     marked = tuple(_marked(each, wanted, secrets) for each in objects)
     if not any(fill.change for each in marked for fill in each.fills):
@@ -129,9 +131,9 @@ def _mapped(place: str, hits: Counter[int], how: Rewrite) -> Iterator[Mapped]:
 
 
 def _dropped(times: int) -> Finding:
-    said = f"{times} MAC addresses are left out of its network data: its interfaces have others,"
     return warning(
-        f"{said} which are not known before. Use mapping.mac derive or keep, which the network data"
+        f"Left out of its network data: {_counted(times, 'MAC address')}, since its interfaces get"
+        " others that are not known before. Use mapping.mac derive or keep, which the network data"
         " follows, or look whether its guest finds its interfaces by name.",
         CHECK,
     )
@@ -142,8 +144,12 @@ def _changed(times: int) -> Finding:
     updates.network.when).
     """
     return warning(
-        f"{times} addresses in its network data are changed. A guest that ran before applies them"
-        " only if its cloud-init does so at every boot, or takes it for a new instance; change them"
-        " inside it otherwise.",
+        f"Changed in its network data: {_counted(times, 'address')}. A guest that ran before"
+        " applies this only if its cloud-init does so at every boot, or takes it for a new"
+        " instance; change it inside the guest otherwise.",
         CHECK,
     )
+
+
+def _counted(times: int, what: str) -> str:
+    return f"1 {what}" if times == 1 else f"{times} {what}es"

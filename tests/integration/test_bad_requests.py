@@ -130,14 +130,14 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
         ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "Use 'standard'"]),
         ({"strategy": "mount"}, "strategy", ["strategy", "'mount'", "Use 'auto' or 'csi'"]),
         (
-            {"mapping": {"patches": [{"match": {}, "patch": []}]}},
-            "mapping.patches",
-            ["mapping.patches", "Leave it out"],
+            {"mapping": {"patches": [{"match": {"kind": "Pod"}, "patch": []}]}},
+            "mapping.patches.0.match.kind",
+            ["mapping.patches.0.match.kind", "'VirtualMachine'", "'Pod'"],
         ),
         (
-            {"mapping": {"names": {"suffix": "-dr"}}},
-            "mapping.names",
-            ["mapping.names", "Leave it out"],
+            {"mapping": {"names": {"suffix": "-DR"}}},
+            "mapping.names.suffix",
+            ["mapping.names.suffix", "a-z", "'-DR'"],
         ),
         (
             {"mapping": {"networks": {"vlan100": "a/b"}}},

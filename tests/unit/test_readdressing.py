@@ -62,8 +62,8 @@ def changes(machine: MachinePlan) -> list[tuple[str, str, str]]:
 
 CHANGED = (
     "warn",
-    "1 addresses in its network data are changed. A guest that ran before applies them only if its"
-    " cloud-init does so at every boot, or takes it for a new instance; change them inside it"
+    "Changed in its network data: 1 address. A guest that ran before applies this only if its"
+    " cloud-init does so at every boot, or takes it for a new instance; change it inside the guest"
     " otherwise.",
 )
 
@@ -143,7 +143,7 @@ def test_network_data_follows_the_interfaces_whatever_else_is_mapped(mac: str) -
     told = said(plan, "network-data")
     assert [verdict for verdict, _ in told] == (["warn"] if mac == "clear" else [])
     if told:
-        assert told[0][1].startswith("1 MAC addresses are left out of its network data:")
+        assert told[0][1].startswith("Left out of its network data: 1 MAC address, since")
     followed = ("MACs in network data", "1", "those of its interfaces")
     assert (followed in changes(machine)) == (mac == "derive")
 
