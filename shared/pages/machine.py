@@ -133,7 +133,7 @@ def _networks(machine: Report) -> Iterator[Html]:
 
 
 def _mapped(machine: Report) -> Iterator[Html]:
-    mapped = machine.get("mapped") or ()
+    mapped = machine["mapped"]
     rows = [(each["what"], each["before"], each["after"]) for each in mapped[:ROWS]]
     yield from _table("What was mapped", ("What", "Before", "After"), rows, len(mapped))
 

@@ -226,6 +226,7 @@ def test_every_check_is_shown_with_its_verdict_the_blocking_ones_first() -> None
 
 def test_what_was_mapped_is_shown_where_the_report_has_it() -> None:
     report = a_report()
+    report["machines"][0]["mapped"] = []
     assert "What was mapped" not in read(report).text()
     report["machines"][0]["mapped"] = [{"what": "address", "before": "10.1.0.5", "after": None}]
     text = read(report).text()
