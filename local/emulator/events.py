@@ -58,7 +58,7 @@ def _allows(arn: str, rule: Rule) -> bool:
 
 def _function_allows(arn: str, rule: Rule) -> bool:
     policy, _owner = lambda_svc.function_policy_for_arn(arn) or (None, None)
-    source = {"aws:sourcearn": rule["Arn"], "aws:sourceaccount": get_account_id()}
+    source = {"aws:sourcearn": rule["Arn"]}  # and no account, as AWS says
     request = iam_evaluator.EvalContext(
         principal_arn="*",
         principal_type="Service",

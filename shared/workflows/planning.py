@@ -82,7 +82,8 @@ def plan_restore(
     kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
     try:
         record = ledger.begin(
-            _record(clients, request, execution), running=lambda other: _runs(looked, other)
+            _record(clients, request, execution),
+            running=lambda other: _runs(looked, execution, other),
         )
     except _Unknown as unknown:
         return Ask(str(unknown))
@@ -103,16 +104,23 @@ def plan_restore(
     return Planned(ledger.id, record.attempt, plan_hash)
 
 
-def _runs(looked: Mapping[str, bool], execution: str) -> bool:
-    if execution in looked:
-        return looked[execution]
+def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:
+    if _machine(other) != _machine(mine):
+        return False  # of a stack that is gone, whose table this one took over: not ours to look at
+    if other in looked:
+        return looked[other]
     if len(looked) >= LOOKS:
         raise Refused(
-            f"Other executions keep taking up this restore, now {execution}. Follow that one, or"
+            f"Other executions keep taking up this restore, now {other}. Follow that one, or"
             " start again later.",
             "requestId",
         )
-    raise _Unknown(execution)
+    raise _Unknown(other)
+
+
+def _machine(execution: str) -> str:
+    """The part of an execution's ARN that its state machine's other executions share."""
+    return execution.rpartition(":")[0]
 
 
 def _ledger(clients: Clients, request: RestoreRequest, execution: str) -> Ledger:

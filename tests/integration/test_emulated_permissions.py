@@ -155,15 +155,19 @@ def test_a_rules_function_is_called_only_where_its_policy_allows_it(stack: Stack
 
     send(stack, "no")
     assert failed() == 1
-    functions.add_permission(
-        FunctionName=function,
-        StatementId="calls",
-        Action="lambda:InvokeFunction",
-        Principal="events.amazonaws.com",
-        SourceArn=rule["RuleArn"],
-    )
+    may = {
+        "FunctionName": function,
+        "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": rule["RuleArn"],
+    }
+    account = rule["RuleArn"].split(":")[4]
+    functions.add_permission(**may, StatementId="account", SourceAccount=account)
+    send(stack, "no, since EventBridge names no account")
+    assert failed() == 2
+    functions.add_permission(**may, StatementId="calls")
     send(stack, "yes")
-    assert failed() == 1
+    assert failed() == 2
     events.remove_targets(Rule="calls", Ids=["1"])
 
 

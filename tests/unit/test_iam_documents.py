@@ -91,7 +91,13 @@ NOT_USED = {
     "sns:PutDataProtectionPolicy": "no data protection policy",
 }
 # What `sam deploy` itself asks of the bucket for the code.
-SAM_CLI = {"s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"}
+SAM_CLI = {
+    "s3:GetBucketLocation",
+    "s3:GetObject",
+    "s3:GetObjectVersion",
+    "s3:PutObject",
+    "s3:DeleteObject",  # by `sam delete`
+}
 READ_THE_REGISTRY = """
 import json, sys
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER as registry
@@ -100,9 +106,29 @@ json.dump({name: each.schema.get("handlers", {}) for name, each in schemas.items
 """
 
 
+DOCUMENTS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs/iam").glob("*.json")}
+DEPLOYING = [
+    statement
+    for name, document in DOCUMENTS.items()
+    if name.startswith("deploy-")
+    for statement in document["Statement"]
+]
+MANAGED = 6144  # characters of a managed policy without white space
+LONG = {"STACK": "s" * 24, "REGION": "ap-southeast-1", "ACCOUNT": "1" * 12, "BUCKET": "b" * 63}
+WHICH_TAKE_NO_RESOURCE = """
+import json, pathlib, sys
+import cfnlint
+data = pathlib.Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json"
+services = json.loads(data.read_text())
+def resources(action):
+    service, name = action.split(":")
+    return services[service]["Actions"][name.lower()].get("Resources")
+json.dump([action for action in json.load(sys.stdin) if not resources(action)], sys.stdout)
+"""
+
+
 def granted() -> set[str]:
-    document = json.loads((ROOT / "docs/iam/deploy.json").read_text())
-    return {action for each in document["Statement"] for action in listed(each["Action"])}
+    return {action for each in DEPLOYING for action in listed(each["Action"])}
 
 
 def listed(value: str | list[str]) -> list[str]:
@@ -159,10 +185,45 @@ def test_no_exception_and_no_right_outlives_its_reason(needed: dict[str, set[str
 
 
 def test_rights_end_at_the_stack_where_a_name_can_say_so() -> None:
-    document = json.loads((ROOT / "docs/iam/deploy.json").read_text())
-    for statement in document["Statement"]:
+    assert len(DEPLOYING) > 12
+    for statement in DEPLOYING:
         assert re.fullmatch(r"[A-Z][A-Za-z]+", statement["Sid"])
         actions = listed(statement["Action"])
         assert not [each for each in actions if "*" in each]
         if any(each.startswith("iam:") for each in actions):
             assert statement["Resource"] == "arn:aws:iam::ACCOUNT:role/STACK-*"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_fits_into_a_managed_policy(name: str) -> None:
+    text = json.dumps(DOCUMENTS[name], separators=(",", ":"))
+    for placeholder, value in LONG.items():
+        text = text.replace(placeholder, value)
+    assert len(text) <= MANAGED
+
+
+def test_a_right_that_takes_no_resource_is_given_on_all() -> None:
+    """On a named one it would be no right at all. AWS' own list, from cfn-lint's copy of it."""
+    read = subprocess.run(
+        [SAM, "-c", WHICH_TAKE_NO_RESOURCE],
+        input=json.dumps(sorted(granted())),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    everywhere = set(json.loads(read.stdout))
+    assert everywhere
+    for statement in DEPLOYING:
+        if everywhere & set(listed(statement["Action"])):
+            assert statement["Resource"] == "*", statement["Sid"]
+
+
+def test_roles_are_given_to_the_services_that_assume_them() -> None:
+    (passing,) = [each for each in DEPLOYING if each["Action"] == "iam:PassRole"]
+    assumed = {
+        statement["Principal"]["Service"]
+        for each in TEMPLATE["Resources"].values()
+        if each["Type"] == "AWS::IAM::Role"
+        for statement in each["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    }
+    assert set(passing["Condition"]["StringEquals"]["iam:PassedToService"]) == assumed

@@ -94,6 +94,17 @@ def test_an_answer_about_an_execution_that_was_redriven_since_lets_the_newer_one
     assert lab.finish(second)["counts"] == {"ready": 1}
 
 
+def test_an_execution_of_a_stack_that_is_gone_is_not_looked_at(lab: Lab) -> None:
+    """The role may see the executions of its own state machine only."""
+    lab.backup()
+    lab.cluster.bind = False
+    lab.apply(lab.plan(execution="arn:aws:states:r:1:execution:RestoreStateMachine-old:one"))
+    again = lab.plan_once(execution="arn:aws:states:r:1:execution:RestoreStateMachine-new:one")
+    assert isinstance(again, Planned)
+    lab.cluster.bind = True
+    assert lab.finish(again)["counts"] == {"ready": 1}
+
+
 # --- The target ---------------------------------------------------------------------------------
 
 

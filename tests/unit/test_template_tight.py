@@ -17,6 +17,10 @@ POLICIES = {
     "AWS::SQS::QueuePolicy": "Queues",
     "AWS::SNS::TopicPolicy": "Topics",
 }
+(KEY,) = of_type("AWS::KMS::Key").values()
+SENDERS = {"events", "s3"}  # services that send to our queues
+USE_OF_A_KEY = {"kms:Decrypt", "kms:GenerateDataKey*"}
+OUR_QUEUES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*"
 MY_KEY = {"Fn::If": ["KeyForMessages", {"Ref": "MessageKey"}, {"Ref": "AWS::NoValue"}]}
 
 
@@ -56,17 +60,39 @@ def service_statements() -> Iterator[Json]:
             yield each
 
 
+def services(statement: Json) -> set[str]:
+    named = listed(statement["Principal"]["Service"])
+    return {each.removesuffix(".amazonaws.com") for each in named}
+
+
 def test_a_service_acts_for_this_account_only() -> None:
+    """EventBridge does not say for which account it acts, so each of its rules is named; who asks
+    for the key does not either, so the queues of the account are.
+    """
+    rules = [{"Fn::GetAtt": [name, "Arn"]} for name in of_type("AWS::Events::Rule")]
     found = list(service_statements())
     assert len(found) >= 10
     for statement in found:
         assert statement["Effect"] == "Allow"
-        assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT
+        condition = statement["Condition"]
+        if statement in KEY["KeyPolicy"]["Statement"] and services(statement) == SENDERS:
+            (context,) = condition["ArnLike"].items()
+            assert context == ("kms:EncryptionContext:aws:sqs:arn", {"Fn::Sub": OUR_QUEUES})
+        elif services(statement) == {"events"}:
+            (sources,) = condition["ArnEquals"].values()
+            assert condition.keys() == {"ArnEquals"}
+            assert all(source in rules for source in sources)
+        else:
+            assert condition["StringEquals"]["aws:SourceAccount"] == ACCOUNT
 
 
 @pytest.mark.parametrize("permission", of_type("AWS::Lambda::Permission"))
-def test_a_function_is_called_for_this_account_only(permission: str) -> None:
-    assert of_type("AWS::Lambda::Permission")[permission]["SourceAccount"] == ACCOUNT
+def test_a_function_is_called_by_the_rule_that_is_meant_only(permission: str) -> None:
+    """With a SourceAccount EventBridge could not call it at all."""
+    properties = of_type("AWS::Lambda::Permission")[permission]
+    assert properties["Principal"] == "events.amazonaws.com"
+    assert properties["SourceArn"]["Fn::GetAtt"][0] in of_type("AWS::Events::Rule")
+    assert "SourceAccount" not in properties
 
 
 @pytest.mark.parametrize("queue", QUEUES)
@@ -84,11 +110,10 @@ def test_a_topic_is_encrypted_with_our_key_or_not_at_all(topic: str) -> None:
 
 
 def test_all_that_sends_messages_may_use_the_key() -> None:
-    (key,) = of_type("AWS::KMS::Key").values()
-    assert key["EnableKeyRotation"] is True
-    (statement,) = [each for each in mappings(key["KeyPolicy"]) if "Service" in each]
-    services = {f"{each}.amazonaws.com" for each in ("cloudwatch", "events", "s3", "sns")}
-    assert set(statement["Service"]) == services
+    assert KEY["EnableKeyRotation"] is True
+    statements = [each for each in service_statements() if each in KEY["KeyPolicy"]["Statement"]]
+    assert [services(each) for each in statements] == [{"cloudwatch", "sns"}, SENDERS]
+    assert all(set(each["Action"]) == USE_OF_A_KEY for each in statements)
 
 
 def test_no_rule_publishes_on_the_topic_since_eventbridge_then_names_no_account_to_the_key() -> (
