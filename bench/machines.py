@@ -21,7 +21,7 @@ from shared.kube import discovery
 from shared.kube.client import TargetCluster
 from shared.kube.create import How, Outcome, create_all
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import MachinePlan, Plan, PlannedObject, RestoreRecord
+from shared.models.restore_plans import Asked, MachinePlan, Plan, PlannedObject, RestoreRecord
 from shared.models.restore_points import Source
 from shared.restore import filling
 from shared.runs.files import StateBucket
@@ -142,7 +142,9 @@ def store(plan: Plan, s3: Any, bucket: str, dynamodb: Any, table: str) -> dict[s
         started_at=now,
         taken_at=now,
     )
-    attempt = ledger.begin(record, running=lambda _: False).attempt
+    attempt = ledger.begin(
+        record, Asked(select={}, target=plan.target), running=lambda _: False
+    ).attempt
     ledger.keep_plan(attempt, plan.hash)
     return {"restoreId": plan.restore_id, "ledger": plan.restore_id, "attempt": attempt}
 

@@ -1,5 +1,5 @@
-"""A question about restore points -> a page of them, newest first, or an error that says what is
-wrong with it.
+"""A question about restore points or about restores -> a page of them, newest first, or an error
+that says what is wrong with it.
 """
 
 from functools import cache
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from shared.aws.table import Table
-from shared.catalogue import search
+from shared.catalogue.search import question
 from shared.errors import InvalidRequest, NotFound
 from shared.observe import logger
 from shared.settings import settings
+from shared.workflows.searching import answer
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -25,6 +26,6 @@ def table() -> Table:
 @logger.inject_lambda_context
 def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
-        return search.answer(table(), search.question(event))
+        return answer(table(), question(event))
     except (InvalidRequest, NotFound) as error:
         return {"error": error.as_dict()}

@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from local.samples.builders import NOW, RESTORE_ID
-from shared.aws.table import Table
+from shared.aws.table import Table, size
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
-from shared.models.restore_plans import MachineResult, ObjectResult, Phase, RestoreRecord
+from shared.models.restore_plans import Asked, MachineResult, ObjectResult, Phase, RestoreRecord
 from shared.models.row_keys import KEPT
+from shared.runs import history
 from shared.runs.ledger import Ledger, of_dry_run, of_execution
 
 LATER = NOW + timedelta(hours=3)
+ASKED = Asked(select={"id": "point-web01"}, target="west")
 
 
 def ledger(table: Table, id_: str = RESTORE_ID, *, at: datetime = NOW) -> Ledger:
@@ -49,7 +51,11 @@ def never_asked(execution: str) -> bool:
 
 
 def begin(table: Table, execution: str = "run-1", *, at: datetime = NOW) -> RestoreRecord:
-    return ledger(table).begin(wanted(execution, at=at), running=ended)
+    return ledger(table).begin(wanted(execution, at=at), ASKED, running=ended)
+
+
+def finish(table: Table, attempt: int, outcome: str) -> None:
+    ledger(table).finish(attempt, outcome, at=LATER, counts={"ready": 1}, report="s3://state/r")
 
 
 def stored(table: Table) -> RestoreRecord:
@@ -91,7 +97,7 @@ def a_restore_that_nobody_began_is_not_there(table: Table) -> None:
     assert (empty.record(), empty.expect("d"), of_execution(table, "run-1")) == (None, None, None)
     assert (empty.machines(), empty.objects(), empty.stop("run-1")) == ({}, {}, None)
     empty.end_run(1)
-    empty.finish(1, "succeeded")
+    finish(table, 1, "succeeded")
     for call in (lambda: empty.take_run(1), lambda: empty.keep_plan(1, "sha256:a")):
         with pytest.raises(Overtaken):
             call()
@@ -101,7 +107,7 @@ def a_restore_that_nobody_began_is_not_there(table: Table) -> None:
 
 
 def the_first_execution_takes_the_restore(table: Table) -> None:
-    record = ledger(table).begin(wanted(), running=never_asked)
+    record = ledger(table).begin(wanted(), ASKED, running=never_asked)
     assert record == wanted() == stored(table) == ledger(table).expect("d")
     assert of_execution(table, "run-1") == RESTORE_ID
 
@@ -111,15 +117,15 @@ def a_repeated_call_of_an_execution_changes_nothing(table: Table) -> None:
     ledger(table).keep_plan(1, "sha256:a")
     ledger(table).take_run(1)
     before = stored(table)
-    again = ledger(table).begin(wanted(at=LATER), running=never_asked)
+    again = ledger(table).begin(wanted(at=LATER), ASKED, running=never_asked)
     assert again == before == stored(table)
 
 
 def another_request_of_the_same_id_is_told_which_restore_has_it(table: Table) -> None:
     begin(table)
     calls: tuple[Callable[[], object], ...] = (
-        lambda: ledger(table).begin(wanted("run-2", digest="another"), running=never_asked),
-        lambda: ledger(table).begin(wanted("run-1", digest="another"), running=never_asked),
+        lambda: ledger(table).begin(wanted("run-2", digest="another"), ASKED, running=never_asked),
+        lambda: ledger(table).begin(wanted("run-1", digest="another"), ASKED, running=never_asked),
         lambda: ledger(table).expect("another"),
     )
     for call in calls:
@@ -142,7 +148,7 @@ def while_an_execution_runs_no_other_takes_its_restore(table: Table) -> None:
         return True
 
     with pytest.raises(Refused) as caught:
-        ledger(table).begin(wanted("run-2"), running=running)
+        ledger(table).begin(wanted("run-2"), ASKED, running=running)
     assert (caught.value.field, caught.value.message) == (
         "requestId",
         "This restore is still running as run-1. Wait for it, or stop it.",
@@ -156,7 +162,7 @@ def after_an_end_the_next_execution_takes_it_with_a_clock_of_its_own(table: Tabl
     ledger(table).take_run(1)
     ledger(table).end_run(1)
     ledger(table).stop("run-1")
-    ledger(table).finish(1, "cancelled")
+    finish(table, 1, "cancelled")
     before = stored(table)
     assert (before.stopped, before.outcome) == (True, "cancelled")
     second = begin(table, "run-2", at=LATER)
@@ -197,7 +203,7 @@ def an_older_execution_neither_plans_nor_runs_nor_ends_the_restore(table: Table)
         with pytest.raises(Overtaken) as caught:
             call()
         assert caught.value.message == f"Restore {RESTORE_ID} was taken up by another execution."
-    ledger(table).finish(1, "failed")
+    finish(table, 1, "failed")
     assert ledger(table).stop("run-1") is None
     assert stored(table) == before
 
@@ -229,7 +235,7 @@ def a_redriven_execution_takes_its_restore_up_once_each_time(table: Table) -> No
     ledger(table).keep_plan(1, "sha256:a")
     ledger(table).take_run(1)
     ledger(table).stop("run-1")
-    ledger(table).finish(1, "cancelled")
+    finish(table, 1, "cancelled")
     for _ in range(2):
         assert ledger(table, at=LATER).resume("run-1", 1) == 2
     record = stored(table)
@@ -267,12 +273,12 @@ def the_end_of_a_run_is_noted_and_never_goes_back(table: Table) -> None:
 
 def the_outcome_is_of_the_newest_execution(table: Table) -> None:
     begin(table)
-    ledger(table).finish(1, "partial")
+    finish(table, 1, "partial")
     assert stored(table).outcome == "partial"
     begin(table, "run-2")
-    ledger(table).finish(1, "failed")
+    finish(table, 1, "failed")
     assert stored(table).outcome is None
-    ledger(table).finish(2, "succeeded")
+    finish(table, 2, "succeeded")
     assert stored(table).outcome == "succeeded"
 
 
@@ -283,7 +289,7 @@ def every_change_of_the_record_has_a_revision(table: Table) -> None:
         lambda: ledger(table).take_run(1),
         lambda: ledger(table).end_run(1),
         lambda: ledger(table).stop("run-1"),
-        lambda: ledger(table).finish(1, "cancelled"),
+        lambda: finish(table, 1, "cancelled"),
         lambda: begin(table, "run-2"),
     ):
         before = stored(table).revision
@@ -394,11 +400,75 @@ def the_name_of_an_execution_expires_too(table: Table) -> None:
 def a_dry_run_has_a_ledger_of_its_own(table: Table) -> None:
     dry = of_dry_run(RESTORE_ID, "run-1")
     assert dry == of_dry_run(RESTORE_ID, "run-1") != of_dry_run(RESTORE_ID, "run-2")
-    ledger(table, dry).begin(wanted(digest="dry"), running=never_asked)
+    ledger(table, dry).begin(wanted(digest="dry"), ASKED, running=never_asked)
     ledger(table, dry).write(1, [a_machine()])
     assert of_execution(table, "run-1") == dry
     assert (ledger(table).record(), ledger(table).machines()) == (None, {})
     assert begin(table, "run-2").attempt == 1, "it has not claimed the requestId"
+
+
+def listed(table: Table, before: str | None = None) -> list[tuple[str, str, str]]:
+    """Of each restore in the history: where it stands, its newest execution, its state."""
+    found = history.newest(table, before)
+    return [(position, shown["execution"], shown["state"]) for position, shown in found]
+
+
+def a_restore_keeps_the_place_of_its_first_start(table: Table) -> None:
+    place = f"2026-08-15T09:00:00Z#{RESTORE_ID}"
+    begin(table)
+    begin(table, at=LATER)
+    assert listed(table) == [(place, "run-1", "running")]
+    finish(table, 1, "cancelled")
+    assert listed(table) == [(place, "run-1", "cancelled")]
+    begin(table, "run-2", at=LATER)
+    finish(table, 1, "failed")
+    assert listed(table) == [(place, "run-2", "running")]
+    finish(table, 2, "succeeded")
+    assert listed(table) == [(place, "run-2", "succeeded")]
+
+
+def an_end_is_in_the_history_until_the_restore_goes_on(table: Table) -> None:
+    begin(table)
+    said = {"counts": {"ready": 1}, "finishedAt": "2026-08-15T12:00:00Z", "report": "s3://state/r"}
+    no_end: dict[str, object] = {"counts": {}, "finishedAt": None, "report": None}
+    for go_on in (lambda: ledger(table).resume("run-1", 1), lambda: begin(table, "run-2")):
+        finish(table, stored(table).attempt, "failed")
+        ((_, shown),) = history.newest(table)
+        assert shown | said == shown
+        go_on()
+        ((_, shown),) = history.newest(table)
+        assert shown | no_end == shown
+
+
+def restores_of_the_same_instant_are_all_in_the_history(table: Table) -> None:
+    ids = [f"r-{number:016x}" for number in range(105)]
+    for id_ in (*ids, of_dry_run(ids[7], "dry")):
+        ledger(table, id_).begin(wanted(f"run-{id_}"), ASKED, running=never_asked)
+    begin(table, at=LATER)
+    whole = [position for position, _, _ in listed(table)]
+    assert whole[0] == f"2026-08-15T12:00:00Z#{RESTORE_ID}"
+    assert (len(set(whole)), whole) == (107, sorted(whole, reverse=True))
+    for number in (0, 1, 50, 99, 100, 106):
+        rest = [position for position, _, _ in listed(table, whole[number])]
+        assert rest == whole[number + 1 :]
+
+
+def five_thousand_points_are_kept_whole_and_apart_from_what_a_run_reads(table: Table) -> None:
+    asked = Asked(select={"ids": [f"{number:032x}" for number in range(5000)]}, target="west")
+    ledger(table).begin(wanted(), asked, running=never_asked)
+    ((_, shown),) = history.newest(table)
+    assert shown["select"] == asked.select
+    record = table.get((f"restore#{RESTORE_ID}", "restore"))
+    assert record
+    assert size(record) < 2000
+
+
+def the_history_leaves_out_what_expired_in_part(table: Table) -> None:
+    begin(table)
+    (place,) = table.query("restore#history")
+    assert int(place["expires"]) == int((NOW + KEPT).timestamp())
+    table.delete((f"restore#{RESTORE_ID}", "restore"), condition="revision = :r", values={":r": 0})
+    assert listed(table) == []
 
 
 SCENARIOS: tuple[Callable[[Table], None], ...] = (
@@ -427,4 +497,9 @@ SCENARIOS: tuple[Callable[[Table], None], ...] = (
     every_row_expires_more_than_a_year_after_its_last_change,
     the_name_of_an_execution_expires_too,
     a_dry_run_has_a_ledger_of_its_own,
+    a_restore_keeps_the_place_of_its_first_start,
+    an_end_is_in_the_history_until_the_restore_goes_on,
+    restores_of_the_same_instant_are_all_in_the_history,
+    five_thousand_points_are_kept_whole_and_apart_from_what_a_run_reads,
+    the_history_leaves_out_what_expired_in_part,
 )

@@ -1,20 +1,20 @@
 """A question about restore points -> a page of them, newest first."""
 
-import base64
 import heapq
 import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from shared.aws.table import Item, Table
 from shared.catalogue import machines
 from shared.catalogue.documents import check_cluster, clusters
 from shared.catalogue.documents import document as document  # callers need not know where it lies
 from shared.catalogue.documents import why_unknown as why_unknown
+from shared.catalogue.paging import page_of, read_cursor
 from shared.errors import InvalidRequest
 from shared.models import row_keys as keys
 from shared.models.base import ClusterId, Value, matching, to_instant
@@ -25,12 +25,16 @@ READ = frozenset({"cluster", "machine", "position", "state", "body"})
 """What a search reads of a restore point's row: what the table's indexes hold of it."""
 
 _NOT_YET = (
-    "target namespace label image volume after before verified asOf as summary drills restores"
-    " failovers"
+    "target namespace label image volume after before verified asOf as summary drills failovers"
 )
+LISTS = ("quarantine", "restores")
+"""Keys that ask for a list of something else than restore points."""
+
 LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 PAGE = 100
-PAGE_BYTES = 4_000_000  # a function answers at most 6 MB
+Shown = tuple[str, dict[str, Any]]
+"""The position of an entry in its list, and the entry."""
+
 _POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
 _OBJECT = re.compile(rf"{keys.FEED}[0-9a-f]{{64}}")
 
@@ -48,38 +52,38 @@ class Question(Value):
     state: State | None = None
     latest: bool = False
     quarantine: bool = False
+    restores: bool = False
     limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = PAGE
     cursor: str | None = None
-
-    @model_validator(mode="after")
-    def _one_subject(self) -> "Question":
-        if self.quarantine and any((self.id, self.vm, self.cluster, self.state, self.latest)):
-            raise ValueError("quarantine lists objects: it goes with limit and cursor only")
-        return self
-
-
-class Shown(NamedTuple):
-    """An entry of a page, and the position in the list that its cursor names."""
-
-    position: str
-    entry: dict[str, Any]
 
 
 def question(body: Any) -> Question:
     """Raises InvalidRequest."""
-    return parse(Question, body, lacking=LACKING)
+    asked = parse(Question, body, lacking=LACKING)
+    for name in LISTS:
+        if getattr(asked, name):
+            _check_alone(asked, name)
+    return asked
+
+
+def _check_alone(asked: Question, name: str) -> None:
+    others = [key for key, value in asked if value and key not in (name, "limit", "cursor")]
+    if others:
+        raise InvalidRequest(
+            f"{name}: it goes with limit and cursor only. Leave out {', '.join(others)}.", name
+        )
 
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
     """Raises InvalidRequest for a cursor that is none, NotFound for a cluster that nobody names."""
     if asked.quarantine:
-        entries = _quarantined(table, _read_cursor(asked.cursor, _OBJECT))
-        return _page("quarantined", entries, asked.limit)
-    before = _read_cursor(asked.cursor, _POSITION)
+        entries = _quarantined(table, read_cursor(asked.cursor, _OBJECT))
+        return page_of("quarantined", entries, asked.limit)
+    before = read_cursor(asked.cursor, _POSITION)
     if asked.cluster and table.get((keys.CLUSTERS, asked.cluster)) is None:
         check_cluster(table, asked.cluster)
     rows = points(table, asked, before=before)
-    return _page("restorePoints", (_shown(row) for row in rows), asked.limit)
+    return page_of("restorePoints", (_shown(row) for row in rows), asked.limit)
 
 
 def points(table: Table, asked: Question, *, before: str | None = None) -> Iterator[Item]:
@@ -197,44 +201,11 @@ def _model(item: Item) -> RestorePoint:
 
 
 def _shown(item: Item) -> Shown:
-    return Shown(item["position"], json.loads(item["body"]))
+    return item["position"], json.loads(item["body"])
 
 
 def _quarantined(table: Table, start: str | None) -> Iterator[Shown]:
     for item in table.query(keys.QUARANTINE):
         if start is None or item["sk"] > start:
             entry = Quarantined.model_validate_json(item["entry"])
-            yield Shown(item["sk"], entry.model_dump(mode="json"))
-
-
-def _page(name: str, rows: Iterator[Shown], limit: int) -> dict[str, Any]:
-    """Looks one row ahead, so that only the last page has no cursor."""
-    page: list[Any] = []
-    size, last = 0, ""
-    for row in rows:
-        if len(page) == limit or size > PAGE_BYTES:
-            return {name: page, "cursor": _write_cursor(last)}
-        page.append(row.entry)
-        size += len(json.dumps(row.entry))
-        last = row.position
-    return {name: page, "cursor": None}
-
-
-def _write_cursor(position: str) -> str:
-    return base64.urlsafe_b64encode(position.encode()).decode()
-
-
-def _read_cursor(cursor: str | None, form: re.Pattern[str]) -> str | None:
-    if cursor is None:
-        return None
-    try:
-        position = base64.b64decode(cursor, altchars="-_", validate=True).decode()
-    except ValueError:
-        position = ""
-    if not form.fullmatch(position):
-        raise InvalidRequest(
-            "cursor: it is not a cursor of this question. Repeat the question without it to start"
-            " at the top.",
-            "cursor",
-        )
-    return position
+            yield item["sk"], entry.model_dump(mode="json")

@@ -312,6 +312,15 @@ class MachineResult(Value):
         return self.state is not MachineState.WAITING
 
 
+class Asked(Value):
+    """What the history shows of a request: SELECT as the request has it, with every key that says
+    something.
+    """
+
+    select: dict[str, Any]
+    target: str
+
+
 class RestoreRecord(Value):
     """One restore as the ledger keeps it.
 
@@ -319,7 +328,8 @@ class RestoreRecord(Value):
     function took it up: only the newest may act.
     PLAN_HASH is the plan in force; it stays once a run was GIVEN it. ENDED is the newest run that
     came to its end; DOWN_SINCE is when the cluster stopped answering, None while it answers.
-    OUTCOME is the state that was reported. REDRIVEN counts the times that this execution was
+    OUTCOME is the state that was reported, with what the history shows of it: COUNTS, FINISHED_AT
+    and the address of the REPORT. REDRIVEN counts the times that this execution was
     redriven. BY is who asked for the first execution. REVISION counts the changes of the record.
     """
 
@@ -337,6 +347,9 @@ class RestoreRecord(Value):
     stopped: bool = False
     down_since: Instant | None = None
     outcome: str | None = None
+    counts: dict[str, int] = {}
+    finished_at: Instant | None = None
+    report: str | None = None
     redriven: int = 0
     by: str | None = None
     revision: int = 0

@@ -24,6 +24,10 @@ REFERENCE = "ref#"
 VOLUME_FILE = "volume.cfg"
 IMAGE_FILE = "backing-image.cfg"
 
+RECORD = "restore"
+HISTORY = "restore#history"
+"""The place of each restore in time, below what the roles that write ledgers may write."""
+
 EXPIRES = "expires"
 """The table's TTL attribute, in seconds since 1970: DynamoDB deletes the row some time after it."""
 
@@ -99,6 +103,11 @@ def newest_partition(cluster: str) -> str:
 def timeline(cluster: str, machine: str) -> str:
     """A row a point that is not deleted, sorted by state and position."""
     return f"machine#{cluster}/{machine}"
+
+
+def ledger_partition(ledger: str) -> str:
+    """A restore's record, machines and objects; LEDGER begins with r-, which no other row does."""
+    return f"restore#{ledger}"
 
 
 def moment(state: str, position: str) -> str:

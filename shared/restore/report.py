@@ -29,6 +29,9 @@ RUNNING = "running"
 STOPPED = "cancelled"
 """The state of a restore whose execution was stopped."""
 
+FAILED = "failed"
+"""The state of one of which nothing came back."""
+
 GO_ON = "Start the same request with the same requestId to go on."
 
 GOOD = {MachineState.READY, MachineState.APPLIED, MachineState.SKIPPED}
@@ -78,7 +81,7 @@ def restore_state(plan: Plan, results: Iterable[MachineResult]) -> str:
     good = [result.state in GOOD for result in results]
     if all(good):
         return "succeeded"
-    return "partial" if any(good) else "failed"
+    return "partial" if any(good) else FAILED
 
 
 def count(results: Iterable[MachineResult]) -> dict[str, int]:

@@ -6,16 +6,19 @@ lost answer. So each run takes a number, and an older run never overwrites a row
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from shared.aws.table import Item, Put, Table
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
-from shared.models.restore_plans import MachineResult, ObjectResult, RestoreRecord
-from shared.models.row_keys import EXPIRES, KEPT
+from shared.models.restore_plans import Asked, MachineResult, ObjectResult, RestoreRecord
+from shared.models.row_keys import EXPIRES, KEPT, RECORD, ledger_partition
+from shared.runs import history
 
-RECORD, MACHINE, OBJECT = "restore", "machine#", "object#"
+MACHINE, OBJECT = "machine#", "object#"
 TRANSACTION = 100  # rows that DynamoDB writes all or none of
+NO_END: dict[str, object] = {"outcome": None, "counts": {}, "finished_at": None, "report": None}
+"""Of the record of a restore that goes on."""
 
 
 def of_dry_run(restore_id: str, execution: str) -> str:
@@ -35,7 +38,7 @@ class Ledger:
     def __init__(self, table: Table, id_: str, *, now: Callable[[], datetime]) -> None:
         self.id = id_
         self._table = table
-        self._pk = f"restore#{id_}"
+        self._pk = ledger_partition(id_)
         self._now = now
 
     def record(self) -> RestoreRecord | None:
@@ -53,9 +56,12 @@ class Ledger:
             )
         return record
 
-    def begin(self, wanted: RestoreRecord, *, running: Callable[[str], bool]) -> RestoreRecord:
+    def begin(
+        self, wanted: RestoreRecord, asked: Asked, *, running: Callable[[str], bool]
+    ) -> RestoreRecord:
         """Takes the restore for the execution of WANTED; a repeated call of it changes nothing.
 
+        What is ASKED gets its place in the history when the restore begins for the first time.
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
         the same request still runs.
@@ -71,10 +77,9 @@ class Ledger:
                     "requestId",
                 )
             self._name_execution(wanted.execution)
-            record = _begun_again(before, wanted) if before else wanted
             # What changed since it was read may be this call, repeated, or the end of an older run.
-            if self._put(record, before=before):
-                return record
+            if taken := self._take(before, wanted, asked):
+                return taken
 
     def keep_plan(self, attempt: int, plan_hash: str) -> str:
         """The hash of the plan in force: PLAN_HASH, or that of a call which was faster."""
@@ -101,7 +106,7 @@ class Ledger:
             if record.redriven >= redriven:
                 return record.attempt
             again = {"attempt": record.attempt + 1, "taken_at": self._now(), "redriven": redriven}
-            if self._replace(record, **again, stopped=False, outcome=None):
+            if self._replace(record, **again, **NO_END, stopped=False):
                 return record.attempt + 1
         raise NotFound(f"Restore {self.id} is not known any more. Start a new restore.")
 
@@ -135,10 +140,19 @@ class Ledger:
                 return stopped
         return None
 
-    def finish(self, attempt: int, outcome: str) -> None:
+    def finish(
+        self,
+        attempt: int,
+        outcome: str,
+        *,
+        at: datetime,
+        counts: Mapping[str, int],
+        report: str | None,
+    ) -> None:
         """Notes how an execution of the restore ended, unless another one has taken it up since."""
+        end = {"outcome": outcome, "finished_at": at, "counts": dict(counts), "report": report}
         while (record := self.record()) and record.attempt == attempt:
-            if self._replace(record, outcome=outcome):
+            if self._replace(record, **end):
                 return
 
     def machines(self) -> dict[str, MachineResult]:
@@ -209,12 +223,24 @@ class Ledger:
         changed = record.model_copy(update={**changes, "revision": record.revision + 1})
         return changed if self._put(changed, before=record) else None
 
-    def _put(self, record: RestoreRecord, *, before: RestoreRecord | None) -> bool:
-        item = self._row(RECORD, record.model_dump_json()) | {"revision": record.revision}
-        if before is None:
-            return self._table.put(item, condition="attribute_not_exists(pk)", values={})
+    def _take(
+        self, before: RestoreRecord | None, wanted: RestoreRecord, asked: Asked
+    ) -> RestoreRecord | None:
+        if before:
+            again = _begun_again(before, wanted)
+            return again if self._put(again, before=before) else None
+        # Together, or a call that is repeated later would give it a second place in the history.
+        first = Put(self._record_row(wanted), "attribute_not_exists(pk)")
+        place = history.place(self.id, wanted.started_at, asked) | {EXPIRES: self._expiry()}
+        return wanted if self._table.write_together([first, Put(place)]) else None
+
+    def _put(self, record: RestoreRecord, *, before: RestoreRecord) -> bool:
         values = {":before": before.revision}
-        return self._table.put(item, condition="revision = :before", values=values)
+        row = self._record_row(record)
+        return self._table.put(row, condition="revision = :before", values=values)
+
+    def _record_row(self, record: RestoreRecord) -> Item:
+        return self._row(RECORD, record.model_dump_json()) | {"revision": record.revision}
 
 
 def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:
@@ -224,9 +250,9 @@ def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:
         "attempt": before.attempt + 1,
         "taken_at": wanted.taken_at,
         "stopped": False,
-        "outcome": None,
         "redriven": 0,
         "revision": before.revision + 1,
+        **NO_END,
     }
     if not before.given:
         # Nothing was done by that plan yet, so this execution may choose newer restore points.

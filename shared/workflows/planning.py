@@ -11,7 +11,7 @@ from shared.errors import Conflict, NotFound, Refused, Rejected, Unavailable
 from shared.kube import discovery, longhorn
 from shared.kube.client import TargetCluster
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import ClusterFacts, Needs, Plan, RestoreRecord
+from shared.models.restore_plans import Asked, ClusterFacts, Needs, Plan, RestoreRecord
 from shared.models.restore_points import RestorePoint
 from shared.restore import backup_checks, rates
 from shared.restore import plan as planning
@@ -83,6 +83,7 @@ def plan_restore(
     try:
         record = ledger.begin(
             _record(clients, request, execution),
+            _asked(request),
             running=lambda other: _runs(looked, execution, other),
         )
     except _Unknown as unknown:
@@ -141,6 +142,11 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
         taken_at=clients.clock.now(),
         by=request.by,
     )
+
+
+def _asked(request: RestoreRequest) -> Asked:
+    select = request.select.model_dump(mode="json", exclude_none=True)
+    return Asked(select=select, target=request.target)
 
 
 def _find_cluster(clients: Clients, target: str) -> ClusterDocument:

@@ -79,7 +79,7 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     """The restore of an execution that ended without a report: stopped, out of its time, or failed
     where no state could catch it.
 
-    None where there is nothing to say: it had not begun, is reported, or goes on.
+    None where there is nothing to say: it had not begun or has no plan, is reported, or goes on.
     """
     ledger_id = ledgers.of_execution(clients.table, ended.execution)
     if ledger_id is None:
@@ -89,7 +89,12 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     if record is None or record.outcome:
         return None
     record = ledger.stop(ended.execution, ended.redriven)
-    if record is None or record.plan_hash is None:
+    if record is None:
+        return None
+    if record.plan_hash is None:
+        # Nothing was made, so there is nothing to report; the history says how it ended.
+        state = report.STOPPED if ended.error is None else report.FAILED
+        ledger.finish(record.attempt, state, at=clients.now(), counts={}, report=None)
         return None
     attempt = record.attempt
     record = _await_end(clients, ledger, record)
@@ -131,17 +136,18 @@ def _save(
     results: list[MachineResult],
     state: str,
 ) -> Output:
-    objects = ledger.objects()
+    now, objects = clients.now(), ledger.objects()
     untouched = {each.key for each in results} - objects.keys()
     whole = {each.key: each for each in clients.state.machines(ledger.id, plan, untouched)}
     machines = tuple(whole.get(each.key, each) for each in plan.machines)
     detailed = plan.model_copy(update={"machines": machines})
-    made = report.report(detailed, record, results, objects, state, clients.now())
+    made = report.report(detailed, record, results, objects, state, now)
     address = publish(clients.state, _report_name(clients, plan, ledger), made)
     output = report.output(plan, results, state, address)
     if not plan.dry_run:
         _notify(clients, plan, record, results, output)
-    ledger.finish(record.attempt, state)  # last: before that, a repeated call does it all again
+    # Last: before that, a repeated call does it all again.
+    ledger.finish(record.attempt, state, at=now, counts=output["counts"], report=address)
     return output
 
 

@@ -117,6 +117,17 @@ def test_the_restore_request_ends_planned(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("backup")
+def test_the_question_about_restores_finds_what_ran(stack: Stack) -> None:
+    request = example("restore-request.json") | {"by": "Ada"}
+    ended = stack.restore(request)
+    found = invoke(stack, "SearchFunction", example("restores.json"))["restores"]
+    (entry,) = [each for each in found if each["report"] == ended.output["report"]][:1]
+    assert (entry["state"], entry["by"], entry["target"]) == ("planned", "Ada", "west")
+    assert entry["counts"] == ended.output["counts"]
+    assert entry["startedAt"] <= entry["finishedAt"]
+
+
+@pytest.mark.usefixtures("backup")
 def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack) -> None:
     planned = invoke(stack, "PlanFunction", example("plan.json"))
     assert {key: planned[key] for key in ("restoreId", "ledger", "attempt")} == example(

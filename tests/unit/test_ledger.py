@@ -6,23 +6,29 @@ the table, in both roles.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import count
 from typing import NamedTuple
 
 import pytest
 
+from local.samples.builders import NOW
 from shared.aws.table import Table
 from shared.errors import Overtaken, Refused, ReplantError
+from shared.models.base import to_instant
 from shared.models.restore_plans import RestoreRecord
 from shared.runs.ledger import TRANSACTION, of_execution
 from tests.ledger_scenarios import (
+    ASKED,
     LATER,
     SCENARIOS,
     a_machine,
     alive,
     begin,
     ended,
+    finish,
     ledger,
+    listed,
     some_objects,
     stored,
     wanted,
@@ -120,7 +126,7 @@ def test_of_two_executions_that_begin_at_once_one_has_the_restore_and_one_is_tol
     def enter(execution: str) -> Call:
         rivals = {"run-2", "run-3"}
         return lambda table: ledger(table).begin(
-            wanted(execution), running=lambda other: other in rivals
+            wanted(execution), ASKED, running=lambda other: other in rivals
         )
 
     for race in races(prepare, enter("run-2"), enter("run-3")):
@@ -140,7 +146,7 @@ def test_a_call_of_plan_that_is_repeated_while_it_runs_is_answered_like_the_firs
     prepare: Callable[[Table], None], attempt: int
 ) -> None:
     def enter(table: Table) -> RestoreRecord:
-        return ledger(table).begin(wanted("run-2"), running=lambda other: other == "run-2")
+        return ledger(table).begin(wanted("run-2"), ASKED, running=lambda other: other == "run-2")
 
     for race in races(prepare, enter, enter):
         assert race.one == race.other == stored(race.table)
@@ -150,10 +156,21 @@ def test_a_call_of_plan_that_is_repeated_while_it_runs_is_answered_like_the_firs
         )
 
 
+def test_a_restore_that_is_begun_twice_at_once_is_in_the_history_once() -> None:
+    def enter(at: datetime) -> Call:
+        return lambda table: begin(table, at=at)
+
+    for race in races(nothing, enter(NOW), enter(LATER)):
+        began = to_instant(stored(race.table).started_at)
+        assert listed(race.table) == [
+            (f"{began}#{stored(race.table).restore_id}", "run-1", "running")
+        ]
+
+
 def test_another_request_that_begins_at_once_never_gets_the_restore_of_the_first() -> None:
     def enter(digest: str) -> Call:
         return lambda table: ledger(table).begin(
-            wanted(f"run-{digest}", digest=digest), running=alive
+            wanted(f"run-{digest}", digest=digest), ASKED, running=alive
         )
 
     for race in races(nothing, enter("a"), enter("b")):
@@ -227,22 +244,22 @@ def test_the_end_of_a_run_is_noted_whatever_happens_at_the_same_time() -> None:
     def end(table: Table) -> None:
         ledger(table).end_run(1)
 
-    def finish(table: Table) -> None:
-        ledger(table).finish(1, "partial")
+    def note(table: Table) -> None:
+        finish(table, 1, "partial")
 
-    for other in (first_run, stop_first, resume, finish):
+    for other in (first_run, stop_first, resume, note):
         for race in races(running, end, other):
             assert stored(race.table).ended == 1
             assert not isinstance(race.other, ReplantError)
 
 
 def test_an_outcome_is_noted_whatever_happens_at_the_same_time_but_for_the_next_execution() -> None:
-    def finish(table: Table) -> None:
-        ledger(table).finish(1, "partial")
+    def note(table: Table) -> None:
+        finish(table, 1, "partial")
 
-    for race in races(running, finish, stop_first):
+    for race in races(running, note, stop_first):
         assert (stored(race.table).outcome, stored(race.table).stopped) == ("partial", True)
-    for race in races(running, finish, resume):
+    for race in races(running, note, resume):
         assert (stored(race.table).outcome, stored(race.table).attempt) == (None, 2)
 
 
@@ -274,7 +291,7 @@ def test_an_execution_is_named_before_it_has_the_restore() -> None:
         if ledger(table).record():
             named.append(of_execution(table, "run-1"))
 
-    ledger(Watched(table, look)).begin(wanted(), running=ended)
+    ledger(Watched(table, look)).begin(wanted(), ASKED, running=ended)
     ledger(Watched(table, look)).keep_plan(1, "sha256:a")
     assert set(named) == {stored(table).restore_id}
 

@@ -286,6 +286,8 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({"limit": 0}, "limit", "limit: must be at least 1"),
     ({"limit": 1001}, "limit", "limit: must be at most 1000"),
     ({"limit": "many"}, "limit", "limit: must be a whole number"),
+    ({"quarantine": True, "restores": True}, "quarantine", "quarantine: it goes with limit and"),
+    ({"restores": "all"}, "restores", "restores: must be true or false; it is 'all'"),
     ({"latest": "perhaps"}, "latest", "latest: must be true or false"),
     ({"cursor": 5}, "cursor", "cursor: must be a string"),
     *[
@@ -293,13 +295,18 @@ WRONG: list[tuple[Any, str | None, str]] = [
         for key in search.LACKING
     ],
     *[
-        ({"quarantine": True, **more}, None, "the request: quarantine lists objects")
-        for more in (
-            {"id": "a"},
-            {"vm": "a/b"},
-            {"cluster": "a"},
-            {"state": "deleted"},
-            {"latest": True},
+        (
+            {list_: True, **more},
+            list_,
+            f"{list_}: it goes with limit and cursor only. Leave out {out}.",
+        )
+        for list_ in search.LISTS
+        for more, out in (
+            ({"id": "a"}, "id"),
+            ({"vm": "a/b", "limit": 5}, "vm"),
+            ({"cluster": "a", "cursor": "x"}, "cluster"),
+            ({"state": "deleted"}, "state"),
+            ({"latest": True, "id": "a"}, "id, latest"),
         )
     ],
 ]

@@ -1,0 +1,49 @@
+"""Which restores there were, newest first: where each one stands in time, and its ledger.
+
+A place is written once, with the ledger's first row. All that changes is read from the ledger.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from shared.aws.table import Item, Table
+from shared.models.base import to_instant
+from shared.models.restore_plans import Asked, RestoreRecord
+from shared.models.row_keys import HISTORY, RECORD, ledger_partition
+
+POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#r-[0-9a-f]{16}(/dry/[0-9a-f]{32})?")
+RUNNING = "running"
+PAGE = 100
+
+
+def place(ledger: str, started_at: datetime, asked: Asked) -> Item:
+    """The row of a restore that begins: its first start stays its place."""
+    position = f"{to_instant(started_at)}#{ledger}"
+    return {"pk": HISTORY, "sk": position, "ledger": ledger, "asked": asked.model_dump_json()}
+
+
+def newest(table: Table, before: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each with its position, which lies below BEFORE, in the words of the contract."""
+    last = before
+    while True:
+        page = table.page(HISTORY, after=last, most=PAGE, backwards=True)
+        keys = [(ledger_partition(row["ledger"]), RECORD) for row in page.rows]
+        records = table.get_many(keys)
+        for key, row in zip(keys, page.rows, strict=True):
+            if key in records:  # or both have expired, and one of them is not gone yet
+                yield row["sk"], _shown(row, records[key])
+        if page.last is None:
+            return
+        last = page.last
+
+
+def _shown(row: Item, ledger: Item) -> dict[str, Any]:
+    record = RestoreRecord.model_validate_json(ledger["body"])
+    said = {"restore_id", "request_id", "execution", "by", "counts", "started_at"}
+    return {
+        **record.model_dump(mode="json", include=said | {"finished_at", "report"}),
+        **Asked.model_validate_json(row["asked"]).model_dump(mode="json"),
+        "state": record.outcome or RUNNING,
+    }
