@@ -61,9 +61,13 @@ class StateBucket:
             body = self._get(_key(ledger, plan.hash, f"machines-{number:04}"))
             yield from (each for each in _machines().validate_json(body) if each.key in chosen)
 
-    def save_report(self, name: str, report: str, form: Form = "json") -> str:
-        """Returns the address; the same report lies in each form under the same NAME."""
-        return self._put(f"reports/{name}.{form}", report.encode(), CONTENT_TYPES[form])
+    def report_address(self, name: str) -> str:
+        """Of the JSON."""
+        return f"s3://{self._bucket}/{_report_key(name, 'json')}"
+
+    def save_report(self, name: str, report: str, form: Form = "json") -> None:
+        """The same report lies in each form under the same NAME."""
+        self._put(_report_key(name, form), report.encode(), CONTENT_TYPES[form])
 
     def _get(self, key: str) -> bytes:
         try:
@@ -76,13 +80,16 @@ class StateBucket:
         with found["Body"] as body:
             return body.read()
 
-    def _put(self, key: str, body: bytes, content_type: str = CONTENT_TYPES["json"]) -> str:
+    def _put(self, key: str, body: bytes, content_type: str = CONTENT_TYPES["json"]) -> None:
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
-        return f"s3://{self._bucket}/{key}"
 
 
 def _key(ledger: str, plan_hash: str, part: str) -> str:
     return f"work/{ledger}/{plan_hash.removeprefix('sha256:')[:16]}/{part}.json"
+
+
+def _report_key(name: str, form: Form) -> str:
+    return f"reports/{name}.{form}"
 
 
 @cache

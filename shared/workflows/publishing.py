@@ -10,7 +10,8 @@ from shared.runs.files import StateBucket
 
 def publish(state: StateBucket, name: str, report: dict[str, Any]) -> str:
     """Returns the address of the JSON."""
-    address = state.save_report(name, json.dumps(report, indent=2))
+    address = state.report_address(name)
+    state.save_report(name, json.dumps(report | {"report": address}, indent=2))
     state.save_report(name, page(report, address), "html")
     state.save_report(name, text_table(report), "txt")
     return address

@@ -49,6 +49,15 @@ def reported(lab: Lab, output: Json) -> Json:
     return lab.s3.json(output["report"].removeprefix(f"s3://{STATE}/"))
 
 
+def test_the_report_has_every_key_of_the_output(lab: Lab) -> None:
+    lab.backup()
+    output = lab.finish(lab.plan())
+    report = reported(lab, output)
+    assert report["report"] == output["report"]
+    assert output.keys() <= report.keys()
+    assert output["machines"][0].keys() <= report["machines"][0].keys()
+
+
 # --- The end of an execution --------------------------------------------------------------------
 
 
