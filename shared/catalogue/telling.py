@@ -13,8 +13,9 @@ from shared.aws.table import Key, Table
 from shared.models.restore_points import Quarantined
 from shared.models.row_keys import EXPIRES, told_object, told_others, told_singly
 
-SINGLY = 30
-"""Messages an hour. A person looks at so many; more of them have one cause, and are in the list."""
+SINGLY = 100
+"""Messages an hour: more than single faults make, and less than hides everything else in a mailbox.
+More of them have one cause, and are in the list."""
 
 AGAIN = timedelta(days=1)
 """A nightly job that breaks the same way each night is told of each night."""

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from shared.models.restore_plans import Check, Mapped, PlannedObject, Rewrite
 from shared.restore import checks, manifests, mapped
-from shared.restore.patching import patch
+from shared.restore.patching import CHECK, Patched, patch
 from shared.restore.pruning import prune
 from shared.restore.readdressing import readdress
+from shared.restore.rules import blocking
 from shared.restore.strategies import Strategy
 from shared.restore.virtual_machine import one_per_claim
 from shared.restore.wanted import Wanted
+from shared.validation import listed
 
 
 class Made(NamedTuple):
@@ -30,7 +32,22 @@ class Made(NamedTuple):
 
 def make(wanted: Wanted, strategy: Strategy) -> Made:
     """Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata."""
-    patched = patch(wanted, manifests.objects(wanted, strategy))
+    plain = manifests.objects(wanted, strategy)
+    patched = patch(wanted, plain)
+    try:
+        return _finish(wanted, strategy, patched)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        if not patched.used:
+            raise
+    # What no check can read may be the backup's doing or the patches': without them it tells.
+    said = (
+        f"mapping.patches {listed(map(str, sorted(patched.used)))} make no VirtualMachine of it as"
+        " KubeVirt has it. Correct their paths and values."
+    )
+    return _finish(wanted, strategy, Patched(plain, (), (blocking(said, CHECK),), patched.used))
+
+
+def _finish(wanted: Wanted, strategy: Strategy, patched: Patched) -> Made:
     readdressed = readdress(wanted, patched.objects)
     pruned = prune(readdressed.objects, wanted.facts.machine_fields)
     findings = (*patched.findings, *readdressed.findings, *pruned.findings)

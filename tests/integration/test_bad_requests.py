@@ -92,7 +92,7 @@ def failed(ended: Ended, error: str, field: str | None, *words: str) -> None:
         ({"vm": 7}, "vm", ["vm", "string", "7"]),
         ({"cluster": "East"}, "cluster", ["cluster", "a-z, 0-9 and -", "'East'"]),
         ({"state": "broken"}, "state", ["state", "'restorable', 'incomplete'", "'broken'"]),
-        ({"quarantine": True, "vm": "ask/web"}, None, ["quarantine", "limit and cursor only"]),
+        ({"quarantine": True, "vm": "ask/web"}, "quarantine", ["limit and cursor only"]),
         ({"cursor": "!!"}, "cursor", ["cursor", "without it"]),
         ({"cursor": ELSEWHERE}, "cursor", ["cursor", "without it"]),
         ({"quarantine": True, "cursor": ELSEWHERE}, "cursor", ["cursor", "without it"]),

@@ -337,6 +337,9 @@ def test_a_patch_of_one_machine_changes_no_other_and_not_the_request() -> None:
     ] * 2
 
 
+VOLUMES = f"{INSTANCE_AT}/volumes"
+
+
 def test_copies_of_copies_and_endless_levels_end_where_a_cluster_would() -> None:
     growing = [op("copy", f"/spec/x{n}", **{"from": "/spec"}) for n in range(100)]
     assert "makes more of it than a cluster keeps" in problem(of(*growing))
@@ -347,12 +350,23 @@ def test_copies_of_copies_and_endless_levels_end_where_a_cluster_would() -> None
     assert "makes more of it than a cluster keeps" in problem(of(*nested))
 
 
+def test_what_no_check_can_read_after_a_patch_is_told_of_the_patch_and_not_of_the_backup() -> None:
+    nameless = op("add", f"{INSTANCE_AT}/domain/devices/interfaces/0", {"name": []})
+    bare = op("add", f"{VOLUMES}/1/cloudInitNoCloud", None)
+    machine = the_machine(of(bare, nameless), of_=secretive())
+    assert machine.problem is not None
+    assert machine.problem.message == (
+        "mapping.patches 0 make no VirtualMachine of it as KubeVirt has it. Correct their paths and"
+        " values."
+    )
+    assert manifest(machine, "VirtualMachine")["metadata"]["name"] == "web01"
+
+
 def test_the_hash_covers_what_patches_made() -> None:
     hashes = {patched(of(op("replace", CORES, cores))).hash for cores in (2, 3, 4)}
     assert len(hashes | {planned().hash}) == 4
 
 
-VOLUMES = f"{INSTANCE_AT}/volumes"
 PLACES = st.sampled_from(
     (
         *("", "/x", "/metadata", "/metadata/labels", "/metadata/labels/a", OF_VM, f"{OF_VM}/note"),
