@@ -24,6 +24,8 @@ SIZE = 64 << 20
 HARVESTER = "harvesterhci.io/v1beta1"
 QUIET = 3 * target.POLL_SECONDS
 """Seconds in which whoever looks at the bucket looks at it twice."""
+BUSY = "There is VMBackup in creating or deleting progress"
+"""Harvester refuses its setting then; it makes such backups of what lies in the bucket."""
 SOURCE = "elsewhere"
 """The cluster that every backup in the bucket comes from, as the catalogue is told."""
 
@@ -65,7 +67,17 @@ class Lab:
     def poll(self, seconds: int) -> None:
         """How often Longhorn looks at the bucket; Harvester tells it, where there is one."""
         endpoint = self.stack.endpoint
-        target.configure(self.api, self.bucket, endpoint, seconds)
+
+        def taken() -> bool:
+            try:
+                target.configure(self.api, self.bucket, endpoint, seconds)
+            except ApiException as error:
+                if BUSY not in said(error):
+                    raise
+                return False
+            return True
+
+        self.wait(taken, "Harvester takes its setting")
         if not self.is_real:
             target.attach(self.api, "default", target.url_of(self.bucket), endpoint, seconds)
 
