@@ -25,7 +25,7 @@ BACKUPS = of_type("AWS::S3::Bucket")["BackupBucket"]["NotificationConfiguration"
 ]
 READ = (
     "harvester/vmbackups/default/nightly.cfg",
-    "any/root/harvester/vmimages/default/image.cfg",
+    "any/place/harvester/vmimages/default/image.cfg",
     keys.volume_key("", "pvc-1"),
     keys.backup_key("root/", "pvc-1", "backup-1"),
     keys.backing_image_key("", "vmi-1"),
