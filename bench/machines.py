@@ -145,8 +145,8 @@ def store(plan: Plan, s3: Any, bucket: str, dynamodb: Any, table: str) -> dict[s
     attempt = ledger.begin(
         record, Asked(select={}, target=plan.target), running=lambda _: False
     ).attempt
-    ledger.keep_plan(attempt, plan.hash)
-    return {"restoreId": plan.restore_id, "ledger": plan.restore_id, "attempt": attempt}
+    ledger.keep_plan(attempt, plan.hash, plan.batches)
+    return {"restoreId": plan.restore_id, "ledger": plan.restore_id, "attempt": attempt, "batch": 0}
 
 
 def _connected(cluster: str, kubeconfig: str) -> AbstractContextManager[TargetCluster]:

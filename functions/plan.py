@@ -46,4 +46,5 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         "ledger": planned.ledger,
         "attempt": planned.attempt,
         "planHash": planned.plan_hash,
+        "batches": planned.batches,
     }

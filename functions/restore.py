@@ -13,7 +13,7 @@ from shared.errors import Overtaken
 from shared.observe import logger
 from shared.runs.files import StateBucket
 from shared.settings import settings
-from shared.workflows.restoring import attempt_of_redrive, run_restore
+from shared.workflows.restoring import attempt_of_redrive, run_batch
 from shared.workflows.run import Clients
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         attempt = attempt_of_redrive(clients(), ledger, event["execution"], redriven)
         event = event | {"attempt": attempt}
     try:
-        progress = run_restore(clients(), ledger, event["attempt"], seconds=seconds)
+        progress = run_batch(clients(), ledger, event["batch"], event["attempt"], seconds=seconds)
     except Overtaken as error:
         # Who overtook it goes on. If it was this execution's own repeated call, the next run does.
         logger.warning("overtaken", extra={"restore": event["restoreId"], "why": error.message})

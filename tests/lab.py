@@ -23,10 +23,11 @@ from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import MachineResult, MachineState, Phase, RestoreRecord
 from shared.models.restore_points import RestorePoint
 from shared.restore.request import restore_request
+from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows import planning, reporting
-from shared.workflows.restoring import Progress, run_restore
+from shared.workflows.restoring import Progress, run_batch
 from shared.workflows.run import Clients, Clock
 from tests.fake_cluster import FakeCluster, connected
 from tests.memory_services import Body
@@ -231,7 +232,9 @@ class Lab:
         wanted = restore_request(request or self.request(), execution_name=execution)
         return planning.plan_restore(clients, wanted, execution, looked or {})
 
-    def apply(self, planned: planning.Planned, seconds: float = RUN_SECONDS) -> Progress:
+    def apply(
+        self, planned: planning.Planned, seconds: float = RUN_SECONDS, *, batch: int = 0
+    ) -> Progress:
         """One call of RestoreFunction."""
         clients = Clients(
             table=self.table,
@@ -241,22 +244,22 @@ class Lab:
             allow_loopback=True,
             clock=self.clock,
         )
-        progress = run_restore(clients, planned.ledger, planned.attempt, seconds=seconds)
+        progress = run_batch(clients, planned.ledger, batch, planned.attempt, seconds=seconds)
         self.cluster.settle()
         for result in self.ledger(planned).machines().values():
             check_times(result)
         return progress
 
     def finish(self, planned: planning.Planned, runs: int = 100) -> reporting.Output:
-        """What the state machine does after Plan."""
+        """What the state machine does after Plan; of several batches the runs take turns."""
+        waiting = list(range(planned.batches))
         for _ in range(runs):
-            progress = self.apply(planned)
-            if progress.done:
-                break
-            self.sleep(progress.wait)
-        else:
-            raise AssertionError(f"not done after {runs} runs: {progress}")
-        return self.report(planned)
+            told = {number: self.apply(planned, batch=number) for number in waiting}
+            waiting = [number for number, progress in told.items() if not progress.done]
+            if not waiting:
+                return self.report(planned)
+            self.sleep(min(told[number].wait for number in waiting))
+        raise AssertionError(f"not done after {runs} runs: {told}")
 
     def restore(self, request: Json | None = None, execution: str = "run-1") -> reporting.Output:
         """A whole execution."""
@@ -298,6 +301,9 @@ class Lab:
 
     def ledger(self, planned: planning.Planned) -> Ledger:
         return Ledger(self.table, planned.ledger, now=self.now)
+
+    def batch(self, planned: planning.Planned, number: int = 0) -> Batch:
+        return Batch(self.ledger(planned), number)
 
     def record(self, planned: planning.Planned) -> RestoreRecord:
         record = self.ledger(planned).record()

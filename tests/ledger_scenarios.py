@@ -11,9 +11,17 @@ import pytest
 from local.samples.builders import NOW, RESTORE_ID
 from shared.aws.table import Table, size
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
-from shared.models.restore_plans import Asked, MachineResult, ObjectResult, Phase, RestoreRecord
+from shared.models.restore_plans import (
+    Asked,
+    BatchRecord,
+    MachineResult,
+    ObjectResult,
+    Phase,
+    RestoreRecord,
+)
 from shared.models.row_keys import KEPT
 from shared.runs import history
+from shared.runs.batches import Batch
 from shared.runs.ledger import Ledger, of_dry_run, of_execution
 
 LATER = NOW + timedelta(hours=3)
@@ -22,6 +30,10 @@ ASKED = Asked(select={"id": "point-web01"}, target="west")
 
 def ledger(table: Table, id_: str = RESTORE_ID, *, at: datetime = NOW) -> Ledger:
     return Ledger(table, id_, now=lambda: at)
+
+
+def batch(table: Table, number: int = 0, *, at: datetime = NOW) -> Batch:
+    return Batch(ledger(table, at=at), number)
 
 
 def wanted(execution: str = "run-1", *, digest: str = "d", at: datetime = NOW) -> RestoreRecord:
@@ -56,6 +68,11 @@ def begin(table: Table, execution: str = "run-1", *, at: datetime = NOW) -> Rest
 
 def finish(table: Table, attempt: int, outcome: str) -> None:
     ledger(table).finish(attempt, outcome, at=LATER, counts={"ready": 1}, report="s3://state/r")
+
+
+def keep_plan(table: Table, attempt: int, plan_hash: str) -> str | None:
+    """The hash of the plan that is in force after that."""
+    return ledger(table).keep_plan(attempt, plan_hash, 1).plan_hash
 
 
 def stored(table: Table) -> RestoreRecord:
@@ -96,14 +113,15 @@ def a_restore_that_nobody_began_is_not_there(table: Table) -> None:
     empty = ledger(table)
     assert (empty.record(), empty.expect("d"), of_execution(table, "run-1")) == (None, None, None)
     assert (empty.machines(), empty.objects(), empty.stop("run-1")) == ({}, {}, None)
-    empty.end_run(1)
+    assert (empty.batches(), batch(table).record()) == ([], BatchRecord(number=0))
+    batch(table).end_run(1)
     finish(table, 1, "succeeded")
-    for call in (lambda: empty.take_run(1), lambda: empty.keep_plan(1, "sha256:a")):
+    for call in (lambda: batch(table).take_run(1), lambda: keep_plan(table, 1, "sha256:a")):
         with pytest.raises(Overtaken):
             call()
     with pytest.raises(NotFound):
         empty.resume("run-1", 1)
-    assert empty.record() is None
+    assert (empty.record(), empty.batches()) == (None, [])
 
 
 def the_first_execution_takes_the_restore(table: Table) -> None:
@@ -114,8 +132,8 @@ def the_first_execution_takes_the_restore(table: Table) -> None:
 
 def a_repeated_call_of_an_execution_changes_nothing(table: Table) -> None:
     begin(table)
-    ledger(table).keep_plan(1, "sha256:a")
-    ledger(table).take_run(1)
+    keep_plan(table, 1, "sha256:a")
+    batch(table).take_run(1)
     before = stored(table)
     again = ledger(table).begin(wanted(at=LATER), ASKED, running=never_asked)
     assert again == before == stored(table)
@@ -158,9 +176,9 @@ def while_an_execution_runs_no_other_takes_its_restore(table: Table) -> None:
 
 def after_an_end_the_next_execution_takes_it_with_a_clock_of_its_own(table: Table) -> None:
     begin(table)
-    ledger(table).keep_plan(1, "sha256:a")
-    ledger(table).take_run(1)
-    ledger(table).end_run(1)
+    keep_plan(table, 1, "sha256:a")
+    batch(table).take_run(1)
+    batch(table).end_run(1)
     ledger(table).stop("run-1")
     finish(table, 1, "cancelled")
     before = stored(table)
@@ -170,7 +188,7 @@ def after_an_end_the_next_execution_takes_it_with_a_clock_of_its_own(table: Tabl
     assert (second.execution, second.attempt) == ("run-2", 2)
     assert (second.started_at, second.taken_at) == (NOW, LATER)
     assert (second.stopped, second.outcome) == (False, None)
-    assert (second.run, second.ended) == (1, 1), "runs are counted on, so that none is met twice"
+    assert batch(table).take_run(2).batch.run == 2, "runs are counted on, so that none is met twice"
     assert of_execution(table, "run-1") == of_execution(table, "run-2") == RESTORE_ID
     third = begin(table, "run-3")
     assert third.attempt == 3
@@ -178,20 +196,20 @@ def after_an_end_the_next_execution_takes_it_with_a_clock_of_its_own(table: Tabl
 
 def a_plan_is_kept_for_the_next_execution_only_when_a_run_was_given_it(table: Table) -> None:
     begin(table)
-    assert ledger(table).keep_plan(1, "sha256:a") == "sha256:a"
+    assert keep_plan(table, 1, "sha256:a") == "sha256:a"
     assert begin(table, "run-2").plan_hash is None, "newer points may be chosen"
-    assert ledger(table).keep_plan(2, "sha256:b") == "sha256:b"
-    assert ledger(table).take_run(2).given
+    assert keep_plan(table, 2, "sha256:b") == "sha256:b"
+    assert batch(table).take_run(2).restore.given
     third = begin(table, "run-3")
     assert (third.plan_hash, third.given) == ("sha256:b", True)
-    assert ledger(table).keep_plan(3, "sha256:c") == "sha256:b"
+    assert keep_plan(table, 3, "sha256:c") == "sha256:b"
     assert stored(table).plan_hash == "sha256:b"
 
 
 def of_two_plans_the_first_one_is_in_force(table: Table) -> None:
     begin(table)
-    assert ledger(table).keep_plan(1, "sha256:a") == "sha256:a"
-    assert ledger(table).keep_plan(1, "sha256:b") == "sha256:a"
+    assert keep_plan(table, 1, "sha256:a") == "sha256:a"
+    assert keep_plan(table, 1, "sha256:b") == "sha256:a"
     assert stored(table).plan_hash == "sha256:a"
 
 
@@ -199,7 +217,7 @@ def an_older_execution_neither_plans_nor_runs_nor_ends_the_restore(table: Table)
     begin(table)
     begin(table, "run-2")
     before = stored(table)
-    for call in (lambda: ledger(table).take_run(1), lambda: ledger(table).keep_plan(1, "sha256:a")):
+    for call in (lambda: batch(table).take_run(1), lambda: keep_plan(table, 1, "sha256:a")):
         with pytest.raises(Overtaken) as caught:
             call()
         assert caught.value.message == f"Restore {RESTORE_ID} was taken up by another execution."
@@ -210,30 +228,48 @@ def an_older_execution_neither_plans_nor_runs_nor_ends_the_restore(table: Table)
 
 def every_run_has_a_number_of_its_own(table: Table) -> None:
     begin(table)
-    ledger(table).keep_plan(1, "sha256:a")
+    keep_plan(table, 1, "sha256:a")
     assert not stored(table).given
-    runs = [ledger(table).take_run(1) for _ in range(3)]
-    assert [each.run for each in runs] == [1, 2, 3]
-    assert all(each.given and each.plan_hash == "sha256:a" for each in runs)
-    assert runs[-1] == stored(table)
+    runs = [batch(table).take_run(1) for _ in range(3)]
+    assert [each.batch.run for each in runs] == [1, 2, 3]
+    assert all(each.restore.given and each.restore.plan_hash == "sha256:a" for each in runs)
+    assert runs[-1] == (stored(table), batch(table).record())
+
+
+def each_batch_has_runs_and_machines_of_its_own(table: Table) -> None:
+    begin(table)
+    for number, runs in ((0, 2), (12, 1)):
+        for _ in range(runs):
+            batch(table, number).take_run(1)
+    batch(table, 0).write(2, [a_machine("web01")])
+    batch(table, 12).write_objects(1, a_machine("web02"), some_objects(1))
+    assert [(each.number, each.run) for each in ledger(table).batches()] == [(0, 2), (12, 1)]
+    assert batch(table, 0).machines() == {"default/web01": a_machine("web01")}
+    assert batch(table, 12).machines() == {"default/web02": a_machine("web02")}
+    assert batch(table, 1).machines() == {}
+    assert ledger(table).machines().keys() == {"default/web01", "default/web02"}
+    assert batch(table, 0).refusal(1, 2) is batch(table, 12).refusal(1, 1) is None
+    ledger(table).stop("run-1")
+    stopped = f"Restore {RESTORE_ID} was stopped."
+    assert batch(table, 0).refusal(1, 2) == batch(table, 12).refusal(1, 1) == stopped
 
 
 def a_stopped_restore_is_run_no_more(table: Table) -> None:
     begin(table)
-    ledger(table).take_run(1)
+    batch(table).take_run(1)
     stopped = ledger(table).stop("run-1")
     assert stopped == stored(table)
     assert stopped.stopped
     with pytest.raises(Overtaken) as caught:
-        ledger(table).take_run(1)
+        batch(table).take_run(1)
     assert caught.value.message == f"Restore {RESTORE_ID} was stopped."
-    assert stored(table).run == 1
+    assert batch(table).record().run == 1
 
 
 def a_redriven_execution_takes_its_restore_up_once_each_time(table: Table) -> None:
     begin(table)
-    ledger(table).keep_plan(1, "sha256:a")
-    ledger(table).take_run(1)
+    keep_plan(table, 1, "sha256:a")
+    batch(table).take_run(1)
     ledger(table).stop("run-1")
     finish(table, 1, "cancelled")
     for _ in range(2):
@@ -242,7 +278,7 @@ def a_redriven_execution_takes_its_restore_up_once_each_time(table: Table) -> No
     assert (record.execution, record.attempt, record.taken_at) == ("run-1", 2, LATER)
     assert (record.stopped, record.outcome, record.plan_hash) == (False, None, "sha256:a")
     assert ledger(table).stop("run-1", 0) is None, "the event of the first stop comes late"
-    assert ledger(table).take_run(2).run == 2
+    assert batch(table).take_run(2).batch.run == 2
     assert ledger(table).stop("run-1", 1)
     assert ledger(table).resume("run-1", 2) == 3
 
@@ -264,11 +300,13 @@ def an_execution_that_another_one_followed_is_not_redriven(table: Table) -> None
 def the_end_of_a_run_is_noted_and_never_goes_back(table: Table) -> None:
     begin(table)
     for run in (1, 2):
-        assert ledger(table).take_run(1).run == run
-    ledger(table).end_run(2, down_since=NOW)
+        assert batch(table).take_run(1).batch.run == run
+    batch(table).end_run(2, down_since=NOW)
     for run in (1, 2):
-        ledger(table).end_run(run)
-    assert (stored(table).run, stored(table).ended, stored(table).down_since) == (2, 2, NOW)
+        batch(table).end_run(run)
+    batch(table).end_run(3)
+    after = batch(table).record()
+    assert (after.run, after.ended, after.down_since) == (2, 2, NOW)
 
 
 def the_outcome_is_of_the_newest_execution(table: Table) -> None:
@@ -285,9 +323,8 @@ def the_outcome_is_of_the_newest_execution(table: Table) -> None:
 def every_change_of_the_record_has_a_revision(table: Table) -> None:
     begin(table)
     for change in (
-        lambda: ledger(table).keep_plan(1, "sha256:a"),
-        lambda: ledger(table).take_run(1),
-        lambda: ledger(table).end_run(1),
+        lambda: keep_plan(table, 1, "sha256:a"),
+        lambda: batch(table).take_run(1),
         lambda: ledger(table).stop("run-1"),
         lambda: finish(table, 1, "cancelled"),
         lambda: begin(table, "run-2"),
@@ -295,12 +332,18 @@ def every_change_of_the_record_has_a_revision(table: Table) -> None:
         before = stored(table).revision
         change()
         assert stored(table).revision == before + 1
+    record = stored(table)
+    for revision in (2, 4):
+        batch(table).take_run(2)
+        assert batch(table).record().revision == revision
+        batch(table).end_run(revision // 2 + 1)
+    assert stored(table) == record, "a run is no change of it"
 
 
 def machines_and_objects_are_read_apart(table: Table) -> None:
-    own = ledger(table)
-    own.write(1, [a_machine("web02"), a_machine("web01", waits="its disks")])
-    own.write_objects(1, a_machine("web03", phase=Phase.APPLIED), some_objects(12))
+    own, rows = ledger(table), batch(table)
+    rows.write(1, [a_machine("web02"), a_machine("web01", waits="its disks")])
+    rows.write_objects(1, a_machine("web03", phase=Phase.APPLIED), some_objects(12))
     assert own.machines() == {
         "default/web01": a_machine("web01", waits="its disks"),
         "default/web02": a_machine("web02"),
@@ -311,9 +354,9 @@ def machines_and_objects_are_read_apart(table: Table) -> None:
 
 
 def the_objects_of_one_machine_are_not_those_of_one_whose_name_begins_alike(table: Table) -> None:
-    own = ledger(table)
+    own, rows = ledger(table), batch(table)
     for name in ("web1", "web11", "web1-a"):
-        own.write_objects(1, a_machine(name), some_objects(2, reason=name))
+        rows.write_objects(1, a_machine(name), some_objects(2, reason=name))
     assert own.objects("default/web1") == {
         "default/web1": tuple(some_objects(2, reason="web1")),
     }
@@ -322,44 +365,44 @@ def the_objects_of_one_machine_are_not_those_of_one_whose_name_begins_alike(tabl
 
 
 def many_rows_are_written_and_read(table: Table) -> None:
-    own = ledger(table)
+    own, rows = ledger(table), batch(table)
     machines = [a_machine(f"web{number:04}") for number in range(250)]
-    own.write(1, machines)
+    rows.write(1, machines)
     assert list(own.machines().values()) == machines
-    own.write_objects(1, a_machine("big"), some_objects(230))
+    rows.write_objects(1, a_machine("big"), some_objects(230))
     assert own.objects("default/big")["default/big"] == tuple(some_objects(230))
-    own.write_objects(1, a_machine("full"), some_objects(100))
+    rows.write_objects(1, a_machine("full"), some_objects(100))
     assert len(own.objects("default/full")["default/full"]) == 100
     assert len(own.machines()) == 252
 
 
 def to_write_nothing_is_no_fault(table: Table) -> None:
-    ledger(table).write(1, [])
-    ledger(table).write_objects(1, a_machine(), [])
+    batch(table).write(1, [])
+    batch(table).write_objects(1, a_machine(), [])
     assert ledger(table).machines() == {"default/web01": a_machine()}
     assert ledger(table).objects() == {}
 
 
 def a_run_writes_over_its_own_rows_and_those_of_older_ones(table: Table) -> None:
-    own = ledger(table)
+    own, rows = ledger(table), batch(table)
     for run, waits in ((1, "a"), (1, "b"), (2, "c"), (5, "d")):
-        own.write(run, [a_machine(waits=waits)])
+        rows.write(run, [a_machine(waits=waits)])
         assert own.machines()["default/web01"].waits == waits
-        own.write_objects(run, a_machine(waits=waits), some_objects(3, reason=waits))
+        rows.write_objects(run, a_machine(waits=waits), some_objects(3, reason=waits))
         assert own.objects()["default/web01"] == tuple(some_objects(3, reason=waits))
 
 
 def an_older_run_overwrites_nothing_of_a_newer_one(table: Table) -> None:
-    own = ledger(table)
-    own.write(1, [a_machine("web01", waits="first")])
-    own.write_objects(2, a_machine("web02", waits="newer"), some_objects(3, reason="newer"))
+    own, rows = ledger(table), batch(table)
+    rows.write(1, [a_machine("web01", waits="first")])
+    rows.write_objects(2, a_machine("web02", waits="newer"), some_objects(3, reason="newer"))
     machines, objects = own.machines(), own.objects()
     late = [a_machine(name, waits="late") for name in ("web01", "web02", "web03")]
     calls: tuple[Callable[[], object], ...] = (
-        lambda: own.write(1, late),
-        lambda: own.write(1, late[::-1]),
-        lambda: own.write_objects(1, late[1], some_objects(3, reason="late")),
-        lambda: own.write_objects(1, late[1], some_objects(5, reason="late")),
+        lambda: rows.write(1, late),
+        lambda: rows.write(1, late[::-1]),
+        lambda: rows.write_objects(1, late[1], some_objects(3, reason="late")),
+        lambda: rows.write_objects(1, late[1], some_objects(5, reason="late")),
     )
     for call in calls:
         with pytest.raises(Overtaken) as caught:
@@ -369,21 +412,25 @@ def an_older_run_overwrites_nothing_of_a_newer_one(table: Table) -> None:
 
 
 def every_row_expires_more_than_a_year_after_its_last_change(table: Table) -> None:
-    own = ledger(table)
     begin(table)
-    own.write_objects(1, a_machine(), some_objects(1))
+    batch(table).write_objects(1, a_machine(), some_objects(1))
     rows = list(table.query(f"restore#{RESTORE_ID}"))
     assert [row["sk"] for row in rows] == [
-        "machine#default/web01",
+        "machine#00000#default/web01",
         "object#default/web01#00000",
         "restore",
     ]
     assert {int(row["expires"]) for row in rows} == {int((NOW + KEPT).timestamp())}
     assert timedelta(days=366) < KEPT
-    ledger(table, at=LATER).write(1, [a_machine()])
-    ledger(table, at=LATER).take_run(1)
+    batch(table, at=LATER).write(1, [a_machine()])
+    batch(table, at=LATER).take_run(1)
+    batch(table).end_run(1)
     changed = {row["sk"]: int(row["expires"]) for row in table.query(f"restore#{RESTORE_ID}")}
-    assert changed["machine#default/web01"] == changed["restore"] == int((LATER + KEPT).timestamp())
+    assert (
+        changed["machine#00000#default/web01"]
+        == changed["restore"]
+        == int((LATER + KEPT).timestamp())
+    )
 
 
 def the_name_of_an_execution_expires_too(table: Table) -> None:
@@ -401,7 +448,7 @@ def a_dry_run_has_a_ledger_of_its_own(table: Table) -> None:
     dry = of_dry_run(RESTORE_ID, "run-1")
     assert dry == of_dry_run(RESTORE_ID, "run-1") != of_dry_run(RESTORE_ID, "run-2")
     ledger(table, dry).begin(wanted(digest="dry"), ASKED, running=never_asked)
-    ledger(table, dry).write(1, [a_machine()])
+    Batch(ledger(table, dry), 0).write(1, [a_machine()])
     assert of_execution(table, "run-1") == dry
     assert (ledger(table).record(), ledger(table).machines()) == (None, {})
     assert begin(table, "run-2").attempt == 1, "it has not claimed the requestId"
@@ -482,6 +529,7 @@ SCENARIOS: tuple[Callable[[Table], None], ...] = (
     of_two_plans_the_first_one_is_in_force,
     an_older_execution_neither_plans_nor_runs_nor_ends_the_restore,
     every_run_has_a_number_of_its_own,
+    each_batch_has_runs_and_machines_of_its_own,
     a_stopped_restore_is_run_no_more,
     a_redriven_execution_takes_its_restore_up_once_each_time,
     an_execution_that_another_one_followed_is_not_redriven,

@@ -5,6 +5,7 @@ it.
 import hashlib
 import json
 from enum import StrEnum
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
 from shared.models.addresses import AddressRange
@@ -202,10 +203,16 @@ class MachinePlan(Value):
         return f"{self.namespace}/{self.name}"
 
 
+BATCH = 100_000
+"""Machines that a run looks after: all of them, until the state machine runs several batches."""
+
+
 class Plan(Value):
     """Everything that a restore will do, decided before anything is done; TIMEOUT in seconds.
 
     NAMESPACES are made; ABSENT are those and the missing ones of machines that are not touched.
+    Its SIZE machines are cut into batches of BATCH_SIZE, in their order; what a run reads of a plan
+    has the MACHINES of its batch alone, from the FIRST on.
     """
 
     restore_id: str
@@ -220,7 +227,15 @@ class Plan(Value):
     checks: tuple[Check, ...]
     fail_on: FailOn = FailOn.FAILED
     estimate: Estimate | None = None
+    size: int = 0
+    batch_size: int = BATCH
+    first: int = 0
     hash: str = ""
+
+    @property
+    def batches(self) -> int:
+        """How many there are; one of a plan without machines."""
+        return max(1, ceil(self.size / self.batch_size))
 
     @property
     def verdict(self) -> Verdict:
@@ -231,16 +246,22 @@ class Plan(Value):
         return "warn" if "warn" in verdicts else "pass"
 
     def hashed(self) -> "Plan":
-        """The plan with its hash: of what it will do where, whoever asked under which id."""
-        formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "hash")
-        left_out: Any = {"machines": {"__all__": {"details"}}, **dict.fromkeys(formal, True)}
+        """The plan with its size, and its hash: of what it will do where, whoever asked under which
+        id.
+        """
+        formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate")
+        cut = ("size", "batch_size", "first", "hash")
+        left_out: Any = {
+            "machines": {"__all__": {"details"}},
+            **dict.fromkeys((*formal, *cut), True),
+        }
         meaning = self.model_dump(mode="json", exclude=left_out)
         text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
         # Names and labels on the target carry the restore's id, or the first half of it.
         own_id = self.restore_id.removeprefix("r-")
         text = text.replace(own_id, "ID").replace(own_id[:8], "ID")
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return self.model_copy(update={"hash": f"sha256:{digest}"})
+        return self.model_copy(update={"hash": f"sha256:{digest}", "size": len(self.machines)})
 
     def outline(self) -> "Plan":
         """The plan without its objects: enough to look after the machines, and small."""
@@ -324,13 +345,11 @@ class Asked(Value):
 class RestoreRecord(Value):
     """One restore as the ledger keeps it.
 
-    ATTEMPT counts its executions, TAKEN_AT is when the newest began. RUN counts the times that a
-    function took it up: only the newest may act.
-    PLAN_HASH is the plan in force; it stays once a run was GIVEN it. ENDED is the newest run that
-    came to its end; DOWN_SINCE is when the cluster stopped answering, None while it answers.
-    OUTCOME is the state that was reported, with what the history shows of it: COUNTS, FINISHED_AT
-    and the address of the REPORT. REDRIVEN counts the times that this execution was
-    redriven. BY is who asked for the first execution. REVISION counts the changes of the record.
+    ATTEMPT counts its executions, TAKEN_AT is when the newest began. PLAN_HASH is the plan in
+    force, of so many BATCHES; it stays once a run was GIVEN it. OUTCOME is the state that was
+    reported, with what the history shows of it: COUNTS, FINISHED_AT and the address of the REPORT.
+    REDRIVEN counts the times that this execution was redriven. BY is who asked for the first
+    execution. REVISION counts the changes of the record.
     """
 
     restore_id: str
@@ -340,16 +359,29 @@ class RestoreRecord(Value):
     attempt: int
     started_at: Instant
     taken_at: Instant
-    run: int = 0
-    ended: int = 0
     plan_hash: str | None = None
+    batches: int = 1
     given: bool = False
     stopped: bool = False
-    down_since: Instant | None = None
     outcome: str | None = None
     counts: dict[str, int] = {}
     finished_at: Instant | None = None
     report: str | None = None
     redriven: int = 0
     by: str | None = None
+    revision: int = 0
+
+
+class BatchRecord(Value):
+    """One batch of a restore's machines as the ledger keeps it.
+
+    RUN counts the times that a function took it up: only the newest may act. ENDED is the newest
+    run that came to its end; DOWN_SINCE is when the cluster stopped answering, None while it
+    answers. REVISION counts the changes of the record.
+    """
+
+    number: int
+    run: int = 0
+    ended: int = 0
+    down_since: Instant | None = None
     revision: int = 0

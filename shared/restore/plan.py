@@ -10,6 +10,7 @@ from shared.errors import InvalidRequest, Refused
 from shared.jsonpath import dig
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import (
+    BATCH,
     Check,
     ClusterFacts,
     MachinePlan,
@@ -122,6 +123,7 @@ def plan(
         namespaces=_missing_namespaces(machines, facts, request.restore_id),
         absent=tuple(sorted({each.namespace for each in machines} - facts.namespaces.keys())),
         machines=machines,
+        batch_size=BATCH,
         fail_on=request.fail_on,
         checks=(*of_target, *of_mapping, *of_machines, *collisions),
     ).hashed()

@@ -1,23 +1,27 @@
 """Our own files in the state bucket: plans below work/, forgotten after a month, and reports, which
 stay.
 
-A plan is kept in parts, so that a run that only looks after machines reads none of their objects,
-and one that creates them holds a few at a time, however many there are.
+A plan is kept in parts: a head with what all of its machines share, an outline of each batch of
+them, and their objects. So a run reads its own batch alone, one that only looks after machines
+reads none of their objects, and one that creates them holds a few at a time.
 """
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
 from shared.errors import NotFound
-from shared.models.restore_plans import MachinePlan, Plan
+from shared.models.restore_plans import Check, MachinePlan, Plan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 50  # machines; some hundred KB
+HEAD = -1
+"""In place of a batch's number: what belongs to none."""
 
 Form = Literal["json", "html", "txt"]
 CONTENT_TYPES: dict[Form, str] = {
@@ -25,6 +29,13 @@ CONTENT_TYPES: dict[Form, str] = {
     "html": "text/html; charset=utf-8",
     "txt": "text/plain; charset=utf-8",
 }
+
+
+class _Outline(NamedTuple):
+    """What a batch has for itself."""
+
+    machines: tuple[MachinePlan, ...]
+    checks: tuple[Check, ...]
 
 
 class StateBucket:
@@ -35,16 +46,36 @@ class StateBucket:
         self._bucket = bucket
 
     def save_plan(self, ledger: str, plan: Plan) -> None:
-        """The outline last: where it is, all of the plan is."""
-        for number, start in enumerate(range(0, len(plan.machines), PART)):
-            part = _machines().dump_json(plan.machines[start : start + PART])
-            self._put(_key(ledger, plan.hash, f"machines-{number:04}"), part)
-        outline = plan.outline().model_dump_json()
-        self._put(_key(ledger, plan.hash, "outline"), outline.encode())
+        """The head last: where it is, all of the plan is."""
+        folder = _folder(ledger, plan.hash)
+        apart = _checks_by_batch(plan)
+        for number in range(plan.batches):
+            batch = plan.machines[number * plan.batch_size : (number + 1) * plan.batch_size]
+            for part, start in enumerate(range(0, len(batch), PART)):
+                body = _machines().dump_json(batch[start : start + PART])
+                self._put(f"{folder}/{_part(number, part)}", body)
+            outline = plan.model_copy(update={"machines": batch, "checks": apart[number]}).outline()
+            body = _outlines().dump_json(_Outline(outline.machines, outline.checks))
+            self._put(f"{folder}/{_outline(number)}", body)
+        head = plan.model_copy(update={"machines": (), "checks": apart[HEAD]})
+        self._put(f"{folder}/head.json", head.model_dump_json().encode())
 
-    def outline(self, ledger: str, plan_hash: str) -> Plan:
-        """The plan without objects. Raises NotFound."""
-        return Plan.model_validate_json(self._get(_key(ledger, plan_hash, "outline")))
+    def outline(self, ledger: str, plan_hash: str, batch: int | None = None) -> Plan:
+        """The plan without objects, of all of its machines or of one BATCH. Raises NotFound."""
+        folder = _folder(ledger, plan_hash)
+        head = Plan.model_validate_json(self._get(f"{folder}/head.json"))
+        numbers = range(head.batches) if batch is None else [batch]
+        outlines = [
+            _outlines().validate_json(self._get(f"{folder}/{_outline(number)}"))
+            for number in numbers
+        ]
+        return head.model_copy(
+            update={
+                "machines": tuple(chain.from_iterable(each.machines for each in outlines)),
+                "checks": (*head.checks, *chain.from_iterable(each.checks for each in outlines)),
+                "first": (batch or 0) * head.batch_size,
+            }
+        )
 
     def machines(
         self, ledger: str, plan: Plan, wanted: Iterable[str] | None = None
@@ -53,13 +84,16 @@ class StateBucket:
 
         Raises NotFound.
         """
-        keys = [each.key for each in plan.machines]
-        chosen = set(keys) if wanted is None else set(wanted)
-        for number, start in enumerate(range(0, len(keys), PART)):
-            if chosen.isdisjoint(keys[start : start + PART]):
-                continue
-            body = self._get(_key(ledger, plan.hash, f"machines-{number:04}"))
-            yield from (each for each in _machines().validate_json(body) if each.key in chosen)
+        chosen = {each.key for each in plan.machines} if wanted is None else set(wanted)
+        folder = _folder(ledger, plan.hash)
+        needed = {
+            _part(*_place(plan, number)): None
+            for number, each in enumerate(plan.machines, plan.first)
+            if each.key in chosen
+        }
+        for part in needed:
+            machines = _machines().validate_json(self._get(f"{folder}/{part}"))
+            yield from (each for each in machines if each.key in chosen)
 
     def report_address(self, name: str) -> str:
         """Of the JSON."""
@@ -84,8 +118,31 @@ class StateBucket:
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
 
 
-def _key(ledger: str, plan_hash: str, part: str) -> str:
-    return f"work/{ledger}/{plan_hash.removeprefix('sha256:')[:16]}/{part}.json"
+def _folder(ledger: str, plan_hash: str) -> str:
+    return f"work/{ledger}/{plan_hash.removeprefix('sha256:')[:16]}"
+
+
+def _outline(batch: int) -> str:
+    return f"batch-{batch:05}.json"
+
+
+def _part(batch: int, part: int) -> str:
+    return f"batch-{batch:05}-machines-{part:04}.json"
+
+
+def _place(plan: Plan, number: int) -> tuple[int, int]:
+    """The batch, and in it the part, of the NUMBER-th machine of all."""
+    batch, within = divmod(number, plan.batch_size)
+    return batch, within // PART
+
+
+def _checks_by_batch(plan: Plan) -> dict[int, tuple[Check, ...]]:
+    """The checks of each batch's machines; those of no machine by HEAD."""
+    batches = {each.key: number // plan.batch_size for number, each in enumerate(plan.machines)}
+    apart: dict[int, list[Check]] = {number: [] for number in (HEAD, *range(plan.batches))}
+    for check in plan.checks:
+        apart[batches.get(check.subject, HEAD)].append(check)
+    return {number: tuple(checks) for number, checks in apart.items()}
 
 
 def _report_key(name: str, form: Form) -> str:
@@ -95,3 +152,8 @@ def _report_key(name: str, form: Form) -> str:
 @cache
 def _machines() -> TypeAdapter[tuple[MachinePlan, ...]]:
     return TypeAdapter(tuple[MachinePlan, ...])
+
+
+@cache
+def _outlines() -> TypeAdapter[_Outline]:
+    return TypeAdapter(_Outline)

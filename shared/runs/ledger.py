@@ -1,22 +1,26 @@
-"""The restores in the table: one row a restore, a machine and an object.
+"""The restores in the table: one row a restore, a batch of its machines, a machine and an object.
 
-What is resumed, reported and one day rolled back is read here. Several runs may be at one restore
-at the same time: a stopped execution leaves its function running, and a call is repeated after a
-lost answer. So each run takes a number, and an older run never overwrites a row of a newer one.
+What is resumed, reported and one day rolled back is read here. What a run of a batch writes is in
+`batches.py`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from shared.aws.table import Item, Put, Table
+from shared.aws.table import Item, Key, Put, Table
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
-from shared.models.restore_plans import Asked, MachineResult, ObjectResult, RestoreRecord
+from shared.models.restore_plans import (
+    Asked,
+    BatchRecord,
+    MachineResult,
+    ObjectResult,
+    RestoreRecord,
+)
 from shared.models.row_keys import EXPIRES, KEPT, RECORD, ledger_partition
 from shared.runs import history
 
-MACHINE, OBJECT = "machine#", "object#"
-TRANSACTION = 100  # rows that DynamoDB writes all or none of
+BATCH, MACHINE, OBJECT = "batch#", "machine#", "object#"
 NO_END: dict[str, object] = {"outcome": None, "counts": {}, "finished_at": None, "report": None}
 """Of the record of a restore that goes on."""
 
@@ -37,13 +41,16 @@ class Ledger:
 
     def __init__(self, table: Table, id_: str, *, now: Callable[[], datetime]) -> None:
         self.id = id_
-        self._table = table
-        self._pk = ledger_partition(id_)
+        self.table = table
+        self.pk = ledger_partition(id_)
         self._now = now
 
     def record(self) -> RestoreRecord | None:
-        item = self._table.get((self._pk, RECORD))
-        return RestoreRecord.model_validate_json(item["body"]) if item else None
+        return read_record(self.table.get(self.record_key))
+
+    @property
+    def record_key(self) -> Key:
+        return self.pk, RECORD
 
     def expect(self, digest: str) -> RestoreRecord | None:
         """The restore as it stands. Raises InvalidRequest when another request has the id."""
@@ -81,14 +88,28 @@ class Ledger:
             if taken := self._take(before, wanted, asked):
                 return taken
 
-    def keep_plan(self, attempt: int, plan_hash: str) -> str:
-        """The hash of the plan in force: PLAN_HASH, or that of a call which was faster."""
+    def keep_plan(self, attempt: int, plan_hash: str, batches: int) -> RestoreRecord:
+        """With the plan in force: PLAN_HASH, or that of a call which was faster."""
         while True:
-            record = self._of_attempt(attempt)
+            record = self.of_attempt(attempt)
             if record.plan_hash:
-                return record.plan_hash
-            if self._replace(record, plan_hash=plan_hash):
-                return plan_hash
+                return record
+            if kept := self._replace(record, plan_hash=plan_hash, batches=batches):
+                return kept
+
+    def give_plan(self, attempt: int) -> RestoreRecord:
+        """From here on the plan stays as it is.
+
+        Raises Overtaken when the restore was stopped, or another execution has taken it up.
+        """
+        while True:
+            record = self.of_attempt(attempt)
+            if record.stopped:
+                raise Overtaken(f"Restore {self.id} was stopped.")
+            if record.given:
+                return record
+            if given := self._replace(record, given=True):
+                return given
 
     def resume(self, execution: str, redriven: int) -> int:
         """The attempt of an execution that was redriven for the REDRIVEN-th time: a new one, as if
@@ -109,24 +130,6 @@ class Ledger:
             if self._replace(record, **again, **NO_END, stopped=False):
                 return record.attempt + 1
         raise NotFound(f"Restore {self.id} is not known any more. Start a new restore.")
-
-    def take_run(self, attempt: int) -> RestoreRecord:
-        """Begins a run: from here on every older run stops, and the plan stays as it is.
-
-        Raises Overtaken when the restore was stopped, or another execution has taken it up.
-        """
-        while True:
-            record = self._of_attempt(attempt)
-            if record.stopped:
-                raise Overtaken(f"Restore {self.id} was stopped.")
-            if taken := self._replace(record, run=record.run + 1, given=True):
-                return taken
-
-    def end_run(self, run: int, *, down_since: datetime | None = None) -> None:
-        """Says that a run does nothing any more, and since when the cluster has not answered it."""
-        while (record := self.record()) and record.ended < run:
-            if self._replace(record, ended=run, down_since=down_since):
-                return
 
     def stop(self, execution: str, redriven: int = 0) -> RestoreRecord | None:
         """Stops the restore of an execution that ended after so many redrives.
@@ -155,55 +158,33 @@ class Ledger:
             if self._replace(record, **end):
                 return
 
+    def batches(self) -> list[BatchRecord]:
+        """Those that a run has taken up; of an earlier plan, which no run was given, too."""
+        rows = self.table.query(self.pk, BATCH)
+        return [BatchRecord.model_validate_json(row["body"]) for row in rows]
+
     def machines(self) -> dict[str, MachineResult]:
         """What became of each machine, by `namespace/name` on the target cluster."""
-        rows = self._table.query(self._pk, MACHINE)
-        found = (MachineResult.model_validate_json(row["body"]) for row in rows)
-        return {result.key: result for result in found}
+        return read_machines(self.table.query(self.pk, MACHINE))
 
     def objects(self, key: str | None = None) -> dict[str, tuple[ObjectResult, ...]]:
         """The objects of each machine, or of one, in the order of their creation."""
         found: dict[str, list[ObjectResult]] = {}
-        for row in self._table.query(self._pk, f"{OBJECT}{key}#" if key else OBJECT):
+        for row in self.table.query(self.pk, f"{OBJECT}{key}#" if key else OBJECT):
             result = ObjectResult.model_validate_json(row["body"])
             found.setdefault(row["machine"], []).append(result)
         return {machine: tuple(results) for machine, results in found.items()}
 
-    def write(self, run: int, results: Iterable[MachineResult]) -> None:
-        """Raises Overtaken when a newer run has written one of these machines."""
-        self._write_rows(run, [self._machine_row(run, each) for each in results])
-
-    def write_objects(
-        self, run: int, result: MachineResult, objects: Sequence[ObjectResult]
-    ) -> None:
-        """The machine together with its objects. Raises Overtaken as `write` does."""
-        rows = [
-            self._row(f"{OBJECT}{result.key}#{number:05}", each.model_dump_json())
-            | {"machine": result.key, "run": run}
-            for number, each in enumerate(objects)
-        ]
-        # The machine last: one that is written as applied has all of its objects in the ledger.
-        self._write_rows(run, [*rows, self._machine_row(run, result)])
-
-    def _write_rows(self, run: int, rows: list[Item]) -> None:
-        condition = "attribute_not_exists(pk) OR run <= :run"
-        for start in range(0, len(rows), TRANSACTION):
-            some = rows[start : start + TRANSACTION]
-            puts = [Put(row, condition, {":run": run}) for row in some]
-            if not self._table.write_together(puts):
-                raise Overtaken(f"Restore {self.id} was taken up by a newer run.")
-
-    def _machine_row(self, run: int, result: MachineResult) -> Item:
-        return self._row(f"{MACHINE}{result.key}", result.model_dump_json()) | {"run": run}
-
-    def _row(self, sk: str, body: str) -> Item:
-        return {"pk": self._pk, "sk": sk, "body": body, EXPIRES: self._expiry()}
+    def row(self, sk: str, body: str) -> Item:
+        """One of this ledger's rows, to be written."""
+        return {"pk": self.pk, "sk": sk, "body": body, EXPIRES: self._expiry()}
 
     def _expiry(self) -> int:
         """Counted from the last change of a row."""
         return int((self._now() + KEPT).timestamp())
 
-    def _of_attempt(self, attempt: int) -> RestoreRecord:
+    def of_attempt(self, attempt: int) -> RestoreRecord:
+        """Raises Overtaken when another execution has taken up the restore."""
         record = self.record()
         if record is None or record.attempt != attempt:
             raise Overtaken(f"Restore {self.id} was taken up by another execution.")
@@ -212,7 +193,7 @@ class Ledger:
     def _name_execution(self, execution: str) -> None:
         """First, so that the event of a stopped execution always finds its restore."""
         row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
-        self._table.put(
+        self.table.put(
             row | {EXPIRES: self._expiry()},
             condition="attribute_not_exists(pk) OR ledger = :ledger",
             values={":ledger": self.id},
@@ -232,15 +213,25 @@ class Ledger:
         # Together, or a call that is repeated later would give it a second place in the history.
         first = Put(self._record_row(wanted), "attribute_not_exists(pk)")
         place = history.place(self.id, wanted.started_at, asked) | {EXPIRES: self._expiry()}
-        return wanted if self._table.write_together([first, Put(place)]) else None
+        return wanted if self.table.write_together([first, Put(place)]) else None
 
     def _put(self, record: RestoreRecord, *, before: RestoreRecord) -> bool:
         values = {":before": before.revision}
         row = self._record_row(record)
-        return self._table.put(row, condition="revision = :before", values=values)
+        return self.table.put(row, condition="revision = :before", values=values)
 
     def _record_row(self, record: RestoreRecord) -> Item:
-        return self._row(RECORD, record.model_dump_json()) | {"revision": record.revision}
+        return self.row(RECORD, record.model_dump_json()) | {"revision": record.revision}
+
+
+def read_record(row: Item | None) -> RestoreRecord | None:
+    return RestoreRecord.model_validate_json(row["body"]) if row else None
+
+
+def read_machines(rows: Iterable[Item]) -> dict[str, MachineResult]:
+    """By `namespace/name` on the target cluster."""
+    found = (MachineResult.model_validate_json(row["body"]) for row in rows)
+    return {result.key: result for result in found}
 
 
 def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:

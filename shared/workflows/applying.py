@@ -59,7 +59,7 @@ def create_machines(run: Run, results: Results, until: float) -> Results:
     how = _how(run)
     obstacles = _create_namespaces(run, how, todo)
     work = _Work(run, how, results, obstacles, _find_taken(run, todo), until)
-    machines = run.clients.state.machines(run.ledger.id, run.plan, todo)
+    machines = run.clients.state.machines(run.batch.ledger.id, run.plan, todo)
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
         create = partial(_create_machine, work)
         done = _map_ahead(pool, create, machines, run.plan.concurrency * AHEAD)
@@ -115,7 +115,7 @@ def _create_machine(work: _Work, machine: MachinePlan) -> MachineResult:
     if outcome.overtaken is None:
         result = _settle(run, result, outcome)
     # Also of a machine that is half made: what was created must be known to whoever goes on.
-    run.ledger.write_objects(run.record.run, result, _of_machine(outcome))
+    run.batch.write_objects(run.number, result, _of_machine(outcome))
     if outcome.overtaken:
         raise outcome.overtaken
     return result

@@ -1,5 +1,5 @@
-"""Whether a run may still act: asked before every write, answered from the ledger at most a second
-old.
+"""Whether a run may still act: asked before every write, answered from a look at the ledger that is
+at most a second old.
 """
 
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from shared.errors import Overtaken
-from shared.runs.ledger import Ledger
+from shared.runs.batches import Batch, Taken
 
 FRESH = 1.0
 """Seconds. An execution that is stopped, or a newer run, is seen within this time."""
@@ -17,10 +17,10 @@ class Fence:
     """Shared by the threads of one run. Once it refuses, it refuses for good."""
 
     def __init__(
-        self, ledger: Ledger, run: int, *, clock: Callable[[], float] = time.monotonic
+        self, batch: Batch, taken: Taken, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._ledger = ledger
-        self._run = run
+        self._batch = batch
+        self._taken = taken
         self._clock = clock
         self._read_at = clock()
         self._refusal: str | None = None
@@ -36,9 +36,4 @@ class Fence:
                 raise Overtaken(self._refusal)
 
     def _look(self) -> str | None:
-        record = self._ledger.record()
-        if record is None or record.run != self._run:
-            return f"Restore {self._ledger.id} was taken up by a newer run."
-        if record.stopped:
-            return f"Restore {self._ledger.id} was stopped."
-        return None
+        return self._batch.refusal(self._taken.restore.attempt, self._taken.batch.run)

@@ -48,11 +48,14 @@ class Clients(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """Where the plan lies: the ledger's id and the plan's hash, and the attempt that it is for."""
+    """Where the plan lies: the ledger's id and the plan's hash, and the attempt that it is for; how
+    many batches its machines are cut into.
+    """
 
     ledger: str
     attempt: int
     plan_hash: str
+    batches: int
 
 
 class Ask(NamedTuple):
@@ -88,8 +91,7 @@ def plan_restore(
         )
     except _Unknown as unknown:
         return Ask(str(unknown))
-    plan_hash = record.plan_hash
-    if plan_hash is None:
+    if record.plan_hash is None:
         with discovery.connect(
             kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
         ) as target:
@@ -101,8 +103,8 @@ def plan_restore(
         plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
         estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
         plan = plan.model_copy(update={"estimate": estimate})
-        plan_hash = _keep(clients, ledger, record.attempt, plan)
-    return Planned(ledger.id, record.attempt, plan_hash)
+        record = _keep(clients, ledger, record.attempt, plan)
+    return Planned(ledger.id, record.attempt, record.plan_hash or "", record.batches)
 
 
 def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:
@@ -224,7 +226,7 @@ def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
         return list(pool.map(read, choices))
 
 
-def _keep(clients: Clients, ledger: Ledger, attempt: int, plan: Plan) -> str:
+def _keep(clients: Clients, ledger: Ledger, attempt: int, plan: Plan) -> RestoreRecord:
     """The plan is there before it is named; of two calls both go on with the first one's."""
     clients.state.save_plan(ledger.id, plan)
-    return ledger.keep_plan(attempt, plan.hash)
+    return ledger.keep_plan(attempt, plan.hash, plan.batches)

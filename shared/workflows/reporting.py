@@ -111,11 +111,11 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
 
 
 def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> RestoreRecord:
-    """The run under way sees within a second that it is stopped; what it has in hand it still
-    writes down.
+    """The runs under way see within a second that they are stopped; what they have in hand they
+    still write down.
     """
     for _ in range(GRACE):
-        if record.ended >= record.run:
+        if all(each.ended >= each.run for each in ledger.batches()):
             break
         clients.sleep(1)
         record = ledger.record() or record

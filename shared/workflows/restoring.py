@@ -1,8 +1,8 @@
 """One run of a restore: create what is missing, look at the machines, say how far they are.
 
-A run is one call of the restore function. Step Functions waits and calls again until every machine
-has come to its end. What a run has done is in the ledger, so that the next one, or one of another
-execution, goes on from there.
+A run is one call of the restore function, for one batch of the plan's machines. Step Functions
+waits and calls again until every machine of it has come to its end. What a run has done is in the
+ledger, so that the next one, or one of another execution, goes on from there.
 """
 
 from typing import Any, NamedTuple
@@ -11,8 +11,9 @@ from shared.aws import secrets
 from shared.errors import Unreachable
 from shared.kube import discovery
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import MachineResult, Phase, RestoreRecord
+from shared.models.restore_plans import MachineResult, Phase
 from shared.restore import progress, report
+from shared.runs.batches import Batch, Taken
 from shared.runs.ledger import Ledger
 from shared.workflows.applying import create_machines
 from shared.workflows.fence import Fence
@@ -46,24 +47,27 @@ def attempt_of_redrive(clients: Clients, ledger_id: str, execution: str, redrive
     return Ledger(clients.table, ledger_id, now=clients.clock.now).resume(execution, redriven)
 
 
-def run_restore(clients: Clients, ledger_id: str, attempt: int, *, seconds: float) -> Progress:
-    """SECONDS are left for it. Raises Overtaken when this run may not act (any more), NotFound for
-    a plan that is gone, Refused and Rejected when the credentials do not serve any more.
-    """
-    ledger = Ledger(clients.table, ledger_id, now=clients.clock.now)
-    record = ledger.take_run(attempt)
-    outage = Outage(record.down_since)
-    try:
-        return _run(clients, ledger, record, outage, seconds)
-    finally:
-        ledger.end_run(record.run, down_since=outage.since)
-
-
-def _run(
-    clients: Clients, ledger: Ledger, record: RestoreRecord, outage: Outage, seconds: float
+def run_batch(
+    clients: Clients, ledger_id: str, number: int, attempt: int, *, seconds: float
 ) -> Progress:
+    """One run of the NUMBER-th batch of a restore's machines; SECONDS are left for it.
+
+    Raises Overtaken when this run may not act (any more), NotFound for a plan that is gone, Refused
+    and Rejected when the credentials do not serve any more.
+    """
+    batch = Batch(Ledger(clients.table, ledger_id, now=clients.clock.now), number)
+    taken = batch.take_run(attempt)
+    outage = Outage(taken.batch.down_since)
+    try:
+        return _run(clients, batch, taken, outage, seconds)
+    finally:
+        batch.end_run(taken.batch.run, down_since=outage.since)
+
+
+def _run(clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: float) -> Progress:
     began = clients.clock.monotonic()
-    plan = clients.state.outline(ledger.id, record.plan_hash or "")
+    plan_hash = taken.restore.plan_hash or ""
+    plan = clients.state.outline(batch.ledger.id, plan_hash, batch.number)
     # Not validated: a document's secret begins with `replant/`, the plan's as this stack has it.
     cluster = ClusterDocument.model_construct(id=plan.target, secret=plan.secret)
     with discovery.connect(
@@ -73,15 +77,15 @@ def _run(
         connections=plan.concurrency,
         deadline=began + seconds - LAST,
     ) as target:
-        fence = Fence(ledger, record.run, clock=clients.clock.monotonic)
+        fence = Fence(batch, taken, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
-        run = Run(clients, target, plan, record, ledger, fence, deadline, outage)
+        run = Run(clients, target, plan, taken, batch, fence, deadline, outage)
         results = _proceed(run)
     return _tell(run, results)
 
 
 def _proceed(run: Run) -> Results:
-    before = run.ledger.machines()
+    before = run.batch.machines()
     try:
         results = _adopt(run, before)
     except Unreachable as outage:
@@ -156,7 +160,7 @@ def _tell(run: Run, results: Results) -> Progress:
         running = report.report(
             run.plan, run.record, list(results.values()), {}, report.RUNNING, None
         )
-        publish(run.clients.state, run.ledger.id, running)
+        publish(run.clients.state, run.batch.ledger.id, running)
     return Progress(
         done=not waiting,
         wait=progress.pause([each.since or run.outage.since for _, each in waiting], now),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from shared.aws.table import Table
 from shared.kube.client import TargetCluster
 from shared.models.restore_plans import MachinePlan, MachineResult, Plan, RestoreRecord
+from shared.runs.batches import Batch, Taken
 from shared.runs.files import StateBucket
-from shared.runs.ledger import Ledger
 from shared.workflows.fence import Fence
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Outage:
 
 
 class Run(NamedTuple):
-    """PLAN has no objects. After DEADLINE (monotonic) nothing new is begun.
+    """PLAN is that of the batch, without objects. After DEADLINE (monotonic) nothing new is begun.
 
     OUTAGE is shared by the run's threads.
     """
@@ -74,11 +74,20 @@ class Run(NamedTuple):
     clients: Clients
     cluster: TargetCluster
     plan: Plan
-    record: RestoreRecord
-    ledger: Ledger
+    taken: Taken
+    batch: Batch
     fence: Fence
     deadline: float
     outage: Outage
+
+    @property
+    def record(self) -> RestoreRecord:
+        return self.taken.restore
+
+    @property
+    def number(self) -> int:
+        """Of the runs of this batch, so that the ledger knows the newest."""
+        return self.taken.batch.run
 
     @property
     def timeout(self) -> timedelta:
@@ -92,7 +101,7 @@ class Run(NamedTuple):
     def write(self, results: Iterable[MachineResult]) -> Results:
         """The results, written down. Raises Overtaken."""
         changed = {result.key: result for result in results}
-        self.ledger.write(self.record.run, changed.values())
+        self.batch.write(self.number, changed.values())
         return changed
 
     def waiting(self, results: Results) -> list[MachinePlan]:

@@ -81,7 +81,7 @@ def test_an_outage_that_a_creation_meets_is_dated_from_its_begin(lab: Lab) -> No
     lab.cluster.before = fall
     began = lab.now()
     lab.apply(planned)
-    assert lab.record(planned).down_since == began
+    assert lab.batch(planned).record().down_since == began
 
 
 def test_a_machine_whose_creation_alone_gets_no_answer_fails_when_its_time_is_over(

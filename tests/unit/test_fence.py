@@ -1,5 +1,6 @@
 """Whether a run may still act: what it asks the ledger, how often, and what it makes of it."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -8,7 +9,7 @@ import pytest
 from shared.aws.table import Item, Key
 from shared.errors import Overtaken
 from shared.workflows.fence import FRESH, Fence
-from tests.ledger_scenarios import begin, ledger
+from tests.ledger_scenarios import batch, begin, ledger
 from tests.memory_table import MemoryTable
 
 
@@ -19,8 +20,8 @@ class Site:
         self.seconds, self.reads = 100.0, 0
         self.table = MemoryTable()
         begin(self.table)
-        run = ledger(self.table).take_run(1).run
-        self.fence = Fence(ledger(Counting(self)), run, clock=lambda: self.seconds)
+        taken = batch(self.table).take_run(1)
+        self.fence = Fence(batch(Counting(self)), taken, clock=lambda: self.seconds)
 
     def refusal(self) -> str | None:
         try:
@@ -31,14 +32,14 @@ class Site:
 
 
 class Counting(MemoryTable):
-    """The site's table, and a count of the reads of single rows."""
+    """The site's table, and a count of the reads."""
 
     def __init__(self, site: Site) -> None:
         self.packed, self._site = site.table.packed, site
 
-    def get(self, key: Key) -> Item | None:
+    def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
         self._site.reads += 1
-        return super().get(key)
+        return super().get_many(keys)
 
 
 @pytest.fixture
@@ -79,7 +80,19 @@ def test_a_stop_is_seen_once_a_second_has_passed(site: Site) -> None:
 
 
 def test_a_newer_run_of_the_same_execution_is_seen(site: Site) -> None:
-    ledger(site.table).take_run(1)
+    batch(site.table).take_run(1)
+    site.seconds += FRESH
+    assert site.refusal() == NEWER
+
+
+def test_another_batch_of_the_restore_disturbs_nobody(site: Site) -> None:
+    batch(site.table, 1).take_run(1)
+    site.seconds += FRESH
+    assert site.refusal() is None
+
+
+def test_the_next_execution_is_seen_before_it_runs(site: Site) -> None:
+    begin(site.table, "run-2")
     site.seconds += FRESH
     assert site.refusal() == NEWER
 
@@ -87,7 +100,7 @@ def test_a_newer_run_of_the_same_execution_is_seen(site: Site) -> None:
 def test_a_run_of_the_next_execution_is_seen_though_that_one_is_not_stopped(site: Site) -> None:
     ledger(site.table).stop("run-1")
     begin(site.table, "run-2")
-    ledger(site.table).take_run(2)
+    batch(site.table).take_run(2)
     site.seconds += FRESH
     assert site.refusal() == NEWER
 

@@ -7,7 +7,7 @@ import pytest
 
 from local.samples.builders import RESTORE_ID, a_metadata, planned
 from shared.errors import NotFound
-from shared.models.restore_plans import Plan
+from shared.models.restore_plans import Check, Plan
 from shared.runs.files import PART, StateBucket
 from tests.lab import STATE, PlainS3
 
@@ -43,20 +43,29 @@ def bucket(s3: WatchedS3) -> StateBucket:
     return StateBucket(s3, STATE)  # type: ignore[arg-type]  # as much of it as is used
 
 
+SIZE = 2 * PART
+"""Machines of a batch here."""
+
+
 @cache
 def many(count: int) -> Plan:
-    """A plan of so many machines, made from one."""
+    """A plan of so many machines, made from one, with a check of each."""
     plan = planned(a_metadata(secrets={"keys": {"userdata": "PLANTED"}}))
     (one,) = plan.machines
     machines = tuple(one.model_copy(update={"name": f"web{number:04}"}) for number in range(count))
-    return plan.model_copy(update={"machines": machines}).hashed()
+    of_machines = [
+        Check(check="point", subject=each.key, verdict="pass", message="fine") for each in machines
+    ]
+    of_target = Check(check="served", subject="west", verdict="pass", message="fine")
+    changes = {"machines": machines, "checks": (of_target, *of_machines), "batch_size": SIZE}
+    return plan.model_copy(update=changes).hashed()
 
 
 def folder(plan: Plan, ledger: str = RESTORE_ID) -> str:
     return f"work/{ledger}/{plan.hash.removeprefix('sha256:')[:16]}"
 
 
-@pytest.mark.parametrize("count", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
+@pytest.mark.parametrize("count", [0, 1, PART - 1, PART, PART + 1, SIZE, SIZE + 1, 3 * SIZE + 1])
 def test_a_plan_comes_back_as_it_was_in_outline_and_machine_by_machine(
     bucket: StateBucket, count: int
 ) -> None:
@@ -67,14 +76,38 @@ def test_a_plan_comes_back_as_it_was_in_outline_and_machine_by_machine(
     assert tuple(bucket.machines(RESTORE_ID, outline)) == plan.machines
 
 
-def test_the_outline_is_written_last_so_that_where_it_is_all_of_the_plan_is(
+def test_a_batch_comes_back_with_its_machines_and_the_checks_about_them(
     bucket: StateBucket, s3: WatchedS3
 ) -> None:
-    plan = many(2 * PART + 1)
+    plan = many(SIZE + 2)
     bucket.save_plan(RESTORE_ID, plan)
-    parts = [f"machines-{number:04}" for number in range(3)]
-    assert s3.put == [f"{folder(plan)}/{part}.json" for part in (*parts, "outline")]
+    batch = bucket.outline(RESTORE_ID, plan.hash, 1)
+    assert s3.got == [f"{folder(plan)}/head.json", f"{folder(plan)}/batch-00001.json"]
+    assert batch.machines == plan.outline().machines[SIZE:]
+    assert [each.subject for each in batch.checks] == ["west", *(m.key for m in batch.machines)]
+    assert (batch.hash, batch.size, batch.batches) == (plan.hash, SIZE + 2, 2)
+    assert tuple(bucket.machines(RESTORE_ID, batch)) == plan.machines[SIZE:]
+
+
+def test_the_head_is_written_last_so_that_where_it_is_all_of_the_plan_is(
+    bucket: StateBucket, s3: WatchedS3
+) -> None:
+    plan = many(SIZE + 1)
+    bucket.save_plan(RESTORE_ID, plan)
+    parts = [
+        *("batch-00000-machines-0000", "batch-00000-machines-0001", "batch-00000"),
+        *("batch-00001-machines-0000", "batch-00001", "head"),
+    ]
+    assert s3.put == [f"{folder(plan)}/{part}.json" for part in parts]
     assert s3.types == {"application/json"}
+
+
+def test_the_head_is_small_however_many_machines_there_are(
+    bucket: StateBucket, s3: WatchedS3
+) -> None:
+    plan = many(3 * SIZE)
+    bucket.save_plan(RESTORE_ID, plan)
+    assert len(s3.objects[STATE, f"{folder(plan)}/head.json"]) < 2000
 
 
 def test_the_outline_holds_no_object_and_no_file_a_secret_value(
@@ -82,8 +115,8 @@ def test_the_outline_holds_no_object_and_no_file_a_secret_value(
 ) -> None:
     plan = many(3)
     bucket.save_plan(RESTORE_ID, plan)
-    outline = s3.json(f"{folder(plan)}/outline.json")
-    assert [each["objects"] for each in outline["machines"]] == [[], [], []]
+    machines, _ = s3.json(f"{folder(plan)}/batch-00000.json")
+    assert [each["objects"] for each in machines] == [[], [], []]
     assert all(b"PLANTED" not in body and b"UExBTlRFRA" not in body for body in s3.objects.values())
 
 
@@ -91,22 +124,22 @@ def test_the_outline_holds_no_object_and_no_file_a_secret_value(
     ("numbers", "parts"),
     [
         ([], []),
-        ([0], [0]),
-        ([PART - 1], [0]),
-        ([PART], [1]),
-        ([2 * PART, 0], [0, 2]),
-        ([1, 2, 3], [0]),
+        ([0], ["00000-machines-0000"]),
+        ([PART - 1], ["00000-machines-0000"]),
+        ([PART], ["00000-machines-0001"]),
+        ([2 * PART, 0], ["00000-machines-0000", "00001-machines-0000"]),
+        ([1, 2, 3], ["00000-machines-0000"]),
     ],
 )
 def test_only_the_parts_of_the_machines_that_are_wanted_are_read_and_in_the_plan_s_order(
-    bucket: StateBucket, s3: WatchedS3, numbers: list[int], parts: list[int]
+    bucket: StateBucket, s3: WatchedS3, numbers: list[int], parts: list[str]
 ) -> None:
     plan = many(2 * PART + 1)
     bucket.save_plan(RESTORE_ID, plan)
     wanted = [plan.machines[number].key for number in numbers]
     found = tuple(bucket.machines(RESTORE_ID, plan.outline(), wanted))
     assert found == tuple(plan.machines[number] for number in sorted(numbers))
-    assert s3.got == [f"{folder(plan)}/machines-{number:04}.json" for number in parts]
+    assert s3.got == [f"{folder(plan)}/batch-{part}.json" for part in parts]
 
 
 def test_a_part_is_read_only_when_its_machines_are_needed(
@@ -152,12 +185,12 @@ def test_a_plan_that_was_forgotten_is_told_with_the_remedy(
     plan = many(1)
     with pytest.raises(NotFound) as caught:
         bucket.outline(RESTORE_ID, plan.hash)
-    assert caught.value.message == gone(f"{folder(plan)}/outline.json")
+    assert caught.value.message == gone(f"{folder(plan)}/head.json")
     bucket.save_plan(RESTORE_ID, plan)
-    del s3.objects[STATE, f"{folder(plan)}/machines-0000.json"]
+    del s3.objects[STATE, f"{folder(plan)}/batch-00000-machines-0000.json"]
     with pytest.raises(NotFound) as caught:
         list(bucket.machines(RESTORE_ID, plan))
-    assert caught.value.message == gone(f"{folder(plan)}/machines-0000.json")
+    assert caught.value.message == gone(f"{folder(plan)}/batch-00000-machines-0000.json")
 
 
 def test_a_report_lies_where_the_contract_says_and_its_address_is_told(

@@ -70,7 +70,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 def planned(lab: Lab, **changes: Json) -> Json:
     request = {"select": {"id": "point-web01"}, "target": "west", **changes}
     event = {"request": request, "execution": "arn:run-1", "name": "run-1"}
-    return plan.handler(event, CONTEXT)
+    return plan.handler(event, CONTEXT) | {"batch": 0}
 
 
 def test_plan_restore_and_report_pass_on_what_the_state_machine_hands_over(
@@ -78,7 +78,8 @@ def test_plan_restore_and_report_pass_on_what_the_state_machine_hands_over(
 ) -> None:
     lab.backup()
     event = planned(lab)
-    assert set(event) == {"restoreId", "ledger", "attempt", "planHash"}
+    assert set(event) == {"restoreId", "ledger", "attempt", "planHash", "batches", "batch"}
+    assert event["batches"] == 1
     event = restore.handler(event, CONTEXT)
     assert (event["done"], event["counts"], event["waiting"]) == (True, {"ready": 1}, [])
     answer = report.handler(event, CONTEXT)

@@ -17,16 +17,19 @@ from shared.aws.table import Table
 from shared.errors import Overtaken, Refused, ReplantError
 from shared.models.base import to_instant
 from shared.models.restore_plans import RestoreRecord
-from shared.runs.ledger import TRANSACTION, of_execution
+from shared.runs.batches import TRANSACTION, Taken
+from shared.runs.ledger import of_execution
 from tests.ledger_scenarios import (
     ASKED,
     LATER,
     SCENARIOS,
     a_machine,
     alive,
+    batch,
     begin,
     ended,
     finish,
+    keep_plan,
     ledger,
     listed,
     some_objects,
@@ -98,16 +101,16 @@ def begun(table: Table) -> None:
 
 def planned(table: Table) -> None:
     begin(table)
-    ledger(table).keep_plan(1, "sha256:a")
+    keep_plan(table, 1, "sha256:a")
 
 
 def running(table: Table) -> None:
     planned(table)
-    ledger(table).take_run(1)
+    batch(table).take_run(1)
 
 
-def first_run(table: Table) -> RestoreRecord:
-    return ledger(table).take_run(1)
+def first_run(table: Table) -> Taken:
+    return batch(table).take_run(1)
 
 
 def stop_first(table: Table) -> RestoreRecord | None:
@@ -184,8 +187,8 @@ def test_another_request_that_begins_at_once_never_gets_the_restore_of_the_first
 
 def test_two_plans_that_are_made_at_once_go_on_as_one() -> None:
     one, other = (
-        lambda table: ledger(table).keep_plan(1, "sha256:a"),
-        lambda table: ledger(table).keep_plan(1, "sha256:b"),
+        lambda table: keep_plan(table, 1, "sha256:a"),
+        lambda table: keep_plan(table, 1, "sha256:b"),
     )
     hashes = set()
     for race in races(begun, one, other):
@@ -195,7 +198,7 @@ def test_two_plans_that_are_made_at_once_go_on_as_one() -> None:
 
 
 def test_a_plan_of_an_execution_that_is_overtaken_is_not_that_of_the_next_one() -> None:
-    for race in races(begun, lambda table: ledger(table).keep_plan(1, "sha256:a"), resume):
+    for race in races(begun, lambda table: keep_plan(table, 1, "sha256:a"), resume):
         assert race.one == "sha256:a" or isinstance(race.one, Overtaken)
         assert (stored(race.table).attempt, stored(race.table).plan_hash) == (2, None)
         assert race.other == stored(race.table)
@@ -203,23 +206,24 @@ def test_a_plan_of_an_execution_that_is_overtaken_is_not_that_of_the_next_one() 
 
 def test_a_plan_that_a_run_was_given_just_now_stays_whoever_takes_up_the_restore() -> None:
     for race in races(planned, first_run, resume):
-        after = stored(race.table)
+        after, runs = stored(race.table), batch(race.table).record()
         assert after.attempt == 2
         if isinstance(race.one, Overtaken):
-            assert (after.plan_hash, after.given, after.run) == (None, False, 0)
+            assert after.given == bool(after.plan_hash)
+            assert runs.ended == runs.run
         else:
-            assert (after.plan_hash, after.given, after.run) == ("sha256:a", True, 1)
+            assert (after.plan_hash, after.given, runs.run) == ("sha256:a", True, 1)
 
 
 def test_a_run_that_begins_while_the_restore_is_stopped_sees_it_or_is_seen() -> None:
     for race in races(planned, first_run, stop_first):
-        after = stored(race.table)
+        after, runs = stored(race.table), batch(race.table).record()
         assert after.stopped
         if isinstance(race.one, Overtaken):
-            assert after.run == 0
+            assert runs.ended == runs.run
         else:
-            assert isinstance(race.one, RestoreRecord)
-            assert after.run == race.one.run == 1
+            assert isinstance(race.one, Taken)
+            assert (runs.ended, runs.run) == (0, race.one.batch.run) == (0, 1)
         assert isinstance(race.other, RestoreRecord)
         assert race.other.stopped
         assert race.other == after or race.other.revision < after.revision
@@ -234,22 +238,33 @@ def test_a_stop_that_comes_late_never_stops_the_next_execution() -> None:
 
 def test_two_runs_that_begin_at_once_have_two_numbers() -> None:
     for race in races(planned, first_run, first_run):
-        assert isinstance(race.one, RestoreRecord)
-        assert isinstance(race.other, RestoreRecord)
-        assert {race.one.run, race.other.run} == {1, 2}
-        assert stored(race.table).run == 2
+        assert isinstance(race.one, Taken)
+        assert isinstance(race.other, Taken)
+        assert {race.one.batch.run, race.other.batch.run} == {1, 2}
+        assert batch(race.table).record().run == 2
+
+
+def test_two_batches_that_begin_at_once_do_not_disturb_each_other() -> None:
+    def second_batch(table: Table) -> Taken:
+        return batch(table, 1).take_run(1)
+
+    for race in races(planned, first_run, second_batch):
+        assert isinstance(race.one, Taken)
+        assert isinstance(race.other, Taken)
+        assert (race.one.batch.run, race.other.batch.run) == (1, 1)
+        assert stored(race.table).given
 
 
 def test_the_end_of_a_run_is_noted_whatever_happens_at_the_same_time() -> None:
     def end(table: Table) -> None:
-        ledger(table).end_run(1)
+        batch(table).end_run(1)
 
     def note(table: Table) -> None:
         finish(table, 1, "partial")
 
     for other in (first_run, stop_first, resume, note):
         for race in races(running, end, other):
-            assert stored(race.table).ended == 1
+            assert batch(race.table).record().ended == 1
             assert not isinstance(race.other, ReplantError)
 
 
@@ -268,8 +283,8 @@ def test_of_two_runs_that_write_at_once_the_newer_one_s_rows_stand() -> None:
         said = f"run {run}"
 
         def both(table: Table) -> None:
-            ledger(table).write(run, [a_machine("web01", waits=said), a_machine("web02")])
-            ledger(table).write_objects(
+            batch(table).write(run, [a_machine("web01", waits=said), a_machine("web02")])
+            batch(table).write_objects(
                 run, a_machine("web03", waits=said), some_objects(3, reason=said)
             )
 
@@ -292,12 +307,12 @@ def test_an_execution_is_named_before_it_has_the_restore() -> None:
             named.append(of_execution(table, "run-1"))
 
     ledger(Watched(table, look)).begin(wanted(), ASKED, running=ended)
-    ledger(Watched(table, look)).keep_plan(1, "sha256:a")
+    keep_plan(Watched(table, look), 1, "sha256:a")
     assert set(named) == {stored(table).restore_id}
 
 
 def test_a_machine_of_many_objects_is_written_in_as_few_calls_as_the_table_takes() -> None:
     calls: list[None] = []
     table = Watched(MemoryTable(), lambda: calls.append(None))
-    ledger(table).write_objects(1, a_machine(), some_objects(2 * TRANSACTION))
+    batch(table).write_objects(1, a_machine(), some_objects(2 * TRANSACTION))
     assert len(calls) == 3, "the machine itself is one row more"

@@ -571,7 +571,10 @@ def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
     assert planned(*some).hash == planned(*some[::-1]).hash
 
 
-FORMAL = {"restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "hash"}
+FORMAL = {
+    *("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate"),
+    *("size", "batch_size", "first", "hash"),
+}
 OF_PLAN: dict[str, Json] = {
     "target": "north",
     "timeout": 1.0,

@@ -101,7 +101,7 @@ def test_the_manifests_of_machines_that_were_touched_are_not_read_for_a_report(l
     planned = lab.plan()
     lab.apply(planned)
     for bucket, key in list(lab.s3.objects):
-        if "machines-" in key:
+        if "-machines-" in key:
             del lab.s3.objects[bucket, key]
     (machine,) = reported(lab, lab.report(planned))["machines"]
     assert [each["action"] for each in machine["objects"]] == ["create"] * 4
@@ -184,15 +184,15 @@ def test_what_a_stopped_run_has_in_hand_is_in_the_report(lab: Lab) -> None:
     lab.cluster.run = False
     planned = lab.plan()
     lab.apply(planned)
-    record = lab.ledger(planned).take_run(planned.attempt)
+    run = lab.batch(planned).take_run(planned.attempt).batch.run
     ready = {"state": MachineState.READY, "waits": None, "finished_at": lab.now()}
     stopped_at = lab.seconds
 
     def end(_: float) -> None:
         if lab.seconds == stopped_at + 3:
             result = lab.result(planned).model_copy(update=ready)
-            lab.ledger(planned).write(record.run, [result])
-            lab.ledger(planned).end_run(record.run)
+            lab.batch(planned).write(run, [result])
+            lab.batch(planned).end_run(run)
 
     lab.during = end
     output = lab.stop()
@@ -207,7 +207,7 @@ def test_a_restore_that_goes_on_before_its_stop_is_reported_is_not_reported_as_c
     """Or the report of the stopped execution might come after that of the next one."""
     lab.backup()
     planned = lab.plan()
-    lab.ledger(planned).take_run(planned.attempt)
+    lab.batch(planned).take_run(planned.attempt)
     went_on: list[float] = []
 
     def go_on(_: float) -> None:
@@ -225,7 +225,7 @@ def test_a_restore_that_goes_on_before_its_stop_is_reported_is_not_reported_as_c
 def test_a_stopped_run_that_never_ends_is_not_waited_for_beyond_its_grace(lab: Lab) -> None:
     lab.backup()
     planned = lab.plan()
-    lab.ledger(planned).take_run(planned.attempt)
+    lab.batch(planned).take_run(planned.attempt)
     output = lab.stop()
     assert output
     assert (output["state"], output["counts"]) == ("cancelled", {"cancelled": 1})

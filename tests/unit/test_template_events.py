@@ -102,7 +102,7 @@ def test_the_stacks_own_bucket_pays_for_no_events_and_tells_of_all_that_make_or_
         ("clusters/", False),
         ("targets/", False),
         ("reports/r-1.json", False),
-        ("work/r-1/outline.json", False),
+        ("work/r-1/head.json", False),
     ],
 )
 def test_documents_are_told_of_misspelt_ones_too_and_nothing_else(key: str, wanted: bool) -> None:

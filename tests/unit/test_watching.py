@@ -99,12 +99,12 @@ def test_an_outage_is_dated_from_the_first_silence(lab: Lab) -> None:
     lab.cluster.down = "accepts no connection"
     began = lab.now()
     lab.apply(planned)
-    first = lab.record(planned).down_since
+    first = lab.batch(planned).record().down_since
     assert first
     assert began <= first < began + timedelta(seconds=10)
     lab.sleep(60)
     lab.apply(planned)
-    assert lab.record(planned).down_since == first
+    assert lab.batch(planned).record().down_since == first
 
 
 def test_the_outage_that_a_resumed_run_meets_first_is_dated_too(lab: Lab) -> None:
@@ -114,7 +114,7 @@ def test_the_outage_that_a_resumed_run_meets_first_is_dated_too(lab: Lab) -> Non
     lab.cluster.down = "accepts no connection"
     began = lab.now()
     lab.apply(planned)
-    first = lab.record(planned).down_since
+    first = lab.batch(planned).record().down_since
     assert first
     assert began <= first < began + timedelta(seconds=10)
 
