@@ -2,7 +2,6 @@
 remedy.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -170,6 +169,8 @@ def _context(problem: Any) -> dict[str, Any]:
 
 
 def _unknown_key(path: str, key: str, known: tuple[str, ...]) -> str:
+    import difflib  # only what is refused needs it
+
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if close:
         return f"Unknown key {path!r}. Did you mean {close[0]!r}?"

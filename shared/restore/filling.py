@@ -7,8 +7,7 @@ from typing import Any
 from shared.errors import Refused
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models.restore_plans import MachinePlan, Path, PlannedObject, Rewrite
-from shared.restore.rewriting import rewrite_fill
+from shared.models.restore_plans import Fill, MachinePlan, Path, PlannedObject, Rewrite
 
 Manifest = dict[str, Any]
 
@@ -27,7 +26,7 @@ def fill(
     for each in planned.fills:
         holder = dig(manifest, *each.to[:-1])
         value = _value(planned, metadata, each.source)
-        holder[each.to[-1]] = rewrite_fill(each, value, rewrite)
+        holder[each.to[-1]] = _changed(each, value, rewrite)
     return manifest
 
 
@@ -60,6 +59,15 @@ def find_value(metadata: Mapping[str, Any], source: Path) -> Any:
     if value is None and isinstance(holder, dict) and source[-1] in holder:
         return ""
     return value
+
+
+def _changed(fill: Fill, value: Any, how: Rewrite | None) -> Any:
+    if fill.change is None or how is None:
+        return value
+    # Few restores change addresses; the others start without all that this needs.
+    from shared.restore.rewriting import rewrite
+
+    return rewrite(value, fill.change, how).text
 
 
 def _value(planned: PlannedObject, metadata: Mapping[str, Any], source: Path) -> Any:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from shared.models.restore_plans import Change, Fill, Rewrite
+from shared.models.restore_plans import Change, Rewrite
 from shared.restore import network_data
 from shared.restore.addresses import Ranges
 from shared.restore.network_data import Rewritten
@@ -37,13 +37,6 @@ def rewrite(value: Any, change: Change, how: Rewrite) -> Rewritten:
     if not isinstance(value, str):
         return Rewritten(value)
     return _WAYS[change](value, how)
-
-
-def rewrite_fill(fill: Fill, value: Any, how: Rewrite | None) -> Any:
-    """The value as it is filled in."""
-    if fill.change is None or how is None:
-        return value
-    return rewrite(value, fill.change, how).text
 
 
 def _plain(text: str, how: Rewrite) -> Rewritten:

@@ -17,7 +17,6 @@ from shared.runs.batches import Batch, Taken
 from shared.runs.ledger import Ledger
 from shared.workflows.applying import create_machines
 from shared.workflows.fence import Fence
-from shared.workflows.publishing import publish
 from shared.workflows.run import Clients, Outage, Results, Run
 from shared.workflows.watching import expire, watch_machines
 
@@ -157,6 +156,8 @@ def _tell(run: Run, results: Results) -> Progress:
     now = run.clients.clock.now()
     waiting = [(each, results[each.key]) for each in run.waiting(results)]
     if waiting:
+        from shared.workflows.publishing import publish  # the pages are needed here, not at start
+
         running = report.report(
             run.plan, run.record, list(results.values()), {}, report.RUNNING, None
         )
