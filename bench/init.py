@@ -53,6 +53,8 @@ FUNCTIONS = (
         "plan",
         ("dynamodb", "s3", "secretsmanager"),
     ),
+    Function("ApprovalFunction", "approval", ("dynamodb", "s3", "sns", "stepfunctions")),
+    Function("DecisionFunction", "decision", ("dynamodb", "stepfunctions")),
     Function(
         "RestoreFunction",
         "restore",

@@ -41,10 +41,12 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     if isinstance(planned, planning.Ask):
         return {"ask": planned.execution, "looked": looked}
     logger.info("planned", extra={"restore": request.restore_id, "plan_hash": planned.plan_hash})
+    # Step Functions asks whether there is a time to wait: null would be one.
+    waits = {"approval": planned.approval} if planned.approval else {}
     return {
         "restoreId": request.restore_id,
         "ledger": planned.ledger,
         "attempt": planned.attempt,
         "planHash": planned.plan_hash,
         "batches": planned.batches,
-    }
+    } | waits

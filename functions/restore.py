@@ -13,7 +13,7 @@ from shared.errors import Overtaken
 from shared.observe import logger
 from shared.runs.files import StateBucket
 from shared.settings import settings
-from shared.workflows.restoring import attempt_of_redrive, run_batch
+from shared.workflows.restoring import attempt_of_redrive, is_cancelled, run_batch
 from shared.workflows.run import Clients
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     except Overtaken as error:
         # Who overtook it goes on. If it was this execution's own repeated call, the next run does.
         logger.warning("overtaken", extra={"restore": event["restoreId"], "why": error.message})
-        return event | {"done": False, "wait": 2}
+        # Nobody goes on with what somebody decided against: its report comes next.
+        done = is_cancelled(clients(), ledger, event["attempt"])
+        return event | {"done": done, "wait": 2}
     logger.info("applied", extra={"restore": event["restoreId"], "counts": progress.counts})
     return event | progress._asdict()

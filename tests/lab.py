@@ -22,11 +22,13 @@ from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import MachineResult, MachineState, Phase, RestoreRecord
 from shared.models.restore_points import RestorePoint
+from shared.restore import decisions
+from shared.restore.decisions import Verdict
 from shared.restore.request import restore_request
 from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows import planning, reporting
+from shared.workflows import asking, deciding, planning, reporting
 from shared.workflows.restoring import Progress, run_batch
 from shared.workflows.run import Clients, Clock
 from tests.fake_cluster import FakeCluster, connected
@@ -39,6 +41,7 @@ Looked = dict[str, bool]
 BEGIN = datetime(2026, 9, 1, 3, tzinfo=UTC)
 STATE = "state"
 RUN_SECONDS = 300.0
+DECISIONS = "arn:aws:lambda:eu-central-1:123456789012:function:replant-DecisionFunction-1A2B"
 
 
 class NoSuchKey(ClientError):
@@ -111,6 +114,41 @@ class Topic:
         self.told.append(json.loads(f"{{{below}"))
 
 
+class TaskTimedOut(ClientError):
+    """As boto3 raises it: of a task that has ended."""
+
+
+class TaskDoesNotExist(ClientError):
+    """Of one that is forgotten."""
+
+
+class InvalidToken(ClientError):
+    """Of what is no token."""
+
+
+class States:
+    """Executions that wait, by their tokens; OPEN ones can be woken, once."""
+
+    class exceptions:  # noqa: N801  # boto3's own name
+        TaskTimedOut = TaskTimedOut
+        TaskDoesNotExist = TaskDoesNotExist
+        InvalidToken = InvalidToken
+
+    def __init__(self) -> None:
+        self.open: set[str] = set()
+        self.woken: list[str] = []
+        self.broken = False
+
+    def send_task_success(self, *, taskToken: str, output: str) -> None:  # noqa: N803
+        if self.broken:
+            raise ConnectionError("no answer")
+        assert json.loads(output) == {}, "what was decided is in the ledger"
+        if taskToken not in self.open:
+            raise TaskTimedOut({"Error": {"Code": "TaskTimedOut"}}, "SendTaskSuccess")
+        self.open.remove(taskToken)
+        self.woken.append(taskToken)
+
+
 @dataclass
 class Lab:
     """Its clock moves when somebody sleeps; controllers work then, and after every run."""
@@ -119,6 +157,7 @@ class Lab:
     table: MemoryTable = field(default_factory=MemoryTable)
     s3: PlainS3 = field(default_factory=PlainS3)
     topic: Topic = field(default_factory=Topic)
+    states: States = field(default_factory=States)
     seconds: float = 0.0
     alive: set[str] = field(default_factory=set)
     secrets_prefix: str = "replant/"
@@ -266,6 +305,28 @@ class Lab:
         output = self.finish(self.plan(request, execution))
         self.alive.discard(execution)
         return output
+
+    def ask(self, planned: planning.Planned, token: str = "token-1") -> None:  # noqa: S107
+        """What Step Functions does when it waits for a decision, as far as it is asked for."""
+        self.states.open.add(token)
+        asking.ask(self._asking(), planned.ledger, planned.attempt, token)
+
+    def settle(self, planned: planning.Planned) -> bool:
+        """What it does when the wait is over."""
+        return asking.settle(self._asking(), planned.ledger, planned.attempt)
+
+    def decide(self, planned: planning.Planned, decision: str, **changes: Any) -> Verdict:
+        """One call of DecisionFunction, about the plan."""
+        body = {"restoreId": planned.ledger, "decision": decision, "planHash": planned.plan_hash}
+        states: Any = self.states
+        clients = deciding.Clients(self.table, states, self.now)
+        return deciding.decide(clients, decisions.asked({**body, "by": "Ada"} | changes))
+
+    def _asking(self) -> asking.Clients:
+        state = StateBucket(self.s3, STATE)  # type: ignore[arg-type]
+        sns: Any = self.topic
+        states: Any = self.states
+        return asking.Clients(self.table, state, sns, states, "topic", DECISIONS, self.now)
 
     def report(self, planned: planning.Planned, error: Json | None = None) -> reporting.Output:
         return self.reported(planned, error).output

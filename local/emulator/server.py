@@ -15,6 +15,7 @@ from ministack import app as ministack
 
 from local.emulator import (
     alarms,
+    callbacks,
     cloudformation,
     events,
     lambdas,
@@ -31,6 +32,7 @@ TOPICS = (
     lambdas,
     cloudformation,
     statemachines,
+    callbacks,
     alarms,
     events,
     objects,

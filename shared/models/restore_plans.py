@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, Literal, NamedTuple
 
 from shared.models.addresses import AddressRange
-from shared.models.base import Instant, Value
+from shared.models.base import Instant, Value, to_instant
 from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_details import Details, Estimate
 from shared.models.restore_points import Source
@@ -342,6 +342,47 @@ class Asked(Value):
     target: str
 
 
+class Answer(StrEnum):
+    """What was decided about a restore; TIMEOUT by nobody, since nobody answered in time."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+
+
+_SAID = {
+    Answer.APPROVE: "approved",
+    Answer.REJECT: "rejected",
+    Answer.CANCEL: "cancelled",
+}
+
+
+class Decision(Value):
+    """A decision about a restore: which, of whom, when, in which attempt, and about which plan;
+    None while there was none yet.
+    """
+
+    decision: Answer
+    by: str | None = None
+    at: Instant
+    attempt: int
+    plan_hash: str | None
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing is made any more."""
+        return self.decision is not Answer.APPROVE
+
+    @property
+    def said(self) -> str:
+        """`approved by Ada at 2026-08-15T01:00:00Z`."""
+        if self.decision is Answer.TIMEOUT:
+            return f"not approved in time: nobody had answered at {to_instant(self.at)}"
+        who = self.by or "somebody who gave no name"
+        return f"{_SAID[self.decision]} by {who} at {to_instant(self.at)}"
+
+
 class RestoreRecord(Value):
     """One restore as the ledger keeps it.
 
@@ -349,7 +390,9 @@ class RestoreRecord(Value):
     force, of so many BATCHES; it stays once a run was GIVEN it. OUTCOME is the state that was
     reported, with what the history shows of it: COUNTS, FINISHED_AT and the address of the REPORT.
     REDRIVEN counts the times that this execution was redriven. BY is who asked for the first
-    execution. REVISION counts the changes of the record.
+    execution. APPROVAL is for how many seconds a decision about the plan is waited for, None where
+    it needs none; DECISIONS are those that were taken, the newest last. REVISION counts the changes
+    of the record.
     """
 
     restore_id: str
@@ -369,7 +412,34 @@ class RestoreRecord(Value):
     report: str | None = None
     redriven: int = 0
     by: str | None = None
+    approval: int | None = None
+    decisions: tuple[Decision, ...] = ()
     revision: int = 0
+
+    @property
+    def answer(self) -> Decision | None:
+        """The decision in force: the newest, where it is about this attempt or approves this plan.
+
+        So an approval outlives a crash, and whoever begins a restore again that somebody decided
+        against asks again.
+        """
+        newest = self.decisions[-1] if self.decisions else None
+        if newest is None:
+            return None
+        about = (
+            (newest.attempt, self.attempt) if newest.ends else (newest.plan_hash, self.plan_hash)
+        )
+        return newest if about[0] == about[1] else None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody, or the time, has decided against the restore."""
+        return self.answer is not None and self.answer.ends
+
+    @property
+    def unapproved(self) -> bool:
+        """Whether its plan still needs an approval."""
+        return self.approval is not None and self.answer is None
 
 
 class BatchRecord(Value):

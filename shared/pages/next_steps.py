@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from shlex import quote
 from typing import NamedTuple
 
-from shared.pages.words import Report, count
+from shared.pages.words import Report, count, decided, moment
 
 BACK = ("ready", "applied")
 KINDS = "virtualmachines,persistentvolumeclaims,volumesnapshots,secrets"
@@ -40,15 +40,25 @@ def summary(report: Report) -> str:
     if lost:
         said += f", {lost:,} did not"
     said += "."
+    if report["state"] == "waiting":
+        return f"The restore waits for a decision about this plan. {_of_plan(counts, every)}"
     if report["state"] == "running":
         return f"The restore is running. {said}"
     if report["state"] == "cancelled":
-        return f"The restore was stopped. {said}"
+        return f"The restore was {_ended_by(report) or 'stopped'}. {said}"
     return said
 
 
+def _ended_by(report: Report) -> str | None:
+    """The decision of this attempt against it."""
+    newest = report["decisions"][-1] if report["decisions"] else None
+    if newest is None or newest["attempt"] != report["attempt"] or newest["decision"] == "approve":
+        return None
+    return decided(report)[-1]
+
+
 def _of_plan(counts: Report, every: int) -> str:
-    good = counts.get("planned", 0)
+    good = counts.get("planned", 0) + counts.get("waiting", 0)
     said = f"Nothing was written. {good:,} of {count(every, 'machine')} can be restored"
     if blocked := counts.get("blocked"):
         said += f", {blocked:,} {'is' if blocked == 1 else 'are'} blocked"
@@ -70,19 +80,31 @@ def _was(number: int) -> str:
 
 
 def next_steps(report: Report) -> Iterator[Step]:
-    if report["state"] == "running":
+    if report["approval"]:
+        yield from _while_it_waits(report)
+    elif report["state"] == "running":
         yield from _while_it_runs(report)
     elif report["dryRun"]:
         yield from _after_a_plan(report)
     else:
         yield from _after_a_restore(report)
-    if not report["dryRun"]:
+    if not report["dryRun"] and not report["approval"]:
         selector = f"replant.dev/restore={report['restoreId']}"
         yield Step(
             "To look at everything that it made on the target. Rolling back is not built yet;"
             " docs/operations.md says in which order these objects are deleted by hand.",
             f"kubectl get {KINDS} --all-namespaces --selector {selector}",
         )
+
+
+def _while_it_waits(report: Report) -> Iterator[Step]:
+    approval = report["approval"]
+    yield Step(
+        f"Read the plan and decide before {moment(approval['until'])}; without a decision the"
+        " restore ends cancelled. To approve exactly this plan:",
+        approval["commands"]["approve"],
+    )
+    yield Step("To reject it:", approval["commands"]["reject"])
 
 
 def _while_it_runs(report: Report) -> Iterator[Step]:
@@ -110,9 +132,12 @@ def _after_a_restore(report: Report) -> Iterator[Step]:
     counts = report["counts"]
     if counts.get("failed") or counts.get("cancelled"):
         request_id = json.dumps(report["requestId"])
+        asks = ""
+        if _ended_by(report):
+            asks = " Where the request needs an approval, it is asked for again."
         yield Step(
             "To go on, do what the errors below say and start the same request with the same"
-            " requestId: what is ready stays, the rest goes on where it stopped.",
+            f" requestId: what is ready stays, the rest goes on where it stopped.{asks}",
             _again(report, f".requestId = {request_id}"),
         )
     if counts.get("blocked"):

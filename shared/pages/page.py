@@ -23,7 +23,18 @@ from shared.pages.markup import (
 )
 from shared.pages.next_steps import next_steps, summary, title
 from shared.pages.style import CSS
-from shared.pages.words import Report, between, count, key, minute, moment, size, source, span
+from shared.pages.words import (
+    Report,
+    between,
+    count,
+    decided,
+    key,
+    minute,
+    moment,
+    size,
+    source,
+    span,
+)
 
 IN_FULL = 50
 """Machines that have a section of their own, bad ones first."""
@@ -111,6 +122,7 @@ def _facts(report: Report, address: str) -> Html:
                     ("Verdict of the checks", badge(report["verdict"])),
                     ("Estimate for the data", _estimate(report["estimate"])),
                     ("Asked by", report["by"] or "not said"),
+                    ("Decided", "; ".join(decided(report))),
                     ("Started", moment(report["startedAt"])),
                     ("Ended", moment(report["finishedAt"]) if report["finishedAt"] else ""),
                     ("Took", between(report["startedAt"], report["finishedAt"])),

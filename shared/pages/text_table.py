@@ -5,7 +5,7 @@ from textwrap import wrap
 
 from shared.pages.machine import told
 from shared.pages.next_steps import summary, title
-from shared.pages.words import Report, key, minute, size, source, visible
+from shared.pages.words import Report, decided, key, minute, size, source, visible
 
 MACHINES = 20
 WIDTHS = (29, 29, 16, 9, 9)
@@ -26,6 +26,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield summary(report)
     yield f"Restore {report['restoreId']}"
     yield f"Plan {report['planHash']}"
+    yield from (f"It was {visible(each)}" for each in decided(report))
     yield ""
     yield _row(HEADS)
     for machine in machines[:MACHINES]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.models.base import from_instant
+from shared.models.restore_plans import Decision
 
 Report = Mapping[str, Any]
 """A report as its JSON has it (shared/restore/report.py), or a part of one."""
@@ -79,3 +80,8 @@ def change(before: str | None, after: str | None) -> str:
     if before == after:
         return after or "none"
     return f"{before or 'none'} → {after or 'none'}"
+
+
+def decided(report: Report) -> list[str]:
+    """What was decided about a restore, by whom and when, the newest last."""
+    return [Decision.model_validate(each).said for each in report["decisions"]]

@@ -16,11 +16,11 @@ LONGEST_PROBLEM = 1000  # characters
 Output = Mapping[str, Any]
 
 
-def subject(plan: Plan, output: Output) -> str:
-    """How it ended, what was restored, from where and to where; what is too long is cut, the name
-    of the machine first.
+def subject(plan: Plan, state: str) -> str:
+    """How it ended or what it waits for, what is restored, from where and to where; what is too
+    long is cut, the name of the machine first.
     """
-    begin, end = f"Replant: {output['state']}: restore of ", f" {_way(plan)}"
+    begin, end = f"Replant: {state}: restore of ", f" {_way(plan)}"
     what = _cut(_what(plan), max(10, LONGEST_SUBJECT - len(begin + end)))
     plain = "".join(each if " " <= each <= "~" else "?" for each in begin + what + end)
     return _cut(plain, LONGEST_SUBJECT)
@@ -40,6 +40,7 @@ def _lines(
 ) -> list[str]:
     counts = ", ".join(f"{number} {state}" for state, number in output["counts"].items())
     lines = [f"Restore of {_what(plan)} {_way(plan)}: {output['state']} ({counts})."]
+    lines += [f"It was {each.said}." for each in record.decisions]
     problems = [_problem(each, each.error.message) for each in results if each.error]
     if problems:
         lines += ["", "What did not come back, why, and what to do:", *problems[:TOLD]]

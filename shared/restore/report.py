@@ -9,6 +9,7 @@ from typing import Any
 from shared.models.base import to_instant
 from shared.models.restore_details import Details
 from shared.models.restore_plans import (
+    Decision,
     FailOn,
     MachinePlan,
     MachineResult,
@@ -26,8 +27,11 @@ SAID = 300  # bytes of a sentence in the output, as JSON; the report has it whol
 RUNNING = "running"
 """The state in a report that is written while the restore runs."""
 
+WAITING = "waiting"
+"""The state in a report that is written before a decision about the plan."""
+
 STOPPED = "cancelled"
-"""The state of a restore whose execution was stopped."""
+"""The state of a restore whose execution was stopped, or that somebody decided against."""
 
 FAILED = "failed"
 """The state of one of which nothing came back."""
@@ -51,9 +55,16 @@ def end(
     return _end(results, MachineState.FAILED, _problem(error), now)
 
 
-def cancel(results: Iterable[MachineResult], now: datetime) -> list[MachineResult]:
-    """As the execution was stopped: machines that had not come to their end are cancelled."""
-    message = f"The execution was stopped before this machine was done. {GO_ON}"
+def cancel(
+    results: Iterable[MachineResult], now: datetime, decision: Decision | None = None
+) -> list[MachineResult]:
+    """As the execution was stopped, or a DECISION ended it: machines that had not come to their end
+    are cancelled.
+    """
+    stopped = "The execution was stopped"
+    if decision and decision.ends:
+        stopped = f"The restore was {decision.said},"
+    message = f"{stopped} before this machine was done. {GO_ON}"
     problem = Problem(code="Cancelled", message=message)
     return _end(results, MachineState.CANCELLED, problem, now)
 
@@ -152,6 +163,8 @@ def report(
         "startedAt": to_instant(record.started_at),
         "attemptAt": to_instant(record.taken_at),
         "finishedAt": to_instant(now) if now else None,
+        "decisions": [each.model_dump(mode="json") for each in record.decisions],
+        "approval": None,
         "estimate": plan.estimate and plan.estimate.model_dump(mode="json"),
         "namespaces": [
             {"name": each.name, "action": "create", "reason": each.reason}
@@ -189,6 +202,19 @@ def _details(machine: MachinePlan) -> dict[str, Any]:
     shown = details.model_dump(mode="json", exclude={"target"})
     source = {"cluster": machine.cluster, "machine": machine.vm, "target": details.target}
     return {"source": source, "sizeBytes": details.size_bytes, **shown}
+
+
+def as_planned(plan: Plan) -> dict[str, tuple[ObjectResult, ...]]:
+    """The objects of machines of which nothing was made or asked yet."""
+    return {
+        each.key: tuple(map(_not_yet, each.objects))
+        for each in plan.machines
+        if not each.problem and not each.skip
+    }
+
+
+def _not_yet(planned: PlannedObject) -> ObjectResult:
+    return _leave_out(planned).model_copy(update={"action": "unchecked"})
 
 
 def _leave_out(planned: PlannedObject) -> ObjectResult:

@@ -42,8 +42,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
     "attach": ("auto", "never"),  # nothing is attached either way yet
     "keepFor": ("PT24H",),  # of mode emergency
     "to": (),  # of mode migrate
-    "approve": ("none",),
-    "approvalTimeout": ("PT15M",),
 }
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
 
@@ -54,6 +52,9 @@ PARTLY: dict[str, tuple[Any, ...]] = {
 """Keys of which this version does some values."""
 
 LONGEST_WAIT = timedelta(days=1)
+LONGEST_APPROVAL = timedelta(days=7)
+"""As TimeoutSeconds of the state machine has it."""
+
 MACHINE_LENGTH = 63 + 1 + 253
 """Characters of the longest namespace/name."""
 
@@ -74,6 +75,13 @@ class OnExisting(StrEnum):
 
     FAIL = "fail"
     SKIP = "skip"
+
+
+class Approve(StrEnum):
+    """Whether a person must approve the plan before anything of it is done."""
+
+    NONE = "none"
+    REQUIRED = "required"
 
 
 class Mac(StrEnum):
@@ -107,6 +115,12 @@ def _waitable(value: timedelta) -> timedelta:
     return value
 
 
+def _answerable(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= LONGEST_APPROVAL:
+        raise ValueError("must be between PT1S and P7D")
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
 _NetworkName = Annotated[
     str, matching(r"[^/\s]+/[^/\s]+|\*", "namespace/name such as default/vlan100, or *")
@@ -129,9 +143,7 @@ _Machine = Annotated[
     matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
 ]
 _PointId = Annotated[str, Field(min_length=1, max_length=253)]
-_Person = Annotated[
-    str, Field(max_length=200), matching(r"[^\x00-\x1f\x7f]+", "a name on one line")
-]
+Person = Annotated[str, Field(max_length=200), matching(r"[^\x00-\x1f\x7f]+", "a name on one line")]
 
 
 class Select(Value):
@@ -244,13 +256,22 @@ class RestoreRequest(Value):
     start: StrictBool = True
     ready: Ready = Ready()
     dry_run: StrictBool = False
+    approve: Approve = Approve.NONE
+    approval_timeout: Annotated[Duration, AfterValidator(_answerable)] = timedelta(minutes=15)
     concurrency: Annotated[int, Field(ge=1, le=64, strict=True)] = 16
-    by: _Person | None = None
+    by: Person | None = None
     request_id: Annotated[str, Field(min_length=1, max_length=256)]
 
     @property
     def restore_id(self) -> str:
         return "r-" + hashlib.sha256(self.request_id.encode()).hexdigest()[:16]
+
+    @property
+    def approval(self) -> int | None:
+        """For how many seconds its plan waits for a decision; a dry run waits for none."""
+        if self.dry_run or self.approve is Approve.NONE:
+            return None
+        return int(self.approval_timeout.total_seconds())
 
     @property
     def digest(self) -> str:

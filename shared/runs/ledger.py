@@ -13,6 +13,7 @@ from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.models.restore_plans import (
     Asked,
     BatchRecord,
+    Decision,
     MachineResult,
     ObjectResult,
     RestoreRecord,
@@ -20,7 +21,7 @@ from shared.models.restore_plans import (
 from shared.models.row_keys import EXPIRES, KEPT, RECORD, ledger_partition
 from shared.runs import history
 
-BATCH, MACHINE, OBJECT = "batch#", "machine#", "object#"
+BATCH, MACHINE, OBJECT, TOKEN = "batch#", "machine#", "object#", "token"
 NO_END: dict[str, object] = {"outcome": None, "counts": {}, "finished_at": None, "report": None}
 """Of the record of a restore that goes on."""
 
@@ -51,6 +52,13 @@ class Ledger:
     @property
     def record_key(self) -> Key:
         return self.pk, RECORD
+
+    def of_attempt(self, attempt: int) -> RestoreRecord:
+        """Raises Overtaken when another execution has taken up the restore."""
+        record = self.record()
+        if record is None or record.attempt != attempt:
+            raise Overtaken(f"Restore {self.id} was taken up by another execution.")
+        return record
 
     def expect(self, digest: str) -> RestoreRecord | None:
         """The restore as it stands. Raises InvalidRequest when another request has the id."""
@@ -100,12 +108,18 @@ class Ledger:
     def give_plan(self, attempt: int) -> RestoreRecord:
         """From here on the plan stays as it is.
 
-        Raises Overtaken when the restore was stopped, or another execution has taken it up.
+        Raises Overtaken when the restore was stopped or cancelled, or another execution has taken
+        it up; Refused when its plan needs an approval that it has not.
         """
         while True:
             record = self.of_attempt(attempt)
             if record.stopped:
                 raise Overtaken(f"Restore {self.id} was stopped.")
+            if record.unapproved:
+                raise Refused(
+                    f"Nobody has approved the plan {record.plan_hash} of restore {self.id}. Start"
+                    " the same request again, which asks for it."
+                )
             if record.given:
                 return record
             if given := self._replace(record, given=True):
@@ -130,6 +144,26 @@ class Ledger:
             if self._replace(record, **again, **NO_END, stopped=False):
                 return record.attempt + 1
         raise NotFound(f"Restore {self.id} is not known any more. Start a new restore.")
+
+    def decide(self, record: RestoreRecord, decision: Decision) -> RestoreRecord | None:
+        """The record with its decision; None when another call changed it since it was read, whose
+        change may be the first answer.
+        """
+        decisions = (*record.decisions, decision)
+        stopped = record.stopped or decision.ends
+        return self._replace(record, decisions=decisions, stopped=stopped)
+
+    def keep_token(self, attempt: int, token: str) -> None:
+        """What wakes the execution that waits for a decision, for that attempt or a newer one."""
+        self.table.put(
+            self.row(TOKEN, token) | {"attempt": attempt},
+            condition="attribute_not_exists(pk) OR attempt <= :attempt",
+            values={":attempt": attempt},
+        )
+
+    def token(self, attempt: int) -> str | None:
+        item = self.table.get((self.pk, TOKEN))
+        return str(item["body"]) if item and item["attempt"] == attempt else None
 
     def stop(self, execution: str, redriven: int = 0) -> RestoreRecord | None:
         """Stops the restore of an execution that ended after so many redrives.
@@ -182,13 +216,6 @@ class Ledger:
     def _expiry(self) -> int:
         """Counted from the last change of a row."""
         return int((self._now() + KEPT).timestamp())
-
-    def of_attempt(self, attempt: int) -> RestoreRecord:
-        """Raises Overtaken when another execution has taken up the restore."""
-        record = self.record()
-        if record is None or record.attempt != attempt:
-            raise Overtaken(f"Restore {self.id} was taken up by another execution.")
-        return record
 
     def _name_execution(self, execution: str) -> None:
         """First, so that the event of a stopped execution always finds its restore."""

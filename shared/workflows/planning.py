@@ -50,12 +50,16 @@ class Clients(NamedTuple):
 class Planned(NamedTuple):
     """Where the plan lies: the ledger's id and the plan's hash, and the attempt that it is for; how
     many batches its machines are cut into.
+
+    APPROVAL is for how many seconds a decision about it is waited for; None where it needs none, or
+    has one.
     """
 
     ledger: str
     attempt: int
     plan_hash: str
     batches: int
+    approval: int | None = None
 
 
 class Ask(NamedTuple):
@@ -104,7 +108,8 @@ def plan_restore(
         estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
         plan = plan.model_copy(update={"estimate": estimate})
         record = _keep(clients, ledger, record.attempt, plan)
-    return Planned(ledger.id, record.attempt, record.plan_hash or "", record.batches)
+    approval = record.approval if record.unapproved else None
+    return Planned(ledger.id, record.attempt, record.plan_hash or "", record.batches, approval)
 
 
 def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:
@@ -143,6 +148,7 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
         started_at=clients.clock.now(),
         taken_at=clients.clock.now(),
         by=request.by,
+        approval=request.approval,
     )
 
 

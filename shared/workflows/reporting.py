@@ -67,10 +67,14 @@ def report_restore(
     if record.attempt != attempt:
         raise Overtaken(f"Restore {ledger_id} was taken up by another execution, which reports it.")
     plan = clients.state.outline(ledger_id, record.plan_hash)
-    results = report.end(_results(clients, ledger, plan, attempt).values(), error, clients.now())
-    state = report.restore_state(plan, results)
-    if rate := rates.measure(plan, results, record):
-        measured.keep(clients.table, plan.target, rate, clients.now())
+    known = _results(clients, ledger, plan, attempt).values()
+    if record.cancelled:
+        results, state = report.cancel(known, clients.now(), record.answer), report.STOPPED
+    else:
+        results = report.end(known, error, clients.now())
+        state = report.restore_state(plan, results)
+        if rate := rates.measure(plan, results, record):
+            measured.keep(clients.table, plan.target, rate, clients.now())
     output = _save(clients, ledger, record, plan, results, state)
     return Reported(output, report.failure(output, plan.fail_on))
 
@@ -102,8 +106,8 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
         return None
     plan = clients.state.outline(ledger_id, record.plan_hash or "")
     known = _results(clients, ledger, plan, record.attempt).values()
-    if ended.error is None:
-        results, state = report.cancel(known, clients.now()), report.STOPPED
+    if ended.error is None or record.cancelled:
+        results, state = report.cancel(known, clients.now(), record.answer), report.STOPPED
     else:
         results = report.break_off(known, ended.error, clients.now())
         state = report.restore_state(plan, results)
@@ -170,6 +174,6 @@ def _notify(
 ) -> None:
     clients.sns.publish(
         TopicArn=clients.topic,
-        Subject=message.subject(plan, output),
+        Subject=message.subject(plan, output["state"]),
         Message=message.body(plan, record, results, output),
     )

@@ -63,6 +63,12 @@ def run_batch(
         batch.end_run(taken.batch.run, down_since=outage.since)
 
 
+def is_cancelled(clients: Clients, ledger_id: str, attempt: int) -> bool:
+    """Whether it was decided that nothing more is made in this attempt."""
+    record = Ledger(clients.table, ledger_id, now=clients.clock.now).record()
+    return record is not None and record.attempt == attempt and record.cancelled
+
+
 def _run(clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: float) -> Progress:
     began = clients.clock.monotonic()
     plan_hash = taken.restore.plan_hash or ""

@@ -14,12 +14,12 @@ from typing import Any
 import boto3
 import pytest
 
-from functions import plan, report, restore
+from functions import approval, decision, plan, report, restore
 from shared.errors import NotFound, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows.run import Clients, Clock
-from tests.lab import STATE, Lab, Secrets, a_lab
+from tests.lab import DECISIONS, STATE, Lab, Secrets, a_lab
 
 Json = Any
 
@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "CATALOGUE_TABLE": "catalogue",
     "STATE_BUCKET": STATE,
     "NOTIFICATION_TOPIC": "topic",
+    "DECISION_FUNCTION": DECISIONS,
     "ALLOW_LOOPBACK_CLUSTERS": "true",
     "POWERTOOLS_SERVICE_NAME": "replant",
     "POWERTOOLS_METRICS_NAMESPACE": "Replant",
@@ -51,9 +52,10 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             "s3": lab.s3,
             "secretsmanager": Secrets(),
             "sns": lab.topic,
+            "stepfunctions": lab.states,
         }
         monkeypatch.setattr(boto3, "client", lambda service, **_: made[service])
-        for module in (plan, restore, report):
+        for module in (plan, restore, report, approval, decision):
             # Their table is the lab's own, which is no client of DynamoDB's.
             monkeypatch.setattr(module, "Table", lambda client, name: client)
             module.clients.cache_clear()
@@ -195,3 +197,59 @@ def test_no_function_logs_what_it_was_given(lab: Lab, monkeypatch: pytest.Monkey
     restore.handler(planned(lab, by="PLANTED"), CONTEXT)
     assert "planned" in said.getvalue()
     assert "PLANTED" not in said.getvalue()
+
+
+def decided(event: Json, answer: str, **changes: Json) -> Json:
+    told = {"restoreId": event["restoreId"], "planHash": event["planHash"], "by": "Ada"}
+    return decision.handler({**told, "decision": answer} | changes, CONTEXT)
+
+
+def test_an_approval_is_asked_for_answered_and_settled(lab: Lab) -> None:
+    lab.backup()
+    event = planned(lab, approve="required", approvalTimeout="PT2M")
+    assert event["approval"] == 120
+    lab.states.open.add("t")
+    assert approval.handler(event | {"token": "t"}, CONTEXT) is None
+    (told,) = lab.topic.told
+    assert told["planHash"] == event["planHash"]
+    refused = decided(event, "approve", planHash=f"sha256:{'0' * 64}")
+    assert (refused["accepted"], "is not the plan" in refused["message"]) == (False, True)
+    assert set(refused) == {"accepted", "message"}
+    assert decided(event, "approve")["accepted"] is True
+    assert approval.handler(event, CONTEXT) == {"attempt": 1, "approved": True}
+
+
+def test_a_redriven_execution_that_waits_has_an_attempt_of_its_own(lab: Lab) -> None:
+    lab.backup()
+    event = planned(lab, approve="required")
+    report.handler(status_event("ABORTED"), CONTEXT)
+    redriven = event | {"execution": "arn:run-1", "redriven": 1}
+    assert approval.handler(redriven | {"token": "t"}, CONTEXT) is None
+    assert approval.handler(redriven, CONTEXT) == {"attempt": 2, "approved": False}
+
+
+def test_a_run_of_a_cancelled_restore_is_the_last_one(lab: Lab) -> None:
+    lab.backup()
+    event = planned(lab)
+    assert decided(event, "cancel", planHash=None)["accepted"] is True
+    assert restore.handler(event, CONTEXT) == event | {"done": True, "wait": 2}
+    answer = report.handler(event, CONTEXT)
+    assert answer
+    assert (answer["output"]["state"], "cause" in answer) == ("cancelled", False)
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({"restoreId": f"r-{'0' * 16}", "decision": "cancel"}, "NotFound", "restoreId"),
+        ({"failoverId": "f", "decision": "cancel"}, "InvalidRequest", "failoverId"),
+        ([], "InvalidRequest", None),
+    ],
+)
+def test_a_bad_decision_is_not_accepted_and_its_error_is_the_message(
+    body: Json, code: str, field: str | None
+) -> None:
+    answer = decision.handler(body, CONTEXT)
+    assert (answer["accepted"], answer["message"]) == (False, answer["error"]["message"])
+    assert (answer["error"]["code"], answer["error"]["field"]) == (code, field)

@@ -63,8 +63,9 @@ def test_every_rule_every_end_of_a_restore_and_what_may_be_throttled_unseen_has_
         if "EventPattern" in rule
     }
     ends = {(metric, "RestoreStateMachine") for metric in BAD_ENDS}
-    # Whoever asks the search function is told that it is throttled; the census comes again.
-    harmless = {"SearchFunction", "CensusFunction"}
+    # Whoever asks or decides is told that it is throttled; the census comes again; a request for
+    # approval that cannot be made fails its execution.
+    harmless = {"SearchFunction", "DecisionFunction", "CensusFunction", "ApprovalFunction"}
     unseen = {("Throttles", function) for function in set(FUNCTIONS) - harmless}
     assert rules | ends | unseen <= watched
 

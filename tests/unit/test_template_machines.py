@@ -1,11 +1,14 @@
 """House rules for the state machines of template.yaml: what is repeated, how long, how they end."""
 
+import ast
 import re
+from datetime import timedelta
 
 import pytest
 
 from local.build.template import load
-from tests.template import ROOT, Json, allowed, listed, of_type
+from shared.restore.request import LONGEST_APPROVAL, LONGEST_WAIT
+from tests.template import ROOT, Json, allowed, listed, of_type, source
 from tests.unit.test_template import DELIVERIES, TRACES
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
@@ -35,6 +38,7 @@ TASKS = {
     if state["Type"] == "Task"
 }
 CALLS = {name: each for name, each in TASKS.items() if "FunctionName" in each["Arguments"]}
+WAITING = {name for name, each in CALLS.items() if each["Resource"].endswith(".waitForTaskToken")}
 
 
 @pytest.mark.parametrize("machine", STATE_MACHINES)
@@ -46,7 +50,7 @@ def test_an_execution_and_every_task_of_it_has_a_time_limit_and_a_way_out(machin
         assert task["TimeoutSeconds"]
 
 
-@pytest.mark.parametrize("task", CALLS)
+@pytest.mark.parametrize("task", set(CALLS) - WAITING)
 def test_a_task_waits_longer_than_its_function_may_take(task: str) -> None:
     """Or the execution goes on beside a function that still works."""
     function = re.fullmatch(r"\$\{(\w+)\}", CALLS[task]["Arguments"]["FunctionName"])
@@ -58,11 +62,38 @@ def test_a_task_waits_longer_than_its_function_may_take(task: str) -> None:
 def test_a_task_is_repeated_after_whatever_may_pass_and_never_after_a_final_error(
     task: str,
 ) -> None:
-    """The first retrier that matches decides."""
+    """The first retrier that matches decides. Where people are waited for, time does not pass."""
     first, *others = CALLS[task]["Retry"]
     assert first["MaxAttempts"] == 0
     assert set(first["ErrorEquals"]) <= FINAL
-    assert set(others[-1]["ErrorEquals"]) == TRANSIENT
+    final = {"States.Timeout"} if task in WAITING else set()
+    assert set(others[-1]["ErrorEquals"]) == TRANSIENT - final
+
+
+@pytest.mark.parametrize("task", WAITING)
+def test_a_task_that_waits_for_people_has_their_time_and_its_end_is_an_answer(task: str) -> None:
+    """The function looks whether its time is over before it tells anybody anything."""
+    assert TASKS[task]["TimeoutSeconds"] == "{% $states.input.approval %}"
+    first = TASKS[task]["Catch"][0]
+    assert (first["ErrorEquals"], first["Next"]) == (["States.Timeout"], TASKS[task]["Next"])
+
+
+def test_an_execution_has_time_for_the_longest_approval_and_the_longest_restore() -> None:
+    assert (
+        definition("RestoreStateMachine")["TimeoutSeconds"]
+        == (LONGEST_APPROVAL + LONGEST_WAIT + timedelta(hours=1)).total_seconds()
+    )
+
+
+WAKING = [each for each in of_type("AWS::IAM::RolePolicy").values() if "Wake" in str(each)]
+
+
+def test_only_who_asks_and_who_decides_may_wake_an_execution_and_only_ours() -> None:
+    statements = [each for each in allowed() if "states:SendTaskSuccess" in listed(each["Action"])]
+    assert {each["RoleName"]["Ref"] for each in WAKING} == {"ApprovalRole", "DecisionRole"}
+    assert statements == [one for each in WAKING for one in allowed(each)]
+    assert all(each["Action"] == "states:SendTaskSuccess" for each in statements)
+    assert all(each["Resource"] == {"Ref": "RestoreStateMachine"} for each in statements)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -105,7 +136,7 @@ def test_a_state_machine_is_traced_and_has_a_log_of_its_own_for_a_time(machine: 
 
 
 def test_executions_are_looked_at_by_the_state_machine_and_only_its_own() -> None:
-    """No function needs a way to Step Functions, which a VPC may not have."""
+    """No function that may run in a VPC needs a way to Step Functions, which that may not have."""
     looks = "states:DescribeExecution"
     policies = {**of_type("AWS::IAM::RolePolicy"), **of_type("AWS::IAM::Role")}
     (policy,) = [
@@ -118,5 +149,6 @@ def test_executions_are_looked_at_by_the_state_machine_and_only_its_own() -> Non
     assert policy["RoleName"] == {"Ref": "RestoreStateMachineRole"}
     assert statement["Action"] == looks
     assert statement["Resource"]["Fn::Sub"].endswith(":execution:${RestoreStateMachine.Name}:*")
-    code = "".join(each.read_text() for each in (ROOT / "functions").glob("*.py"))
-    assert "stepfunctions" not in code
+    inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
+    assert inside
+    assert not [name for name in inside if "stepfunctions" in ast.unparse(source(name))]

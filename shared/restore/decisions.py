@@ -1,0 +1,135 @@
+"""A decision about a restore -> whether it is taken, and what whoever decided is told: pure."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+from shared.errors import InvalidRequest
+from shared.models.base import Value, matching, to_instant
+from shared.models.restore_plans import Answer, Decision, RestoreRecord
+from shared.restore.request import Person
+from shared.validation import parse
+
+LACKING: dict[str, tuple[Any, ...]] = {"failoverId": ()}
+"""Keys of the contract whose feature does not exist yet."""
+
+_RestoreId = Annotated[
+    str, matching(r"r-[0-9a-f]{16}", "the id of a restore such as r-236f43f4916a4a15")
+]
+_PlanHash = Annotated[
+    str, matching(r"sha256:[0-9a-f]{64}", "the hash of a plan, as the request for approval has it")
+]
+
+
+class Asked(Value):
+    """What somebody decides: BY, about the plan with that hash; to cancel needs none."""
+
+    restore_id: _RestoreId
+    decision: Literal["approve", "reject", "cancel"]
+    plan_hash: _PlanHash | None = None
+    by: Person | None = None
+
+    @property
+    def answer(self) -> Answer:
+        return Answer(self.decision)
+
+
+class Verdict(NamedTuple):
+    """Whether a decision stands, and the sentence about it; DECISION is one to be written."""
+
+    accepted: bool
+    message: str
+    decision: Decision | None = None
+
+
+def asked(body: Any) -> Asked:
+    """Raises InvalidRequest."""
+    wanted = parse(Asked, body, lacking=LACKING)
+    if wanted.plan_hash is None and wanted.answer is not Answer.CANCEL:
+        raise InvalidRequest(
+            f"planHash is missing: to {wanted.decision} is about one plan, whose hash is in the"
+            " request for approval. Only cancel needs none.",
+            "planHash",
+        )
+    return wanted
+
+
+def judge(record: RestoreRecord, asked: Asked, now: datetime) -> Verdict:
+    """The first answer wins; an approved restore can still be cancelled."""
+    if _is_repeated(record, asked):
+        return Verdict(True, f"{_named(record)} is {_said(record)} already.")
+    if refusal := _ended(record) or _refusal(record, asked):
+        return Verdict(False, refusal)
+    decision = _decision(record, asked.answer, now, by=asked.by)
+    what = CONSEQUENCES[decision.decision]
+    return Verdict(True, f"{_named(record)} is {decision.said}. {what}", decision)
+
+
+CONSEQUENCES = {
+    Answer.APPROVE: "Its execution applies the plan. To stop that: the decision cancel.",
+    Answer.REJECT: "Nothing was made, and its execution ends cancelled.",
+    Answer.CANCEL: "Nothing more is made, what was made stays, and its report says what that is.",
+}
+
+
+def run_out(record: RestoreRecord, now: datetime) -> Decision | None:
+    """That nobody has answered, where nobody has."""
+    if record.answer or record.stopped:
+        return None
+    return _decision(record, Answer.TIMEOUT, now)
+
+
+def _decision(
+    record: RestoreRecord, answer: Answer, now: datetime, by: str | None = None
+) -> Decision:
+    about = {"attempt": record.attempt, "plan_hash": record.plan_hash}
+    return Decision(decision=answer, by=by, at=now, **about)
+
+
+def _is_repeated(record: RestoreRecord, asked: Asked) -> bool:
+    """Whether the same person has decided the same already: the answer to that may be lost."""
+    before = record.answer
+    return (
+        before is not None
+        and (before.decision, before.by) == (asked.answer, asked.by)
+        and asked.plan_hash in (None, before.plan_hash)
+    )
+
+
+def _ended(record: RestoreRecord) -> str | None:
+    if record.outcome is None and not record.stopped:
+        return None
+    said = f"It was {_said(record)}." if record.answer else ""
+    if record.outcome is None or record.finished_at is None:
+        how = said or "Its execution was stopped."
+    else:
+        how = f"It ended {record.outcome} at {to_instant(record.finished_at)}. {said}".strip()
+    return f"There is nothing to decide about {_named(record)}. {how}"
+
+
+def _refusal(record: RestoreRecord, asked: Asked) -> str | None:
+    before = record.answer
+    if asked.answer is Answer.CANCEL:
+        return None  # what is decided against has ended, for it is stopped
+    if record.approval is None:
+        return f"{_named(record)} needs no approval. To stop it: the decision cancel."
+    if record.plan_hash is None:
+        return (
+            f"{_named(record)} is being planned. Wait for the request for approval, which is told"
+            " on the topic and has the plan's hash."
+        )
+    if before:
+        return f"{_named(record)} is {before.said} already. To stop it: the decision cancel."
+    if asked.plan_hash != record.plan_hash:
+        return (
+            f"planHash: {asked.plan_hash} is not the plan of {_named(record)}, which has the hash"
+            f" {record.plan_hash}. Read that plan, and decide with its hash."
+        )
+    return None
+
+
+def _said(record: RestoreRecord) -> str:
+    return record.answer.said if record.answer else ""
+
+
+def _named(record: RestoreRecord) -> str:
+    return f"restore {record.restore_id}"
