@@ -154,7 +154,11 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             "onExisting",
             ["onExisting", "'recreate'", "Use 'fail' or 'skip'"],
         ),
-        ({"approve": "required"}, "approve", ["approve", "'required'", "Use 'none'"]),
+        (
+            {"approve": "required", "approvalTimeout": "P8D"},
+            "approvalTimeout",
+            ["approvalTimeout", "between PT1S and P7D", "'P8D'"],
+        ),
         (
             {"select": {"plan": "payments"}},
             "select.plan",

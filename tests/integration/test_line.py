@@ -159,8 +159,8 @@ def test_a_restore_runs_published_versions(stack: Stack, restored: Ended) -> Non
     machine = stack.client("stepfunctions").describe_state_machine_for_execution(
         executionArn=restored.arn
     )
-    called = re.findall(r'arn:[^"]*:function:[^"]+', machine["definition"])
-    assert [each.rsplit(":", 1)[-1] for each in called] == ["1"] * 3
+    called = set(re.findall(r'arn:[^"]*:function:[^"]+', machine["definition"]))
+    assert [each.rsplit(":", 1)[-1] for each in called] == ["1"] * 4
 
 
 def test_another_request_under_the_same_id_is_invalid(stack: Stack, restored: Ended) -> None:

@@ -7,6 +7,7 @@ redrives, what is told of it; what a decision may look like.
 import json
 import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -662,7 +663,7 @@ LEAST = {"restoreId": "r-454349e422f05297", "decision": "approve", "planHash": O
 @pytest.mark.parametrize(
     ("changes", "field", "said"),
     [
-        ({"decision": "aprove"}, "decision", "approve"),
+        ({"decision": "yes"}, "decision", "'approve', 'reject', 'cancel'"),
         ({"planHash": None}, "planHash", "planHash is missing: to approve is about one plan"),
         ({"planHash": "sha256:1"}, "planHash", "must be the hash of a plan"),
         ({"restoreId": "r-1"}, "restoreId", "must be the id of a restore such as r-"),
@@ -684,6 +685,11 @@ def test_what_a_decision_lacks_is_named(missing: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         decisions.asked({key: value for key, value in LEAST.items() if key != missing})
     assert caught.value.field == missing
+
+
+def test_the_example_is_a_decision() -> None:
+    body = json.loads((Path(__file__).parents[2] / "events/decision.json").read_text())
+    assert decisions.asked(body).answer is Answer.APPROVE
 
 
 def test_a_cancel_needs_no_hash_and_nobodys_name() -> None:

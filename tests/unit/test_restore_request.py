@@ -109,8 +109,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
         *(("onExisting", value) for value in ("update", "recreate")),
-        ("approve", "required"),
-        ("approvalTimeout", "PT5M"),
     ],
 )
 def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(
@@ -326,6 +324,9 @@ def test_a_value_of_the_wrong_form_is_refused_by_its_path(path: str, value: Json
     [
         ("ready.timeout", "1h", "must be an ISO 8601 duration such as PT30M"),
         ("ready.timeout", "P2D", "must be between PT1S and P1D"),
+        ("approvalTimeout", "P8D", "must be between PT1S and P7D"),
+        ("approvalTimeout", "PT0S", "must be between PT1S and P7D"),
+        ("approve", "maybe", "must be one of: 'none', 'required'"),
         (
             "mapping.networks",
             {"a/b": "nothing"},
@@ -427,11 +428,20 @@ def test_the_restore_is_named_after_the_request_id_or_else_the_execution() -> No
     assert restore_request(LEAST, execution_name="run-2").restore_id != parsed().restore_id
 
 
+def test_a_plan_waits_for_its_approval_where_one_is_required_but_for_a_dry_run() -> None:
+    assert parsed().approval is None
+    assert parsed(approve="required").approval == 15 * 60
+    assert parsed(approve="required", approvalTimeout="P7D").approval == 7 * 24 * 3600
+    assert parsed(approve="required", dryRun=True).approval is None
+    assert parsed(approvalTimeout="PT5M").approval is None
+
+
 def test_the_digest_depends_on_what_is_asked_and_not_on_how_it_is_written() -> None:
     digest = parsed().digest
     assert restore_request(dict(reversed(WRITTEN_OUT.items())), execution_name="x").digest == digest
     assert parsed(ready={"timeout": "PT60M"}).digest == digest
     assert parsed(start=False).digest != digest
+    assert parsed(approve="required").digest != digest
     assert parsed(mapping={"networks": {"*": "keep"}}).digest != digest
     orders = [{"a": "b", "c": "d"}, {"c": "d", "a": "b"}]
     assert len({parsed(mapping={"namespaces": order}).digest for order in orders}) == 1
