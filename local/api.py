@@ -59,10 +59,11 @@ class Api:
             return False
         return True
 
-    def apply(self, manifest: Object) -> Object:
-        """Server-side apply, taking over fields that others own."""
+    def apply(self, manifest: Object, *, part: str = "") -> Object:
+        """Server-side apply, taking over fields that others own; PART is a subresource."""
         query = urlencode({"fieldManager": MANAGER, "force": "true"})
-        return self.call("PATCH", f"{self.path_of(manifest)}?{query}", manifest, APPLY)
+        place = f"{self.path_of(manifest)}/{part}".rstrip("/")
+        return self.call("PATCH", f"{place}?{query}", manifest, APPLY)
 
     def path_of(self, manifest: Object) -> str:
         """Where an object lives, by the server's own list of resources."""

@@ -28,6 +28,9 @@ CONTROLLERS = (
     "persistentvolumeclaim-protection-controller",
 )
 LONGHORN = "longhorn-system"
+HARVESTER = "harvester-system"
+NODES = ("node-1", "node-2", "node-3")
+DISK = "default-disk"
 NETWORKS = {"east": "vlan100", "west": "vlan200"}
 
 
@@ -89,6 +92,8 @@ class Cluster:
         self._above.launch(self)
         for manifest in seeds(NETWORKS.get(self.name)):
             api.apply(manifest)
+        for name in NODES:
+            api.apply(_node_status(name), part="status")
 
     def take_away(self) -> None:
         """An outage: the API server takes no connection any more; its store keeps the data."""
@@ -215,7 +220,11 @@ class Cluster:
 
 
 def _simulate(cluster: Cluster) -> None:
-    cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LONGHORN}})
+    for name in (LONGHORN, HARVESTER):
+        cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    cluster.api.apply(_harvester_version())
+    cluster.api.apply(_kubevirt())
+    cluster.api.apply(_kubevirt(), part="status")
     cluster.spawn_python("longhorn", "local.longhorn")
     cluster.spawn_python("simulation", "local.simulation.controllers")
 
@@ -252,7 +261,10 @@ def seeds(network: str | None) -> list[Object]:
         _storage_class(),
         _snapshot_class("longhorn"),
         _snapshot_class("longhorn-snapshot") | {"parameters": {"type": "snap"}},
-        _longhorn_version(),
+        # Of which version its faked parts are: see local/longhorn.
+        _longhorn_setting("current-longhorn-version", "v1.10.0"),
+        _longhorn_setting("storage-over-provisioning-percentage", "200"),
+        *map(_node, NODES),
     ]
     if network:
         found.append(_network(network))
@@ -285,13 +297,58 @@ def _snapshot_class(name: str) -> Object:
     }
 
 
-def _longhorn_version() -> Object:
-    """Of which version its faked parts are: see local/longhorn."""
+def _longhorn_setting(name: str, value: str) -> Object:
     return {
         "apiVersion": "longhorn.io/v1beta2",
         "kind": "Setting",
-        "metadata": {"name": "current-longhorn-version", "namespace": LONGHORN},
-        "value": "v1.10.0",
+        "metadata": {"name": name, "namespace": LONGHORN},
+        "value": value,
+    }
+
+
+def _node(name: str) -> Object:
+    """As Longhorn sees a node: with one disk, which nothing here ever fills."""
+    disk = {"allowScheduling": True, "path": "/var/lib/harvester/defaultdisk"}
+    return {
+        "apiVersion": "longhorn.io/v1beta2",
+        "kind": "Node",
+        "metadata": {"name": name, "namespace": LONGHORN},
+        "spec": {"name": name, "allowScheduling": True, "disks": {DISK: disk}},
+    }
+
+
+def _node_status(name: str) -> Object:
+    schedulable = [{"type": "Schedulable", "status": "True"}]
+    disk = {
+        "conditions": schedulable,
+        "storageMaximum": 4 * 2**40,
+        "storageAvailable": 3 * 2**40,
+        "storageScheduled": 2**40,
+    }
+    return {
+        "apiVersion": "longhorn.io/v1beta2",
+        "kind": "Node",
+        "metadata": {"name": name, "namespace": LONGHORN},
+        "status": {"diskStatus": {DISK: disk}},
+    }
+
+
+def _harvester_version() -> Object:
+    return {
+        "apiVersion": "harvesterhci.io/v1beta1",
+        "kind": "Setting",
+        "metadata": {"name": "server-version"},
+        "value": "v1.8.2",
+    }
+
+
+def _kubevirt() -> Object:
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "KubeVirt",
+        "metadata": {"name": "kubevirt", "namespace": HARVESTER},
+        "spec": {},
+        "status": {"observedKubeVirtVersion": "v1.7.0"},
     }
 
 

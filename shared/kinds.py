@@ -18,13 +18,20 @@ class Kind:
             return f"/apis/{self.api_version}"
         return f"/api/{self.api_version}"
 
+    @property
+    def group(self) -> str:
+        """Of the kind's API; empty of the core kinds."""
+        return self.api_version.rpartition("/")[0]
+
 
 LONGHORN = "longhorn.io/v1beta2"
 
+# By kind; of two groups that have a kind of one name, one has its system's name before it.
 KINDS = {
     "Namespace": Kind("v1", "namespaces", namespaced=False),
     "Secret": Kind("v1", "secrets"),
     "Event": Kind("v1", "events"),
+    "ResourceQuota": Kind("v1", "resourcequotas"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "VolumeSnapshotClass": Kind(
@@ -37,6 +44,9 @@ KINDS = {
     "NetworkAttachmentDefinition": Kind("k8s.cni.cncf.io/v1", "network-attachment-definitions"),
     "VirtualMachine": Kind("kubevirt.io/v1", "virtualmachines"),
     "VirtualMachineInstance": Kind("kubevirt.io/v1", "virtualmachineinstances"),
+    "KubeVirt": Kind("kubevirt.io/v1", "kubevirts"),
+    "KeyPair": Kind("harvesterhci.io/v1beta1", "keypairs"),
+    "HarvesterSetting": Kind("harvesterhci.io/v1beta1", "settings", namespaced=False),
     "BackupTarget": Kind(LONGHORN, "backuptargets"),
     "BackupVolume": Kind(LONGHORN, "backupvolumes"),
     "Backup": Kind(LONGHORN, "backups"),
@@ -44,6 +54,7 @@ KINDS = {
     "Volume": Kind(LONGHORN, "volumes"),
     "Engine": Kind(LONGHORN, "engines"),
     "Setting": Kind(LONGHORN, "settings"),
+    "LonghornNode": Kind(LONGHORN, "nodes"),
 }
 
 

@@ -27,6 +27,12 @@ from shared.models.documents import ClusterDocument
 SERVER = "https://west.example:6443"
 
 Json = dict[str, Any]
+RIGHTS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+ALL_RIGHTS: Json = {
+    "resourceRules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+    "nonResourceRules": [],
+    "incomplete": False,
+}
 Place = tuple[str, str, str]  # kind, namespace ("" for none), name
 
 _KIND_OF = {
@@ -49,7 +55,8 @@ class Fault:
 @dataclass
 class FakeCluster:
     """WRITES are the requests that changed something, in order. BEFORE is called ahead of each
-    request. SCHEMAS are OpenAPI documents by path.
+    request. SCHEMAS are OpenAPI documents by path. RIGHTS are what reviews of them answer, by
+    namespace; all there are where nothing is said.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -62,6 +69,8 @@ class FakeCluster:
     copied: int = 100
     run: bool = True
     schemas: dict[str, Json] = field(default_factory=dict)
+    rights: dict[str, Json] = field(default_factory=dict)
+    version: Json = field(default_factory=lambda: {"gitVersion": "v1.34.1+rke2r1"})
     _uids: Iterator[int] = field(default_factory=count)
 
     def add(self, kind: str, namespace: str, name: str, **body: Any) -> Json:
@@ -116,6 +125,8 @@ class FakeCluster:
 
     def answer(self, method: str, url: str, body: Json | None) -> Reply | Silence:
         parts = urlsplit(url)
+        if parts.path in (RIGHTS, "/version"):
+            return self._about_itself(parts.path, body)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         place = _place(parts.path)
         if body and method == "POST":
@@ -131,6 +142,22 @@ class FakeCluster:
         if method == "PATCH":
             return self._patch(place, body or {})
         return self._read(parts.path, place, query)
+
+    def _about_itself(self, path: str, body: Json | None) -> Reply | Silence:
+        """Its version, or what the client may do, which is no object of any kind here."""
+        kind = "Version" if path == "/version" else "SelfSubjectRulesReview"
+        namespace = (body or {}).get("spec", {}).get("namespace", "")
+        place = (kind, namespace, namespace)
+        if self.before:
+            self.before("REVIEW", place)
+        if self.down:
+            return Silence(self.down)
+        if (fault := self._fault("REVIEW", place)) is not None:
+            return fault
+        if kind == "Version":
+            return _reply(200, self.version)
+        status = self.rights.get(namespace, ALL_RIGHTS)
+        return _reply(201, {**(body or {}), "metadata": {}, "status": status})
 
     def _read(self, path: str, place: Place, query: dict[str, str]) -> Reply:
         if not place[0]:

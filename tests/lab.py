@@ -184,6 +184,25 @@ class Lab:
         )
         self.cluster.add("VolumeSnapshotClass", "", "longhorn", driver="driver.longhorn.io")
         self.cluster.add("NetworkAttachmentDefinition", "default", "vlan100")
+        self._add_harvester()
+
+    def _add_harvester(self) -> None:
+        """What tells of its versions and of its room."""
+        add = self.cluster.add
+        add("HarvesterSetting", "", "server-version", value="v1.8.2", default="dev")
+        status = {"observedKubeVirtVersion": "v1.7.0"}
+        add("KubeVirt", "harvester-system", "kubevirt", status=status)
+        for name, value in (
+            ("current-longhorn-version", "v1.11.3"),
+            ("storage-over-provisioning-percentage", "200"),
+        ):
+            add("Setting", LONGHORN_NAMESPACE, name, value=value)
+        disk = {"storageMaximum": 2**40, "storageScheduled": 2**38}
+        for name in ("node-0", "node-1", "node-2"):
+            disks = {"disk-1": {"allowScheduling": True, "storageReserved": 2**36}}
+            spec = {"allowScheduling": True, "disks": disks}
+            told = {"diskStatus": {"disk-1": disk}}
+            add("LonghornNode", LONGHORN_NAMESPACE, name, spec=spec, status=told)
 
     def now(self) -> datetime:
         return BEGIN + timedelta(seconds=self.seconds)

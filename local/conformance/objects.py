@@ -24,6 +24,7 @@ SETTINGS = {
         '"backupVolumeSnapshotClassName":"longhorn"}}'
     ),
     "overcommit-config": '{"cpu":1600,"memory":150,"storage":200}',
+    "server-version": "v1.8.2",
     "volume-snapshot-class": "longhorn",
     "backup-target": "{}",
 }

@@ -21,6 +21,7 @@ from shared.models.restore_plans import (
     StorageClass,
 )
 from shared.models.restore_points import RestorePoint, Source, State, Volume
+from shared.models.target_facts import DiskRoom, Right, Rights, TargetFacts, Versions
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import Mapping as RequestMapping
@@ -124,16 +125,34 @@ def selected(metadata: Metadata | None = None, **changes: Any) -> Selected:
     return Selected(a_point(metadata, **changes), metadata)
 
 
+RIGHTS = Rights(rules=(Right(groups=("*",), resources=("*",), verbs=("*",)),))
+
+
 def facts(**changes: Any) -> ClusterFacts:
-    """A target on which the default machine can be restored."""
+    """A target on which the default machine can be restored. CHANGES are also those of what it can
+    be planned without.
+    """
+    target = {name: changes.pop(name) for name in TargetFacts.model_fields.keys() & changes.keys()}
     usual = {
         "namespaces": {"default": "Active"},
         "storage_classes": {"harvester-longhorn": a_class()},
         "snapshot_class": "longhorn",
         "networks": frozenset({"default/vlan100"}),
         "existing": {},
+        "target": surroundings(**target),
     }
     return ClusterFacts(**(usual | changes))
+
+
+def surroundings(**changes: Any) -> TargetFacts:
+    """A Harvester with room for everything, whose account may do all."""
+    usual = {
+        "versions": Versions(
+            kubernetes="v1.34.1+rke2r1", harvester="v1.8.2", longhorn="v1.11.3", kubevirt="v1.7.0"
+        ),
+        "disks": tuple(DiskRoom(node=f"node-{n}", name="disk-1", room=2**50) for n in range(3)),
+    }
+    return TargetFacts(**(usual | changes))
 
 
 def a_class(**changes: Any) -> StorageClass:
@@ -177,7 +196,7 @@ def planned(
 ) -> Plan:
     """The plan for metadata, or for points; the default machine where none is given.
 
-    Longhorn knows their backups, unless ON says what it knows.
+    Longhorn knows their backups, and the account may do all, unless ON says otherwise.
     """
     points = [
         each if isinstance(each, Selected) else selected(each) for each in chosen or (a_metadata(),)
@@ -186,7 +205,13 @@ def planned(
     if there.longhorn == LonghornFacts():
         known = knows(*(each.point for each in points))
         there = there.model_copy(update={"longhorn": known})
-    return planning.plan(points, request(**request_changes), WEST, there)
+    asked = request(**request_changes)
+    if not there.target.rights:
+        names = {asked.mapping.namespace(each.point.namespace) for each in points}
+        rights = dict.fromkeys(names | {LONGHORN_NAMESPACE}, RIGHTS)
+        target = there.target.model_copy(update={"rights": rights})
+        there = there.model_copy(update={"target": target})
+    return planning.plan(points, asked, WEST, there)
 
 
 def a_machine(

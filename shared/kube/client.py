@@ -20,6 +20,7 @@ from shared.kube.transport import Transport, Verb
 MANAGER = "replant"
 WRITING = f"fieldManager={MANAGER}&fieldValidation=Strict"
 
+RIGHTS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 PAGE = 500
 MOST_PAGES = 1000
 LONGEST_TOKEN = 16 * 1024
@@ -35,6 +36,7 @@ GET = Verb("GET", JSON)
 LIST = Verb("GET", JSON, largest=64 * MEBIBYTE)
 SCHEMAS = Verb("GET", JSON, largest=32 * MEBIBYTE)
 LIST_OF_METADATA = Verb("GET", METADATA_LIST, largest=64 * MEBIBYTE)
+REVIEW = Verb("POST", JSON, JSON)
 CREATE = Verb("POST", METADATA, JSON)
 PATCH = Verb("PATCH", METADATA, "application/merge-patch+json")
 
@@ -112,6 +114,22 @@ class TargetCluster:
         if nothing or reply.status in {403, 404}:
             return None
         return _body(reply, subject)
+
+    def review_rights(self, namespace: str) -> Object:
+        """What these credentials may do in a namespace, whether it exists or not: the status of a
+        SelfSubjectRulesReview, which asks and makes nothing.
+        """
+        subject = Subject(self.cluster, "SelfSubjectRulesReview", namespace)
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": subject.kind,
+            "spec": {"namespace": namespace},
+        }
+        reply = self._transport.send(REVIEW, RIGHTS, _encoded(review, subject))
+        if reply.status not in {200, 201}:
+            raise error_of_read(reply, subject)
+        status = _answer(reply, subject).get("status")
+        return status if isinstance(status, dict) else {}
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The whole object; None where it, or its namespace, does not exist."""

@@ -2,22 +2,23 @@
 it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import object_key
-from shared.kube import schema
+from shared.kube import longhorn, schema, surroundings
 from shared.kube.client import TargetCluster
 from shared.kube.kubeconfig import parse
-from shared.kube.longhorn import observe as observe_longhorn
-from shared.kube.parallel import each_of
-from shared.kube.resources import Object
+from shared.kube.parallel import at_once, each_of
+from shared.kube.resources import Object, Objects
+from shared.labels import LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
-from shared.models.longhorn_facts import LonghornFacts
+from shared.models.longhorn_facts import BackingImageFacts, LonghornFacts
 from shared.models.restore_plans import ClusterFacts, Needs, StorageClass
+from shared.models.target_facts import Versions
 
 NEEDED = (
     "VirtualMachine",
@@ -31,7 +32,6 @@ LIMITED = ("VirtualMachine", "PersistentVolumeClaim")
 """Kinds of which there can be only one of a name: what takes a name may have been there before."""
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-INTERFACES = ("spec", "template", "spec", "domain", "devices", "interfaces")
 
 Live = dict[tuple[str, str, str], Object]
 
@@ -58,33 +58,55 @@ def connect(
         target.close()
 
 
-def observe(target: TargetCluster, needs: Needs, longhorn_version: str | None) -> ClusterFacts:
-    """LONGHORN_VERSION is read where no document says it. Raises what TargetCluster raises."""
-    served = each_of(NEEDED, target.serves)
-    found = each_of(needs.namespaces, lambda name: target.get("Namespace", None, name))
-    phases = {name: _phase(each) for name, each in found.items() if each is not None}
-    existing: dict[str, str] = {}
-    macs: dict[str, str] = {}
-    longhorn = LonghornFacts()
-    if served["VirtualMachine"]:
-        existing = list_existing(target, phases)
-        macs = _list_macs(target) if needs.macs else {}
-    if served["BackupTarget"]:
-        longhorn = observe_longhorn(target, needs.backups, longhorn_version)
-    classes = target.list("VolumeSnapshotClass") if served["VolumeSnapshotClass"] else []
-    return ClusterFacts(
-        unserved=frozenset(kind for kind in NEEDED if not served[kind]),
-        namespaces=phases,
-        storage_classes={
-            each["metadata"]["name"]: _storage_class(each) for each in target.list("StorageClass")
-        },
-        snapshot_class=_snapshot_class(classes),
-        networks=_list_networks(target) if served["NetworkAttachmentDefinition"] else frozenset(),
-        existing=existing,
-        macs=macs,
-        longhorn=longhorn,
-        machine_fields=schema.declared(target, "VirtualMachine"),
-    )
+def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFacts:
+    """Everything at once, but for what Longhorn knows of single backups, which follows.
+
+    STATED are the versions that a document says. Raises what TargetCluster raises.
+    """
+    # By itself: a cluster that does not answer is told after one request, not after all of them.
+    target.serves("Namespace")
+    with at_once() as pool:
+        served = {kind: pool.submit(_list_served, target, kind) for kind in NEEDED}
+        spaces = {
+            name: pool.submit(target.get, "Namespace", None, name) for name in needs.namespaces
+        }
+        claims = {
+            name: pool.submit(target.list_metadata, "PersistentVolumeClaim", name)
+            for name in needs.namespaces
+        }
+        classes = pool.submit(target.list, "StorageClass")
+        images = pool.submit(_list_images, target)
+        fields = pool.submit(schema.declared, target, "VirtualMachine")
+        rest = surroundings.ask(pool, target, needs.namespaces)
+        lists = {kind: each.result() for kind, each in served.items()}
+        machines = lists["VirtualMachine"] or []
+        facts = ClusterFacts(
+            unserved=frozenset(kind for kind, found in lists.items() if found is None),
+            namespaces=_phases({name: each.result() for name, each in spaces.items()}),
+            storage_classes={
+                each["metadata"]["name"]: _storage_class(each) for each in classes.result()
+            },
+            snapshot_class=_snapshot_class(lists["VolumeSnapshotClass"] or []),
+            networks=frozenset(
+                f"{each['metadata'].get('namespace')}/{each['metadata']['name']}"
+                for each in lists["NetworkAttachmentDefinition"] or []
+            ),
+            existing=_existing(
+                [each for each in machines if each["metadata"].get("namespace") in spaces],
+                {name: each.result() for name, each in claims.items()},
+            ),
+            longhorn=LonghornFacts(
+                targets=longhorn.targets(lists["BackupTarget"] or []), images=images.result()
+            ),
+            machine_fields=fields.result(),
+            target=surroundings.gather(rest, machines, stated),
+        )
+    if "BackupTarget" in facts.unserved:
+        return facts
+    version = facts.target.versions.longhorn
+    backups = longhorn.read_backups(target, needs.backups, version)
+    known = facts.longhorn.model_copy(update={"backups": backups})
+    return facts.model_copy(update={"longhorn": known})
 
 
 def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str, str]:
@@ -130,24 +152,33 @@ def list_live(
     return {place: each for live in lists.values() for place, each in live.items()}
 
 
-def _list_networks(target: TargetCluster) -> frozenset[str]:
-    return frozenset(
-        f"{each['metadata']['namespace']}/{each['metadata']['name']}"
-        for each in target.list_metadata("NetworkAttachmentDefinition")
-    )
+def _list_served(target: TargetCluster, kind: str) -> Objects | None:
+    """All of the kind, as much of each as is looked at; None where the cluster does not have it."""
+    if not target.serves(kind):
+        return None
+    if kind == "NetworkAttachmentDefinition":
+        return target.list_metadata(kind)
+    return target.list(kind, LONGHORN_NAMESPACE if kind == "BackupTarget" else None)
 
 
-def _list_macs(target: TargetCluster) -> dict[str, str]:
-    """Of every machine, also of stopped ones: Harvester refuses a second one with the address."""
-    found = {}
-    for each in target.list("VirtualMachine"):
-        interfaces = dig(each, *INTERFACES)
-        for interface in interfaces if isinstance(interfaces, list) else []:
-            address = dig(interface, "macAddress")
-            if isinstance(address, str):
-                metadata = each["metadata"]
-                found[address.lower()] = f"{metadata.get('namespace')}/{metadata['name']}"
-    return found
+def _list_images(target: TargetCluster) -> dict[str, BackingImageFacts]:
+    if not target.serves("BackingImage"):
+        return {}
+    return longhorn.list_images(target)
+
+
+def _phases(namespaces: Mapping[str, Object | None]) -> dict[str, str]:
+    return {name: _phase(each) for name, each in namespaces.items() if each is not None}
+
+
+def _existing(machines: Iterable[Object], claims: Mapping[str, Objects]) -> dict[str, str]:
+    """As `list_existing` tells it."""
+    every = [("VirtualMachine", each) for each in machines]
+    every += [("PersistentVolumeClaim", each) for found in claims.values() for each in found]
+    return {
+        object_key(kind, each["metadata"]["namespace"], each["metadata"]["name"]): _maker(each)
+        for kind, each in every
+    }
 
 
 def _storage_class(each: Object) -> StorageClass:

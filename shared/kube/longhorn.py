@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from shared import versions
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
 from shared.kube.parallel import each_of
@@ -14,12 +15,11 @@ from shared.models.base import to_instant
 from shared.models.longhorn_facts import (
     BackingImageFacts,
     ImageNeeded,
-    LonghornFacts,
     LonghornTarget,
     SyncedBackup,
 )
 
-VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\b")
+CURRENT_VERSION = "current-longhorn-version"
 SIZE_OF_VOLUME = (1, 12)
 """From this version on a volume gets the size that the BackupVolume says, before it the Backup's
 (longhorn-manager webhook/resources/volume/mutator.go)."""
@@ -34,30 +34,36 @@ LARGEST = 2**63
 ENCRYPTED = ("status", "labels", "volume-encrypted")
 
 
-def observe(target: TargetCluster, backups: Iterable[str], version: str | None) -> LonghornFacts:
-    """Facts about the backups of those names; VERSION is Longhorn's, read where it is not known.
+def targets(found: Iterable[Object]) -> dict[str, LonghornTarget]:
+    """What BackupTargets say, by name."""
+    return {each["metadata"]["name"]: _target(each) for each in found}
 
-    Raises what TargetCluster raises.
-    """
-    targets = target.list("BackupTarget", LONGHORN_NAMESPACE)
-    images = target.list("BackingImage", LONGHORN_NAMESPACE)
-    return LonghornFacts(
-        targets={each["metadata"]["name"]: _target(each) for each in targets},
-        backups=read_backups(target, backups, version),
-        images={each["metadata"]["name"]: _image(each) for each in images},
-    )
+
+def list_images(target: TargetCluster) -> dict[str, BackingImageFacts]:
+    """Its BackingImages by name. Raises what TargetCluster raises."""
+    found = target.list("BackingImage", LONGHORN_NAMESPACE)
+    return {each["metadata"]["name"]: _image(each) for each in found}
+
+
+def read_version(target: TargetCluster) -> str:
+    """Empty where Longhorn does not tell. Raises what TargetCluster raises."""
+    return _text(target.get("Setting", LONGHORN_NAMESPACE, CURRENT_VERSION), "value")
 
 
 def read_backups(
     target: TargetCluster, names: Iterable[str], version: str | None
 ) -> dict[str, SyncedBackup]:
-    """Those of the Backups that exist, by name."""
+    """Those of the Backups that exist, by name; VERSION is Longhorn's, read where it is not known.
+
+    Raises what TargetCluster raises.
+    """
     read = each_of(names, lambda name: target.get("Backup", LONGHORN_NAMESPACE, name))
     found = {name: each for name, each in read.items() if each is not None}
     if not found:
         return {}
     # Of a Longhorn that does not tell its version, the rule of the older ones is assumed.
-    newer = _version(version or _read_version(target)) >= SIZE_OF_VOLUME
+    known = versions.parse(version or read_version(target))
+    newer = known is not None and known.line >= SIZE_OF_VOLUME
     volumes = _backup_volumes(target, {_volume(each) for each in found.values()} - {""})
     return {
         name: _backup(each, volumes.get(_volume(each), []), sized_by_volume=newer)
@@ -81,16 +87,6 @@ def list_labelled(
     for start in range(0, len(wanted), AT_ONCE):
         selector = f"{label} in ({','.join(wanted[start : start + AT_ONCE])})"
         yield from target.list(kind, LONGHORN_NAMESPACE, labels=selector)
-
-
-def _read_version(target: TargetCluster) -> str:
-    setting = target.get("Setting", LONGHORN_NAMESPACE, "current-longhorn-version")
-    return _text(setting, "value")
-
-
-def _version(text: str) -> tuple[int, int]:
-    match = VERSION.match(text)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _backup_volumes(target: TargetCluster, names: Iterable[str]) -> dict[str, list[Object]]:

@@ -13,6 +13,7 @@ from shared.models.base import Instant, Value, to_instant
 from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_details import Details, Estimate
 from shared.models.restore_points import Source
+from shared.models.target_facts import TargetFacts
 
 Path = tuple[str | int, ...]
 """The way to a value inside a JSON document."""
@@ -45,12 +46,11 @@ class FailOn(StrEnum):
 
 class Needs(NamedTuple):
     """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
-    name, and whether the MACS of its machines matter.
+    name.
     """
 
     namespaces: frozenset[str]
     backups: frozenset[str]
-    macs: bool
 
 
 class StorageClass(Value):
@@ -68,9 +68,8 @@ class ClusterFacts(Value):
     UNSERVED are kinds that a restore needs and the cluster does not have. NAMESPACES maps a name to
     its phase. EXISTING maps `Kind/namespace/name` of machines and claims to the restore that made
     them, "" for none of ours; UNFINISHED maps such a restore, where it never came to its end, to
-    the requestId that resumes it. MACS maps hardware addresses to the machine (`namespace/name`)
-    that has each. MACHINE_FIELDS are those that the cluster declares of a VirtualMachine, None
-    where it does not tell.
+    the requestId that resumes it. MACHINE_FIELDS are those that the cluster declares of a
+    VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
     """
 
     unserved: frozenset[str] = frozenset()
@@ -80,9 +79,9 @@ class ClusterFacts(Value):
     networks: frozenset[str]
     existing: dict[str, str]
     unfinished: dict[str, str] = {}
-    macs: dict[str, str] = {}
     longhorn: LonghornFacts = LonghornFacts()
     machine_fields: Fields | None = None
+    target: TargetFacts = TargetFacts()
 
     @property
     def default_class(self) -> str | None:
@@ -149,6 +148,13 @@ class Check(Value):
     subject: str
     verdict: Verdict
     message: str
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether it is part of what a plan means: which versions there are is not, unless a rule
+        says something of them.
+        """
+        return (self.check, self.verdict) != ("versions", "pass")
 
 
 class Problem(Value):
@@ -255,7 +261,9 @@ class Plan(Value):
             "machines": {"__all__": {"details"}},
             **dict.fromkeys((*formal, *cut), True),
         }
-        meaning = self.model_dump(mode="json", exclude=left_out)
+        checks = tuple(each for each in self.checks if each.is_meant)
+        meant = self.model_copy(update={"checks": checks})
+        meaning = meant.model_dump(mode="json", exclude=left_out)
         text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
         # Names and labels on the target carry the restore's id, or the first half of it.
         own_id = self.restore_id.removeprefix("r-")

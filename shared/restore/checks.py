@@ -4,13 +4,12 @@ the remedy.
 
 from collections.abc import Iterable, Iterator
 
-from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
 from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting
-from shared.restore.rules import INTERFACES, Finding
+from shared.restore.rules import Finding
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -70,14 +69,13 @@ def of_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
         yield _block("kinds", target, f"{said} as Harvester does, or choose another cluster.")
 
 
-def of_machine(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
-    """Those about one machine and its OBJECTS: one that blocks leaves this machine out.
+def of_machine(wanted: Wanted) -> Iterator[Check]:
+    """Those about one machine: one that blocks leaves this machine out.
 
     Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata.
     """
     yield from _namespace(wanted)
     yield from _networks(wanted)
-    yield from _macs(wanted, objects)
     yield from mapping_checks.of_machine(wanted)
     yield from _same_claim(wanted)
     yield from _same_secret(wanted)
@@ -165,23 +163,6 @@ def _networks(wanted: Wanted) -> Iterator[Check]:
     if left_out and len(left_out) == len(wanted.point.networks):
         what = f"mapping.networks leaves out {listed(left_out)}"
         yield wanted.warn("network", f"It has no network: {what}. Its console still reaches it.")
-
-
-def _macs(wanted: Wanted, objects: Iterable[PlannedObject]) -> Iterator[Check]:
-    """Harvester (1.5 and later) refuses a machine that has another one's address, and says neither
-    whose it is nor which address.
-    """
-    subject = wanted.key
-    machines = (each.manifest for each in objects if each.kind == "VirtualMachine")
-    interfaces = [interface for each in machines for interface in dig(each, *INTERFACES) or []]
-    for interface in interfaces:
-        address = dig(interface, "macAddress")
-        owner = wanted.facts.macs.get(str(address).lower(), subject)
-        if owner != subject:
-            what = f"MAC address {short(str(address))} of interface {shown(interface.get('name'))}"
-            remedy = "Use mapping.mac clear, or take the address from that machine"
-            said = f"{what} is used by machine {short(owner)} on {wanted.target}. {remedy}."
-            yield wanted.block("mac", said)
 
 
 def _mapped_from(source: str, name: str, user: str) -> str:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from shared.models.restore_plans import Check, Mapped, PlannedObject, Rewrite
 from shared.restore import checks, manifests, mapped
 from shared.restore.patching import CHECK, Patched, patch
+from shared.restore.preflight import in_use
+from shared.restore.preflight.in_use import Identity
 from shared.restore.pruning import prune
 from shared.restore.readdressing import readdress
 from shared.restore.rules import blocking
@@ -18,14 +20,15 @@ from shared.validation import listed
 
 
 class Made(NamedTuple):
-    """HITS count what each of the mapping's ranges of addresses changed, by its number; USED are
-    the numbers of the patches that matched something.
+    """IDENTITY is what only one machine may have. HITS count what each of the mapping's ranges of
+    addresses changed, by its number; USED are the numbers of the patches that matched something.
     """
 
     objects: tuple[PlannedObject, ...] = ()
     checks: tuple[Check, ...] = ()
     mapped: tuple[Mapped, ...] = ()
     rewrite: Rewrite | None = None
+    identity: Identity | None = None
     hits: Counter[int] = Counter()
     used: frozenset[int] = frozenset()
 
@@ -54,13 +57,14 @@ def _finish(wanted: Wanted, strategy: Strategy, patched: Patched) -> Made:
     verdicts = list(checks.of_findings(findings, wanted.key))
     for volume in one_per_claim(wanted.point.volumes):
         verdicts += strategy.check_disk(wanted, volume)
-    verdicts += checks.of_machine(wanted, pruned.objects)
+    verdicts += checks.of_machine(wanted)
     changes = (*mapped.of_machine(wanted, pruned.objects), *readdressed.mapped, *patched.mapped)
     return Made(
         objects=pruned.objects,
         checks=tuple(verdicts),
         mapped=changes,
         rewrite=readdressed.how,
+        identity=in_use.of_objects(pruned.objects, wanted.metadata, readdressed.how),
         hits=readdressed.hits,
         used=patched.used,
     )

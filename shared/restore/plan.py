@@ -20,10 +20,12 @@ from shared.models.restore_plans import (
     Problem,
 )
 from shared.models.restore_points import RestorePoint
-from shared.restore import checks, details, manifests, mapping_checks, strategies
+from shared.models.target_facts import Versions
+from shared.restore import checks, details, mapping_checks, strategies
 from shared.restore.filling import fill
 from shared.restore.making import Made, make
-from shared.restore.request import Mac, RestoreRequest
+from shared.restore.preflight import judging
+from shared.restore.request import RestoreRequest
 from shared.restore.strategies import Strategy
 from shared.restore.wanted import Wanted
 
@@ -68,7 +70,6 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
     return Needs(
         namespaces=frozenset(namespace for namespace, _ in where),
         backups=frozenset(filter(None, backups)),
-        macs=request.mapping.mac is not Mac.CLEAR,
     )
 
 
@@ -91,22 +92,33 @@ def plan(
     request: RestoreRequest,
     cluster: ClusterDocument,
     facts: ClusterFacts,
+    sources: Mapping[str, Versions] | None = None,
 ) -> Plan:
-    """Raises Refused when a check about the target as a whole blocks, unless it is a dry run."""
+    """SOURCES are the versions that documents say of the backups' clusters, by cluster.
+
+    Raises Refused when a check about the target as a whole blocks, unless it is a dry run.
+    """
     strategy, reason = strategies.choose(request.strategy)
     setting = Setting(request, cluster, facts, strategy, reason)
-    of_target = (
-        *checks.of_target(cluster.id, facts),
-        *strategy.check_target(cluster.id, facts),
-    )
-    blocking = [check.message for check in of_target if check.verdict == "block"]
-    if blocking and not request.dry_run:
-        raise Refused(" ".join(blocking), "target")
     ordered = sorted(selected, key=lambda each: _place(each.point, request))
     judged = [_judge(each, setting) for each in ordered]
     machines, collisions = _keep_apart(
         [each.machine for each in judged], {each.point.id: each.metadata or {} for each in ordered}
     )
+    identities = {
+        each.machine.key: each.made.identity for each in judged if each.made.identity is not None
+    }
+    together = judging.judge(cluster.id, request.restore_id, facts, machines, identities)
+    read = [judging.Read(each.point, each.metadata) for each in ordered]
+    of_target = (
+        *checks.of_target(cluster.id, facts),
+        *strategy.check_target(cluster.id, facts),
+        *judging.judge_versions(cluster.id, facts, read, sources or {}),
+        *together.of_target,
+    )
+    blocking = [check.message for check in of_target if check.verdict == "block"]
+    if blocking and not request.dry_run:
+        raise Refused(" ".join(blocking), "target")
     of_mapping = [
         *checks.unused_mapping(request.mapping, [each.point for each in ordered]),
         *mapping_checks.unused_addresses(request.mapping, [each.made.hits for each in judged]),
@@ -120,12 +132,12 @@ def plan(
         dry_run=request.dry_run,
         concurrency=request.concurrency,
         timeout=request.ready.timeout.total_seconds(),
-        namespaces=_missing_namespaces(machines, facts, request.restore_id),
+        namespaces=together.namespaces,
         absent=tuple(sorted({each.namespace for each in machines} - facts.namespaces.keys())),
-        machines=machines,
+        machines=together.machines,
         batch_size=BATCH,
         fail_on=request.fail_on,
-        checks=(*of_target, *of_mapping, *of_machines, *collisions),
+        checks=(*of_target, *of_mapping, *of_machines, *collisions, *together.of_machines),
     ).hashed()
 
 
@@ -272,11 +284,3 @@ def _without_owners(machine: MachinePlan, shared: set[str]) -> MachinePlan:
         for each in machine.objects
     )
     return machine.model_copy(update={"objects": tuple(objects)})
-
-
-def _missing_namespaces(
-    machines: Iterable[MachinePlan], facts: ClusterFacts, restore_id: str
-) -> tuple[PlannedObject, ...]:
-    needed = {each.namespace for each in machines if not each.problem and not each.skip}
-    missing = sorted(needed - set(facts.namespaces))
-    return tuple(manifests.namespace(name, restore_id) for name in missing)

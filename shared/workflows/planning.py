@@ -13,6 +13,7 @@ from shared.kube.client import TargetCluster
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import Asked, ClusterFacts, Needs, Plan, RestoreRecord
 from shared.models.restore_points import RestorePoint
+from shared.models.target_facts import Versions
 from shared.restore import backup_checks, rates
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
@@ -103,8 +104,9 @@ def plan_restore(
             if not request.dry_run:
                 # Nothing is asked for a point that is not restored anyway: it may never come.
                 wanted = [choice.point for choice in choices if is_restorable(choice)]
-                facts = _sync(clients, target, wanted, facts, cluster)
-        plan = planning.plan(_read_again(clients, choices), request, cluster, facts)
+                facts = _sync(clients, target, wanted, facts)
+        sources = _sources(clients, points)
+        plan = planning.plan(_read_again(clients, choices), request, cluster, facts, sources)
         estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
         plan = plan.model_copy(update={"estimate": estimate})
         record = _keep(clients, ledger, record.attempt, plan)
@@ -164,12 +166,25 @@ def _find_cluster(clients: Clients, target: str) -> ClusterDocument:
     return cluster.with_secret_below(clients.secrets_prefix)
 
 
+def _sources(clients: Clients, points: Iterable[RestorePoint]) -> dict[str, Versions]:
+    """What documents say of the clusters that the backups are of; most have one."""
+    names = sorted({each.cluster for each in points})
+    found = {name: documents.document(clients.table, "clusters", name) for name in names}
+    return {name: _stated(each) for name, each in found.items() if each is not None}
+
+
+def _stated(cluster: ClusterDocument) -> Versions:
+    return Versions(
+        kubernetes=cluster.kubernetes, harvester=cluster.harvester, longhorn=cluster.longhorn
+    )
+
+
 def _observe(
     clients: Clients, target: TargetCluster, needs: Needs, cluster: ClusterDocument
 ) -> ClusterFacts:
     """Raises Refused for what the credentials may not see: no machine can be judged without it."""
     try:
-        facts = discovery.observe(target, needs, cluster.longhorn)
+        facts = discovery.observe(target, needs, _stated(cluster))
     except Rejected as error:
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
@@ -181,7 +196,6 @@ def _sync(
     target: TargetCluster,
     points: Iterable[RestorePoint],
     facts: ClusterFacts,
-    cluster: ClusterDocument,
 ) -> ClusterFacts:
     """The facts after Longhorn was asked, once, for backups that it has not read yet.
 
@@ -199,7 +213,7 @@ def _sync(
             longhorn.request_sync(target, name, known.targets[name].uid, clock.now())
         while backup_checks.unsynced(points, known) and clock.monotonic() < until:
             clock.sleep(SYNC_POLL)
-            read = longhorn.read_backups(target, wanted, cluster.longhorn)
+            read = longhorn.read_backups(target, wanted, facts.target.versions.longhorn)
             known = known.model_copy(update={"backups": known.backups | read})
     except (Conflict, Rejected, Unavailable) as error:
         raise Refused(error.message, "target") from None

@@ -317,12 +317,12 @@ def without(group: str, plural: str, verb: str) -> list[Object]:
     return [{"apiGroups": [g], "resources": [p], "verbs": [v]} for g, p, v in kept]
 
 
-def use(target: TargetCluster, plural: str, verb: str, namespace: str) -> None:
+def use(target: TargetCluster, group: str, plural: str, verb: str, namespace: str) -> None:
     """What the restore needs the verb for."""
-    [kind] = [name for name, kind in KINDS.items() if kind.plural == plural]
+    [kind] = [name for name, kind in KINDS.items() if (kind.group, kind.plural) == (group, plural)]
     where = namespace if KINDS[kind].namespaced else None
     if verb == "get":
-        target.get(kind, where, "nothing")
+        target.get(kind, where, "server-version" if plural == "settings" else "nothing")
     elif verb == "list":
         target.list_metadata(kind, where)
     elif verb == "patch":
@@ -349,16 +349,16 @@ def test_each_verb_of_the_role_is_needed(
     admin("PATCH", RBAC, {"rules": without(group, plural, verb)})
     try:
         eventually(
-            lambda: denied(lambda: use(target, plural, verb, namespace)),
+            lambda: denied(lambda: use(target, group, plural, verb, namespace)),
             f"{verb} {plural} is not needed",
         )
-        message = rejected(lambda: use(target, plural, verb, namespace))
+        message = rejected(lambda: use(target, group, plural, verb, namespace))
         assert f'cannot {verb} resource "{plural}"' in message
         assert "docs/target-access.yaml" in message
     finally:
         admin("PATCH", RBAC, {"rules": shipped})
     eventually(
-        lambda: not denied(lambda: use(target, plural, verb, namespace)), "the role is not back"
+        lambda: not denied(lambda: use(target, group, plural, verb, namespace)), "the role is not back"
     )
 
 

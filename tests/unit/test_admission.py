@@ -71,7 +71,7 @@ def said(one: Admitted) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     "version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"]
 )
-def test_a_machine_as_each_harvester_writes_it_is_taken_whole_with_a_word_on_its_keys_alone(
+def test_a_machine_as_each_harvester_writes_it_is_taken_whole_without_a_word(
     version: str,
 ) -> None:
     secrets = {"web01-ci": {"userdata": "a", "networkdata": "b"}, "web01-key": {"key": "c"}}
@@ -86,8 +86,7 @@ def test_a_machine_as_each_harvester_writes_it_is_taken_whole_with_a_word_on_its
     point = a_point(metadata)
     source = metadata["vmSourceSpec"]
     one = admission.machine(source, admission.brought(point))
-    keys = "KeyPair default/key is in no backup: create it on the target."
-    assert (said(one), one.fills) == ([("warn", keys)], ())
+    assert (said(one), one.fills) == ([], ())
     assert one.manifest["spec"]["template"]["spec"] == source["spec"]["template"]["spec"]
     for number, backup in enumerate(metadata["volumeBackups"]):
         claim = admission.claim(backup["persistentVolumeClaim"]["metadata"], number)
@@ -95,30 +94,30 @@ def test_a_machine_as_each_harvester_writes_it_is_taken_whole_with_a_word_on_its
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name)
-def test_harvesters_own_records_are_taken_with_a_word_on_their_keys_alone(path: Path) -> None:
+def test_harvesters_own_records_are_taken_without_a_word(path: Path) -> None:
     metadata = json.loads(path.read_bytes())
     one = admission.machine(metadata["vmSourceSpec"], admission.brought(a_point(metadata)))
-    assert {each.check for each in one.findings} <= {"key-pair"}
+    assert not one.findings
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "kept"),
     [
-        ('["default/b","default/a"]', ["default/b", "default/a"]),
-        ("[]", []),
-        ("[5]", ["5"]),
-        ("null", None),
-        ("{", None),
-        ("5", None),
+        ('["default/b","default/a"]', True),
+        ("[]", True),
+        ("[5]", True),
+        ("null", False),
+        ("{", False),
+        ("5", False),
     ],
 )
-def test_key_pairs_are_in_no_backup_and_each_is_told(names: str, told: list[str] | None) -> None:
+def test_the_names_of_key_pairs_come_along_and_a_broken_note_of_them_does_not(
+    names: str, kept: bool
+) -> None:
     one = admission.machine(a_source(ssh_names=names), HELD)
     annotations = dig(one.manifest, *TEMPLATE, "annotations")
-    assert annotations.get("harvesterhci.io/sshNames") == (None if told is None else names)
-    assert said(one) == [
-        ("warn", f"KeyPair {name} is in no backup: create it on the target.") for name in told or []
-    ]
+    assert annotations.get("harvesterhci.io/sshNames") == (names if kept else None)
+    assert not said(one)
 
 
 POD_ANNOTATIONS = (

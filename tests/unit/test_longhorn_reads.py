@@ -76,7 +76,11 @@ def test_targets_backups_and_images_are_facts(server: FakeCluster, west: TargetC
     add(server, "BackingImage", "vmi-1", status={"checksum": "abc"})
     add(server, "BackingImage", "vmi-2", spec={"checksum": "def", "dataEngine": "v2"})
     backup(server)
-    facts = longhorn.observe(west, ["b", "lost"], "1.11.3")
+    facts = LonghornFacts(
+        targets=longhorn.targets(west.list("BackupTarget", LONGHORN_NAMESPACE)),
+        backups=longhorn.read_backups(west, ["b", "lost"], "1.11.3"),
+        images=longhorn.list_images(west),
+    )
     uids = [server.objects["BackupTarget", LONGHORN_NAMESPACE, name] for name in facts.targets]
     assert [each.uid for each in facts.targets.values()] == [
         each["metadata"]["uid"] for each in uids

@@ -13,6 +13,7 @@ from local.samples.builders import Metadata, a_machine, a_metadata, disks, facts
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
 from shared.models.restore_plans import MachinePlan, Plan
+from shared.models.target_facts import InUse
 from shared.restore.filling import complete
 from shared.restore.rules import INSTANCE, INTERFACES
 
@@ -208,7 +209,7 @@ def test_what_exists_is_looked_for_by_the_new_names() -> None:
 
 
 def test_a_kept_address_is_a_conflict_with_the_original_that_still_stands_there() -> None:
-    on = facts(macs={Nic().mac: "default/web01"})
+    on = facts(in_use=InUse(macs={Nic().mac: "default/web01"}))
     assert a_machine(on=on, mapping={"mac": "keep"}).problem is None
     problem = a_machine(on=on, mapping={**SUFFIX, "mac": "keep"}).problem
     assert problem

@@ -69,6 +69,11 @@ def test_a_sound_machine_passes_every_check_and_is_planned_as_asked() -> None:
         ("existing", "default/web01", "pass"),
         ("backup", "default/web01", "pass"),
         ("storage-class", "default/web01", "pass"),
+        ("versions", "west", "pass"),
+        ("permissions", "west", "pass"),
+        ("capacity", "west", "pass"),
+        ("quota", "west", "pass"),
+        ("in-use", "default/web01", "pass"),
     }
     (machine,) = plan.machines
     assert (plan.restore_id, plan.target, plan.secret, plan.dry_run) == (
@@ -403,13 +408,10 @@ def test_two_machines_that_would_become_one_are_refused_by_name_and_no_third_is_
     )
 
 
-@pytest.mark.parametrize(("mac", "wanted"), [("clear", False), ("keep", True), ("derive", True)])
-def test_what_is_looked_up_are_mapped_namespaces_backups_and_what_addresses_need(
-    mac: str, wanted: bool
-) -> None:
-    mapping = {"namespaces": {"default": "prod"}, "mac": mac}
+def test_what_is_looked_up_are_mapped_namespaces_and_backups() -> None:
+    mapping = {"namespaces": {"default": "prod"}}
     looked_up = planning.needs([a_point()], builders.request(mapping=mapping))
-    assert looked_up == (frozenset({"prod"}), frozenset({"backup-web01-0"}), wanted)
+    assert looked_up == (frozenset({"prod"}), frozenset({"backup-web01-0"}))
 
 
 def pair(

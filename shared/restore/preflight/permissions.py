@@ -1,0 +1,92 @@
+"""Whether the credentials may do what a restore will do, before it does the first half of it."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from shared.kinds import KINDS
+from shared.labels import LONGHORN_NAMESPACE
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject
+from shared.models.target_facts import TargetFacts
+from shared.validation import listed, short
+
+CHECK = "permissions"
+READ = ("VirtualMachine", "VirtualMachineInstance", "PersistentVolumeClaim", "VolumeSnapshot")
+"""What is listed in a machine's namespace, again and again, to see how far it is."""
+
+OF_LONGHORN = ("Volume", "Engine")
+REMEDY = (
+    "Apply ClusterRole replant and the Role in longhorn-system of docs/target-access.yaml again:"
+    " `python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`."
+)
+
+
+class Need(NamedTuple):
+    """A verb on a kind; an empty namespace is the whole cluster."""
+
+    namespace: str
+    kind: str
+    verb: str
+
+    def __str__(self) -> str:
+        kind = KINDS[self.kind]
+        group = f" ({kind.group})" if kind.group else ""
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {kind.plural}{group}{where}"
+
+
+def check(
+    target: str,
+    facts: TargetFacts,
+    machines: Iterable[MachinePlan],
+    namespaces: Iterable[PlannedObject],
+) -> Iterator[Check]:
+    """MACHINES are those that will be made; NAMESPACES the ones that are made for them."""
+    needs = sorted(set(_needs(machines, namespaces)))
+    if CHECK in facts.unseen:
+        why = short(facts.unseen[CHECK])
+        said = f"What its account may do on {target} could not be checked: {why}."
+        yield Check(check=CHECK, subject=target, verdict="warn", message=f"{said} {REMEDY}")
+        return
+    lacking = [need for need in needs if not _is_allowed(need, facts)]
+    if not lacking:
+        said = f"Its account on {target} may do all that this restore does."
+        yield Check(check=CHECK, subject=target, verdict="pass", message=said)
+        return
+    told = listed(map(str, lacking))
+    if all(each.whole for each in facts.rights.values()):
+        said = f"Its account on {target} may not: {told}. {REMEDY}"
+        yield Check(check=CHECK, subject=target, verdict="block", message=said)
+        return
+    said = f"{target} tells its account's rights in part only; not among them: {told}. {REMEDY}"
+    yield Check(check=CHECK, subject=target, verdict="warn", message=said)
+
+
+def _needs(machines: Iterable[MachinePlan], namespaces: Iterable[PlannedObject]) -> Iterator[Need]:
+    for each in namespaces:
+        yield Need("", each.kind, "create")
+    for machine in machines:
+        for each in machine.objects:
+            place = each.namespace or ""
+            yield Need(place, each.kind, "create")
+            # One that exists is looked at: whether an earlier run of this restore made it.
+            if each.kind != "Secret":
+                yield Need(place, each.kind, "get")
+        for kind in READ:
+            yield Need(machine.namespace, kind, "list")
+        yield Need(machine.namespace, "Event", "list")
+        if machine.run_strategy:
+            yield Need(machine.namespace, "VirtualMachine", "patch")
+        for kind in OF_LONGHORN:
+            yield Need(LONGHORN_NAMESPACE, kind, "list")
+
+
+def _is_allowed(need: Need, facts: TargetFacts) -> bool:
+    """What concerns the whole cluster is among the rights of every namespace: what is granted in
+    one alone is not.
+    """
+    kind = KINDS[need.kind]
+    places = [need.namespace] if need.namespace else list(facts.rights)
+    asked = [facts.rights.get(place) for place in places]
+    return bool(asked) and all(
+        rights is not None and rights.allow(kind.group, kind.plural, need.verb) for rights in asked
+    )
