@@ -41,9 +41,9 @@ class Span(NamedTuple):
 
     def within(self, other: "Span") -> "Span":
         """The versions that are in both."""
-        leasts = [each for each in (self.least, other.least) if each is not None]
-        belows = [each for each in (self.below, other.below) if each is not None]
-        return Span(max(leasts, default=None), min(belows, default=None))
+        starts = [each for each in (self.least, other.least) if each is not None]
+        ends = [each for each in (self.below, other.below) if each is not None]
+        return Span(max(starts, default=None), min(ends, default=None))
 
     def together(self, other: "Span") -> "Span":
         """The smallest span that has all of both."""

@@ -222,28 +222,39 @@ def _network_data(machine: Object) -> Iterator[str]:
 
 
 def _disks(nodes: Any, setting: Any) -> tuple[DiskRoom, ...] | None:
-    """None where Longhorn has no node that tells of its disks, or does not say how much more than
-    their size it promises.
+    """None where one that takes replicas does not tell its size, where no node tells of any, or
+    where Longhorn does not say how much more than their size it promises.
     """
     percent = _setting(setting)
     if not nodes or not re.fullmatch("[0-9]{1,6}", percent):
         return None
+    if not any(_statuses(node) for node in nodes):
+        return None
     found = [disk for node in nodes for disk in _disks_of(node, int(percent))]
-    told = any(dig(node, "status", "diskStatus") for node in nodes)
-    return tuple(found) if told else None
+    known = tuple(disk for disk in found if disk is not None)
+    return known if len(known) == len(found) else None
 
 
-def _disks_of(node: Object, percent: int) -> Iterator[DiskRoom]:
-    """Those that take replicas (longhorn-manager scheduler/replica_scheduler.go)."""
+def _statuses(node: Object) -> dict[str, Any]:
     statuses = dig(node, "status", "diskStatus")
-    if not _takes(node.get("spec"), node.get("status")) or not isinstance(statuses, dict):
+    return statuses if isinstance(statuses, dict) else {}
+
+
+def _disks_of(node: Object, percent: int) -> Iterator[DiskRoom | None]:
+    """Those that take replicas (longhorn-manager scheduler/replica_scheduler.go)."""
+    statuses = _statuses(node)
+    if not _takes(node.get("spec"), node.get("status")):
         return
     for name, status in statuses.items():
         spec = dig(node, "spec", "disks", name)
         if not _takes(spec, status):
             continue
-        maximum, scheduled = _size(status, "storageMaximum"), _size(status, "storageScheduled")
-        reserved = _size(spec, "storageReserved")
+        maximum = _size(status, "storageMaximum")
+        if maximum is None:
+            yield None
+            continue
+        scheduled = _size(status, "storageScheduled") or 0
+        reserved = _size(spec, "storageReserved") or 0
         room = (maximum - reserved) * percent // 100 - scheduled
         yield DiskRoom(node=node["metadata"]["name"], name=str(name), room=room)
 
@@ -258,12 +269,12 @@ def _takes(spec: Any, status: Any) -> bool:
     return "False" not in (conditions.get("Ready"), conditions.get("Schedulable"))
 
 
-def _size(value: Any, field: str) -> int:
-    """Bytes; what is no size counts as none."""
+def _size(value: Any, field: str) -> int | None:
+    """Bytes; None of what is no size."""
     found = dig(value, field)
     if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LARGEST:
         return found
-    return 0
+    return None
 
 
 def _name(each: Object) -> str:

@@ -358,7 +358,8 @@ def test_each_verb_of_the_role_is_needed(
     finally:
         admin("PATCH", RBAC, {"rules": shipped})
     eventually(
-        lambda: not denied(lambda: use(target, group, plural, verb, namespace)), "the role is not back"
+        lambda: not denied(lambda: use(target, group, plural, verb, namespace)),
+        "the role is not back",
     )
 
 

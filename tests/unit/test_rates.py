@@ -16,6 +16,7 @@ from local.samples.builders import (
     facts,
     planned,
 )
+from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_details import Rate
 from shared.models.restore_plans import (
     MachineResult,
@@ -174,6 +175,8 @@ def test_what_is_not_restored_takes_no_time() -> None:
 def test_sizes_that_no_disk_has_break_no_plan(lab: Lab) -> None:
     """A backup may say anything of its disks, up to what a number of 64 bits can be."""
     lab.backup(disks_=disks(count=3, size=2**63 - 1))
+    for name in lab.cluster.of("LonghornNode"):
+        del lab.cluster.objects["LonghornNode", LONGHORN_NAMESPACE, name]
     output = lab.restore()
     report = lab.s3.json(output["report"].removeprefix(f"s3://{STATE}/"))
     assert report["estimate"]["sizeBytes"] == 3 * (2**63 - 1)

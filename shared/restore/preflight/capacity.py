@@ -12,7 +12,6 @@ from typing import NamedTuple
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_DRIVER
 from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject, Verdict
-from shared.models.target_facts import DiskRoom
 from shared.quantities import GIB, number
 from shared.validation import short
 
@@ -29,6 +28,23 @@ class _Volume(NamedTuple):
     replicas: int
 
 
+def check_machines(
+    target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]
+) -> Iterator[Check]:
+    """Those of the machines of which a single volume is larger than what any disk has left."""
+    disks = facts.target.disks
+    if disks is None:
+        return
+    most = max((disk.room for disk in disks), default=0)
+    for machine in machines:
+        large = [each for each in _volumes([machine], facts) if each.size > most]
+        if large:
+            said = f"Claim {large[0].claim} has {_gib(large[0].size)}"
+            left = f"no disk of Longhorn's on {target} has more than {_gib(max(0, most))} left"
+            remedy = "Add a disk, free some, or choose another cluster."
+            yield _say(machine.key, "block", f"{said}, and {left}. {remedy}")
+
+
 def check(target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]) -> Check:
     """MACHINES are those that will be made. What blocks is about the target as a whole."""
     volumes = list(_volumes(machines, facts))
@@ -38,14 +54,19 @@ def check(target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]) -> 
         remedy = "Apply docs/target-access.yaml again, or look at Longhorn's nodes."
         said = f"Whether Longhorn's disks on {target} have room could not be checked: {why}."
         return _say(target, "warn", f"{said} {remedy}")
-    if impossible := _impossible(volumes, disks):
+    room = sum(max(0, disk.room) for disk in disks)
+    once = sum(each.size for each in volumes)
+    if once > room:
+        said = f"Longhorn's disks on {target} have {_gib(room)} left, and what is restored has"
         remedy = "Add disks, free some, or restore fewer machines at a time."
-        said = f"Longhorn's disks on {target} cannot take it: {impossible}."
-        return _say(target, "block", f"{said} {remedy}")
-    if scarce := _scarce(volumes, disks):
-        said = f"Longhorn's disks on {target} may not take every replica: {scarce}."
+        return _say(target, "block", f"{said} {_gib(once)}. {remedy}")
+    # Replicas of one volume lie on different nodes: where there are fewer, it has fewer anyway.
+    nodes = len({disk.node for disk in disks})
+    needed = sum(each.size * min(each.replicas, nodes) for each in volumes)
+    if needed > room:
+        said = f"Longhorn's disks on {target} have {_gib(room)} left, and what is restored has"
         remedy = "Volumes would be degraded. Add disks, free some, or map to a class with fewer."
-        return _say(target, "warn", f"{said} {remedy}")
+        return _say(target, "warn", f"{said} {_gib(needed)} with its replicas. {remedy}")
     return _say(target, "pass", f"Longhorn's disks on {target} have room for every replica.")
 
 
@@ -71,33 +92,9 @@ def _volume(claim: PlannedObject, facts: ClusterFacts) -> _Volume | None:
     return _Volume(f"{claim.namespace}/{claim.name}", size, max(1, replicas))
 
 
-def _impossible(volumes: list[_Volume], disks: Iterable[DiskRoom]) -> str | None:
-    rooms = [max(0, disk.room) for disk in disks]
-    most = max(rooms, default=0)
-    largest = max(volumes, key=lambda each: each.size, default=None)
-    if largest and largest.size > most:
-        what = f"claim {largest.claim} has {_gib(largest.size)}"
-        return f"{what}, and no disk has more than {_gib(most)} left"
-    needed = sum(each.size for each in volumes)
-    if needed > sum(rooms):
-        what = f"its {len(volumes)} volumes have {_gib(needed)}"
-        return f"{what}, and together the disks have {_gib(sum(rooms))} left"
-    return None
-
-
-def _scarce(volumes: list[_Volume], disks: Iterable[DiskRoom]) -> str | None:
-    """Replicas of one volume lie on different nodes: where there are fewer, it has fewer anyway."""
-    room = sum(max(0, disk.room) for disk in disks)
-    nodes = len({disk.node for disk in disks})
-    needed = sum(each.size * min(each.replicas, nodes) for each in volumes)
-    if needed <= room:
-        return None
-    return f"with their replicas its volumes have {_gib(needed)}, and {_gib(room)} are left"
-
-
 def _gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def _say(target: str, verdict: Verdict, message: str) -> Check:
-    return Check(check=CHECK, subject=target, verdict=verdict, message=message)
+def _say(subject: str, verdict: Verdict, message: str) -> Check:
+    return Check(check=CHECK, subject=subject, verdict=verdict, message=message)

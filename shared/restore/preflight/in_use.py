@@ -25,7 +25,7 @@ class Identity(NamedTuple):
 
     macs: tuple[tuple[str, str], ...] = ()
     firmware: tuple[str, ...] = ()
-    statics: tuple[Static, ...] = ()
+    fixed: tuple[Static, ...] = ()
 
 
 class Named(NamedTuple):
@@ -62,14 +62,14 @@ def of_objects(
         for what in ("uuid", "serial")
         if isinstance(value := dig(domain, "firmware", what), str) and value
     )
-    statics = static_addresses.of_objects(objects, metadata, how)
-    return Identity(tuple(macs), tuple(firmware), statics)
+    fixed = static_addresses.of_objects(objects, metadata, how)
+    return Identity(tuple(macs), tuple(firmware), fixed)
 
 
 def check(target: str, machines: Iterable[Named], facts: TargetFacts) -> Iterator[Check]:
     """Of two machines of the restore, in their order, it is the later one's problem."""
     machines = tuple(machines)
-    wanted = frozenset(static.address for each in machines for static in each.identity.statics)
+    wanted = frozenset(static.address for each in machines for static in each.identity.fixed)
     found = facts.in_use
     there = Owners(found.macs, found.firmware, _addresses(found, wanted))
     mine = Owners({}, {}, {})
@@ -109,7 +109,7 @@ def _taken(machine: Named, there: Owners, where: str) -> Iterator[Check]:
                 " another one with mapping.patches."
             )
             yield _say("firmware", key, "warn", said)
-    for static in machine.identity.statics:
+    for static in machine.identity.fixed:
         owner = there.addresses.get(static.address, key)
         if owner != key:
             said = (
@@ -140,7 +140,7 @@ def _add(there: Owners, machine: Named) -> None:
         there.macs.setdefault(address.lower(), machine.key)
     for firmware in machine.identity.firmware:
         there.firmware.setdefault(firmware.lower(), machine.key)
-    for static in machine.identity.statics:
+    for static in machine.identity.fixed:
         there.addresses.setdefault(static.address, machine.key)
 
 

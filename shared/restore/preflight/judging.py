@@ -54,6 +54,8 @@ def judge(
     taken = tuple(in_use.check(target, named, facts.target))
     machines = _without(machines, taken)
     keys = [each for machine in machines for each in key_pairs.check(target, machine, facts.target)]
+    large = tuple(capacity.check_machines(target, facts, _made(machines)))
+    machines = _without(machines, large)
     full = tuple(quotas.check(target, facts, _made(machines)))
     machines = _without(machines, full)
     namespaces = _missing_namespaces(_made(machines), facts, restore_id)
@@ -64,7 +66,7 @@ def judge(
             *permissions.check(target, facts.target, _made(machines), namespaces),
             capacity.check(target, facts, _made(machines)),
         ),
-        of_machines=(*taken, *keys, *full),
+        of_machines=(*taken, *keys, *large, *full),
     )
 
 

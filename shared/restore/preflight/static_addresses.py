@@ -14,7 +14,7 @@ from shared.jsonpath import dig
 from shared.models.restore_plans import Fill, PlannedObject, Rewrite
 from shared.restore.filling import find_value
 from shared.restore.network_data import LARGEST
-from shared.restore.rewriting import CLOUD_INIT, IN_SECRETS, change_of, rewrite_fill
+from shared.restore.rewriting import CLOUD_INIT, IN_SECRETS, change_of, rewrite
 from shared.restore.rules import INSTANCE
 from shared.validation import short
 
@@ -42,7 +42,9 @@ def of_objects(
     found: list[Static] = []
     for planned in objects:
         for fill in planned.fills:
-            value = rewrite_fill(fill, find_value(metadata, fill.source), how)
+            value = find_value(metadata, fill.source)
+            if fill.change and how:
+                value = rewrite(value, fill.change, how).text
             if isinstance(value, str):
                 found += _of_fill(planned, fill, value, metadata, secrets)
     return tuple(dict.fromkeys(found))
@@ -58,6 +60,8 @@ def of_network_data(text: str, only: frozenset[str] | None = None) -> tuple[Stat
     document = _decoded(text) or text
     mentioned = set(map(comparable, _LIKE_AN_ADDRESS.findall(document))) - {None}
     if not mentioned or (only is not None and not mentioned & only):
+        return ()
+    if len(document) > LARGEST:
         return ()
     root = _read(document)
     return tuple(_of_network(_below(root, "network") or root))

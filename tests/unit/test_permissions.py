@@ -1,0 +1,127 @@
+"""What a restore will do, against what its account may do."""
+
+from typing import Any
+
+import pytest
+
+from local.samples.builders import RIGHTS, a_metadata, facts, planned
+from shared.errors import Refused
+from shared.labels import LONGHORN_NAMESPACE
+from shared.models.restore_plans import Check
+from shared.models.target_facts import Right, Rights
+
+Json = dict[str, Any]
+ALL = (
+    ("", "namespaces", "create"),
+    ("", "secrets", "create"),
+    ("", "events", "list"),
+    ("", "persistentvolumeclaims", "get list create"),
+    ("snapshot.storage.k8s.io", "volumesnapshots", "get list create"),
+    ("snapshot.storage.k8s.io", "volumesnapshotcontents", "get create"),
+    ("kubevirt.io", "virtualmachines", "get list create patch"),
+    ("kubevirt.io", "virtualmachineinstances", "list"),
+    ("longhorn.io", "volumes", "list"),
+    ("longhorn.io", "engines", "list"),
+)
+"""What a restore needs, and no more."""
+
+
+def checked(rights: dict[str, Rights], **asked: Any) -> Check:
+    plan = planned(
+        a_metadata(secrets={"keys": {"userdata": "x"}}),
+        on=facts(rights=rights),
+        dryRun=True,
+        **asked,
+    )
+    (check,) = (each for each in plan.checks if each.check == "permissions")
+    return check
+
+
+def everywhere(*lacking: tuple[str, str], whole: bool = True) -> dict[str, Rights]:
+    """The rights of a restore, without LACKING ones: resource and verb."""
+    rules = tuple(
+        Right(groups=(group,), resources=(resource,), verbs=(verb,))
+        for group, resource, verbs in ALL
+        for verb in verbs.split()
+        if (resource, verb) not in lacking
+    )
+    return dict.fromkeys(("default", "prod", LONGHORN_NAMESPACE), Rights(rules=rules, whole=whole))
+
+
+def test_an_account_that_may_do_all_passes() -> None:
+    check = checked(everywhere())
+    assert (check.subject, check.verdict) == ("west", "pass")
+    assert check.message == "Its account on west may do all that this restore does."
+
+
+@pytest.mark.parametrize(
+    ("resource", "verb", "said"),
+    [
+        ("persistentvolumeclaims", "create", "create persistentvolumeclaims in default"),
+        ("secrets", "create", "create secrets in default"),
+        ("events", "list", "list events in default"),
+        ("virtualmachines", "patch", "patch virtualmachines (kubevirt.io) in default"),
+        ("virtualmachines", "get", "get virtualmachines (kubevirt.io) in default"),
+        ("virtualmachineinstances", "list", "list virtualmachineinstances (kubevirt.io)"),
+        ("volumesnapshots", "create", "create volumesnapshots (snapshot.storage.k8s.io) in"),
+        ("volumesnapshotcontents", "create", "create volumesnapshotcontents (snapshot.storage"),
+        ("volumes", "list", "list volumes (longhorn.io) in longhorn-system"),
+    ],
+)
+def test_each_right_that_a_restore_needs_is_told_where_it_is_missing(
+    resource: str, verb: str, said: str
+) -> None:
+    check = checked(everywhere((resource, verb)))
+    assert check.verdict == "block"
+    assert said in check.message
+    assert "python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply" in check.message
+    assert "ClusterRole replant" in check.message
+
+
+def test_what_is_missing_refuses_the_restore_before_anything_is_made() -> None:
+    on = facts(rights=everywhere(("virtualmachines", "patch")))
+    with pytest.raises(Refused, match="may not: patch virtualmachines"):
+        planned(on=on)
+
+
+@pytest.mark.parametrize(
+    ("resource", "verb", "asked"),
+    [
+        ("namespaces", "create", {}),
+        ("virtualmachines", "patch", {"start": False}),
+    ],
+)
+def test_no_right_is_demanded_that_this_restore_does_not_need(
+    resource: str, verb: str, asked: Json
+) -> None:
+    assert checked(everywhere((resource, verb)), **asked).verdict == "pass"
+
+
+def test_a_namespace_that_is_to_be_made_needs_the_right_to_make_it() -> None:
+    asked = {"mapping": {"namespaces": {"default": "prod"}}}
+    assert checked(everywhere(), **asked).verdict == "pass"
+    check = checked(everywhere(("namespaces", "create")), **asked)
+    assert "create namespaces." in check.message
+
+
+def test_a_right_in_one_namespace_is_none_in_another_and_none_in_the_cluster() -> None:
+    rights = dict.fromkeys(("default", LONGHORN_NAMESPACE), Rights()) | {"default": RIGHTS}
+    check = checked(rights)
+    assert check.verdict == "block"
+    assert "create volumesnapshotcontents (snapshot.storage.k8s.io)" in check.message
+    assert "list volumes (longhorn.io) in longhorn-system" in check.message
+    assert "persistentvolumeclaims" not in check.message
+
+
+def test_rights_that_are_told_in_part_block_nothing() -> None:
+    check = checked(everywhere(("events", "list"), whole=False))
+    assert check.verdict == "warn"
+    assert check.message.startswith("west tells its account's rights in part only; not among them:")
+    assert checked(everywhere(whole=False)).verdict == "pass"
+
+
+def test_rights_that_cannot_be_asked_for_are_said_with_the_reason() -> None:
+    plan = planned(on=facts(unseen={"permissions": "403"}))
+    (check,) = (each for each in plan.checks if each.check == "permissions")
+    assert check.verdict == "warn"
+    assert "could not be checked: 403. Apply ClusterRole replant" in check.message
