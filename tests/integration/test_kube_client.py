@@ -34,11 +34,15 @@ from shared.errors import (
     Unavailable,
 )
 from shared.kinds import KINDS, Kind
+from shared.kube import discovery
 from shared.kube.client import JSON, TargetCluster
 from shared.kube.credentials import Credentials
 from shared.kube.kubeconfig import parse
 from shared.kube.reply import Reply
 from shared.kube.transport import Transport, Verb
+from shared.labels import LONGHORN_NAMESPACE
+from shared.models.restore_plans import Needs
+from shared.models.target_facts import Versions
 
 Object = dict[str, Any]
 MERGE = "application/merge-patch+json"
@@ -250,7 +254,52 @@ LISTED = (
     "StorageClass",
     "VolumeSnapshotClass",
     "NetworkAttachmentDefinition",
+    "ResourceQuota",
+    "KubeVirt",
+    "KeyPair",
 )
+
+
+def test_one_look_sees_all_that_checks_ask_for_with_the_shipped_role(
+    target: TargetCluster, namespace: str
+) -> None:
+    needs = Needs(frozenset({namespace, "not-made-yet"}), frozenset())
+    found = discovery.observe(target, needs, Versions()).target
+    assert not found.unseen
+    assert found.versions.kubernetes == target.version()
+    assert (found.versions.harvester, found.versions.kubevirt) == ("v1.8.2", "v1.7.0")
+    assert [each.node for each in found.disks or ()] == ["node-1", "node-2", "node-3"]
+    for place in (namespace, "not-made-yet"):
+        rights = found.rights[place]
+        assert rights.whole
+        assert rights.allow("kubevirt.io", "virtualmachines", "create")
+        assert rights.allow("", "secrets", "create")
+        assert not rights.allow("", "secrets", "get")
+        assert not rights.allow("longhorn.io", "volumes", "list")
+    assert found.rights[LONGHORN_NAMESPACE].allow("longhorn.io", "volumes", "list")
+
+
+def test_quotas_and_key_pairs_of_a_real_server_are_facts(
+    admin: Admin, target: TargetCluster, namespace: str
+) -> None:
+    quota = {"hard": {"requests.storage": "10Gi", "persistentvolumeclaims": 2}}
+    meta = {"name": "team", "namespace": namespace}
+    admin(
+        "POST",
+        f"/api/v1/namespaces/{namespace}/resourcequotas",
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": quota},
+    )
+    pair = {"apiVersion": "harvesterhci.io/v1beta1", "kind": "KeyPair", "metadata": meta}
+    admin(
+        "POST",
+        f"/apis/harvesterhci.io/v1beta1/namespaces/{namespace}/keypairs",
+        pair | {"spec": {"publicKey": "ssh-ed25519 AAAA"}},
+    )
+    needs = Needs(frozenset({namespace}), frozenset())
+    found = discovery.observe(target, needs, Versions()).target
+    (read,) = found.quotas[namespace]
+    assert read.hard == {"requests.storage": "10Gi", "persistentvolumeclaims": "2"}
+    assert f"{namespace}/team" in found.key_pairs
 
 
 def uid_of(target: TargetCluster, namespace: str, kind: str = "VirtualMachine") -> str:
