@@ -277,20 +277,16 @@ def names_the_right(message: str, verb: str, resource: str) -> None:
         ("patch", "kubevirt.io", "virtualmachines"),
     ],
 )
-def test_a_right_that_lacks_fails_the_machine_and_names_itself(
+def test_a_right_that_the_restore_will_need_refuses_it_before_anything_is_made(
     stack: Stack, west: Api, points: Points, verb: str, group: str, resource: str
 ) -> None:
     namespaces = MAPPING | {"namespaces": {"t-key": f"t-{resource}"}}
     asked = request(points["t-key"], mapping=namespaces, requestId=f"t-right-{resource}")
     with without_right(west, verb, group, resource):
         ended = stack.restore(asked)
-    found = only(ended)
-    assert (found["state"], found["error"]["code"]) == ("failed", "Rejected")
-    names_the_right(found["error"]["message"], verb, resource)
-    objects = stack.report(ended.output["report"])["machines"][0]["objects"]
-    reasons = [each["reason"] for each in objects if each["action"] == "failed"]
-    # A machine is started by a patch, when all of its objects are made.
-    assert reasons == ([] if verb == "patch" else [found["error"]["message"]])
+    assert (ended.status, ended.error, ended.cause["field"]) == ("FAILED", "Refused", "target")
+    names_the_right(ended.cause["message"], verb, resource)
+    assert not west.answers(f"/api/v1/namespaces/t-{resource}")
     again = only(stack.restore(asked))
     assert again["state"] == "ready", again
 

@@ -121,7 +121,7 @@ def test_a_missing_right_refuses_a_restore_and_nothing_is_written(lab: Lab) -> N
     lab.cluster.rights["default"] = ALL_RIGHTS | {"resourceRules": [rule]}
     with pytest.raises(Refused) as caught:
         lab.plan()
-    assert "create virtualmachines (kubevirt.io) in default" in caught.value.message
+    assert 'cannot create resource "virtualmachines"' in caught.value.message
     assert not lab.cluster.writes
     checks = dry_run(lab)
     assert [each["check"] for each in checks if each["verdict"] == "block"] == ["permissions"]

@@ -7,15 +7,17 @@ from shared.kinds import KINDS
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.target_facts import TargetFacts
-from shared.validation import listed, short
+from shared.validation import short
 
 CHECK = "permissions"
 READ = ("VirtualMachine", "VirtualMachineInstance", "PersistentVolumeClaim", "VolumeSnapshot")
 """What is listed in a machine's namespace, again and again, to see how far it is."""
 
+MOST = 20  # rights that are told
 OF_LONGHORN = ("Volume", "Engine")
 REMEDY = (
-    "Apply ClusterRole replant and the Role in longhorn-system of docs/target-access.yaml again:"
+    "To give it what it needs, apply docs/target-access.yaml again (ClusterRole replant, and the"
+    " Role in longhorn-system):"
     " `python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`."
 )
 
@@ -28,10 +30,11 @@ class Need(NamedTuple):
     verb: str
 
     def __str__(self) -> str:
+        """As an API server refuses it."""
         kind = KINDS[self.kind]
-        group = f" ({kind.group})" if kind.group else ""
+        group = f" of {kind.group}" if kind.group else ""
         where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.verb} {kind.plural}{group}{where}"
+        return f'cannot {self.verb} resource "{kind.plural}"{group}{where}'
 
 
 def check(
@@ -52,13 +55,20 @@ def check(
         said = f"Its account on {target} may do all that this restore does."
         yield Check(check=CHECK, subject=target, verdict="pass", message=said)
         return
-    told = listed(map(str, lacking))
+    told = _told(lacking)
     if all(each.whole for each in facts.rights.values()):
-        said = f"Its account on {target} may not: {told}. {REMEDY}"
+        said = f"Its account on cluster {target} {told}. {REMEDY}"
         yield Check(check=CHECK, subject=target, verdict="block", message=said)
         return
-    said = f"{target} tells its account's rights in part only; not among them: {told}. {REMEDY}"
+    said = f"{target} tells its account's rights in part only; by these it {told}. {REMEDY}"
     yield Check(check=CHECK, subject=target, verdict="warn", message=said)
+
+
+def _told(lacking: list[Need]) -> str:
+    told = [str(need) for need in lacking[:MOST]]
+    if len(lacking) > MOST:
+        told.append(f"and {len(lacking) - MOST} more of the kind")
+    return ", ".join(told)
 
 
 def _needs(machines: Iterable[MachinePlan], namespaces: Iterable[PlannedObject]) -> Iterator[Need]:
