@@ -11,15 +11,10 @@ from local.samples.guests import Disk, Traits
 from local.samples.harvester import machine
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.layouts.harvester import machine_backup
+from shared.models.cluster_facts import ClusterFacts, StorageClass
 from shared.models.documents import ClusterDocument
 from shared.models.longhorn_facts import DONE, LonghornFacts, LonghornTarget, SyncedBackup
-from shared.models.restore_plans import (
-    ClusterFacts,
-    MachinePlan,
-    MachineResult,
-    Plan,
-    StorageClass,
-)
+from shared.models.restore_plans import MachinePlan, MachineResult, Plan
 from shared.models.restore_points import RestorePoint, Source, State, Volume
 from shared.models.target_facts import DiskRoom, Right, Rights, TargetFacts, Versions
 from shared.restore import plan as planning

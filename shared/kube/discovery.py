@@ -15,9 +15,9 @@ from shared.kube.kubeconfig import parse
 from shared.kube.parallel import at_once, each_of
 from shared.kube.resources import Object, Objects
 from shared.labels import LONGHORN_NAMESPACE
+from shared.models.cluster_facts import ClusterFacts, Needs, StorageClass
 from shared.models.documents import ClusterDocument
 from shared.models.longhorn_facts import BackingImageFacts, LonghornFacts
-from shared.models.restore_plans import ClusterFacts, Needs, StorageClass
 from shared.models.target_facts import Versions
 
 NEEDED = (

@@ -9,7 +9,7 @@ from typing import Any
 from shared.jsonpath import dig
 from shared.kinds import KINDS
 from shared.kube.client import TargetCluster
-from shared.models.restore_plans import ANY_FIELD, Fields
+from shared.models.cluster_facts import ANY_FIELD, Fields
 from shared.strict_json import DEEPEST
 
 REFERENCE = "#/components/schemas/"

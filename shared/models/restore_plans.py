@@ -1,28 +1,18 @@
-"""A restore as data: what the target cluster looks like, what is to be done there, what became of
-it.
-"""
+"""A restore as data: what is to be done on the target cluster, and what became of it."""
 
 import hashlib
 import json
 from enum import StrEnum
 from math import ceil
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from shared.models.addresses import AddressRange
 from shared.models.base import Instant, Value, to_instant
-from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_details import Details, Estimate
 from shared.models.restore_points import Source
-from shared.models.target_facts import TargetFacts
 
 Path = tuple[str | int, ...]
 """The way to a value inside a JSON document."""
-
-Fields = dict[str, Any]
-"""The fields that a cluster declares of a kind (shared/kube/schema.py): a tree, whose leaves are
-ANY_FIELD."""
-
-ANY_FIELD = "*"
 
 Verdict = Literal["pass", "warn", "block"]
 Action = Literal["create", "update", "unchanged", "skip", "conflict", "failed", "unchecked"]
@@ -42,52 +32,6 @@ class FailOn(StrEnum):
     FAILED = "failed"
     PARTIAL = "partial"
     NEVER = "never"
-
-
-class Needs(NamedTuple):
-    """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
-    name.
-    """
-
-    namespaces: frozenset[str]
-    backups: frozenset[str]
-
-
-class StorageClass(Value):
-    """A class as its name does not tell it; BINDING is its volumeBindingMode."""
-
-    provisioner: str
-    binding: str = "Immediate"
-    parameters: dict[str, str] = {}
-    is_default: bool = False
-
-
-class ClusterFacts(Value):
-    """What a plan needs to know of the target cluster.
-
-    UNSERVED are kinds that a restore needs and the cluster does not have. NAMESPACES maps a name to
-    its phase. EXISTING maps `Kind/namespace/name` of machines and claims to the restore that made
-    them, "" for none of ours; UNFINISHED maps such a restore, where it never came to its end, to
-    the requestId that resumes it. MACHINE_FIELDS are those that the cluster declares of a
-    VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
-    """
-
-    unserved: frozenset[str] = frozenset()
-    namespaces: dict[str, str]
-    storage_classes: dict[str, StorageClass]
-    snapshot_class: str | None
-    networks: frozenset[str]
-    existing: dict[str, str]
-    unfinished: dict[str, str] = {}
-    longhorn: LonghornFacts = LonghornFacts()
-    machine_fields: Fields | None = None
-    target: TargetFacts = TargetFacts()
-
-    @property
-    def default_class(self) -> str | None:
-        """The class of a claim that names none."""
-        default = (name for name, each in self.storage_classes.items() if each.is_default)
-        return min(default, default=None)
 
 
 class Change(StrEnum):

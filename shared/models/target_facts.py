@@ -1,5 +1,7 @@
 """What a target cluster has, allows and has in use already: facts for a plan."""
 
+from pydantic import Field
+
 from shared.models.base import Value
 
 
@@ -72,10 +74,10 @@ class TargetFacts(Value):
     are not known. UNSEEN says of what could not be looked at why not, by the name of its check.
     """
 
-    versions: Versions = Versions()
+    versions: Versions = Field(default_factory=Versions)
     rights: dict[str, Rights] = {}
     quotas: dict[str, tuple[Quota, ...]] = {}
-    in_use: InUse = InUse()
+    in_use: InUse = Field(default_factory=InUse)
     key_pairs: frozenset[str] = frozenset()
     disks: tuple[DiskRoom, ...] | None = None
     unseen: dict[str, str] = {}

@@ -5,7 +5,8 @@ the remedy.
 from collections.abc import Iterable, Iterator
 
 from shared.kinds import object_key
-from shared.models.restore_plans import Check, ClusterFacts, PlannedObject
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, PlannedObject
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
 from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_DRIVER
-from shared.models.restore_plans import Check, StorageClass
+from shared.models.cluster_facts import StorageClass
+from shared.models.restore_plans import Check
 from shared.models.restore_points import Volume
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short

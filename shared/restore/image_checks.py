@@ -5,8 +5,9 @@ of an image of the same name alone, and that only where both checksums are known
 the disk is garbage, and nobody says so (longhorn-manager webhook/resources/volume/mutator.go).
 """
 
+from shared.models.cluster_facts import StorageClass
 from shared.models.longhorn_facts import BackingImageFacts, ImageNeeded
-from shared.models.restore_plans import Check, StorageClass
+from shared.models.restore_plans import Check
 from shared.models.restore_points import Volume
 from shared.restore.wanted import Wanted
 from shared.validation import short

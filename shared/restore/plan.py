@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 from shared.errors import InvalidRequest, Refused
 from shared.jsonpath import dig
+from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import (
     BATCH,
     Check,
-    ClusterFacts,
     MachinePlan,
-    Needs,
     Plan,
     PlannedObject,
     Problem,

@@ -7,7 +7,8 @@ Keys are left out and never items of a list, so that the places of secret values
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from shared.models.restore_plans import ANY_FIELD, Fields, Path, PlannedObject
+from shared.models.cluster_facts import ANY_FIELD, Fields
+from shared.models.restore_plans import Path, PlannedObject
 from shared.restore.rules import INSTANCE, At, Finding, blocking, cut, warning
 from shared.validation import short
 

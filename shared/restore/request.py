@@ -203,8 +203,8 @@ class Mapping(Value):
     storage_classes: dict[str, Name] = {}
     networks: dict[_NetworkName, _Network] = {}
     mac: Mac = Mac.CLEAR
-    names: Names = Names()
-    resources: Resources = Resources()
+    names: Names = Field(default_factory=Names)
+    resources: Resources = Field(default_factory=Resources)
     patches: Annotated[tuple[Patch, ...], Field(max_length=MOST_RULES)] = ()
     addresses: Annotated[tuple[AddressRange, ...], Field(max_length=MOST_RULES)] = ()
 
@@ -250,11 +250,11 @@ class RestoreRequest(Value):
     select: Select
     target: ClusterId
     strategy: Literal["auto", "csi"] = "auto"
-    mapping: Mapping = Mapping()
+    mapping: Mapping = Field(default_factory=Mapping)
     on_existing: OnExisting = OnExisting.FAIL
     fail_on: FailOn = FailOn.FAILED
     start: StrictBool = True
-    ready: Ready = Ready()
+    ready: Ready = Field(default_factory=Ready)
     dry_run: StrictBool = False
     approve: Approve = Approve.NONE
     approval_timeout: Annotated[Duration, AfterValidator(_answerable)] = timedelta(minutes=15)

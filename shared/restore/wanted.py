@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models.restore_plans import Check, ClusterFacts, Fill, PlannedObject, Verdict
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, Fill, PlannedObject, Verdict
 from shared.models.restore_points import RestorePoint, Volume
 from shared.restore import names
 from shared.restore.request import Mapping, RestoreRequest

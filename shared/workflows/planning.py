@@ -10,8 +10,9 @@ from shared.catalogue import documents
 from shared.errors import Conflict, NotFound, Refused, Rejected, Unavailable
 from shared.kube import discovery, longhorn
 from shared.kube.client import TargetCluster
+from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import Asked, ClusterFacts, Needs, Plan, RestoreRecord
+from shared.models.restore_plans import Asked, Plan, RestoreRecord
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
 from shared.restore import backup_checks, rates

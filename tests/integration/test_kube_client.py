@@ -41,7 +41,7 @@ from shared.kube.kubeconfig import parse
 from shared.kube.reply import Reply
 from shared.kube.transport import Transport, Verb
 from shared.labels import LONGHORN_NAMESPACE
-from shared.models.restore_plans import Needs
+from shared.models.cluster_facts import Needs
 from shared.models.target_facts import Versions
 
 Object = dict[str, Any]

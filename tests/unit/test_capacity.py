@@ -6,7 +6,8 @@ import pytest
 
 from local.samples.builders import a_class, a_metadata, disks, facts, planned
 from shared.errors import Refused
-from shared.models.restore_plans import Check, ClusterFacts
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check
 from shared.models.target_facts import DiskRoom
 from shared.quantities import GIB
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local.samples.builders import a_class, a_metadata, a_point, disks, facts, knows, request
-from shared.models.restore_plans import StorageClass
+from shared.models.cluster_facts import StorageClass
 from shared.restore import class_checks
 from shared.restore.wanted import Wanted
 

@@ -9,7 +9,8 @@ import pytest
 from local.samples.builders import a_metadata, facts, planned
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
-from shared.models.restore_plans import Check, ClusterFacts, Plan
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, Plan
 from shared.models.target_facts import InUse
 from shared.restore.preflight.static_addresses import Static, comparable, of_network_data
 from shared.restore.rules import INSTANCE

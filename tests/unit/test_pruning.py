@@ -11,7 +11,8 @@ import pytest
 
 from local.samples.builders import a_metadata, facts, planned, wanted
 from shared.jsonpath import dig
-from shared.models.restore_plans import ANY_FIELD, Fields, PlannedObject
+from shared.models.cluster_facts import ANY_FIELD, Fields
+from shared.models.restore_plans import PlannedObject
 from shared.restore import manifests
 from shared.restore.filling import fill
 from shared.restore.pruning import Pruned, prune

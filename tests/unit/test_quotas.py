@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from local.samples.builders import a_class, a_metadata, disks, facts, planned
-from shared.models.restore_plans import ClusterFacts, MachinePlan, Plan
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import MachinePlan, Plan
 from shared.models.target_facts import Quota
 from shared.quantities import GIB
 from shared.restore.preflight import quotas

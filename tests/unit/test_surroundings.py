@@ -14,8 +14,8 @@ from shared.errors import Refused, Unreachable
 from shared.kube import discovery
 from shared.kube.parallel import READERS
 from shared.labels import LONGHORN_NAMESPACE
+from shared.models.cluster_facts import Needs
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import Needs
 from shared.models.target_facts import InUse, Quota, TargetFacts, Versions
 from tests.fake_cluster import ALL_RIGHTS, Place, connected, status
 from tests.lab import STATE, Lab, a_lab

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_DRIVER
-from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject, Verdict
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Verdict
 from shared.quantities import GIB, number
 from shared.validation import short
 

@@ -5,7 +5,8 @@ a whole, and the machines that are left out for it.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject, Problem
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Problem
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
 from shared.restore import manifests

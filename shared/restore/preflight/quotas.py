@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, Verdict
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, MachinePlan, Verdict
 from shared.models.target_facts import Quota
 from shared.quantities import in_bytes, number
 from shared.restore import sizes

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from shared import labels
 from shared.jsonpath import dig
-from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.restore_points import Volume
 from shared.restore.strategies import longhorn_data
 from shared.restore.strategies.strategy import Data, Live, Strategy

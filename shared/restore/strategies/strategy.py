@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.models.restore_plans import Check, ClusterFacts, MachinePlan, PlannedObject
+from shared.models.cluster_facts import ClusterFacts
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.restore_points import Volume
 
 if TYPE_CHECKING:

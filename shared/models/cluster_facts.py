@@ -1,0 +1,61 @@
+"""What a plan needs to know of the target cluster."""
+
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from shared.models.base import Value
+from shared.models.longhorn_facts import LonghornFacts
+from shared.models.target_facts import TargetFacts
+
+Fields = dict[str, Any]
+"""The fields that a cluster declares of a kind (shared/kube/schema.py): a tree, whose leaves are
+ANY_FIELD."""
+
+ANY_FIELD = "*"
+
+
+class Needs(NamedTuple):
+    """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
+    name.
+    """
+
+    namespaces: frozenset[str]
+    backups: frozenset[str]
+
+
+class StorageClass(Value):
+    """A class as its name does not tell it; BINDING is its volumeBindingMode."""
+
+    provisioner: str
+    binding: str = "Immediate"
+    parameters: dict[str, str] = {}
+    is_default: bool = False
+
+
+class ClusterFacts(Value):
+    """The cluster as a restore finds it.
+
+    UNSERVED are kinds that a restore needs and the cluster does not have. NAMESPACES maps a name to
+    its phase. EXISTING maps `Kind/namespace/name` of machines and claims to the restore that made
+    them, "" for none of ours; UNFINISHED maps such a restore, where it never came to its end, to
+    the requestId that resumes it. MACHINE_FIELDS are those that the cluster declares of a
+    VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
+    """
+
+    unserved: frozenset[str] = frozenset()
+    namespaces: dict[str, str]
+    storage_classes: dict[str, StorageClass]
+    snapshot_class: str | None
+    networks: frozenset[str]
+    existing: dict[str, str]
+    unfinished: dict[str, str] = {}
+    longhorn: LonghornFacts = Field(default_factory=LonghornFacts)
+    machine_fields: Fields | None = None
+    target: TargetFacts = Field(default_factory=TargetFacts)
+
+    @property
+    def default_class(self) -> str | None:
+        """The class of a claim that names none."""
+        default = (name for name, each in self.storage_classes.items() if each.is_default)
+        return min(default, default=None)
