@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -204,17 +204,15 @@ def _details(machine: MachinePlan) -> dict[str, Any]:
     return {"source": source, "sizeBytes": details.size_bytes, **shown}
 
 
-def as_planned(plan: Plan) -> dict[str, tuple[ObjectResult, ...]]:
-    """The objects of machines of which nothing was made or asked yet."""
-    return {
-        each.key: tuple(map(_not_yet, each.objects))
-        for each in plan.machines
-        if not each.problem and not each.skip
-    }
+def as_planned(machines: Iterable[MachinePlan]) -> dict[str, tuple[ObjectResult, ...]]:
+    """The objects of machines of which nothing was made or asked yet, without what is in them."""
+    return {each.key: tuple(_as_planned(each)) for each in machines}
 
 
-def _not_yet(planned: PlannedObject) -> ObjectResult:
-    return _leave_out(planned).model_copy(update={"action": "unchecked"})
+def _as_planned(machine: MachinePlan) -> Iterator[ObjectResult]:
+    for each in map(_leave_out, machine.objects):
+        left_out = machine.problem or machine.skip
+        yield each if left_out else each.model_copy(update={"action": "unchecked"})
 
 
 def _leave_out(planned: PlannedObject) -> ObjectResult:

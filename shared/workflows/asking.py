@@ -63,7 +63,6 @@ def _prepare(
 ) -> tuple[Waiting, dict[str, Any]]:
     """What is asked, and the plan as a report for whoever decides."""
     plan = clients.state.outline(ledger.id, record.plan_hash or "")
-    whole = plan.model_copy(update={"machines": tuple(clients.state.machines(ledger.id, plan))})
     now = clients.now()
     waiting = Waiting(
         plan,
@@ -72,8 +71,8 @@ def _prepare(
         commands=approval.commands(plan, clients.function),
     )
     results = progress.adopt(plan, ledger.machines(), None, record.attempt, now)
-    objects = report.as_planned(whole) | ledger.objects()
-    shown = report.report(whole, record, list(results.values()), objects, report.WAITING, None)
+    objects = report.as_planned(clients.state.machines(ledger.id, plan)) | ledger.objects()
+    shown = report.report(plan, record, list(results.values()), objects, report.WAITING, None)
     told = {"until": to_instant(waiting.until), "commands": waiting.commands}
     return waiting, shown | {"approval": told}
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
+NOBODY_WAITS = (
+    "But no execution waits for it now. If it was stopped, start the same request again: it goes on"
+    " by this approval, unless it finds another plan."
+)
+
+
 class Clients(NamedTuple):
     """What deciding reads and writes."""
 
@@ -42,6 +48,8 @@ def decide(clients: Clients, asked: Asked) -> Verdict:
         # What changed since the record was read may be another answer, which was the first then.
         if verdict.decision is None or ledger.decide(record, verdict.decision):
             break
-    if verdict.accepted:
-        wake(clients.states, ledger, record.attempt)
+    if not verdict.accepted or wake(clients.states, ledger, record.attempt):
+        return verdict
+    if verdict.decision and not verdict.decision.ends:
+        return verdict._replace(message=f"{verdict.message} {NOBODY_WAITS}")
     return verdict

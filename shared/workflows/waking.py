@@ -8,13 +8,16 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-def wake(states: "SFNClient", ledger: Ledger, attempt: int) -> None:
-    """Nothing where nobody waits (yet): who begins to wait looks at the ledger first."""
+def wake(states: "SFNClient", ledger: Ledger, attempt: int) -> bool:
+    """Whether it goes on: not where it does already, or was stopped. One that does not wait yet
+    looks at the ledger when it begins to.
+    """
     token = ledger.token(attempt)
     if token is None:
-        return
+        return True
     errors = states.exceptions
     try:
         states.send_task_success(taskToken=token, output="{}")
     except (errors.TaskTimedOut, errors.TaskDoesNotExist, errors.InvalidToken):
-        return  # it goes on already, or was stopped
+        return False
+    return True

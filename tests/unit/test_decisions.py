@@ -128,6 +128,20 @@ def test_whoever_decides_can_read_the_plan_as_a_page(lab: Lab) -> None:
     assert table.startswith("Restore to west: waiting, checks: ")
 
 
+def test_what_is_left_out_of_a_restore_is_shown_as_left_out_to_who_decides(lab: Lab) -> None:
+    lab.backup("web02")
+    lab.backup()
+    lab.cluster.add("VirtualMachine", "default", "web02")
+    wanted = lab.request("point-web01", "point-web02", onExisting="skip", approve="required")
+    planned = lab.plan(wanted)
+    lab.ask(planned)
+    shown = {each["vm"]: each for each in report_of(lab, planned)["machines"]}
+    actions = {vm: {one["action"] for one in each["objects"]} for vm, each in shown.items()}
+    assert actions["web01"] == {"unchecked"}
+    assert actions["web02"] <= {"skip"}
+    assert shown["web02"]["state"] == "skipped"
+
+
 def test_the_request_for_very_many_machines_fits_a_message(lab: Lab) -> None:
     cut = approval._cut("\n".join(["é" * 1000] * 1000))
     assert len(cut.encode()) <= approval.LARGEST
@@ -547,6 +561,19 @@ def test_an_execution_that_is_stopped_while_it_waits_is_reported_and_takes_no_an
     late = lab.decide(planned, "approve")
     assert (late.accepted, "It ended cancelled at" in late.message) == (False, True)
     assert not lab.states.woken
+
+
+def test_an_approval_that_comes_before_the_event_of_a_stop_holds_for_the_next_execution(
+    lab: Lab,
+) -> None:
+    planned = asked(lab)
+    lab.states.open.clear()
+    verdict = lab.decide(planned, "approve")
+    assert verdict.accepted
+    assert "no execution waits for it now. If it was stopped, start the same" in verdict.message
+    lab.stop()
+    again = required(lab, "run-2")
+    assert (again.plan_hash, again.approval) == (planned.plan_hash, None)
 
 
 def test_between_a_stop_and_its_report_an_answer_is_told_of_the_stop(lab: Lab) -> None:
