@@ -12,8 +12,10 @@ from local.samples.builders import NOW, RESTORE_ID
 from shared.aws.table import Table, size
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.models.restore_plans import (
+    Answer,
     Asked,
     BatchRecord,
+    Decision,
     MachineResult,
     ObjectResult,
     Phase,
@@ -460,6 +462,59 @@ def listed(table: Table, before: str | None = None) -> list[tuple[str, str, str]
     return [(position, shown["execution"], shown["state"]) for position, shown in found]
 
 
+def a_decision(answer: Answer) -> Decision:
+    return Decision(decision=answer, by="Ada", at=NOW, attempt=1, plan_hash="sha256:a")
+
+
+def decide(table: Table, answer: Answer) -> RestoreRecord:
+    decided = ledger(table).decide(stored(table), a_decision(answer))
+    assert decided == stored(table)
+    return decided
+
+
+def of_two_decisions_that_were_judged_at_once_one_is_taken(table: Table) -> None:
+    begin(table)
+    before = stored(table)
+    assert ledger(table).decide(before, a_decision(Answer.REJECT))
+    assert ledger(table).decide(before, a_decision(Answer.APPROVE)) is None
+    assert [each.decision for each in stored(table).decisions] == [Answer.REJECT]
+
+
+def an_approval_is_in_force_for_its_plan_until_something_else_is_decided(table: Table) -> None:
+    ledger(table).begin(wanted().model_copy(update={"approval": 60}), ASKED, running=ended)
+    assert stored(table).unapproved
+    ledger(table).keep_plan(1, "sha256:a", 1)
+    approved = decide(table, Answer.APPROVE)
+    assert (approved.unapproved, approved.cancelled, approved.stopped) == (False, False, False)
+    assert approved.model_copy(update={"plan_hash": "sha256:b"}).unapproved
+    assert not approved.model_copy(update={"attempt": 2}).unapproved
+    cancelled = decide(table, Answer.CANCEL)
+    assert (cancelled.cancelled, cancelled.stopped) == (True, True)
+    again = begin(table, "run-2")
+    assert (again.attempt, again.stopped, again.cancelled, again.answer) == (2, False, False, None)
+    assert len(again.decisions) == 2
+
+
+def no_run_begins_by_a_plan_that_lacks_its_approval(table: Table) -> None:
+    ledger(table).begin(wanted().model_copy(update={"approval": 60}), ASKED, running=ended)
+    ledger(table).keep_plan(1, "sha256:a", 1)
+    with pytest.raises(Refused, match="Nobody has approved the plan sha256:a"):
+        batch(table).take_run(1)
+    assert not stored(table).given
+    decide(table, Answer.APPROVE)
+    assert batch(table).take_run(1).restore.given
+    decide(table, Answer.CANCEL)
+    with pytest.raises(Overtaken, match="was stopped"):
+        batch(table).take_run(1)
+
+
+def the_newest_token_of_an_attempt_is_its_own(table: Table) -> None:
+    assert ledger(table).token(1) is None
+    for attempt, token in ((1, "a"), (1, "b"), (2, "c"), (1, "late")):
+        ledger(table).keep_token(attempt, token)
+    assert (ledger(table).token(1), ledger(table).token(2)) == (None, "c")
+
+
 def a_restore_keeps_the_place_of_its_first_start(table: Table) -> None:
     place = f"2026-08-15T09:00:00Z#{RESTORE_ID}"
     begin(table)
@@ -545,6 +600,10 @@ SCENARIOS: tuple[Callable[[Table], None], ...] = (
     every_row_expires_more_than_a_year_after_its_last_change,
     the_name_of_an_execution_expires_too,
     a_dry_run_has_a_ledger_of_its_own,
+    of_two_decisions_that_were_judged_at_once_one_is_taken,
+    an_approval_is_in_force_for_its_plan_until_something_else_is_decided,
+    no_run_begins_by_a_plan_that_lacks_its_approval,
+    the_newest_token_of_an_attempt_is_its_own,
     a_restore_keeps_the_place_of_its_first_start,
     an_end_is_in_the_history_until_the_restore_goes_on,
     restores_of_the_same_instant_are_all_in_the_history,

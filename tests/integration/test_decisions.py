@@ -4,12 +4,16 @@ roles have no rights but the template's.
 
 import json
 import shlex
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from local.api import Api
+from local.cloud import REGION
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
@@ -175,3 +179,44 @@ def test_an_execution_that_is_stopped_while_it_waits_takes_no_answer(
     late = decide(stack, {**answer, "decision": "approve", "by": "Ada"})
     assert (late["accepted"], "It ended cancelled" in late["message"]) == (False, True)
     assert not west.answers(machine("stopped-waiting"))
+
+
+def test_a_token_is_for_those_who_may_wake_its_state_machine(
+    stack: Stack, topic: Topic, west: Api
+) -> None:
+    """Or the rights of the roles would be wider than they look."""
+    execution = stack.start(request("token"))
+    _, told = asked(stack, topic, execution)
+    restore = told["restoreId"]
+    row = stack.client("dynamodb").get_item(
+        TableName=stack.outputs["CatalogueTable"],
+        Key={"pk": {"S": f"restore#{restore}"}, "sk": {"S": "token"}},
+    )["Item"]
+    token, machine = row["body"]["S"], stack.outputs["RestoreStateMachine"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        as_one_who_may_wake(stack, f"{machine}-of-others").send_task_success(
+            taskToken=token, output="{}"
+        )
+    as_one_who_may_wake(stack, machine).send_task_success(taskToken=token, output="{}")
+    ended = stack.finish(execution)
+    assert ended.output["state"] == "cancelled", "who is woken without a decision applies nothing"
+    assert "not approved in time" in ended.output["machines"][0]["error"]["message"]
+
+
+def as_one_who_may_wake(stack: Stack, machine: str) -> Any:
+    """A client of a role with no other right."""
+    iam, name = stack.client("iam"), f"wakes-{uuid.uuid4().hex[:8]}"
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    may = {"Effect": "Allow", "Action": "states:SendTaskSuccess", "Resource": machine}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy(may))
+    sts = stack.client("sts")
+    given = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    session = boto3.Session(
+        given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], REGION
+    )
+    return session.client("stepfunctions", endpoint_url=stack.endpoint)
+
+
+def policy(statement: Json) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

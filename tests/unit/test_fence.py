@@ -8,8 +8,9 @@ import pytest
 
 from shared.aws.table import Item, Key
 from shared.errors import Overtaken
+from shared.models.restore_plans import Answer
 from shared.workflows.fence import FRESH, Fence
-from tests.ledger_scenarios import batch, begin, ledger
+from tests.ledger_scenarios import batch, begin, decide, ledger
 from tests.memory_table import MemoryTable
 
 
@@ -76,6 +77,12 @@ def test_a_stop_is_seen_once_a_second_has_passed(site: Site) -> None:
     site.seconds += FRESH - 0.01
     assert site.refusal() is None
     site.seconds += 0.01
+    assert site.refusal() == STOPPED
+
+
+def test_a_cancelled_restore_counts_as_stopped(site: Site) -> None:
+    decide(site.table, Answer.CANCEL)
+    site.seconds += FRESH
     assert site.refusal() == STOPPED
 
 
