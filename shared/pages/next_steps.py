@@ -31,7 +31,7 @@ def summary(report: Report) -> str:
     if report["dryRun"] and _is_refused(report):
         return "Nothing was written. A check of the target itself blocks the whole restore."
     if report["dryRun"]:
-        return _of_plan(counts, every)
+        return f"Nothing was written. {_of_plan(counts, every)}"
     back = sum(counts.get(state, 0) for state in BACK)
     said = f"{back:,} of {count(every, 'machine')} came back"
     if skipped := counts.get("skipped"):
@@ -59,7 +59,7 @@ def _ended_by(report: Report) -> str | None:
 
 def _of_plan(counts: Report, every: int) -> str:
     good = counts.get("planned", 0) + counts.get("waiting", 0)
-    said = f"Nothing was written. {good:,} of {count(every, 'machine')} can be restored"
+    said = f"{good:,} of {count(every, 'machine')} can be restored"
     if blocked := counts.get("blocked"):
         said += f", {blocked:,} {'is' if blocked == 1 else 'are'} blocked"
     if skipped := counts.get("skipped"):

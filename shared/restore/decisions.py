@@ -66,7 +66,7 @@ def judge(record: RestoreRecord, asked: Asked, now: datetime) -> Verdict:
 
 CONSEQUENCES = {
     Answer.APPROVE: "Its execution applies the plan. To stop that: the decision cancel.",
-    Answer.REJECT: "Nothing was made, and its execution ends cancelled.",
+    Answer.REJECT: "Nothing of the plan is done, and its execution ends cancelled.",
     Answer.CANCEL: "Nothing more is made, what was made stays, and its report says what that is.",
 }
 
@@ -103,7 +103,7 @@ def _ended(record: RestoreRecord) -> str | None:
         how = said or "Its execution was stopped."
     else:
         how = f"It ended {record.outcome} at {to_instant(record.finished_at)}. {said}".strip()
-    return f"There is nothing to decide about {_named(record)}. {how}"
+    return f"There is nothing to decide about restore {record.restore_id}. {how}"
 
 
 def _refusal(record: RestoreRecord, asked: Asked) -> str | None:
@@ -121,8 +121,8 @@ def _refusal(record: RestoreRecord, asked: Asked) -> str | None:
         return f"{_named(record)} is {before.said} already. To stop it: the decision cancel."
     if asked.plan_hash != record.plan_hash:
         return (
-            f"planHash: {asked.plan_hash} is not the plan of {_named(record)}, which has the hash"
-            f" {record.plan_hash}. Read that plan, and decide with its hash."
+            f"planHash: {asked.plan_hash} is not the plan of restore {record.restore_id}, which has"
+            f" the hash {record.plan_hash}. Read that plan, and decide with its hash."
         )
     return None
 
@@ -132,4 +132,4 @@ def _said(record: RestoreRecord) -> str:
 
 
 def _named(record: RestoreRecord) -> str:
-    return f"restore {record.restore_id}"
+    return f"Restore {record.restore_id}"
