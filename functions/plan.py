@@ -14,6 +14,7 @@ from shared.restore.request import restore_request
 from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows import planning
+from shared.workflows.looking import Ask
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -38,7 +39,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     request = restore_request(event["request"], execution_name=event["name"])
     looked = event.get("looked", {})
     planned = planning.plan_restore(clients(), request, event["execution"], looked)
-    if isinstance(planned, planning.Ask):
+    if isinstance(planned, Ask):
         return {"ask": planned.execution, "looked": looked}
     logger.info("planned", extra={"restore": request.restore_id, "plan_hash": planned.plan_hash})
     # Step Functions asks whether there is a time to wait: null would be one.

@@ -26,6 +26,7 @@ CONTROLLERS = (
     "serviceaccount-token-controller",
     "root-ca-certificate-publisher-controller",
     "persistentvolumeclaim-protection-controller",
+    "resourcequota-controller",
 )
 LONGHORN = "longhorn-system"
 HARVESTER = "harvester-system"

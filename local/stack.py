@@ -82,9 +82,10 @@ class Stack:
         points = self.search(vm=vm, cluster="east", latest=True).get("restorePoints", [])
         return next((point for point in points if state in (None, point["state"])), None)
 
-    def start(self, request: Any) -> str:
+    def start(self, request: Any, machine: str = "RestoreStateMachine") -> str:
+        """Of the state machine that the output MACHINE names."""
         name = f"run-{uuid.uuid4().hex[:16]}"
-        machine = self.outputs["RestoreStateMachine"]
+        machine = self.outputs[machine]
         started = self._states.start_execution(
             stateMachineArn=machine, name=name, input=json.dumps(request)
         )
@@ -101,6 +102,10 @@ class Stack:
 
     def restore(self, request: Any, *, seconds: float = 180) -> Ended:
         return self.finish(self.start(request), seconds=seconds)
+
+    def roll_back(self, restore_id: str, *, seconds: float = 180, **changes: Any) -> Ended:
+        request = {"restoreId": restore_id, **changes}
+        return self.finish(self.start(request, "RollbackStateMachine"), seconds=seconds)
 
     def report(self, address: str) -> dict[str, Any]:
         bucket, _, key = address.removeprefix("s3://").partition("/")

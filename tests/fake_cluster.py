@@ -23,6 +23,7 @@ from shared.kube.reply import Reply
 from shared.kube.transport import Transport
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
+from tests import fake_deletion as deletion
 
 SERVER = "https://west.example:6443"
 
@@ -37,7 +38,7 @@ Place = tuple[str, str, str]  # kind, namespace ("" for none), name
 
 _KIND_OF = {
     (("apis/" if "/" in kind.api_version else "api/") + kind.api_version, kind.plural): name
-    for name, kind in KINDS.items()
+    for name, kind in (KINDS | deletion.OTHERS).items()
 }
 
 
@@ -56,7 +57,8 @@ class Fault:
 class FakeCluster:
     """WRITES are the requests that changed something, in order. BEFORE is called ahead of each
     request. SCHEMAS are OpenAPI documents by path. RIGHTS are what reviews of them answer, by
-    namespace; all there are where nothing is said.
+    namespace; all there are where nothing is said. LOST_BACKUPS were deleted in the bucket by what
+    was deleted here. A quota COUNTS all but UNCOUNTED, such as `count/secrets`.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -71,6 +73,10 @@ class FakeCluster:
     schemas: dict[str, Json] = field(default_factory=dict)
     rights: dict[str, Json] = field(default_factory=dict)
     version: Json = field(default_factory=lambda: {"gitVersion": "v1.34.1+rke2r1"})
+    lost_backups: list[str] = field(default_factory=list)
+    counts: bool = True
+    uncounted: frozenset[str] = frozenset()
+    _versions: Iterator[int] = field(default_factory=lambda: count(1))
     _uids: Iterator[int] = field(default_factory=count)
 
     def add(self, kind: str, namespace: str, name: str, **body: Any) -> Json:
@@ -78,9 +84,15 @@ class FakeCluster:
         metadata = {"name": name, "uid": f"uid-{next(self._uids)}", **body.pop("metadata", {})}
         if namespace:
             metadata["namespace"] = namespace
-        made = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": metadata, **body}
+        version = (KINDS | deletion.OTHERS)[kind].api_version
+        made = {"apiVersion": version, "kind": kind, "metadata": metadata, **body}
         self.objects[kind, namespace, name] = made
+        self.touch(made)
         return made
+
+    def touch(self, each: Json) -> None:
+        """It was changed."""
+        each["metadata"]["resourceVersion"] = str(next(self._versions))
 
     def fail(
         self,
@@ -104,7 +116,11 @@ class FakeCluster:
                 self._bind(each)
             if kind == "VirtualMachine":
                 runs = each["spec"].get("runStrategy") in ("Always", "RerunOnFailure")
-                each["status"] = {"ready": runs and self.run, "printableStatus": "Starting"}
+                status = {"ready": runs and self.run, "printableStatus": "Starting"}
+                if each.get("status") != status:
+                    each["status"] = status
+                    self.touch(each)
+        deletion.settle(self)
 
     def _bind(self, claim: Json) -> None:
         """Its volume is there at once, and COPIED percent of its data."""
@@ -137,11 +153,16 @@ class FakeCluster:
             return Silence(self.down)
         if (fault := self._fault(method, place)) is not None:
             return fault
+        if method == "GET":
+            return self._read(parts.path, place, query)
+        return self._write(method, place, body or {}, dry_run="dryRun" in query)
+
+    def _write(self, method: str, place: Place, body: Json, *, dry_run: bool) -> Reply:
         if method == "POST":
-            return self._create(place, body or {}, dry_run="dryRun" in query)
+            return self._create(place, body, dry_run=dry_run)
         if method == "PATCH":
-            return self._patch(place, body or {})
-        return self._read(parts.path, place, query)
+            return self._patch(place, body)
+        return self._delete(place, body)
 
     def _about_itself(self, path: str, body: Json | None) -> Reply | Silence:
         """Its version, or what the client may do, which is no object of any kind here."""
@@ -170,8 +191,18 @@ class FakeCluster:
 
     def _kinds(self, path: str) -> Reply:
         """What a group and version has; UNSERVED kinds are not installed."""
-        served = {name: kind for name, kind in KINDS.items() if name not in self.unserved}
-        resources = [{"name": kind.plural} for kind in served.values() if kind.root == path]
+        every = KINDS | deletion.OTHERS
+        served = {name: kind for name, kind in every.items() if name not in self.unserved}
+        if path == "/apis":
+            versions = sorted({kind.api_version for kind in served.values()} - {"v1"})
+            groups = [{"versions": [{"groupVersion": each}]} for each in versions]
+            return _reply(200, {"kind": "APIGroupList", "groups": groups})
+        verbs = ["create", "delete", "get", "list", "watch"]
+        resources = [
+            {"name": kind.plural, "namespaced": kind.namespaced, "verbs": verbs}
+            for kind in served.values()
+            if kind.root == path
+        ]
         if not resources:
             return Reply(404, "", b"404 page not found\n")
         return _reply(200, {"kind": "APIResourceList", "resources": resources})
@@ -205,6 +236,7 @@ class FakeCluster:
         metadata = {**body["metadata"], "uid": f"uid-{next(self._uids)}"}
         made = {**json.loads(json.dumps(body)), "metadata": metadata}
         if not dry_run:
+            self.touch(made)
             self.objects[kind, namespace, name] = made
             self.writes.append(("create", kind, name))
         return _reply(201, made)
@@ -217,8 +249,18 @@ class FakeCluster:
             cause = {"reason": "FieldValueInvalid", "field": "metadata.uid"}
             return status(422, "Invalid", "metadata.uid: field is immutable", causes=[cause])
         found["spec"] |= change["spec"]
+        self.touch(found)
         self.writes.append(("patch", place[0], place[2]))
         return _reply(200, found)
+
+    def _delete(self, place: Place, options: Json) -> Reply:
+        if place not in self.objects:
+            return _missing(place)
+        if refused := deletion.refusal(self, place, options):
+            return status(*refused)
+        self.writes.append(("delete", place[0], place[2]))
+        deletion.delete(self, place)
+        return _reply(200, {"kind": "Status", "status": "Success"})
 
     def _list(self, place: Place, labels: str, fields: str) -> Reply:
         items = [
@@ -301,6 +343,8 @@ def _reply(code: int, body: Json) -> Reply:
 
 def _place(path: str) -> Place:
     root, *rest = path.lstrip("/").split("/")
+    if not rest:
+        return "", "", ""
     version = rest.pop(0)
     if root == "apis":
         version += f"/{rest.pop(0)}"

@@ -25,10 +25,12 @@ from shared.models.restore_points import RestorePoint
 from shared.restore import decisions
 from shared.restore.decisions import Verdict
 from shared.restore.request import restore_request
+from shared.restore.rollback_request import rollback_request
 from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows import asking, deciding, planning, reporting
+from shared.workflows import asking, deciding, planning, reporting, rolling_back
+from shared.workflows.looking import Ask
 from shared.workflows.restoring import Progress, run_batch
 from shared.workflows.run import Clients, Clock
 from tests.fake_cluster import FakeCluster, connected
@@ -42,6 +44,8 @@ BEGIN = datetime(2026, 9, 1, 3, tzinfo=UTC)
 STATE = "state"
 RUN_SECONDS = 300.0
 DECISIONS = "arn:aws:lambda:eu-central-1:123456789012:function:replant-DecisionFunction-1A2B"
+RESTORES = ""
+"""The state machine whose executions the lab's restores are."""
 
 
 class NoSuchKey(ClientError):
@@ -269,14 +273,14 @@ class Lab:
     def plan(self, request: Json | None = None, execution: str = "run-1") -> planning.Planned:
         """What PlanFunction and the looks at other executions do; EXECUTION runs from here on."""
         looked: dict[str, bool] = {}
-        while isinstance(answer := self.plan_once(request, execution, looked), planning.Ask):
+        while isinstance(answer := self.plan_once(request, execution, looked), Ask):
             looked[answer.execution] = answer.execution in self.alive
         self.alive.add(execution)
         return answer
 
     def plan_once(
         self, request: Json | None = None, execution: str = "run-1", looked: Looked | None = None
-    ) -> planning.Planned | planning.Ask:
+    ) -> planning.Planned | Ask:
         """One call of PlanFunction."""
         clients = planning.Clients(
             table=self.table,
@@ -384,6 +388,52 @@ class Lab:
 
     def batch(self, planned: planning.Planned, number: int = 0) -> Batch:
         return Batch(self.ledger(planned), number)
+
+    def roll_back_once(
+        self,
+        restore_id: str,
+        *,
+        execution: str = "arn:rollback:1",
+        looked: Looked | None = None,
+        before: Json | None = None,
+        **changes: Any,
+    ) -> rolling_back.Progress | Ask:
+        """One call of RollbackFunction."""
+        sns: Any = self.topic
+        clients = rolling_back.Clients(
+            table=self.table,
+            secrets=Secrets(),  # type: ignore[arg-type]
+            state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
+            sns=sns,
+            topic="topic",
+            allow_loopback=True,
+            clock=self.clock,
+        )
+        request = rollback_request({"restoreId": restore_id, **changes})
+        call = rolling_back.Call(
+            request, execution, RESTORES, looked or {}, before or {}, RUN_SECONDS
+        )
+        return rolling_back.roll_back(clients, call)
+
+    def roll_back(
+        self, restore_id: str, execution: str = "arn:rollback:1", **changes: Any
+    ) -> dict[str, Any]:
+        """A whole execution of the rollback."""
+        looked: Looked = {}
+        before: Json = {}
+        for _ in range(100):
+            answer = self.roll_back_once(
+                restore_id, execution=execution, looked=looked, before=before, **changes
+            )
+            if isinstance(answer, Ask):
+                looked[answer.execution] = answer.execution in self.alive
+            elif answer.done:
+                assert answer.output
+                return answer.output
+            else:
+                before = answer._asdict()
+                self.sleep(answer.wait)
+        raise AssertionError("not done after 100 calls")
 
     def record(self, planned: planning.Planned) -> RestoreRecord:
         record = self.ledger(planned).record()

@@ -1,7 +1,7 @@
 """A target cluster: manifests in, what became of them out; rights as in docs/target-access.yaml."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -39,6 +39,7 @@ LIST_OF_METADATA = Verb("GET", METADATA_LIST, largest=64 * MEBIBYTE)
 REVIEW = Verb("POST", JSON, JSON)
 CREATE = Verb("POST", METADATA, JSON)
 PATCH = Verb("PATCH", METADATA, "application/merge-patch+json")
+DELETE = Verb("DELETE", JSON, JSON)
 
 
 class Created(NamedTuple):
@@ -186,6 +187,59 @@ class TargetCluster:
         )
         return _created(reply, subject)
 
+    def delete(
+        self, kind: str, namespace: str | None, name: str, *, uid: str, version: str | None = None
+    ) -> None:
+        """Ask for the end of the object that `uid` is, of no other state than `version`, where one
+        is given; what it owns goes after it. It may be there for as long as finalizers hold it.
+        Nothing happens where no object has the name.
+
+        Raises Conflict where the name is another object's by now, or its state another one, and
+        otherwise what `create` raises.
+        """
+        subject = Subject(self.cluster, kind, namespace, name)
+        expected = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": expected,
+            "propagationPolicy": "Background",
+        }
+        reply = self._transport.send(DELETE, subject.path, _encoded(options, subject))
+        if reply.status == 404 and installed(reply):
+            return
+        if reply.status not in {200, 202}:
+            raise error_of_write(reply, subject)
+
+    def namespaced_kinds(self) -> frozenset[str]:
+        """All kinds of which objects can stand in a namespace, as a ResourceQuota names them:
+        `secrets`, `virtualmachines.kubevirt.io`.
+        """
+        found: set[str] = set()
+        for group in self._groups():
+            subject = Subject(self.cluster, "APIServer", name=group)
+            resources = _body(self._transport.send(GET, group), subject).get("resources")
+            if not isinstance(resources, list):
+                raise _unusable(subject, "it lists no kinds")
+            suffix = group.split("/")[2] if group.startswith("/apis/") else ""
+            found |= {
+                ".".join(filter(None, (str(dig(each, "name")), suffix)))
+                for each in resources
+                if _can_stand(each)
+            }
+        return frozenset(found)
+
+    def _groups(self) -> Iterator[str]:
+        """The path of each version of each group."""
+        yield "/api/v1"
+        subject = Subject(self.cluster, "APIServer", name="groups")
+        groups = _body(self._transport.send(GET, "/apis"), subject).get("groups")
+        if not isinstance(groups, list):
+            raise _unusable(subject, "it lists no groups")
+        for group in groups:
+            for version in dig(group, "versions") or []:
+                yield f"/apis/{dig(version, 'groupVersion')}"
+
     def close(self) -> None:
         """Closes the idle connections."""
         self._transport.close()
@@ -214,6 +268,17 @@ class TargetCluster:
             if too_much := _too_much(len(seen), len(found), size):
                 raise _unusable(subject, f"the listing {too_much}")
             query["continue"] = token
+
+
+def _can_stand(resource: object) -> bool:
+    """Whether there are objects of it that stay, in namespaces: not a part of another kind, and
+    nothing that is only asked.
+    """
+    verbs = dig(resource, "verbs")
+    stays = isinstance(verbs, list) and {"create", "delete", "list", "watch"} <= set(
+        map(str, verbs)
+    )
+    return stays and dig(resource, "namespaced") is True
 
 
 def _target(path: str, dry_run: bool) -> str:

@@ -32,11 +32,6 @@ Fill = Callable[[PlannedObject, str | None], Manifest]
 Raises Refused where the backup lacks a value.
 """
 
-OURS_BY_NAME = {"Secret", "Namespace"}
-"""The role may not read a Secret, whose name ends in the restore's own id; whose namespace it is
-does not matter.
-"""
-
 MADE_OF = {
     "VolumeSnapshotContent": ("spec", "source", "snapshotHandle"),
     "VolumeSnapshot": ("spec", "source", "volumeSnapshotContentName"),
@@ -137,8 +132,12 @@ def _create(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
 
 
 def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
-    """Raises Conflict where what exists is not of this restore, or not of this restore point."""
-    if each.kind in OURS_BY_NAME:
+    """Raises Conflict where what exists is not of this restore, or not of this restore point.
+
+    The role may not read a Secret, whose name ends in the restore's own id. Whose namespace it is
+    does not matter.
+    """
+    if each.kind == "Secret":
         return _result(each, "unchanged", each.reason)
     found = how.cluster.get(each.kind, each.namespace, each.name)
     if found is None:
@@ -148,6 +147,9 @@ def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
     if dig(found, "metadata", "deletionTimestamp"):
         raise Unavailable(f"{each.subject} is being deleted. It is created again once it is gone.")
     maker = dig(found, "metadata", "labels", labels.RESTORE)
+    if each.kind == "Namespace":
+        uid = dig(found, "metadata", "uid") if maker == how.restore_id else None
+        return _result(each, "unchanged", each.reason, uid)
     if maker != how.restore_id:
         raise Conflict(
             f"{each.subject} already exists and was created by {_name_maker(maker)}."
@@ -185,4 +187,5 @@ def _result(
         action=action,
         reason=reason,
         uid=uid,
+        owned=each.owned,
     )

@@ -10,6 +10,7 @@ from shared.models.addresses import AddressRange
 from shared.models.base import Instant, Value, to_instant
 from shared.models.restore_details import Details, Estimate
 from shared.models.restore_points import Source
+from shared.models.rollbacks import Rollback, Undoing
 
 Path = tuple[str | int, ...]
 """The way to a value inside a JSON document."""
@@ -246,7 +247,9 @@ class MachineState(StrEnum):
 
 
 class ObjectResult(Value):
-    """What became of one object; UID tells the created one from another of its name."""
+    """What became of one object; UID tells the created one from another of its name. An OWNED one
+    goes when its machine goes.
+    """
 
     kind: str
     namespace: str | None
@@ -254,6 +257,7 @@ class ObjectResult(Value):
     action: Action
     reason: str
     uid: str | None = None
+    owned: bool = False
 
 
 class MachineResult(Value):
@@ -341,6 +345,8 @@ class RestoreRecord(Value):
     ATTEMPT counts its executions, TAKEN_AT is when the newest began. PLAN_HASH is the plan in
     force, of so many BATCHES; it stays once a run was GIVEN it. OUTCOME is the state that was
     reported, with what the history shows of it: COUNTS, FINISHED_AT and the address of the REPORT.
+    UNDOING is the rollback that has hold of it, ROLLBACK how the last one ended, where no execution
+    has taken up the restore since.
     REDRIVEN counts the times that this execution was redriven. BY is who asked for the first
     execution. APPROVAL is for how many seconds a decision about the plan is waited for, None where
     it needs none; DECISIONS are those that were taken, the newest last. REVISION counts the changes
@@ -366,6 +372,8 @@ class RestoreRecord(Value):
     by: str | None = None
     approval: int | None = None
     decisions: tuple[Decision, ...] = ()
+    undoing: Undoing | None = None
+    rollback: Rollback | None = None
     revision: int = 0
 
     @property

@@ -193,7 +193,7 @@ def _whole_machine(machine: MachinePlan, result: MachineResult, objects: Objects
         "percent": percent(machine, result),
         **_details(machine),
         "mapped": [each.model_dump(mode="json") for each in machine.mapped],
-        "objects": [each.model_dump(mode="json", exclude={"uid"}) for each in shown],
+        "objects": [each.model_dump(mode="json", exclude={"uid", "owned"}) for each in shown],
     }
 
 
@@ -235,14 +235,14 @@ def _machine(machine: MachinePlan, result: MachineResult) -> dict[str, Any]:
 def _shorten(result: MachineResult) -> MachineResult:
     changed: dict[str, Any] = {}
     if result.error:
-        message = _brief(result.error.message)
+        message = brief(result.error.message)
         changed["error"] = result.error.model_copy(update={"message": message})
     if result.note:
-        changed["note"] = _brief(result.note)
+        changed["note"] = brief(result.note)
     return result.model_copy(update=changed)
 
 
-def _brief(sentence: str) -> str:
+def brief(sentence: str) -> str:
     """By its size, for what an API server says may consist of characters that take many bytes."""
     if _size(sentence) <= SAID:
         return sentence

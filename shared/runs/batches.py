@@ -79,7 +79,13 @@ class Batch:
     def write_objects(
         self, run: int, result: MachineResult, objects: Sequence[ObjectResult]
     ) -> None:
-        """The machine together with its objects. Raises Overtaken as `write` does."""
+        """The machine together with its objects. What an earlier run has made keeps its UID where
+        this one did not get so far: it stands, and a rollback must know it. Raises Overtaken as
+        `write` does.
+        """
+        if any(each.uid is None for each in objects):
+            before = self.ledger.objects(result.key).get(result.key, ())
+            objects = _with_known_uids(objects, before)
         rows = [
             self.ledger.row(f"{OBJECT}{result.key}#{number:05}", each.model_dump_json())
             | {"machine": result.key, "run": run}
@@ -122,3 +128,15 @@ class Batch:
 
     def _machine_row(self, run: int, result: MachineResult) -> Item:
         return self.ledger.row(self._machine(result.key), result.model_dump_json()) | {"run": run}
+
+
+def _with_known_uids(
+    objects: Sequence[ObjectResult], before: Iterable[ObjectResult]
+) -> Sequence[ObjectResult]:
+    known = {(each.kind, each.namespace, each.name): each.uid for each in before}
+
+    def with_uid(each: ObjectResult) -> ObjectResult:
+        uid = each.uid or known.get((each.kind, each.namespace, each.name))
+        return each.model_copy(update={"uid": uid})
+
+    return [with_uid(each) for each in objects]

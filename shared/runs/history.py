@@ -41,9 +41,11 @@ def newest(table: Table, before: str | None = None) -> Iterator[tuple[str, dict[
 
 def _shown(row: Item, ledger: Item) -> dict[str, Any]:
     record = RestoreRecord.model_validate_json(ledger["body"])
+    undone = record.rollback and {"rollback": record.rollback.model_dump(mode="json")}
     said = {"restore_id", "request_id", "execution", "by", "counts", "started_at"}
     return {
         **record.model_dump(mode="json", include=said | {"finished_at", "report"}),
         **Asked.model_validate_json(row["asked"]).model_dump(mode="json"),
         "state": record.outcome or RUNNING,
+        **(undone or {}),
     }

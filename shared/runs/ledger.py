@@ -10,6 +10,7 @@ from datetime import datetime
 
 from shared.aws.table import Item, Key, Put, Table
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
+from shared.models.base import to_instant
 from shared.models.restore_plans import (
     Asked,
     BatchRecord,
@@ -22,7 +23,15 @@ from shared.models.row_keys import EXPIRES, KEPT, RECORD, ledger_partition
 from shared.runs import history
 
 BATCH, MACHINE, OBJECT, TOKEN = "batch#", "machine#", "object#", "token"
-NO_END: dict[str, object] = {"outcome": None, "counts": {}, "finished_at": None, "report": None}
+NAMESPACE = "namespace#"
+NO_END: dict[str, object] = {
+    "outcome": None,
+    "counts": {},
+    "finished_at": None,
+    "report": None,
+    "undoing": None,
+    "rollback": None,
+}
 """Of the record of a restore that goes on."""
 
 
@@ -79,7 +88,7 @@ class Ledger:
         What is ASKED gets its place in the history when the restore begins for the first time.
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
-        the same request still runs.
+        the same request still runs, or the restore is being rolled back.
         """
         while True:
             before = self.expect(wanted.request_digest)
@@ -91,6 +100,7 @@ class Ledger:
                     " Wait for it, or stop it.",
                     "requestId",
                 )
+            self._refuse_while_undone(before)
             self._name_execution(wanted.execution)
             # What changed since it was read may be this call, repeated, or the end of an older run.
             if taken := self._take(before, wanted, asked):
@@ -129,7 +139,7 @@ class Ledger:
         """The attempt of an execution that was redriven for the REDRIVEN-th time: a new one, as if
         another execution had taken up the restore. A repeated call changes nothing.
 
-        Raises Refused when another execution has taken it up meanwhile.
+        Raises Refused when another execution has taken it up meanwhile, or it is being rolled back.
         """
         while record := self.record():
             if record.execution != execution:
@@ -140,6 +150,7 @@ class Ledger:
                 )
             if record.redriven >= redriven:
                 return record.attempt
+            self._refuse_while_undone(record)
             again = {"attempt": record.attempt + 1, "taken_at": self._now(), "redriven": redriven}
             if self._replace(record, **again, **NO_END, stopped=False):
                 return record.attempt + 1
@@ -201,6 +212,12 @@ class Ledger:
         """What became of each machine, by `namespace/name` on the target cluster."""
         return read_machines(self.table.query(self.pk, MACHINE))
 
+    def write_namespaces(self, made: Iterable[ObjectResult]) -> None:
+        """Those that this restore made: each has its UID."""
+        for each in made:
+            row = self.row(f"{NAMESPACE}{each.name}", each.model_dump_json())
+            self.table.write_together([Put(row)])
+
     def objects(self, key: str | None = None) -> dict[str, tuple[ObjectResult, ...]]:
         """The objects of each machine, or of one, in the order of their creation."""
         found: dict[str, list[ObjectResult]] = {}
@@ -216,6 +233,14 @@ class Ledger:
     def _expiry(self) -> int:
         """Counted from the last change of a row."""
         return int((self._now() + KEPT).timestamp())
+
+    def _refuse_while_undone(self, record: RestoreRecord | None) -> None:
+        if record and record.undoing and record.undoing.until > self._now():
+            raise Refused(
+                f"This restore is being rolled back by {record.undoing.execution}. Wait for it, or"
+                f" stop it and start again after {to_instant(record.undoing.until)}.",
+                "requestId",
+            )
 
     def _name_execution(self, execution: str) -> None:
         """First, so that the event of a stopped execution always finds its restore."""

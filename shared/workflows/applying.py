@@ -86,6 +86,8 @@ def _create_namespaces(run: Run, how: How, todo: set[str]) -> dict[str, Outcome]
             outcome = create_all(how, [each], _as_planned)
             if outcome.overtaken:
                 raise outcome.overtaken
+            if not run.plan.dry_run:
+                run.batch.ledger.write_namespaces(made for made in outcome.results if made.uid)
             if outcome.problem or outcome.postponed:
                 obstacles[each.name] = outcome
     return obstacles

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from threading import Lock
 
 from shared.errors import Overtaken
-from shared.runs.batches import Batch, Taken
 
 FRESH = 1.0
 """Seconds. An execution that is stopped, or a newer run, is seen within this time."""
@@ -17,23 +16,20 @@ class Fence:
     """Shared by the threads of one run. Once it refuses, it refuses for good."""
 
     def __init__(
-        self, batch: Batch, taken: Taken, *, clock: Callable[[], float] = time.monotonic
+        self, look: Callable[[], str | None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._batch = batch
-        self._taken = taken
+        """LOOK says why the run may not act any more; None while it may."""
+        self._look = look
         self._clock = clock
         self._read_at = clock()
         self._refusal: str | None = None
         self._lock = Lock()
 
     def permit(self) -> None:
-        """Raises Overtaken when the restore was stopped or a newer run has taken it up."""
+        """Raises Overtaken when the work was stopped or a newer run has taken it up."""
         with self._lock:
             if self._refusal is None and self._clock() - self._read_at >= FRESH:
                 self._refusal = self._look()
                 self._read_at = self._clock()
             if self._refusal:
                 raise Overtaken(self._refusal)
-
-    def _look(self) -> str | None:
-        return self._batch.refusal(self._taken.restore.attempt, self._taken.batch.run)

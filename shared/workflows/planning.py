@@ -24,6 +24,7 @@ from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
+from shared.workflows.looking import Ask, Unknown, machine_of
 from shared.workflows.run import Clock
 from shared.workflows.selection import is_restorable, select_points
 
@@ -64,16 +65,6 @@ class Planned(NamedTuple):
     approval: int | None = None
 
 
-class Ask(NamedTuple):
-    """The execution of which planning must be told whether it runs, before it can go on."""
-
-    execution: str
-
-
-class _Unknown(Exception):
-    """Nobody has looked yet whether this execution runs."""
-
-
 def plan_restore(
     clients: Clients, request: RestoreRequest, execution: str, looked: Mapping[str, bool]
 ) -> Planned | Ask:
@@ -95,7 +86,7 @@ def plan_restore(
             _asked(request),
             running=lambda other: _runs(looked, execution, other),
         )
-    except _Unknown as unknown:
+    except Unknown as unknown:
         return Ask(str(unknown))
     if record.plan_hash is None:
         with discovery.connect(
@@ -116,7 +107,7 @@ def plan_restore(
 
 
 def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:
-    if _machine(other) != _machine(mine):
+    if machine_of(other) != machine_of(mine):
         return False  # of a stack that is gone, whose table this one took over: not ours to look at
     if other in looked:
         return looked[other]
@@ -126,12 +117,7 @@ def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:
             " start again later.",
             "requestId",
         )
-    raise _Unknown(other)
-
-
-def _machine(execution: str) -> str:
-    """The part of an execution's ARN that its state machine's other executions share."""
-    return execution.rpartition(":")[0]
+    raise Unknown(other)
 
 
 def _ledger(clients: Clients, request: RestoreRequest, execution: str) -> Ledger:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from shared.pages import rollback
 from shared.pages.page import page
 from shared.pages.text_table import text_table
 from shared.runs.files import StateBucket
@@ -14,4 +15,13 @@ def publish(state: StateBucket, name: str, report: dict[str, Any]) -> str:
     state.save_report(name, json.dumps(report | {"report": address}, indent=2))
     state.save_report(name, page(report, address), "html")
     state.save_report(name, text_table(report), "txt")
+    return address
+
+
+def publish_rollback(state: StateBucket, name: str, report: dict[str, Any]) -> str:
+    """As `publish`, of a rollback."""
+    address = state.report_address(name)
+    state.save_report(name, json.dumps(report | {"report": address}, indent=2))
+    state.save_report(name, rollback.page(report, address), "html")
+    state.save_report(name, rollback.text(report), "txt")
     return address

@@ -14,6 +14,7 @@ from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
+from shared.runs.rollbacks import RollbackLedger
 from shared.workflows.publishing import publish
 
 if TYPE_CHECKING:
@@ -83,14 +84,11 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     """The restore of an execution that ended without a report: stopped, out of its time, or failed
     where no state could catch it.
 
-    None where there is nothing to say: it had not begun or has no plan, is reported, or goes on.
+    None where there is nothing to say: it had not begun or has no plan, is reported, or goes on; or
+    it was a rollback, which lets go of its restore.
     """
-    ledger_id = ledgers.of_execution(clients.table, ended.execution)
-    if ledger_id is None:
-        return None
-    ledger = Ledger(clients.table, ledger_id, now=clients.now)
-    record = ledger.record()
-    if record is None or record.outcome:
+    ledger = _unreported(clients, ended.execution)
+    if ledger is None:
         return None
     record = ledger.stop(ended.execution, ended.redriven)
     if record is None:
@@ -104,7 +102,7 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     record = _await_end(clients, ledger, record)
     if record.attempt != attempt:
         return None
-    plan = clients.state.outline(ledger_id, record.plan_hash or "")
+    plan = clients.state.outline(ledger.id, record.plan_hash or "")
     known = _results(clients, ledger, plan, record.attempt).values()
     if ended.error is None or record.cancelled:
         results, state = report.cancel(known, clients.now(), record.answer), report.STOPPED
@@ -112,6 +110,17 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
         results = report.break_off(known, ended.error, clients.now())
         state = report.restore_state(plan, results)
     return Reported(_save(clients, ledger, record, plan, results, state))
+
+
+def _unreported(clients: Clients, execution: str) -> Ledger | None:
+    ledger_id = ledgers.of_execution(clients.table, execution)
+    if ledger_id is None:
+        return None
+    if RollbackLedger(clients.table, ledger_id, now=clients.now).let_go(execution):
+        return None
+    ledger = Ledger(clients.table, ledger_id, now=clients.now)
+    record = ledger.record()
+    return None if record is None or record.outcome else ledger
 
 
 def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> RestoreRecord:

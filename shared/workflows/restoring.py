@@ -5,6 +5,7 @@ waits and calls again until every machine of it has come to its end. What a run 
 ledger, so that the next one, or one of another execution, goes on from there.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from shared.aws import secrets
@@ -82,7 +83,8 @@ def _run(clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: 
         connections=plan.concurrency,
         deadline=began + seconds - LAST,
     ) as target:
-        fence = Fence(batch, taken, clock=clients.clock.monotonic)
+        refusal = partial(batch.refusal, taken.restore.attempt, taken.batch.run)
+        fence = Fence(refusal, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
         run = Run(clients, target, plan, taken, batch, fence, deadline, outage)
         results = _proceed(run)

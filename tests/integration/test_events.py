@@ -156,6 +156,18 @@ def test_the_plan_event_holds_the_request_of_the_console() -> None:
     assert request.restore_id == example("restore.json")["restoreId"]
 
 
+@pytest.mark.usefixtures("backup")
+def test_the_rollback_function_takes_its_event_and_a_person_its_request(stack: Stack) -> None:
+    asked = {"dryRun": False, "start": False, "requestId": "monday-drill"}
+    restored = stack.restore(example("restore-request.json") | asked)
+    event = example("rollback.json")
+    assert event["request"] == example("rollback-request.json")
+    assert event["request"]["restoreId"] == restored.output["restoreId"]
+    answer = invoke(stack, "RollbackFunction", event)
+    assert (answer["done"], answer["output"]["state"]) == (True, "planned")
+    assert answer["output"]["counts"]["deleted"]
+
+
 @pytest.mark.parametrize(
     ("kind", "id_", "file"),
     [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")],

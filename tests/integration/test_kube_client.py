@@ -34,7 +34,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.kinds import KINDS, Kind
-from shared.kube import discovery
+from shared.kube import contents, discovery
 from shared.kube.client import JSON, TargetCluster
 from shared.kube.credentials import Credentials
 from shared.kube.kubeconfig import parse
@@ -43,6 +43,7 @@ from shared.kube.transport import Transport, Verb
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.cluster_facts import Needs
 from shared.models.target_facts import Versions
+from shared.restore.rollback import why_namespace_stays
 
 Object = dict[str, Any]
 MERGE = "application/merge-patch+json"
@@ -329,10 +330,13 @@ FORBIDDEN = [
     ("DELETE", "/api/v1/namespaces/{0}/secrets/cloud-init"),
     ("GET", "/api/v1/namespaces"),
     ("PATCH", "/api/v1/namespaces/{0}"),
-    ("DELETE", "/api/v1/namespaces/{0}"),
-    ("DELETE", "/apis/kubevirt.io/v1/namespaces/{0}/virtualmachines/web01"),
+    ("DELETE", "/apis/kubevirt.io/v1/namespaces/{0}/virtualmachines"),
+    ("DELETE", "/apis/harvesterhci.io/v1beta1/namespaces/{0}/virtualmachinebackups/nightly"),
+    ("DELETE", "/apis/longhorn.io/v1beta2/namespaces/longhorn-system/backups/backup-1"),
+    ("DELETE", "/apis/longhorn.io/v1beta2/namespaces/longhorn-system/volumes/pvc-1"),
+    ("PATCH", "/api/v1/namespaces/{0}/resourcequotas/ours"),
     ("PATCH", "/apis/kubevirt.io/v1/namespaces/{0}/virtualmachines/web01/status"),
-    ("DELETE", "/api/v1/namespaces/{0}/persistentvolumeclaims/disk"),
+    ("DELETE", "/api/v1/namespaces/{0}/persistentvolumeclaims"),
     ("PATCH", "/api/v1/namespaces/{0}/persistentvolumeclaims/disk"),
     ("PATCH", "/apis/snapshot.storage.k8s.io/v1/namespaces/{0}/volumesnapshots/disk"),
     ("GET", "/api/v1/pods"),
@@ -376,12 +380,17 @@ def use(target: TargetCluster, group: str, plural: str, verb: str, namespace: st
         target.list_metadata(kind, where)
     elif verb == "patch":
         target.patch(kind, namespace, "nothing", STARTED, uid=NOBODY)
+    elif verb == "delete":
+        target.delete(kind, where, "nothing", uid=NOBODY)
     else:
         target.create(BUILDERS[kind](namespace), dry_run=True)
 
 
 BUILDERS: dict[str, Callable[[str], Object]] = {
     "Namespace": lambda namespace: manifest("Namespace", None, f"{namespace}-ablation"),
+    "ResourceQuota": lambda namespace: manifest(
+        "ResourceQuota", namespace, "ours", spec={"hard": {"count/secrets": "9"}}
+    ),
     "Secret": secret,
     "PersistentVolumeClaim": claim,
     "VirtualMachine": vm,
@@ -410,6 +419,51 @@ def test_each_verb_of_the_role_is_needed(
         lambda: not denied(lambda: use(target, group, plural, verb, namespace)),
         "the role is not back",
     )
+
+
+# Deleting
+
+
+def test_a_deletion_is_of_one_object_and_where_it_says_so_of_one_state(
+    target: TargetCluster, namespace: str
+) -> None:
+    first = target.create(vm(namespace))
+    started = target.patch("VirtualMachine", namespace, "web01", STARTED, uid=first.uid)
+    rejected(lambda: target.delete("VirtualMachine", namespace, "web01", uid=NOBODY), Conflict)
+    old = first.resource_version
+    rejected(
+        lambda: target.delete("VirtualMachine", namespace, "web01", uid=first.uid, version=old),
+        Conflict,
+    )
+    assert target.get("VirtualMachine", namespace, "web01")
+    version = started.resource_version
+    target.delete("VirtualMachine", namespace, "web01", uid=first.uid, version=version)
+    eventually(lambda: target.get("VirtualMachine", namespace, "web01") is None, "it is there")
+    target.delete("VirtualMachine", namespace, "web01", uid=first.uid)
+
+
+def test_a_quota_counts_what_a_namespace_holds_and_nobody_reads_it(
+    target: TargetCluster, namespace: str
+) -> None:
+    kinds = target.namespaced_kinds()
+    harvesters = {"virtualmachinebackups.harvesterhci.io", "virtualmachines.kubevirt.io"}
+    assert {"secrets", "configmaps", "pods", *harvesters} <= kinds
+    assert "namespaces" not in kinds
+
+    def counted() -> dict[str, int]:
+        end = time.monotonic() + 20
+
+        def wait() -> bool:
+            time.sleep(0.1)
+            return time.monotonic() < end
+
+        return contents.count(target, namespace, "r-1", kinds, wait=wait)
+
+    eventually(lambda: counted()["configmaps"] == 1, "the CA certificates of the cluster")
+    assert why_namespace_stays(kinds, counted()) is None
+    target.create(secret(namespace))
+    assert why_namespace_stays(kinds, counted()) == "it holds 1 secrets"
+    assert target.get("ResourceQuota", namespace, "replant-r-1-count") is None
 
 
 # What a real server answers

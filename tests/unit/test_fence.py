@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 
 import pytest
@@ -22,7 +23,8 @@ class Site:
         self.table = MemoryTable()
         begin(self.table)
         taken = batch(self.table).take_run(1)
-        self.fence = Fence(batch(Counting(self)), taken, clock=lambda: self.seconds)
+        refusal = partial(batch(Counting(self)).refusal, taken.restore.attempt, taken.batch.run)
+        self.fence = Fence(refusal, clock=lambda: self.seconds)
 
     def refusal(self) -> str | None:
         try:

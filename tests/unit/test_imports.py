@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["functions.plan", "functions.restore"])
+@pytest.mark.parametrize("module", ["functions.plan", "functions.restore", "functions.rollback"])
 def test_a_function_loads_neither_the_kubernetes_package_nor_yaml(module: str) -> None:
     program = f"import sys, {module}; print({{'kubernetes', 'yaml'}} & sys.modules.keys())"
     loaded = subprocess.run(

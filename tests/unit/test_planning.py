@@ -14,7 +14,8 @@ import pytest
 from shared.errors import NotFound, Refused
 from shared.models.base import to_instant
 from shared.models.restore_points import State
-from shared.workflows.planning import LOOKS, READERS, Ask, Planned
+from shared.workflows.looking import Ask
+from shared.workflows.planning import LOOKS, READERS, Planned
 from tests.lab import STATE, Lab, a_lab
 from tests.scenarios import Happened, World
 

@@ -820,7 +820,7 @@ def test_an_object_that_is_on_its_way_out_is_waited_for(lab: Lab) -> None:
     lab.restore()
     claim = lab.cluster.objects[CLAIM]
     del lab.cluster.objects[WEB]
-    claim["metadata"]["deletionTimestamp"] = "2026-09-01T00:00:00Z"
+    claim["metadata"] |= {"deletionTimestamp": "2026-09-01T00:00:00Z", "finalizers": ["hold"]}
     planned = lab.plan(execution="run-2")
     progress = lab.apply(planned)
     assert "being deleted" in progress.waiting[0]["waits"]

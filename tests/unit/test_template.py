@@ -34,7 +34,7 @@ DELIVERIES = {  # as docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 }
-TALK_TO_CLUSTERS = {"PlanFunction", "RestoreFunction"}
+TALK_TO_CLUSTERS = {"PlanFunction", "RestoreFunction", "RollbackFunction"}
 OUTPUTS = {
     "BackupBuckets",
     "StateBucket",
@@ -45,6 +45,7 @@ OUTPUTS = {
     "SearchFunction",
     "DecisionFunction",
     "RestoreStateMachine",
+    "RollbackStateMachine",
     "NotificationTopic",
     "Dashboard",
 }
@@ -80,7 +81,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 8
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 9
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

@@ -108,7 +108,7 @@ def test_attempts_are_spread_and_never_far_apart(task: str) -> None:
 def test_a_cause_is_never_what_step_functions_says_but_our_own_json(machine: str) -> None:
     """That may quote a stack trace, or hold a value that nobody foresaw."""
     states = definition(machine)["States"]
-    caught = [catch for each in TASKS.values() for catch in each["Catch"]]
+    caught = [catch for each in states.values() for catch in each.get("Catch", [])]
     to_fail = [each for each in caught if states[each["Next"]]["Type"] == "Fail"]
     assert to_fail
     for catch in to_fail:
@@ -135,20 +135,20 @@ def test_a_state_machine_is_traced_and_has_a_log_of_its_own_for_a_time(machine: 
     assert rights["SendTraces"] == TRACES
 
 
-def test_executions_are_looked_at_by_the_state_machine_and_only_its_own() -> None:
+def test_executions_are_looked_at_by_state_machines_and_only_those_of_restores() -> None:
     """No function that may run in a VPC needs a way to Step Functions, which that may not have."""
     looks = "states:DescribeExecution"
-    policies = {**of_type("AWS::IAM::RolePolicy"), **of_type("AWS::IAM::Role")}
-    (policy,) = [
-        each
-        for each in policies.values()
-        for statement in allowed(each)
-        if looks in listed(statement["Action"])
-    ]
-    (statement,) = allowed(policy)
-    assert policy["RoleName"] == {"Ref": "RestoreStateMachineRole"}
-    assert statement["Action"] == looks
-    assert statement["Resource"]["Fn::Sub"].endswith(":execution:${RestoreStateMachine.Name}:*")
+    found = {}
+    for kind in ("AWS::IAM::RolePolicy", "AWS::IAM::Role"):
+        for name, policy in of_type(kind).items():
+            for statement in allowed(policy):
+                if looks in listed(statement["Action"]):
+                    role = policy.get("RoleName", {"Ref": name})["Ref"]
+                    found[role] = (statement["Action"], statement["Resource"]["Fn::Sub"])
+    assert set(found) == {"RestoreStateMachineRole", "RollbackStateMachineRole"}
+    for actions, executions in found.values():
+        assert actions == looks
+        assert executions.endswith(":execution:${RestoreStateMachine.Name}:*")
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
     assert inside
     assert not [name for name in inside if "stepfunctions" in ast.unparse(source(name))]

@@ -1,0 +1,63 @@
+"""A restore's id -> what that restore made is deleted, as far as one run gets; called again until
+nothing is left that waits. The last call reports.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from shared.aws.table import Table
+from shared.errors import Overtaken
+from shared.observe import logger
+from shared.restore.rollback_request import rollback_request
+from shared.runs.files import StateBucket
+from shared.settings import settings
+from shared.workflows.looking import Ask
+from shared.workflows.rolling_back import CONNECTIONS, Call, Clients, roll_back
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def clients() -> Clients:
+    """Made once a sandbox."""
+    config = Config(max_pool_connections=CONNECTIONS)
+    return Clients(
+        table=Table(boto3.client("dynamodb", config=config), settings().catalogue_table),
+        secrets=boto3.client("secretsmanager"),
+        state=StateBucket(boto3.client("s3"), settings().state_bucket),
+        sns=boto3.client("sns"),
+        topic=settings().notification_topic,
+        allow_loopback=settings().allow_loopback_clusters,
+    )
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    call = Call(
+        request=rollback_request(event["request"]),
+        execution=event["execution"],
+        restores=event["restores"],
+        looked=event.get("looked", {}),
+        before=event.get("progress", {}),
+        seconds=context.get_remaining_time_in_millis() / 1000,
+    )
+    carried = {"looked": call.looked, "progress": call.before}
+    restore = {"restore": call.request.restore_id}
+    try:
+        answer = roll_back(clients(), call)
+    except Overtaken as error:
+        # Who overtook it goes on. If it was this execution's own repeated call, the next run does.
+        logger.warning("overtaken", extra=restore | {"why": error.message})
+        return carried | {"done": False, "wait": 2}
+    if isinstance(answer, Ask):
+        return carried | {"ask": answer.execution}
+    logger.info("rolled back", extra=restore | {"counts": answer.counts, "done": answer.done})
+    progress = answer._asdict()
+    done, wait, output = (progress.pop(name) for name in ("done", "wait", "output"))
+    return {"looked": call.looked, "progress": progress, "done": done, "wait": wait} | (
+        {"output": output} if done else {}
+    )

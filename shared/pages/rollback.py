@@ -1,0 +1,108 @@
+"""The report of a rollback -> one HTML page that needs nothing else, and a text for a terminal."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from textwrap import wrap
+
+from shared.pages.machine import badge
+from shared.pages.markup import Html, code, facts, join, raw, table, tag
+from shared.pages.style import CSS
+from shared.pages.words import Report, between, count, moment, visible
+
+LISTED = 5000
+"""Objects on a page, kept ones first; the JSON has all."""
+
+TOLD = 20  # kept objects in the text
+WIDTH = 96
+FATES = {"deleted": "deleted", "gone": "gone already", "kept": "kept"}
+PLANNED = {"deleted": "would be deleted", "gone": "gone already", "kept": "would be kept"}
+
+
+def page(report: Report, address: str) -> str:
+    """ADDRESS is where the JSON lies, which has everything."""
+    digest = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    named = _title(report)
+    head = (
+        raw('<meta charset="utf-8">'),
+        raw(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        raw('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        raw('<meta name="color-scheme" content="light dark">'),
+        raw('<meta name="referrer" content="no-referrer">'),
+        tag("title", f"{named}: {report['state']}"),
+        tag("style", raw(CSS)),
+    )
+    body = tag("body", tag("main", *_parts(report, named, address)))
+    return f"<!doctype html>\n{tag('html', tag('head', *head), body, lang='en')}\n"
+
+
+def text(report: Report) -> str:
+    """At most twenty kept objects, each with its reason."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _title(report: Report) -> str:
+    what = "Plan of a rollback" if report["dryRun"] else "Rollback"
+    return f"{what} of {report['restoreId']} on {report['target']}"
+
+
+def _said(report: Report) -> dict[str, str]:
+    return PLANNED if report["dryRun"] else FATES
+
+
+def _summary(report: Report) -> str:
+    said = _said(report)
+    return ", ".join(f"{number:,} {said[fate]}" for fate, number in report["counts"].items())
+
+
+def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
+    yield tag("p", "Replant", class_="brand")
+    yield tag("h1", f"{named} ", badge(report["state"]))
+    yield tag("p", f"Objects: {_summary(report)}.", class_="lead")
+    yield tag("h2", "At a glance")
+    yield facts(
+        (
+            ("Restore", code(report["restoreId"])),
+            ("Its request", code(report["requestId"])),
+            ("Cluster", report["target"]),
+            ("Machines that have run", "go too" if report["deleteStarted"] else "are kept"),
+            ("Started", moment(report["startedAt"])),
+            ("Ended", moment(report["finishedAt"])),
+            ("Took", between(report["startedAt"], report["finishedAt"])),
+            ("Execution", code(report["execution"])),
+            ("The whole report as JSON", code(address)),
+        )
+    )
+    yield tag("h2", "Objects")
+    yield _told_of(report, address)
+    said = _said(report)
+    rows = (
+        (f"{each['kind']} {_place(each)}", said[each["fate"]], each["machine"], each["reason"])
+        for each in report["objects"][:LISTED]
+    )
+    yield table("Objects", ("Object", "What became of it", "Machine", "Why"), rows, headed=True)
+
+
+def _told_of(report: Report, address: str) -> Html:
+    every = len(report["objects"])
+    said = f"{count(every, 'object')}, those that are kept first."
+    if every <= LISTED:
+        return tag("p", said)
+    return tag("p", join((f"{said} The first {LISTED:,} are listed; all are in ", code(address))))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"{_title(report)}: {report['state']}"
+    yield f"Objects: {_summary(report)}"
+    kept = report["kept"]
+    for each in kept[:TOLD]:
+        yield f"{each['kind']} {visible(_place(each))}"
+        for line in wrap(visible(each["reason"]), WIDTH):
+            yield f"    {line}"
+    if len(kept) > TOLD:
+        yield f"and {len(kept) - TOLD:,} more"
+
+
+def _place(each: Report) -> str:
+    return f"{each['namespace']}/{each['name']}" if each["namespace"] else str(each["name"])

@@ -1,0 +1,389 @@
+"""What a restore made, by its ledger, and what stands on the target cluster -> which of it goes and
+what is kept: pure, with the reason.
+
+Ledger, UID and label must agree. A machine's objects go in the reverse order of their creation, the
+next kind when the one before it is gone: Harvester refuses to delete a claim whose machine stands,
+and a content waits for its snapshot. What was there before a kept object stays with it, so that
+what is kept stays usable and is found by a later rollback.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from shared import labels
+from shared.jsonpath import dig
+from shared.labels import LONGHORN_NAMESPACE
+from shared.models.restore_plans import MachineResult, ObjectResult, Phase
+from shared.validation import listed, shown
+
+Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
+"""What stands on the target cluster, by kind, namespace ("" for none) and name."""
+
+ORDER = ("VirtualMachine", "PersistentVolumeClaim", "VolumeSnapshot", "VolumeSnapshotContent")
+"""In which the objects of a machine go; its Secrets go with it."""
+
+MADE = ("create", "unchanged")
+RETAIN = "Retain"
+IDLE = ("Halted", "Manual")
+"""Run strategies with which nobody but a person starts a machine."""
+
+USUAL = {"configmaps": 1, "serviceaccounts": 1, "resourcequotas": 1}
+"""What every namespace holds: the cluster's CA certificates and the account `default`, which
+Kubernetes makes again at once; and the quota that counts."""
+
+LEAVING = {
+    "secrets",
+    "pods",
+    "controllerrevisions.apps",
+    "virtualmachineinstances.kubevirt.io",
+}
+"""What the garbage collector takes away some time after a machine."""
+
+HOLDS = 5  # kinds that are named of what a namespace holds
+STARTED = "it may hold data that exists nowhere else; with deleteStarted it goes"
+
+
+class Do(StrEnum):
+    """What is to be done with an object."""
+
+    DELETE = "delete"
+    WAIT = "wait"
+    GONE = "gone"
+    KEEP = "keep"
+
+
+class Step(NamedTuple):
+    """UID is that by which the ledger knows the object, or its owner where the object cannot be
+    looked at; VERSION the state in which alone it may be deleted, None for any.
+    """
+
+    made: ObjectResult
+    do: Do
+    reason: str
+    uid: str
+    version: str | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self.do in (Do.DELETE, Do.WAIT)
+
+
+class Made(NamedTuple):
+    """What a restore made of one machine, in the order of its creation; STARTED: by the restore."""
+
+    key: str
+    restore_id: str
+    objects: tuple[ObjectResult, ...]
+    started: bool = False
+
+
+def made_of(
+    restore_id: str,
+    objects: Mapping[str, Iterable[ObjectResult]],
+    results: Mapping[str, MachineResult],
+) -> list[Made]:
+    """By the ledger: an object that it knows the UID of was made, or found as its own, by the
+    restore.
+    """
+    return [
+        Made(
+            key,
+            restore_id,
+            tuple(each for each in every if _is_ours(each)),
+            started=key in results and results[key].phase is Phase.STARTED,
+        )
+        for key, every in sorted(objects.items())
+    ]
+
+
+def _is_ours(each: ObjectResult) -> bool:
+    """An earlier UID outlives a later failure: what an attempt made stands until it is deleted."""
+    if each.kind == "Secret":
+        return each.uid is not None or each.action in MADE
+    return each.uid is not None and each.action != "update"
+
+
+def steps(made: Made, live: Live, *, delete_started: bool) -> list[Step]:
+    """In the order in which they are done; what waits says for what."""
+    machine, disks = _split(made.objects)
+    first = [_of_machine(made, each, live, delete_started) for each in machine]
+    every = [*first, *_of_secrets(made, first)]
+    kept = next((each for each in first if each.do is Do.KEEP and _stands(each, live)), None)
+    for disk in reversed(disks):
+        every += _of_disk(made, disk, live, kept, delete_started=delete_started)
+    return _in_order(every)
+
+
+def _split(
+    objects: Iterable[ObjectResult],
+) -> tuple[list[ObjectResult], list[list[ObjectResult]]]:
+    """The machine itself, and the objects of each of its disks, which end with the claim."""
+    machine: list[ObjectResult] = []
+    disks: list[list[ObjectResult]] = [[]]
+    for each in objects:
+        if each.kind == "VirtualMachine":
+            machine.append(each)
+        elif each.kind != "Secret":
+            disks[-1].append(each)
+            if each.kind == "PersistentVolumeClaim":
+                disks.append([])
+    return machine, disks
+
+
+def _of_machine(made: Made, vm: ObjectResult, live: Live, delete_started: bool) -> Step:
+    found = _find(vm, live)
+    if settled := _settled(made, vm, found):
+        return settled
+    why = _why_started(made, vm, live)
+    if why and not delete_started:
+        return _keep(vm, f"{why}: {STARTED}")
+    # One that was not started is deleted in this state only: a start changes it.
+    return _delete(vm, found, exactly=not delete_started)
+
+
+def _why_started(made: Made, vm: ObjectResult, live: Live) -> str | None:
+    found = _find(vm, live)
+    strategy = dig(found, "spec", "runStrategy")
+    if made.started:
+        return "the restore started it"
+    if strategy not in IDLE:
+        return f"another client set runStrategy {shown(strategy)}"
+    if dig(found, "status", "created") or dig(found, "status", "ready"):
+        return "it runs"
+    if ("VirtualMachineInstance", vm.namespace or "", vm.name) in live:
+        return "it runs"
+    return None
+
+
+def _of_secrets(made: Made, machine: list[Step]) -> Iterator[Step]:
+    """The role can neither read nor delete them: those of the machine go with it."""
+    for each in made.objects:
+        if each.kind != "Secret":
+            continue
+        owner = machine[0] if machine else None
+        if not each.owned or owner is None:
+            said = "it belongs to no machine alone, and no Secret is ever read or deleted"
+            yield _keep(each, f"{said}: `kubectl delete secret -n {each.namespace} {each.name}`")
+        elif owner.do is Do.KEEP and owner.reason != CHANGED_HANDS:
+            yield _keep(each, f"it belongs to {subject(owner.made)}, which is kept")
+        elif owner.pending:
+            yield Step(each, Do.WAIT, f"goes with {subject(owner.made)}", owner.uid)
+        else:
+            yield Step(each, Do.GONE, f"went with {subject(owner.made)}", owner.uid)
+
+
+def _of_disk(
+    made: Made, disk: Iterable[ObjectResult], live: Live, kept: Step | None, *, delete_started: bool
+) -> Iterator[Step]:
+    for each in sorted(disk, key=lambda one: _rank(one.kind)):
+        step = _of_part(made, each, live, kept, delete_started)
+        yield step
+        if step.do is Do.KEEP and _stands(step, live):
+            kept = step
+
+
+def _of_part(
+    made: Made, each: ObjectResult, live: Live, kept: Step | None, delete_started: bool
+) -> Step:
+    found = _find(each, live)
+    if settled := _settled(made, each, found):
+        return settled
+    if kept:
+        return _keep(each, f"it belongs to {subject(kept.made)}, which is kept")
+    if each.kind == "PersistentVolumeClaim":
+        why = _why_claim_stays(made, each, live, delete_started)
+        return _keep(each, why) if why else _delete(each, found)
+    if why := _why_backup_would_go(each, live):
+        return _keep(each, why)
+    # Of a content the state is the last look's: another deletion policy is another state.
+    return _delete(each, found, exactly=each.kind == "VolumeSnapshotContent")
+
+
+def _why_claim_stays(
+    made: Made, claim: ObjectResult, live: Live, delete_started: bool
+) -> str | None:
+    if machines := list(_other_users(made, claim, live)):
+        return f"it is a disk of VirtualMachine {listed(machines)}"
+    if snapshots := list(_snapshots_of(claim, live)):
+        return f"VolumeSnapshot {listed(snapshots)} was made of it, and would lose its data"
+    if made.started and not delete_started:
+        return f"the restore started its machine: {STARTED}"
+    if pods := _pods(made, claim, live, now=delete_started):
+        return f"pod {listed(pods)} has used it: {STARTED}"
+    return None
+
+
+def _other_users(made: Made, claim: ObjectResult, live: Live) -> Iterator[str]:
+    """Machines of its namespace that have it as a disk, but for its own, by `namespace/name`."""
+    own = [each.uid for each in made.objects if each.kind == "VirtualMachine"]
+    for (kind, namespace, name), vm in live.items():
+        if kind != "VirtualMachine" or namespace != claim.namespace:
+            continue
+        if dig(vm, "metadata", "uid") in own:
+            continue
+        volumes = dig(vm, "spec", "template", "spec", "volumes")
+        for each in volumes if isinstance(volumes, list) else []:
+            used = (
+                dig(each, "persistentVolumeClaim", "claimName"),
+                dig(each, "dataVolume", "name"),
+                dig(each, "ephemeral", "persistentVolumeClaim", "claimName"),
+            )
+            if claim.name in used:
+                yield f"{namespace}/{name}"
+
+
+def _snapshots_of(claim: ObjectResult, live: Live) -> Iterator[str]:
+    for (kind, namespace, name), each in live.items():
+        source = dig(each, "spec", "source", "persistentVolumeClaimName")
+        if kind == "VolumeSnapshot" and (namespace, source) == (claim.namespace, claim.name):
+            yield f"{namespace}/{name}"
+
+
+def _pods(made: Made, claim: ObjectResult, live: Live, *, now: bool) -> list[str]:
+    """Pods that had its volume, as Longhorn remembers them; NOW: that have it, but for those of its
+    own machine, which end with that.
+    """
+    volume = str(dig(_find(claim, live), "spec", "volumeName") or "")
+    status = dig(live.get(("Volume", LONGHORN_NAMESPACE, volume)), "status", "kubernetesStatus")
+    workloads = dig(status, "workloadsStatus")
+    names = [str(dig(each, "podName")) for each in workloads or []]
+    if not now:
+        return names
+    own = f"virt-launcher-{made.key.partition('/')[2]}-"
+    past = dig(status, "lastPodRefAt")
+    return [] if past else [name for name in names if not name.startswith(own)]
+
+
+def _why_backup_would_go(each: ObjectResult, live: Live) -> str | None:
+    """With any other policy than Retain, deleting a snapshot deletes the backup in the bucket."""
+    content = live.get(("VolumeSnapshotContent", "", each.name))
+    policy = dig(content, "spec", "deletionPolicy")
+    if content is None or policy == RETAIN:
+        return None
+    return (
+        f"the deletionPolicy of VolumeSnapshotContent {each.name} was changed to {shown(policy)}:"
+        f" deleting it would delete the backup. Set it to {RETAIN} and roll back again"
+    )
+
+
+def _in_order(every: Iterable[Step]) -> list[Step]:
+    """Those of a later kind wait until all of the earlier ones are gone."""
+    ordered = sorted(every, key=lambda step: _rank(step.made.kind))
+    before: Step | None = None
+    result = []
+    for step in ordered:
+        if step.do is Do.DELETE and before and _rank(before.made.kind) < _rank(step.made.kind):
+            step = step._replace(do=Do.WAIT, reason=f"waits until {subject(before.made)} is gone")
+        elif step.pending and before is None and step.made.kind != "Secret":
+            before = step
+        result.append(step)
+    return result
+
+
+def _rank(kind: str) -> int:
+    """A Secret has that of its machine."""
+    return ORDER.index(kind) if kind in ORDER else 0
+
+
+def namespace_step(
+    restore_id: str, made: ObjectResult, live: Live, kept: Iterable[ObjectResult]
+) -> Step:
+    """A namespace that the restore made, before anybody counted what it holds; KEPT are objects of
+    the restore that stay.
+    """
+    found = _find(made, live)
+    if settled := _settled(Made("", restore_id, ()), made, found):
+        return settled
+    inside = [subject(each) for each in kept if each.namespace == made.name]
+    if inside:
+        return _keep(made, f"it holds what is kept: {listed(inside[:HOLDS])}")
+    return _delete(made, found)
+
+
+def is_leaving(counted: Mapping[str, int]) -> bool:
+    """Whether all that a namespace holds beside what every one has may be of a machine that went a
+    moment ago.
+    """
+    more = _more(counted)
+    return bool(more) and more.keys() <= LEAVING
+
+
+def _more(counted: Mapping[str, int]) -> dict[str, int]:
+    return {kind: number for kind, number in counted.items() if number > USUAL.get(kind, 0)}
+
+
+def why_namespace_stays(kinds: Iterable[str], counted: Mapping[str, int]) -> str | None:
+    """What a namespace holds beside what every one has: KINDS are all that the cluster serves, and
+    COUNTED those of which somebody said how many there are. What nobody counted may be there.
+    """
+    held = [f"{number} {kind}" for kind, number in _more(counted).items()]
+    if held:
+        return f"it holds {listed(held[:HOLDS])}"
+    unknown = sorted(set(kinds) - set(counted))
+    if unknown:
+        return f"whether it holds {listed(unknown[:HOLDS])} could not be counted"
+    return None
+
+
+def strangers(
+    made: Iterable[Made], restore_id: str, live: Live
+) -> Iterator[tuple[str, str | None, str, str]]:
+    """Kind, namespace and name of what carries the restore's label and is not in its ledger, with
+    the reason to keep it.
+    """
+    known = {each.uid for machine in made for each in machine.objects}
+    for (kind, namespace, name), each in sorted(live.items()):
+        carries = dig(each, "metadata", "labels", labels.RESTORE) == restore_id
+        if kind in ORDER and carries and dig(each, "metadata", "uid") not in known:
+            yield (
+                kind,
+                namespace or None,
+                name,
+                "it carries the label of this restore, whose ledger does not know it. If the"
+                " restore broke off, start its request again, which takes it up, and roll back"
+                " then",
+            )
+
+
+CHANGED_HANDS = "another client deleted it and created one of the same name"
+
+
+def subject(made: ObjectResult) -> str:
+    place = f"{made.namespace}/" if made.namespace else ""
+    return f"{made.kind} {place}{made.name}"
+
+
+def _find(made: ObjectResult, live: Live) -> Mapping[str, Any] | None:
+    return live.get((made.kind, made.namespace or "", made.name))
+
+
+def _stands(step: Step, live: Live) -> bool:
+    """Whether what is kept is the restore's own, and not another one of its name."""
+    return step.reason != CHANGED_HANDS and _find(step.made, live) is not None
+
+
+def _settled(made: Made, each: ObjectResult, found: Mapping[str, Any] | None) -> Step | None:
+    """What is decided by the object's own metadata; None where it may be deleted."""
+    uid = each.uid or ""
+    if found is None:
+        return Step(each, Do.GONE, "it is gone", uid)
+    metadata = found["metadata"]
+    if metadata.get("uid") != uid:
+        return _keep(each, CHANGED_HANDS)
+    if dig(metadata, "labels", labels.RESTORE) != made.restore_id:
+        return _keep(each, f"it does not carry the label {labels.RESTORE} of this restore any more")
+    if metadata.get("deletionTimestamp"):
+        held = [str(name) for name in metadata.get("finalizers") or []]
+        by = f" and is held by the finalizers {listed(held)}" if held else ""
+        return Step(each, Do.WAIT, f"it is being deleted{by}", uid)
+    return None
+
+
+def _keep(made: ObjectResult, reason: str) -> Step:
+    return Step(made, Do.KEEP, reason, made.uid or "")
+
+
+def _delete(made: ObjectResult, found: Mapping[str, Any] | None, *, exactly: bool = False) -> Step:
+    version = dig(found, "metadata", "resourceVersion") if exactly else None
+    return Step(made, Do.DELETE, "made by this restore", made.uid or "", version)
