@@ -106,3 +106,26 @@ def body(report: Mapping[str, Any], output: Mapping[str, Any]) -> str:
 def _line(kept: Mapping[str, Any]) -> str:
     place = f"{kept['namespace']}/" if kept["namespace"] else ""
     return f"- {kept['kind']} {place}{kept['name']}: {brief(' '.join(kept['reason'].split()))}"
+
+
+class Told(NamedTuple):
+    """What the topic is told."""
+
+    subject: str
+    body: str
+
+
+def broken_off(restore_id: str, execution: str, error: str | None) -> Told:
+    """Of a rollback whose execution was stopped, or failed with ERROR, once it had begun."""
+    ended = "failed" if error else "cancelled"
+    why = f"failed with {error}" if error else "was stopped or ran out of its time"
+    text = (
+        f"The rollback of restore {restore_id} {why} before it was done. What is deleted stays"
+        " deleted, and the rest is as it was. Start it again with the same input.\n\n"
+        f"Execution: {execution}"
+    )
+    said = {"restoreId": restore_id, "state": ended, "execution": execution}
+    return Told(
+        subject=f"Replant: {ended}: rollback of {restore_id}",
+        body=f"{text}\n\n{json.dumps(said, indent=2)}",
+    )

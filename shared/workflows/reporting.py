@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.aws.table import Table
 from shared.errors import NotFound, Overtaken
 from shared.models.restore_plans import MachineResult, Plan, RestoreRecord
-from shared.restore import message, progress, rates, report
+from shared.restore import message, progress, rates, report, rollback_report
 from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
@@ -87,7 +87,7 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     None where there is nothing to say: it had not begun or has no plan, is reported, or goes on; or
     it was a rollback, which lets go of its restore.
     """
-    ledger = _unreported(clients, ended.execution)
+    ledger = _unreported(clients, ended)
     if ledger is None:
         return None
     record = ledger.stop(ended.execution, ended.redriven)
@@ -112,11 +112,13 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     return Reported(_save(clients, ledger, record, plan, results, state))
 
 
-def _unreported(clients: Clients, execution: str) -> Ledger | None:
-    ledger_id = ledgers.of_execution(clients.table, execution)
+def _unreported(clients: Clients, ended: Ended) -> Ledger | None:
+    ledger_id = ledgers.of_execution(clients.table, ended.execution)
     if ledger_id is None:
         return None
-    if RollbackLedger(clients.table, ledger_id, now=clients.now).let_go(execution):
+    if RollbackLedger(clients.table, ledger_id, now=clients.now).let_go(ended.execution):
+        told = rollback_report.broken_off(ledger_id, ended.execution, ended.error)
+        clients.sns.publish(TopicArn=clients.topic, Subject=told.subject, Message=told.body)
         return None
     ledger = Ledger(clients.table, ledger_id, now=clients.now)
     record = ledger.record()

@@ -761,5 +761,20 @@ def test_a_rollback_that_was_stopped_lets_go_at_once_and_its_run_does_nothing_mo
     lab.cluster.before = stop
     with pytest.raises(Overtaken):
         lab.roll_back(restore_id)
+    assert lab.topic.subjects[-1] == f"Replant: cancelled: rollback of {restore_id}"
+    assert "Start it again with the same input." in lab.topic.texts[-1]
     assert lab.roll_back(restore_id, execution="arn:rollback:2")["state"] == "succeeded"
     assert lab.stop("arn:rollback:1") is None
+
+
+def test_a_rollback_that_broke_off_is_told_with_its_error(lab: Lab) -> None:
+    restore_id = halted(lab)
+    lab.cluster.objects[CLAIM]["metadata"]["finalizers"] = ["example.org/hold"]
+    lab.roll_back_once(restore_id)
+    assert lab.end("arn:rollback:1", error="States.Runtime") is None
+    assert lab.topic.told[-1] == {
+        "restoreId": restore_id,
+        "state": "failed",
+        "execution": "arn:rollback:1",
+    }
+    assert "States.Runtime" in lab.topic.texts[-1]

@@ -63,10 +63,8 @@ def test_every_rule_every_end_of_a_restore_and_what_may_be_throttled_unseen_has_
         if "EventPattern" in rule
     }
     ends = {(metric, "RestoreStateMachine") for metric in BAD_ENDS}
-    ends |= {("ExecutionsFailed", "RollbackStateMachine")}
     # Whoever asks or decides is told that it is throttled; the census comes again; a request for
-    # approval that cannot be made fails its execution, and so does a rollback that is throttled
-    # for minutes.
+    # approval that cannot be made fails its execution; of a rollback that fails the topic is told.
     harmless = {"SearchFunction", "DecisionFunction", "CensusFunction", "ApprovalFunction"}
     harmless |= {"RollbackFunction"}
     unseen = {("Throttles", function) for function in set(FUNCTIONS) - harmless}
