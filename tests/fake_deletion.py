@@ -89,7 +89,7 @@ def settle(cluster: "FakeCluster") -> None:
         owners = each["metadata"].get("ownerReferences") or []
         if owners and not any(owner["uid"] in uids for owner in owners):
             del cluster.objects[place]
-        if place[0] == "ResourceQuota" and cluster.counts:
+        if place[0] == "ResourceQuota" and place[2].startswith("replant-") and cluster.counts:
             each["status"] = {"used": _used(cluster, place[1], each["spec"]["hard"])}
 
 
