@@ -3,8 +3,9 @@ it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared import labels
 from shared.jsonpath import dig
@@ -15,7 +16,7 @@ from shared.kube.kubeconfig import parse
 from shared.kube.parallel import at_once, each_of
 from shared.kube.resources import Object, Objects
 from shared.labels import LONGHORN_NAMESPACE
-from shared.models.cluster_facts import ClusterFacts, Needs, StorageClass
+from shared.models.cluster_facts import ClusterFacts, Fields, Needs, StorageClass
 from shared.models.documents import ClusterDocument
 from shared.models.longhorn_facts import BackingImageFacts, LonghornFacts
 from shared.models.target_facts import Versions
@@ -66,41 +67,7 @@ def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFac
     # By itself: a cluster that does not answer is told after one request, not after all of them.
     target.serves("Namespace")
     with at_once() as pool:
-        served = {kind: pool.submit(_list_served, target, kind) for kind in NEEDED}
-        spaces = {
-            name: pool.submit(target.get, "Namespace", None, name) for name in needs.namespaces
-        }
-        claims = {
-            name: pool.submit(target.list_metadata, "PersistentVolumeClaim", name)
-            for name in needs.namespaces
-        }
-        classes = pool.submit(target.list, "StorageClass")
-        images = pool.submit(_list_images, target)
-        fields = pool.submit(schema.declared, target, "VirtualMachine")
-        rest = surroundings.ask(pool, target, needs.namespaces)
-        lists = {kind: each.result() for kind, each in served.items()}
-        machines = lists["VirtualMachine"] or []
-        facts = ClusterFacts(
-            unserved=frozenset(kind for kind, found in lists.items() if found is None),
-            namespaces=_phases({name: each.result() for name, each in spaces.items()}),
-            storage_classes={
-                each["metadata"]["name"]: _storage_class(each) for each in classes.result()
-            },
-            snapshot_class=_snapshot_class(lists["VolumeSnapshotClass"] or []),
-            networks=frozenset(
-                f"{each['metadata'].get('namespace')}/{each['metadata']['name']}"
-                for each in lists["NetworkAttachmentDefinition"] or []
-            ),
-            existing=_existing(
-                [each for each in machines if each["metadata"].get("namespace") in spaces],
-                {name: each.result() for name, each in claims.items()},
-            ),
-            longhorn=LonghornFacts(
-                targets=longhorn.targets(lists["BackupTarget"] or []), images=images.result()
-            ),
-            machine_fields=fields.result(),
-            target=surroundings.gather(rest, machines, stated),
-        )
+        facts = _gather(_ask(pool, target, needs), stated)
     if "BackupTarget" in facts.unserved:
         return facts
     version = facts.target.versions.longhorn
@@ -152,6 +119,56 @@ def list_live(
     return {place: each for live in lists.values() for place, each in live.items()}
 
 
+class _Asked(NamedTuple):
+    """Answers that are on their way: SERVED by kind, SPACES and CLAIMS by namespace."""
+
+    served: dict[str, Future[Objects | None]]
+    spaces: dict[str, Future[Object | None]]
+    claims: dict[str, Future[Objects]]
+    classes: Future[Objects]
+    images: Future[dict[str, BackingImageFacts]]
+    fields: Future[Fields | None]
+    rest: surroundings.Asked
+
+
+def _ask(pool: Executor, target: TargetCluster, needs: Needs) -> _Asked:
+    names = sorted(needs.namespaces)
+    return _Asked(
+        served={kind: pool.submit(_list_served, target, kind) for kind in NEEDED},
+        spaces={name: pool.submit(target.get, "Namespace", None, name) for name in names},
+        claims={
+            name: pool.submit(target.list_metadata, "PersistentVolumeClaim", name) for name in names
+        },
+        classes=pool.submit(target.list, "StorageClass"),
+        images=pool.submit(_list_images, target),
+        fields=pool.submit(schema.declared, target, "VirtualMachine"),
+        rest=surroundings.ask(pool, target, names),
+    )
+
+
+def _gather(asked: _Asked, stated: Versions) -> ClusterFacts:
+    served = {kind: each.result() for kind, each in asked.served.items()}
+    found = {kind: each or [] for kind, each in served.items()}
+    machines = found["VirtualMachine"]
+    there = [each for each in machines if each["metadata"].get("namespace") in asked.spaces]
+    claims = [claim for each in asked.claims.values() for claim in each.result()]
+    return ClusterFacts(
+        unserved=frozenset(kind for kind, each in served.items() if each is None),
+        namespaces=_phases({name: each.result() for name, each in asked.spaces.items()}),
+        storage_classes={
+            each["metadata"]["name"]: _storage_class(each) for each in asked.classes.result()
+        },
+        snapshot_class=_snapshot_class(found["VolumeSnapshotClass"]),
+        networks=frozenset(map(_full_name, found["NetworkAttachmentDefinition"])),
+        existing=_makers("VirtualMachine", there) | _makers("PersistentVolumeClaim", claims),
+        longhorn=LonghornFacts(
+            targets=longhorn.targets(found["BackupTarget"]), images=asked.images.result()
+        ),
+        machine_fields=asked.fields.result(),
+        target=surroundings.gather(asked.rest, machines, stated),
+    )
+
+
 def _list_served(target: TargetCluster, kind: str) -> Objects | None:
     """All of the kind, as much of each as is looked at; None where the cluster does not have it."""
     if not target.serves(kind):
@@ -171,13 +188,15 @@ def _phases(namespaces: Mapping[str, Object | None]) -> dict[str, str]:
     return {name: _phase(each) for name, each in namespaces.items() if each is not None}
 
 
-def _existing(machines: Iterable[Object], claims: Mapping[str, Objects]) -> dict[str, str]:
+def _full_name(each: Object) -> str:
+    return f"{each['metadata'].get('namespace')}/{each['metadata']['name']}"
+
+
+def _makers(kind: str, found: Iterable[Object]) -> dict[str, str]:
     """As `list_existing` tells it."""
-    every = [("VirtualMachine", each) for each in machines]
-    every += [("PersistentVolumeClaim", each) for found in claims.values() for each in found]
     return {
         object_key(kind, each["metadata"]["namespace"], each["metadata"]["name"]): _maker(each)
-        for kind, each in every
+        for each in found
     }
 
 

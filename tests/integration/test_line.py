@@ -86,7 +86,11 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(stack: Stack, point: dict[
     ended = stack.restore(request | {"mapping": mapping})
     assert (ended.status, ended.output["state"]) == ("SUCCEEDED", "planned")
     assert not stack.cluster("west").answers("/api/v1/namespaces/dry")
-    machine = stack.report(ended.output["report"])["machines"][0]
+    report = stack.report(ended.output["report"])
+    of_target = {each["check"] for each in report["checks"] if each["subject"] == "west"}
+    assert of_target >= {"versions", "permissions", "quota", "capacity", "snapshot-class"}
+    assert {each["verdict"] for each in report["checks"]} == {"pass"}, report["checks"]
+    machine = report["machines"][0]
     actions = {(each["kind"], each["action"]) for each in machine["objects"]}
     assert ("VolumeSnapshotContent", "create") in actions
     assert ("VirtualMachine", "unchecked") in actions

@@ -6,10 +6,11 @@ import pytest
 
 from local.samples.builders import a_class, a_metadata, disks, facts, planned
 from shared.errors import Refused
-from shared.models.cluster_facts import ClusterFacts
+from shared.models.cluster_facts import ClusterFacts, StorageClass
 from shared.models.restore_plans import Check
 from shared.models.target_facts import DiskRoom
 from shared.quantities import GIB
+from shared.restore.preflight import capacity
 
 Json = dict[str, Any]
 
@@ -125,3 +126,20 @@ def test_room_that_cannot_be_seen_is_said_with_the_reason(unseen: Json, why: str
         f"Whether Longhorn's disks on west have room could not be checked: {why}. Apply"
         " docs/target-access.yaml again, or look at Longhorn's nodes."
     )
+
+
+@pytest.mark.parametrize(
+    ("storage", "classes"),
+    [("None", None), ("20Gi", {}), ("20Gi", {"harvester-longhorn": a_class()})],
+)
+def test_a_claim_that_other_checks_are_about_is_not_counted(
+    storage: str, classes: dict[str, StorageClass] | None
+) -> None:
+    (machine,) = planned(a_guest()).machines
+    claim = next(each for each in machine.objects if each.kind == "PersistentVolumeClaim")
+    claim.manifest["spec"]["resources"] = {"requests": {"storage": storage}}
+    where = on(10)
+    if classes is not None:
+        where = where.model_copy(update={"storage_classes": classes})
+    counted = capacity.check("west", where, [machine])
+    assert counted.verdict == ("block" if classes else "pass")

@@ -157,7 +157,7 @@ def check(
     """What the rules say of a restore to a cluster, those that are passed as well."""
     sources = tuple(sources)
     said = [*_unknown(target, found, unseen), *_pair(target, found)]
-    for source in sources or (Source("", Versions(), {}),):
+    for source in sources:
         said += _by_rules(target, found, source)
     yield from dict.fromkeys(said)
     told = "; ".join([_told(target, found), *(_told_source(each) for each in sources)])
