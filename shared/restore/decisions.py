@@ -72,8 +72,8 @@ CONSEQUENCES = {
 
 
 def run_out(record: RestoreRecord, now: datetime) -> Decision | None:
-    """That nobody has answered, where nobody has."""
-    if record.answer or record.stopped:
+    """That nobody has answered, where somebody should have."""
+    if record.stopped or not record.unapproved:
         return None
     return _decision(record, Answer.TIMEOUT, now)
 

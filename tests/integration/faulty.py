@@ -19,10 +19,10 @@ class Topic:
         self._url = url
         self._seen: list[Message] = []
 
-    def about(self, text: str) -> Message:
+    def about(self, text: str, *, seconds: float = 30) -> Message:
         """The first message with that text, once it has come."""
         return wait(
-            lambda: self._about(text), seconds=30, what=f"a message about {text}", every=0.1
+            lambda: self._about(text), seconds=seconds, what=f"a message about {text}", every=0.1
         )
 
     def _about(self, text: str) -> Message | None:

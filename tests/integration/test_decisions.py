@@ -62,7 +62,7 @@ def decide(stack: Stack, body: Json) -> Json:
 
 def asked(stack: Stack, topic: Topic, execution: str) -> tuple[str, Json]:
     """The text and the JSON of the request for approval with which an execution waits."""
-    message = topic.about(f"Execution: {execution}\n\n{{")["Message"]
+    message = topic.about(f"Execution: {execution}\n\n{{", seconds=120)["Message"]
     text, _, below = message.partition("\n\n{")
     return text, json.loads("{" + below)
 

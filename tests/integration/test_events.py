@@ -128,15 +128,21 @@ def test_the_question_about_restores_finds_what_ran(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("backup")
-def test_the_three_functions_of_a_restore_take_their_events_in_turn(stack: Stack) -> None:
+def test_the_functions_of_a_restore_take_their_events_in_turn(stack: Stack) -> None:
     planned = invoke(stack, "PlanFunction", example("plan.json"))
-    assert {key: planned[key] for key in ("restoreId", "ledger", "attempt")} == example(
-        "restore.json"
-    )
+    handed_over = {key: planned[key] for key in ("restoreId", "ledger", "attempt")}
+    assert handed_over | {"batch": 0} == example("restore.json")
+    settled = invoke(stack, "ApprovalFunction", example("approval.json"))
+    assert settled == {"attempt": 1, "approved": True}, "a dry run needs no approval"
     applied = invoke(stack, "RestoreFunction", example("restore.json"))
     assert (applied["done"], applied["counts"]) == (True, {"planned": 1})
     reported = invoke(stack, "ReportFunction", example("report.json"))
     assert reported["output"]["state"] == "planned"
+
+
+def test_the_decision_is_about_a_restore_that_nobody_began(stack: Stack) -> None:
+    answer = invoke(stack, "DecisionFunction", example("decision.json"))
+    assert (answer["accepted"], answer["error"]["code"]) == (False, "NotFound")
 
 
 @pytest.mark.usefixtures("backup")

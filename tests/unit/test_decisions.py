@@ -229,6 +229,13 @@ def test_nobodys_answer_in_time_is_an_answer_and_a_later_one_is_told_so(lab: Lab
     assert "It ended cancelled at 2026-09-01T03:15:00Z. It was not approved in time" in late.message
 
 
+def test_what_needs_no_approval_goes_on_when_the_wait_is_over(lab: Lab) -> None:
+    lab.backup()
+    planned = lab.plan()
+    assert lab.settle(planned)
+    assert lab.record(planned).decisions == ()
+
+
 def test_the_first_answer_wins_and_a_later_one_is_told_whose_it_was(lab: Lab) -> None:
     planned = asked(lab)
     assert lab.decide(planned, "approve").accepted
