@@ -349,8 +349,9 @@ class RestoreRecord(Value):
     has taken up the restore since.
     REDRIVEN counts the times that this execution was redriven. BY is who asked for the first
     execution. APPROVAL is for how many seconds a decision about the plan is waited for, None where
-    it needs none; DECISIONS are those that were taken, the newest last. REVISION counts the changes
-    of the record.
+    it needs none; DECISIONS are those that were taken, the newest last, and none of before
+    ASKS_SINCE is in force: the restore was rolled back by then. REVISION counts the changes of the
+    record.
     """
 
     restore_id: str
@@ -371,6 +372,7 @@ class RestoreRecord(Value):
     redriven: int = 0
     by: str | None = None
     approval: int | None = None
+    asks_since: Instant | None = None
     decisions: tuple[Decision, ...] = ()
     undoing: Undoing | None = None
     rollback: Rollback | None = None
@@ -381,10 +383,10 @@ class RestoreRecord(Value):
         """The decision in force: the newest, where it is about this attempt or approves this plan.
 
         So an approval outlives a crash, and whoever begins a restore again that somebody decided
-        against asks again.
+        against, or rolled back, asks again.
         """
         newest = self.decisions[-1] if self.decisions else None
-        if newest is None:
+        if newest is None or (self.asks_since and newest.at < self.asks_since):
             return None
         about = (
             (newest.attempt, self.attempt) if newest.ends else (newest.plan_hash, self.plan_hash)

@@ -152,6 +152,7 @@ class Ledger:
                 return record.attempt
             self._refuse_while_undone(record)
             again = {"attempt": record.attempt + 1, "taken_at": self._now(), "redriven": redriven}
+            again |= _asks_again(record, self._now())
             if self._replace(record, **again, **NO_END, stopped=False):
                 return record.attempt + 1
         raise NotFound(f"Restore {self.id} is not known any more. Start a new restore.")
@@ -300,7 +301,12 @@ def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:
     if not before.given:
         # Nothing was done by that plan yet, so this execution may choose newer restore points.
         again["plan_hash"] = None
-    return before.model_copy(update=again)
+    return before.model_copy(update=again | _asks_again(before, wanted.taken_at))
+
+
+def _asks_again(before: RestoreRecord, now: datetime) -> dict[str, object]:
+    """Of a restore that goes on after its rollback: what was approved was done, and undone."""
+    return {"asks_since": now} if before.rollback else {}
 
 
 def _execution_partition(execution: str) -> str:

@@ -632,6 +632,19 @@ def test_an_approval_of_a_plan_holds_for_the_execution_that_goes_on_with_it(lab:
     assert lab.finish(again)["state"] == "succeeded"
 
 
+def test_what_was_rolled_back_is_asked_for_again(lab: Lab) -> None:
+    planned = asked(lab)
+    lab.decide(planned, "approve")
+    lab.finish(planned)
+    lab.roll_back(planned.ledger, deleteStarted=True)
+    again = required(lab, "run-2")
+    assert (again.plan_hash, again.approval) == (planned.plan_hash, MINUTES)
+    with pytest.raises(Refused, match="Nobody has approved"):
+        lab.apply(again)
+    lab.decide(again, "approve")
+    assert lab.finish(again)["state"] == "succeeded"
+
+
 def test_an_approval_does_not_hold_for_another_plan_of_the_same_request(lab: Lab) -> None:
     """Nothing was made by the first one, so the next execution plans anew."""
     select = {"vm": "default/web01", "cluster": "east", "at": "latest"}
