@@ -61,6 +61,7 @@ FUNCTIONS = (
         ("dynamodb", "s3", "secretsmanager"),
     ),
     Function("ReportFunction", "report", ("dynamodb", "s3", "sns")),
+    Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
 )
 
 

@@ -161,7 +161,7 @@ class FakeCluster:
         if method == "POST":
             return self._create(place, body, dry_run=dry_run)
         if method == "PATCH":
-            return self._patch(place, body)
+            return self._patch(place, body, dry_run=dry_run)
         return self._delete(place, body)
 
     def _about_itself(self, path: str, body: Json | None) -> Reply | Silence:
@@ -241,14 +241,21 @@ class FakeCluster:
             self.writes.append(("create", kind, name))
         return _reply(201, made)
 
-    def _patch(self, place: Place, change: Json) -> Reply:
+    def _patch(self, place: Place, change: Json, *, dry_run: bool) -> Reply:
         found = self.objects.get(place)
         if found is None:
             return _missing(place)
         if change["metadata"]["uid"] != found["metadata"]["uid"]:
             cause = {"reason": "FieldValueInvalid", "field": "metadata.uid"}
             return status(422, "Invalid", "metadata.uid: field is immutable", causes=[cause])
-        found["spec"] |= change["spec"]
+        metadata = {**change["metadata"]}
+        version = metadata.pop("resourceVersion", found["metadata"]["resourceVersion"])
+        if version != found["metadata"]["resourceVersion"]:
+            said = "Operation cannot be fulfilled on the object: it has been modified"
+            return status(409, "Conflict", said)
+        if dry_run:
+            return _reply(200, found)
+        _merge(found, {**change, "metadata": metadata})
         self.touch(found)
         self.writes.append(("patch", place[0], place[2]))
         return _reply(200, found)
@@ -317,6 +324,15 @@ def status(code: int, reason: str, message: str, **details: Any) -> Reply:
     """An API server's own answer to what it refuses."""
     body = {"kind": "Status", "status": "Failure", "message": message, "code": code}
     return _reply(code, body | {"reason": reason, "details": details})
+
+
+def _merge(found: Json, change: Json) -> None:
+    """As RFC 7396 has it."""
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            _merge(found[key], value)
+        else:
+            found[key] = value
 
 
 def _is_selected(labels: Json, selector: str) -> bool:

@@ -171,17 +171,28 @@ class TargetCluster:
         reply = self._transport.send(CREATE, target, _encoded(manifest, subject))
         return _created(reply, subject)
 
-    def patch(
-        self, kind: str, namespace: str | None, name: str, change: Mapping[str, Any], *, uid: str
+    def patch(  # noqa: PLR0913 - all but the change say which object, in which state
+        self,
+        kind: str,
+        namespace: str | None,
+        name: str,
+        change: Mapping[str, Any],
+        *,
+        uid: str,
+        version: str | None = None,
+        dry_run: bool = False,
     ) -> Created:
-        """Change the fields that `change` has (a JSON merge patch) of the object that `uid` is.
+        """Change the fields that `change` has (a JSON merge patch) of the object that `uid` is, in
+        no other state than `version`, where one is given.
 
         Raises Conflict where the name is another object's by now, Rejected where it is nobody's,
-        and otherwise what `create` raises.
+        Unavailable where its state is another one by now, and otherwise what `create` raises.
         """
         subject = Subject(self.cluster, kind, namespace, name)
         metadata = {**(change.get("metadata") or {}), "uid": uid}
-        target = _target(subject.path, dry_run=False)
+        if version:
+            metadata["resourceVersion"] = version
+        target = _target(subject.path, dry_run=dry_run)
         reply = self._transport.send(
             PATCH, target, _encoded({**change, "metadata": metadata}, subject)
         )

@@ -26,6 +26,9 @@ from shared.models.restore_plans import Action, ObjectResult, PlannedObject, Pro
 
 Manifest = Mapping[str, Any]
 
+ENDING = (Conflict, Rejected, Unavailable, Unreachable, Overtaken)
+"""Errors about one object, after which nothing more is tried of its machine."""
+
 Fill = Callable[[PlannedObject, str | None], Manifest]
 """A planned object, and the UID of its machine where there is one yet -> the whole manifest.
 
@@ -43,7 +46,8 @@ MADE_OF = {
 class How(NamedTuple):
     """Onto which cluster, for which restore, and how.
 
-    A dry run cannot try objects of ABSENT namespaces. PERMIT is asked before every request that
+    A dry run cannot try objects of ABSENT namespaces, nor REPLACED ones (`Kind namespace/name`),
+    whose names belong to what would be deleted first. PERMIT is asked before every request that
     writes; it raises Overtaken when this run may not act any more.
     """
 
@@ -52,6 +56,7 @@ class How(NamedTuple):
     dry_run: bool
     absent: frozenset[str]
     permit: Callable[[], None]
+    replaced: frozenset[str] = frozenset()
 
 
 class Outcome(NamedTuple):
@@ -83,22 +88,31 @@ def create_all(how: How, objects: Iterable[PlannedObject], fill: Fill) -> Outcom
             return _stopped(results, remaining, error, "failed", uid)
         try:
             result = _create(how, each, manifest)
-        except Conflict as error:
-            return _stopped(results, remaining, error, "conflict", uid)
-        except Rejected as error:
-            return _stopped(results, remaining, error, "failed", uid)
-        except (Unavailable, Unreachable) as error:
-            left = tuple(_left_out(each, error.message) for each in remaining)
-            down = isinstance(error, Unreachable)
-            return Outcome((*results, *left), postponed=error.message, down=down, uid=uid)
-        except Overtaken as error:
-            left = tuple(_left_out(each, error.message) for each in remaining)
-            return Outcome((*results, *left), overtaken=error, uid=uid)
+        except ENDING as error:
+            return ended(results, remaining, error, uid)
         if each.kind == "VirtualMachine":
             uid = result.uid
         results.append(result)
         remaining.pop(0)
     return Outcome(tuple(results), uid=uid)
+
+
+def ended(
+    results: list[ObjectResult],
+    remaining: list[PlannedObject],
+    error: ReplantError,
+    uid: str | None,
+) -> Outcome:
+    """The outcome of a machine of which the first of REMAINING met an error of ENDING."""
+    if isinstance(error, Conflict):
+        return _stopped(results, remaining, error, "conflict", uid)
+    if isinstance(error, Rejected):
+        return _stopped(results, remaining, error, "failed", uid)
+    left = tuple(_left_out(each, error.message) for each in remaining)
+    if isinstance(error, Overtaken):
+        return Outcome((*results, *left), overtaken=error, uid=uid)
+    down = isinstance(error, Unreachable)
+    return Outcome((*results, *left), postponed=error.message, down=down, uid=uid)
 
 
 def _stopped(
@@ -111,7 +125,7 @@ def _stopped(
     first, *rest = remaining
     left = (_left_out(each, error.message) for each in rest)
     problem = Problem(code=_code(error), message=error.message)
-    return Outcome((*results, _result(first, action, error.message), *left), problem, uid=uid)
+    return Outcome((*results, result_of(first, action, error.message), *left), problem, uid=uid)
 
 
 def _code(error: ReplantError) -> str:
@@ -122,13 +136,16 @@ def _code(error: ReplantError) -> str:
 def _create(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
     if how.dry_run and each.namespace in how.absent:
         reason = f"{each.reason}; namespace {each.namespace} is still to be made"
-        return _result(each, "unchecked", reason)
+        return result_of(each, "unchecked", reason)
     how.permit()
     try:
         created = how.cluster.create(manifest, dry_run=how.dry_run)
     except AlreadyExists:
+        if how.dry_run and each.subject in how.replaced:
+            reason = f"{each.reason}; what stands there is deleted first"
+            return result_of(each, "unchecked", reason)
         return _adopt(how, each, manifest)
-    return _result(each, "create", each.reason, created.uid)
+    return result_of(each, "create", each.reason, created.uid)
 
 
 def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
@@ -138,7 +155,7 @@ def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
     does not matter.
     """
     if each.kind == "Secret":
-        return _result(each, "unchanged", each.reason)
+        return result_of(each, "unchanged", each.reason)
     found = how.cluster.get(each.kind, each.namespace, each.name)
     if found is None:
         raise Unavailable(
@@ -149,7 +166,7 @@ def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
     maker = dig(found, "metadata", "labels", labels.RESTORE)
     if each.kind == "Namespace":
         uid = dig(found, "metadata", "uid") if maker == how.restore_id else None
-        return _result(each, "unchanged", each.reason, uid)
+        return result_of(each, "unchanged", each.reason, uid)
     if maker != how.restore_id:
         raise Conflict(
             f"{each.subject} already exists and was created by {_name_maker(maker)}."
@@ -160,7 +177,7 @@ def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
             f"{each.subject} already exists and was made by this restore's id from another restore"
             " point. Delete it, or start a new restore with another requestId."
         )
-    return _result(each, "unchanged", each.reason, dig(found, "metadata", "uid"))
+    return result_of(each, "unchanged", each.reason, dig(found, "metadata", "uid"))
 
 
 def _name_maker(restore_id: Any) -> str:
@@ -174,10 +191,10 @@ def _same_origin(kind: str, found: Manifest, planned: Manifest) -> bool:
 
 
 def _left_out(each: PlannedObject, why: str) -> ObjectResult:
-    return _result(each, "skip", f"not tried: {why}")
+    return result_of(each, "skip", f"not tried: {why}")
 
 
-def _result(
+def result_of(
     each: PlannedObject, action: Action, reason: str, uid: str | None = None
 ) -> ObjectResult:
     return ObjectResult(

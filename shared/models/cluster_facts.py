@@ -6,6 +6,7 @@ from pydantic import Field
 
 from shared.models.base import Value
 from shared.models.longhorn_facts import LonghornFacts
+from shared.models.restore_plans import Earlier
 from shared.models.target_facts import TargetFacts
 
 Fields = dict[str, Any]
@@ -39,7 +40,8 @@ class ClusterFacts(Value):
     UNSERVED are kinds that a restore needs and the cluster does not have. NAMESPACES maps a name to
     its phase. EXISTING maps `Kind/namespace/name` of machines and claims to the restore that made
     them, "" for none of ours; UNFINISHED maps such a restore, where it never came to its end, to
-    the requestId that resumes it. MACHINE_FIELDS are those that the cluster declares of a
+    the requestId that resumes it. EARLIER are those of EXISTING that the ledger of their
+    restore knows. MACHINE_FIELDS are those that the cluster declares of a
     VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
     """
 
@@ -50,6 +52,7 @@ class ClusterFacts(Value):
     networks: frozenset[str]
     existing: dict[str, str]
     unfinished: dict[str, str] = {}
+    earlier: dict[str, Earlier] = {}
     longhorn: LonghornFacts = Field(default_factory=LonghornFacts)
     machine_fields: Fields | None = None
     target: TargetFacts = Field(default_factory=TargetFacts)

@@ -35,6 +35,16 @@ class FailOn(StrEnum):
     NEVER = "never"
 
 
+class Earlier(Value):
+    """What an earlier restore of ours made, and of which of its machines (`namespace/name`); WHY is
+    the reason for which it may not be replaced, None where it may.
+    """
+
+    restore_id: str
+    machine: str
+    why: str | None = None
+
+
 class Change(StrEnum):
     """What is changed in a value where it is filled in, by the rule of its machine."""
 
@@ -124,7 +134,8 @@ class MachinePlan(Value):
     machine starts. RUN_STRATEGY is set once the disks are there; None leaves the machine as it was
     made. One with a PROBLEM is not touched, one with a SKIP reason neither. NOTE is for the person
     who reads the report. MAPPED says what the request's mapping changed of it,
-    REWRITE what it changes in the values that are filled in.
+    REWRITE what it changes in the values that are filled in. UPDATES: the machine exists, and what
+    differs of it is changed. What earlier restores made of it and it REPLACES is deleted first.
     """
 
     id: str
@@ -148,6 +159,8 @@ class MachinePlan(Value):
     details: Details | None = None
     mapped: tuple[Mapped, ...] = ()
     rewrite: Rewrite | None = None
+    updates: bool = False
+    replaces: tuple[Earlier, ...] = ()
 
     @property
     def key(self) -> str:

@@ -4,12 +4,11 @@ the remedy.
 
 from collections.abc import Iterable, Iterator
 
-from shared.kinds import object_key
 from shared.models.cluster_facts import ClusterFacts
-from shared.models.restore_plans import Check, PlannedObject
+from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
-from shared.restore.request import ANY, POD_NETWORK, Mapping, OnExisting
+from shared.restore.request import ANY, POD_NETWORK, Mapping
 from shared.restore.rules import Finding
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
@@ -84,53 +83,6 @@ def of_machine(wanted: Wanted) -> Iterator[Check]:
     if wanted.point.machine.run_strategy == MANUAL:
         said = "Its runStrategy is Manual: it is restored so, and a person starts it."
         yield wanted.warn("run-strategy", said)
-
-
-def of_existing(
-    objects: tuple[PlannedObject, ...], facts: ClusterFacts, on_existing: OnExisting, subject: str
-) -> Check:
-    """A machine or claim of that name is a conflict, or a reason to skip the machine.
-
-    Whoever made it: a plan is only made while nothing was created by it, so what carries this
-    restore's own id is of an earlier life that the ledger does not know.
-    """
-    taken = [each for each in objects if _key_of(each) in facts.existing]
-    if not taken:
-        return _pass("existing", subject, "Its names are free.")
-    what = "; ".join(_tell_existing(each, facts) for each in taken)
-    if on_existing is OnExisting.SKIP and any(each.kind == "VirtualMachine" for each in taken):
-        return _warn("existing", subject, f"{what}. Skipped, as onExisting says.")
-    missing = ""
-    if on_existing is OnExisting.SKIP:
-        missing = (
-            f" VirtualMachine {subject} itself does not exist, so that there is nothing to skip."
-        )
-    return _block("existing", subject, f"{what}.{missing} {_remedy(taken, facts, on_existing)}")
-
-
-def _key_of(each: PlannedObject) -> str:
-    return object_key(each.kind, each.namespace or "", each.name)
-
-
-def _tell_existing(each: PlannedObject, facts: ClusterFacts) -> str:
-    maker = facts.existing[_key_of(each)]
-    by = f"restore {maker}" if maker else "another client"
-    return f"{each.subject} already exists and was created by {by}"
-
-
-def _remedy(taken: list[PlannedObject], facts: ClusterFacts, on_existing: OnExisting) -> str:
-    """Half a restore is gone on with, not deleted."""
-    makers = {facts.existing[_key_of(each)] for each in taken}
-    resumable = sorted(facts.unfinished[maker] for maker in makers if maker in facts.unfinished)
-    if resumable:
-        return (
-            "That restore did not come to its end: start its request again with"
-            f' "requestId": "{resumable[0]}" to resume it.'
-        )
-    remedy = "Delete or rename what is there, or map the namespace to another one"
-    if on_existing is OnExisting.SKIP:
-        return f"{remedy}."
-    return f"{remedy}, or use onExisting: skip."
 
 
 def _namespace(wanted: Wanted) -> Iterator[Check]:

@@ -20,7 +20,8 @@ from shared.models.restore_plans import (
 )
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
-from shared.restore import checks, details, mapping_checks, strategies
+from shared.restore import checks, details, existing, mapping_checks, strategies
+from shared.restore.existing import Existing
 from shared.restore.filling import fill
 from shared.restore.making import Made, make
 from shared.restore.preflight import judging
@@ -157,7 +158,7 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
     request, facts = setting.request, setting.facts
     subject = "/".join(_place(point, request))
     verdicts = list(checks.of_point(point, subject, selected.lost))
-    made = Made()
+    made, found = Made(), existing.FREE
     if metadata is not None and verdicts[0].verdict == "pass":
         wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
@@ -165,9 +166,25 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
-        verdicts += made.checks
-        verdicts.append(checks.of_existing(made.objects, facts, request.on_existing, subject))
-    return _Judged(_machine(selected, setting, made, verdicts), tuple(verdicts), made)
+        found = existing.judge(made.objects, facts, request.on_existing, subject)
+        verdicts += (*made.checks, found.check)
+    machine = _machine(selected, setting, made, verdicts)
+    if machine.problem is None:
+        machine = _beside(machine, found)
+    return _Judged(machine, tuple(verdicts), made)
+
+
+def _beside(machine: MachinePlan, found: Existing) -> MachinePlan:
+    """What is different of a machine's plan since something of it exists already."""
+    if found.skips:
+        return machine.model_copy(update={"skip": found.check.message})
+    if not found.updates:
+        return machine.model_copy(update={"replaces": found.replaces})
+    # Its Secrets first: the machine is changed to name them. Nobody waits for what is not started.
+    objects = [each for each in machine.objects if each.kind == "Secret"]
+    objects += [each for each in machine.objects if each.kind == "VirtualMachine"]
+    changed = {"objects": tuple(objects), "claims": (), "lazy": (), "run_strategy": None}
+    return machine.model_copy(update={**changed, "updates": True})
 
 
 def _machine(
@@ -179,7 +196,6 @@ def _machine(
     point, request = selected.point, setting.request
     claims = [each for each in made.objects if each.kind == "PersistentVolumeClaim"]
     strategy = point.machine.run_strategy
-    problem, skip = _verdict(verdicts)
     return MachinePlan(
         id=point.id,
         cluster=point.cluster,
@@ -196,8 +212,7 @@ def _machine(
         lazy=tuple(each.name for each in claims if _is_lazy(each, setting.facts)),
         run_strategy=strategy if request.start and strategy not in NEVER_STARTED else None,
         waits_for=request.ready.condition,
-        problem=problem,
-        skip=skip,
+        problem=_problem(verdicts),
         note=selected.note,
         details=details.of_machine(point, made.objects, setting.facts.default_class),
         mapped=made.mapped,
@@ -205,15 +220,14 @@ def _machine(
     )
 
 
-def _verdict(verdicts: list[Check]) -> tuple[Problem | None, str | None]:
-    """What keeps a machine from being touched: what is wrong with it, or why it is skipped."""
+def _problem(verdicts: list[Check]) -> Problem | None:
+    """What keeps a machine from being touched."""
     blocking = [check for check in verdicts if check.verdict == "block"]
-    if blocking:
-        only_taken = all(check.check == "existing" for check in blocking)
-        message = " ".join(check.message for check in blocking)
-        return Problem(code="Conflict" if only_taken else "Refused", message=message), None
-    existing = (check for check in verdicts if check.check == "existing")
-    return None, next((check.message for check in existing if check.verdict == "warn"), None)
+    if not blocking:
+        return None
+    only_taken = all(check.check == existing.CHECK for check in blocking)
+    message = " ".join(check.message for check in blocking)
+    return Problem(code="Conflict" if only_taken else "Refused", message=message)
 
 
 def _is_lazy(claim: PlannedObject, facts: ClusterFacts) -> bool:

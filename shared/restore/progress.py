@@ -257,6 +257,8 @@ def find_taken(
     """
     taken = {}
     for machine in machines:
+        if machine.updates or machine.replaces:
+            continue
         claims = (("PersistentVolumeClaim", claim) for claim in machine.claims)
         wanted = [
             object_key(kind, machine.namespace, name)

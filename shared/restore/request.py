@@ -47,7 +47,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
 
 PARTLY: dict[str, tuple[Any, ...]] = {
     "strategy": ("auto", "csi"),
-    "onExisting": ("fail", "skip"),
 }
 """Keys of which this version does some values."""
 
@@ -75,6 +74,8 @@ class OnExisting(StrEnum):
 
     FAIL = "fail"
     SKIP = "skip"
+    UPDATE = "update"
+    RECREATE = "recreate"
 
 
 class Approve(StrEnum):

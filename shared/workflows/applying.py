@@ -12,6 +12,7 @@ from shared.aws import objects
 from shared.errors import Refused
 from shared.kube import discovery
 from shared.kube.create import Fill, How, Outcome, create_all
+from shared.kube.update import update_all
 from shared.models.restore_plans import (
     MachinePlan,
     MachineResult,
@@ -21,11 +22,19 @@ from shared.models.restore_plans import (
     PlannedObject,
     Problem,
 )
-from shared.restore import filling, progress
+from shared.restore import filling, merging, progress
+from shared.restore.progress import Do, Step
+from shared.workflows.replacing import Predecessors, make_way, read_predecessors
 from shared.workflows.run import Results, Run
 
 AHEAD = 4
 """Machines read from the plan for each one at work: memory for them, and no pause between them."""
+
+UPDATED = Step(
+    Do.FINISH,
+    "it existed and was updated, neither started nor halted; its disks stay as they were",
+    MachineState.APPLIED,
+)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -35,7 +44,8 @@ class _Work(NamedTuple):
     """What the machines of a run are created with; none is begun after UNTIL (monotonic).
 
     OBSTACLES keep all machines of a namespace from being made. TAKEN says of machines, by
-    `namespace/name`, that another client has taken a name of theirs.
+    `namespace/name`, that another client has taken a name of theirs. KNOWN is what the ledgers of
+    restores say whose machines are replaced.
     """
 
     run: Run
@@ -43,6 +53,7 @@ class _Work(NamedTuple):
     results: Results
     obstacles: Mapping[str, Outcome]
     taken: Mapping[str, str]
+    known: Predecessors
     until: float
 
 
@@ -58,7 +69,8 @@ def create_machines(run: Run, results: Results, until: float) -> Results:
         return {}
     how = _how(run)
     obstacles = _create_namespaces(run, how, todo)
-    work = _Work(run, how, results, obstacles, _find_taken(run, todo), until)
+    known = read_predecessors(run, (each for each in run.plan.machines if each.key in todo))
+    work = _Work(run, how, results, obstacles, _find_taken(run, todo), known, until)
     machines = run.clients.state.machines(run.batch.ledger.id, run.plan, todo)
     with ThreadPoolExecutor(run.plan.concurrency) as pool:
         create = partial(_create_machine, work)
@@ -115,7 +127,7 @@ def _create_machine(work: _Work, machine: MachinePlan) -> MachineResult:
     elif not run.is_over:
         run.outage.begin(now, outcome.postponed)
     if outcome.overtaken is None:
-        result = _settle(run, result, outcome)
+        result = _settle(run, machine, result, outcome)
     # Also of a machine that is half made: what was created must be known to whoever goes on.
     run.batch.write_objects(run.number, result, _of_machine(outcome))
     if outcome.overtaken:
@@ -130,9 +142,23 @@ def _create_objects(work: _Work, machine: MachinePlan) -> Outcome:
     if machine.key in work.taken:
         return Outcome((), Problem(code="Conflict", message=work.taken[machine.key]))
     try:
-        return create_all(work.how, machine.objects, _filler(work.run, machine))
+        fill = _filler(work.run, machine)
     except _Lost as lost:
         return Outcome((), Problem(code=Refused.__name__, message=str(lost)))
+    if machine.updates:
+        return update_all(work.how, machine.objects, fill, merging.differ)
+    if machine.replaces:
+        return _replace(work, machine, fill)
+    return create_all(work.how, machine.objects, fill)
+
+
+def _replace(work: _Work, machine: MachinePlan, fill: Fill) -> Outcome:
+    """What earlier restores made of it goes first; a dry run cannot try names that they have."""
+    if work.how.dry_run:
+        replaced = frozenset(each.subject for each in machine.objects)
+        return create_all(work.how._replace(replaced=replaced), machine.objects, fill)
+    waits = make_way(work.run, machine, work.known, work.until)
+    return waits or create_all(work.how, machine.objects, fill)
 
 
 class _Lost(Exception):
@@ -162,7 +188,9 @@ def _of_machine(outcome: Outcome) -> tuple[ObjectResult, ...]:
     return tuple(each for each in outcome.results if each.kind != "Namespace")
 
 
-def _settle(run: Run, result: MachineResult, outcome: Outcome) -> MachineResult:
+def _settle(
+    run: Run, machine: MachinePlan, result: MachineResult, outcome: Outcome
+) -> MachineResult:
     """What the outcome of its objects means for the machine."""
     now = run.clients.clock.now()
     if outcome.postponed:
@@ -171,6 +199,9 @@ def _settle(run: Run, result: MachineResult, outcome: Outcome) -> MachineResult:
         return _settle_dry_run(result, outcome).model_copy(update={"finished_at": now})
     if outcome.problem:
         return progress.fail(result, outcome.problem, now)
+    if machine.updates:
+        applied = result.model_copy(update={"phase": Phase.APPLIED, "since": now})
+        return progress.finish(applied, UPDATED, now)
     made = {"phase": Phase.APPLIED, "since": now, "waits": None}
     return result.model_copy(update=made | {"uid": outcome.uid or result.uid})
 

@@ -18,12 +18,13 @@ from shared.models.target_facts import Versions
 from shared.restore import backup_checks, rates
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
-from shared.restore.request import RestoreRequest
+from shared.restore.request import OnExisting, RestoreRequest
 from shared.restore.select import Choice
 from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
+from shared.workflows import replacing
 from shared.workflows.looking import Ask, Unknown, machine_of
 from shared.workflows.run import Clock
 from shared.workflows.selection import is_restorable, select_points
@@ -93,6 +94,8 @@ def plan_restore(
             kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
         ) as target:
             facts = _observe(clients, target, needs, cluster)
+            if request.on_existing is OnExisting.RECREATE:
+                facts = _with_earlier(clients, target, facts)
             if not request.dry_run:
                 # Nothing is asked for a point that is not restored anyway: it may never come.
                 wanted = [choice.point for choice in choices if is_restorable(choice)]
@@ -176,6 +179,16 @@ def _observe(
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
     return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
+
+
+def _with_earlier(clients: Clients, target: TargetCluster, facts: ClusterFacts) -> ClusterFacts:
+    """With what earlier restores have made of that which is to be replaced."""
+    makers = set(facts.existing.values()) - {""}
+    try:
+        found = replacing.find_earlier(clients.table, clients.clock, target, makers)
+    except Rejected as error:
+        raise Refused(error.message, "target") from None
+    return facts.model_copy(update={"earlier": found})
 
 
 def _sync(

@@ -150,9 +150,9 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             ["mapping.mac", "'clear', 'keep', 'derive'", "'random'"],
         ),
         (
-            {"onExisting": "recreate"},
+            {"onExisting": "overwrite"},
             "onExisting",
-            ["onExisting", "'recreate'", "Use 'fail' or 'skip'"],
+            ["onExisting", "'fail', 'skip', 'update', 'recreate'", "'overwrite'"],
         ),
         (
             {"approve": "required", "approvalTimeout": "P8D"},

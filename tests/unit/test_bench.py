@@ -117,7 +117,7 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         command.main(["events"])
     assert (
-        "no benchmark events; there are event, init, restore, line, ready, memory, cfg"
+        "there are event, init, restore, rollback, line, ready, memory, cfg"
         in capsys.readouterr().err
     )
 

@@ -26,6 +26,7 @@ from shared.errors import InvalidRequest, Refused
 from shared.models.restore_details import Estimate
 from shared.models.restore_plans import (
     Condition,
+    Earlier,
     Fill,
     MachinePlan,
     Mapped,
@@ -604,6 +605,8 @@ OF_MACHINE: dict[str, Json] = {
     "problem": Problem(code="Refused", message="x"),
     "skip": "x",
     "mapped": (Mapped(what="x", before="y", after="z"),),
+    "updates": True,
+    "replaces": (Earlier(restore_id="r-1", machine="default/web01"),),
     "rewrite": Rewrite(drops_unknown=True),
     "note": "x",
 }

@@ -108,7 +108,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         ("to", "s3://elsewhere/"),
         *(("mode", value) for value in ("emergency", "register", "migrate")),
         *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
-        *(("onExisting", value) for value in ("update", "recreate")),
     ],
 )
 def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(
@@ -123,8 +122,7 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
 @pytest.mark.parametrize(
     ("path", "value", "remedy"),
     [
-        ("onExisting", "overwrite", "Use 'fail' or 'skip'."),
-        ("onExisting", "update", "Use 'fail' or 'skip'."),
+        ("onExisting", "overwrite", "it is 'overwrite'."),
         ("strategy", "mount", "Use 'auto' or 'csi'."),
         ("attach", "always", "Use 'auto' or 'never'."),
         ("select.plan", "payments", "Leave it out."),

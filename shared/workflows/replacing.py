@@ -1,0 +1,144 @@
+"""What earlier restores of ours made, where a new one is to take its place: looked up for the plan,
+and deleted before its objects are made. Decided as a rollback decides.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from shared.aws.table import Table
+from shared.errors import Conflict, Rejected, Unavailable
+from shared.kinds import object_key
+from shared.kube.client import TargetCluster
+from shared.kube.create import ENDING, Outcome, ended
+from shared.kube.standing import Standing, list_standing
+from shared.models.restore_plans import Earlier, MachinePlan, MachineResult, Problem
+from shared.restore import rollback
+from shared.restore.rollback import CHANGED_HANDS, Do, Made, Step
+from shared.runs.ledger import Ledger
+from shared.workflows.run import Clock, Run
+
+POLL = 1.0  # seconds between two looks
+UNENDED = "its restore has not come to its end: resume it, or roll it back"
+
+
+class Predecessors(NamedTuple):
+    """What the ledgers of earlier restores know of their machines, read once for many of a plan."""
+
+    results: dict[str, dict[str, MachineResult]]
+
+
+def find_earlier(
+    table: Table, clock: Clock, target: TargetCluster, makers: Iterable[str]
+) -> dict[str, Earlier]:
+    """By `Kind/namespace/name`: what stands of that which these restores have made. Raises what
+    TargetCluster raises.
+    """
+    found: dict[str, Earlier] = {}
+    for restore_id in sorted(makers):
+        ledger = Ledger(table, restore_id, now=clock.now)
+        record = ledger.record()
+        if record is None:
+            continue
+        made = rollback.made_of(restore_id, ledger.objects(), ledger.machines())
+        live = _look(target, restore_id, made)
+        for machine in made:
+            why = _why_not(rollback.steps(machine, live, delete_started=False))
+            if record.outcome is None:
+                why = UNENDED
+            earlier = Earlier(restore_id=restore_id, machine=machine.key, why=why)
+            found |= dict.fromkeys(_standing(machine, live), earlier)
+    return found
+
+
+def _standing(machine: Made, live: Standing) -> Iterable[str]:
+    for each in machine.objects:
+        there = live.get((each.kind, each.namespace or "", each.name))
+        if there is not None and there["metadata"].get("uid") == each.uid:
+            yield object_key(each.kind, each.namespace or "", each.name)
+
+
+def _look(target: TargetCluster, restore_id: str, made: Iterable[Made]) -> Standing:
+    objects = [each for machine in made for each in machine.objects]
+    contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
+    namespaces = {each.namespace for each in objects if each.namespace}
+    return list_standing(target, restore_id, namespaces, contents)
+
+
+def _why_not(steps: Iterable[Step]) -> str | None:
+    """Why a machine cannot be replaced. Secrets go with it, or are nobody's alone; what is another
+    one by now is met when its name is taken.
+    """
+    for step in steps:
+        kept = step.do is Do.KEEP and step.made.kind != "Secret"
+        if kept and step.reason != CHANGED_HANDS:
+            return f"{rollback.subject(step.made)}: {step.reason}"
+    return None
+
+
+def read_predecessors(run: Run, machines: Iterable[MachinePlan]) -> Predecessors:
+    ids = {earlier.restore_id for machine in machines for earlier in machine.replaces}
+    ledgers = {id_: _ledger(run, id_) for id_ in ids}
+    return Predecessors({id_: ledger.machines() for id_, ledger in ledgers.items()})
+
+
+def _ledger(run: Run, restore_id: str) -> Ledger:
+    return Ledger(run.clients.table, restore_id, now=run.clients.clock.now)
+
+
+def make_way(run: Run, machine: MachinePlan, known: Predecessors, until: float) -> Outcome | None:
+    """Deletes what the machine replaces, and looks until it is gone or the time UNTIL (monotonic).
+    None once it is gone.
+    """
+    for earlier in machine.replaces:
+        made = _made(run, earlier, known)
+        try:
+            outcome = _remove(run, made, until)
+        except ENDING as error:
+            return ended([], [*machine.objects], error, None)
+        if outcome:
+            return outcome
+    return None
+
+
+def _made(run: Run, earlier: Earlier, known: Predecessors) -> Made:
+    objects = _ledger(run, earlier.restore_id).objects(earlier.machine)
+    every = rollback.made_of(earlier.restore_id, objects, known.results[earlier.restore_id])
+    return next(iter(every), Made(earlier.machine, earlier.restore_id, ()))
+
+
+def _remove(run: Run, made: Made, until: float) -> Outcome | None:
+    clock = run.clients.clock
+    while True:
+        live = _look(run.cluster, made.restore_id, [made])
+        steps = rollback.steps(made, live, delete_started=False)
+        if why := _why_not(steps):
+            said = f"What restore {made.restore_id} made is not replaced: {why}"
+            return Outcome((), Problem(code="Conflict", message=said))
+        pending = [step for step in steps if step.pending]
+        if not pending:
+            return None
+        refused = list(filter(None, [_delete(run, step) for step in pending]))
+        if clock.monotonic() + POLL > until:
+            return Outcome((), postponed=next(iter(refused), _told(pending[0])))
+        clock.sleep(POLL)
+
+
+def _told(step: Step) -> str:
+    return f"waits until {rollback.subject(step.made)}, which it replaces, is gone: {step.reason}"
+
+
+def _delete(run: Run, step: Step) -> str | None:
+    """What the API server refuses for now, in its words: Harvester lets go of a claim soon after
+    its machine.
+    """
+    if step.do is not Do.DELETE:
+        return None
+    run.fence.permit()
+    made = step.made
+    try:
+        run.cluster.delete(made.kind, made.namespace, made.name, uid=step.uid, version=step.version)
+    except Conflict:
+        return None  # it changed since it was looked at: the next look tells how
+    except (Rejected, Unavailable) as error:
+        return error.message
+    return None
