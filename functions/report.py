@@ -16,16 +16,16 @@ from shared.aws.table import Table
 from shared.observe import logger, metrics
 from shared.runs.files import StateBucket
 from shared.settings import settings
-from shared.workflows.reporting import Clients, Ended, report_ended, report_restore
+from shared.workflows import reporting
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def clients() -> Clients:
+def clients() -> reporting.Clients:
     """Made once a sandbox."""
-    return Clients(
+    return reporting.Clients(
         table=Table(boto3.client("dynamodb"), settings().catalogue_table),
         state=StateBucket(boto3.client("s3"), settings().state_bucket),
         sns=boto3.client("sns"),
@@ -38,10 +38,9 @@ def clients() -> Clients:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] | None:
     if event.get("detail-type") == "Step Functions Execution Status Change":
-        reported = report_ended(clients(), ended(event["detail"]))
+        reported = reporting.report_ended(clients(), ended(event["detail"]))
     else:
-        error = event.get("error")
-        reported = report_restore(clients(), event["ledger"], event["attempt"], error)
+        reported = reporting.report_restore(clients(), event["ledger"], finished(event))
     if reported is None:
         return None
     output = reported.output
@@ -53,10 +52,11 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
     return {"output": output} | ({"cause": reported.cause} if reported.cause else {})
 
 
-def ended(detail: dict[str, Any]) -> Ended:
-    error = detail.get("error") or "an unnamed error"
-    return Ended(
-        execution=detail["executionArn"],
-        redriven=detail.get("redriveCount") or 0,
-        error=error if detail["status"] == "FAILED" else None,
-    )
+def finished(event: dict[str, Any]) -> reporting.Finished:
+    batches = {each["batch"]: each["error"] for each in event.get("errors", [])}
+    return reporting.Finished(event["execution"], event["redriven"], event.get("error"), batches)
+
+
+def ended(detail: dict[str, Any]) -> reporting.Ended:
+    error = (detail.get("error") or "an unnamed error") if detail["status"] == "FAILED" else None
+    return reporting.Ended(detail["executionArn"], detail.get("redriveCount") or 0, error)

@@ -50,6 +50,6 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         logger.warning("overtaken", extra={"restore": event["restoreId"], "why": error.message})
         # Nobody goes on with what somebody decided against: its report comes next.
         done = is_cancelled(clients(), ledger, event["attempt"])
-        return event | {"done": done, "wait": 2}
+        return event | {"done": done, "wait": 2, "overtaken": True}
     logger.info("applied", extra={"restore": event["restoreId"], "counts": progress.counts})
-    return event | progress._asdict()
+    return event | progress._asdict() | {"overtaken": False}

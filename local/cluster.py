@@ -101,19 +101,20 @@ class Cluster:
         processes.stop(self.process("apiserver"))
 
     def bring_back(self) -> None:
-        """The end of an outage: everything of it that does not run is started as it was before.
-
-        Raises NotReadyError.
-        """
-        for role in self.roles:
-            if not processes.alive(self.process(role)):
-                processes.spawn(self.process(role), self._commands()[role], cwd=ROOT)
+        """The end of an outage, when the API server is ready again. Raises NotReadyError."""
+        self.revive()
         processes.wait_until(
             lambda: self.api.answers("/readyz"),
             seconds=PATIENCE,
             what=f"the API server of cluster {self.name} answers",
             name=self.process("apiserver"),
         )
+
+    def revive(self) -> None:
+        """Everything of it that does not run is started as it was before."""
+        for role in self.roles:
+            if not processes.alive(self.process(role)):
+                processes.spawn(self.process(role), self._commands()[role], cwd=ROOT)
 
     def stop(self) -> None:
         """Stop what runs, the last started first; the folder stays for a look at it."""

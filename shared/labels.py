@@ -6,6 +6,10 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
 RESTORE = "replant.dev/restore"
 """On every restored object: the restore that made it."""
 
+BATCH = "replant.dev/batch"
+"""On the objects of a restore of several batches: whose machines they are, so that a run lists its
+own alone."""
+
 ORIGIN_CLUSTER = "backup.origin.cluster"
 ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"

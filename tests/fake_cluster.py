@@ -336,12 +336,12 @@ def _merge(found: Json, change: Json) -> None:
 
 
 def _is_selected(labels: Json, selector: str) -> bool:
-    """By `label=value` or `label in (value,value)`."""
+    """By `label=value,label=value` or `label in (value,value)`."""
     if " in " in selector:
         label, _, values = selector.partition(" in ")
         return labels.get(label) in values.strip("()").split(",")
-    label, _, value = selector.partition("=")
-    return not label or labels.get(label) == value
+    wanted = [each.partition("=") for each in selector.split(",") if each]
+    return all(labels.get(label) == value for label, _, value in wanted)
 
 
 def _has(each: Json, field: str, value: str) -> bool:

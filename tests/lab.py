@@ -30,8 +30,9 @@ from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows import asking, deciding, planning, reporting, rolling_back
+from shared.workflows.following import Progress
 from shared.workflows.looking import Ask
-from shared.workflows.restoring import Progress, run_batch
+from shared.workflows.restoring import run_batch
 from shared.workflows.run import Clients, Clock
 from tests.fake_cluster import FakeCluster, connected
 from tests.memory_services import Body
@@ -351,12 +352,30 @@ class Lab:
         states: Any = self.states
         return asking.Clients(self.table, state, sns, states, "topic", DECISIONS, self.now)
 
-    def report(self, planned: planning.Planned, error: Json | None = None) -> reporting.Output:
-        return self.reported(planned, error).output
+    def report(
+        self,
+        planned: planning.Planned,
+        error: Json | None = None,
+        execution: str = "",
+        batches: dict[int, Json] | None = None,
+    ) -> reporting.Output:
+        return self.reported(planned, error, execution, batches).output
 
-    def reported(self, planned: planning.Planned, error: Json | None = None) -> reporting.Reported:
-        """What ReportFunction answers at the end of an execution."""
-        return reporting.report_restore(self._reporting(), planned.ledger, planned.attempt, error)
+    def reported(
+        self,
+        planned: planning.Planned,
+        error: Json | None = None,
+        execution: str = "",
+        batches: dict[int, Json] | None = None,
+    ) -> reporting.Reported:
+        """What ReportFunction answers at the end of an execution: that which has the restore, or
+        EXECUTION.
+        """
+        record = self.record(planned)
+        finished = reporting.Finished(
+            execution or record.execution, record.redriven, error, batches or {}
+        )
+        return reporting.report_restore(self._reporting(), planned.ledger, finished)
 
     def stop(self, execution: str = "run-1", redriven: int = 0) -> reporting.Output | None:
         """What StopExecution brings about."""

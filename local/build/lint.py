@@ -79,27 +79,16 @@ def _task_problems(state: State, states: States) -> Iterator[str]:
 
 
 def _map_problems(state: State) -> Iterator[str]:
-    if _is_expression(state.get("ToleratedFailurePercentage")):
-        yield "ToleratedFailurePercentage must be a number: an expression is ignored"
-    processor = state.get("ItemProcessor", {})
-    if processor.get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
-        return
-    for field, value in state.items():
-        if field == "Items" or (field != "ItemProcessor" and _has_expression(value)):
-            yield f"{field}: a distributed Map takes its fields literally, write them in JSONPath"
+    literal = ["ToleratedFailurePercentage"]
+    if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+        literal.append("MaxConcurrency")
+    for field in literal:
+        if _is_expression(state.get(field)):
+            yield f"{field} must be a number: an expression is ignored"
 
 
 def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("{%")
-
-
-def _has_expression(value: Any) -> bool:
-    """Whether an expression is anywhere in a field."""
-    if isinstance(value, dict):
-        return any(map(_has_expression, value.values()))
-    if isinstance(value, list):
-        return any(map(_has_expression, value))
-    return _is_expression(value)
 
 
 def _next(state: State) -> list[str]:

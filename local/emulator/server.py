@@ -19,6 +19,7 @@ from local.emulator import (
     cloudformation,
     events,
     lambdas,
+    map_runs,
     metrics,
     objects,
     permissions,
@@ -30,6 +31,7 @@ from local.emulator import (
 TOPICS = (
     metrics,
     lambdas,
+    map_runs,
     cloudformation,
     statemachines,
     callbacks,

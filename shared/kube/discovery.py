@@ -93,26 +93,24 @@ def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str,
 def list_live(
     target: TargetCluster,
     namespaces: Iterable[str],
-    restore_id: str,
+    selector: str,
     kinds: Iterable[str],
     *,
     instances: bool,
 ) -> Live:
-    """The restore's machines, and its objects of KINDS, that tell how far it is.
+    """The machines that the SELECTOR means, and its objects of KINDS, that tell how far they are.
 
     By kind, namespace and name. INSTANCES: VirtualMachineInstances as well, whoever made them.
     """
-    selectors: dict[str, str | None] = dict.fromkeys(
-        ("VirtualMachine", *kinds), f"{labels.RESTORE}={restore_id}"
-    )
+    selectors: dict[str, str | None] = dict.fromkeys(("VirtualMachine", *kinds), selector)
     if instances:
         selectors["VirtualMachineInstance"] = None
 
     def list_namespace(namespace: str) -> Live:
         return {
             (kind, namespace, each["metadata"]["name"]): each
-            for kind, selector in selectors.items()
-            for each in target.list(kind, namespace, labels=selector)
+            for kind, chosen in selectors.items()
+            for each in target.list(kind, namespace, labels=chosen)
         }
 
     lists = each_of(namespaces, list_namespace)

@@ -167,8 +167,9 @@ class MachinePlan(Value):
         return f"{self.namespace}/{self.name}"
 
 
-BATCH = 100_000
-"""Machines that a run looks after: all of them, until the state machine runs several batches."""
+BATCH = 250
+"""Machines that a run looks after: what it reads of its plan and its ledger fits well into its time
+and memory, and 5,000 machines are twenty batches."""
 
 
 class Plan(Value):
@@ -176,7 +177,8 @@ class Plan(Value):
 
     NAMESPACES are made; ABSENT are those and the missing ones of machines that are not touched.
     Its SIZE machines are cut into batches of BATCH_SIZE, in their order; what a run reads of a plan
-    has the MACHINES of its batch alone, from the FIRST on.
+    has the MACHINES of its batch and the CHECKS about them alone, from the FIRST on. WORST is what
+    all checks of such a plan come to.
     """
 
     restore_id: str
@@ -194,6 +196,7 @@ class Plan(Value):
     size: int = 0
     batch_size: int = BATCH
     first: int = 0
+    worst: Verdict | None = None
     hash: str = ""
 
     @property
@@ -201,9 +204,19 @@ class Plan(Value):
         """How many there are; one of a plan without machines."""
         return max(1, ceil(self.size / self.batch_size))
 
+    def size_of(self, number: int) -> int:
+        """How many machines the NUMBER-th batch has."""
+        return min(self.batch_size, self.size - number * self.batch_size)
+
+    def batch(self, number: int) -> tuple[MachinePlan, ...]:
+        """The machines of the NUMBER-th batch, counted from 0, of a whole plan."""
+        return self.machines[number * self.batch_size : (number + 1) * self.batch_size]
+
     @property
     def verdict(self) -> Verdict:
         """The worst of its checks'."""
+        if self.worst:
+            return self.worst
         verdicts = {check.verdict for check in self.checks}
         if "block" in verdicts:
             return "block"
@@ -214,7 +227,7 @@ class Plan(Value):
         id.
         """
         formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate")
-        cut = ("size", "batch_size", "first", "hash")
+        cut = ("size", "batch_size", "first", "worst", "hash")
         left_out: Any = {
             "machines": {"__all__": {"details"}},
             **dict.fromkeys((*formal, *cut), True),
@@ -417,16 +430,35 @@ class RestoreRecord(Value):
         return self.approval is not None and self.answer is None
 
 
+class Waiting(Value):
+    """A machine that waits, and how much of its data is there."""
+
+    vm: str
+    namespace: str
+    waits: str
+    percent: int | None = None
+
+
+class BatchProgress(Value):
+    """How far a batch was AT an instant: of a restore of several, with each machine that waits."""
+
+    at: Instant
+    counts: dict[str, int]
+    waiting: tuple[Waiting, ...] = ()
+
+
 class BatchRecord(Value):
     """One batch of a restore's machines as the ledger keeps it.
 
     RUN counts the times that a function took it up: only the newest may act. ENDED is the newest
     run that came to its end; DOWN_SINCE is when the cluster stopped answering, None while it
-    answers. REVISION counts the changes of the record.
+    answers. PROGRESS is what the newest run that ended well has told. REVISION counts the changes
+    of the record.
     """
 
     number: int
     run: int = 0
     ended: int = 0
     down_since: Instant | None = None
+    progress: BatchProgress | None = None
     revision: int = 0

@@ -110,5 +110,10 @@ def ledger_partition(ledger: str) -> str:
     return f"restore#{ledger}"
 
 
+def budget_partition(target: str) -> str:
+    """What restores to a target have at work at the same time, below what the roles may write."""
+    return f"restore#budget#{target}"
+
+
 def moment(state: str, position: str) -> str:
     return f"{state}#{position}"

@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from shared.pages.batches import batch_sections
 from shared.pages.machine import badge, checks, machine_section, told
 from shared.pages.markup import (
     Content,
@@ -76,11 +77,15 @@ def page(report: Report, address: str) -> str:
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
-    machines = sorted(report["machines"], key=_rank)
     yield tag("p", "Replant", class_="brand")
     yield tag("h1", f"{named} ", badge(report["state"]))
     yield tag("p", summary(report), class_="lead")
     yield from _next(report)
+    if "batches" in report:
+        yield _facts({**report, "machines": []}, address)
+        yield from batch_sections(report, address)
+        return
+    machines = sorted(report["machines"], key=_rank)
     yield _facts(report, address)
     yield from _not_held()
     yield from _checks(report, {key(each) for each in machines})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
+from shared.pages.batches import counted, percent
 from shared.pages.machine import told
 from shared.pages.next_steps import summary, title
 from shared.pages.words import Report, decided, key, minute, size, source, visible
@@ -21,13 +22,16 @@ def text_table(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    machines = sorted(report["machines"], key=lambda each: each["state"] not in BAD)
     yield f"{title(report)}: {report['state']}, checks: {report['verdict']}"
     yield summary(report)
     yield f"Restore {report['restoreId']}"
     yield f"Plan {report['planHash']}"
     yield from (f"It was {visible(each)}" for each in decided(report))
     yield ""
+    if "batches" in report:
+        yield from _batches(report)
+        return
+    machines = sorted(report["machines"], key=lambda each: each["state"] not in BAD)
     yield _row(HEADS)
     for machine in machines[:MACHINES]:
         yield _row(_cells(machine))
@@ -35,6 +39,16 @@ def _lines(report: Report) -> Iterator[str]:
             yield from _told(machine)
     if len(machines) > MACHINES:
         yield f"and {len(machines) - MACHINES:,} more"
+
+
+def _batches(report: Report) -> Iterator[str]:
+    for each in report["batches"]:
+        yield f"batch {each['batch']}: {counted(each)}"
+    waiting = report["machines"]
+    for each in waiting[:MACHINES]:
+        yield _cut(f"{key(each)} {percent(each)}: {each['waits']}", WIDTH)
+    if len(waiting) > MACHINES:
+        yield f"and {len(waiting) - MACHINES:,} more that wait"
 
 
 def _told(machine: Report) -> Iterator[str]:

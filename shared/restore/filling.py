@@ -49,6 +49,14 @@ def complete(
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}}
 
 
+def labelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
+    """The manifest with more labels."""
+    if not labels:
+        return manifest
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "labels": {**metadata["labels"], **labels}}}
+
+
 def find_value(metadata: Mapping[str, Any], source: Path) -> Any:
     """The value that a fill takes from a backup's metadata, None where there is none any more.
 

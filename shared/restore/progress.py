@@ -21,6 +21,7 @@ from shared.models.restore_plans import (
 from shared.restore.strategies import STRATEGIES, Data, Live
 
 NOT_READY = "NotReady"
+LONGEST_PAUSE = 60  # seconds
 HALTED = "Halted"
 MANUAL = "Manual"
 
@@ -275,7 +276,8 @@ def find_taken(
 
 
 def pause(begun: Iterable[datetime | None], now: datetime) -> int:
-    """Seconds until the next look: a twentieth of the longest time waited so far, from 2 to 60.
+    """Seconds until the next look: a twentieth of the longest time waited so far, from 2 to
+    LONGEST_PAUSE.
 
     BEGUN says since when each machine waits; None where it does not yet.
     """
@@ -283,4 +285,4 @@ def pause(begun: Iterable[datetime | None], now: datetime) -> int:
     if not known:
         return 2
     waited = (now - min(known)).total_seconds()
-    return max(2, min(60, int(waited / 20)))
+    return max(2, min(LONGEST_PAUSE, int(waited / 20)))

@@ -9,6 +9,7 @@ from typing import Any
 from shared.models.base import to_instant
 from shared.models.restore_details import Details
 from shared.models.restore_plans import (
+    BatchProgress,
     Decision,
     FailOn,
     MachinePlan,
@@ -148,6 +149,54 @@ def report(
     None while it runs.
     """
     plans = {each.key: each for each in plan.machines}
+    return _head(plan, record, state, now) | {
+        "counts": count(results),
+        "checks": [check.model_dump(mode="json") for check in plan.checks],
+        "machines": [_whole_machine(plans[each.key], each, objects) for each in results],
+        "truncated": False,
+    }
+
+
+def running(
+    plan: Plan, record: RestoreRecord, batches: Mapping[int, BatchProgress]
+) -> dict[str, Any]:
+    """As `report`, of a restore of several batches while it runs: made of what each has told last,
+    so that a run reads nothing of the others' machines. It has only the machines that wait.
+
+    PLAN is that of any batch.
+    """
+    numbers = range(plan.batches)
+    untold = {"at": record.taken_at}
+    told = {
+        number: batches.get(number)
+        or BatchProgress(counts={MachineState.WAITING: plan.size_of(number)}, **untold)
+        for number in numbers
+    }
+    counts: Counter[str] = Counter()
+    for each in told.values():
+        counts.update(each.counts)
+    return _head(plan, record, RUNNING, None) | {
+        "counts": dict(sorted(counts.items())),
+        "checks": [],
+        "batches": [
+            {
+                "batch": number,
+                "machines": plan.size_of(number),
+                "counts": each.counts,
+                "toldAt": to_instant(each.at) if number in batches else None,
+            }
+            for number, each in told.items()
+        ],
+        "machines": [
+            {"state": MachineState.WAITING.value, "batch": number, **each.model_dump(mode="json")}
+            for number in numbers
+            for each in told[number].waiting
+        ],
+        "truncated": True,
+    }
+
+
+def _head(plan: Plan, record: RestoreRecord, state: str, now: datetime | None) -> dict[str, Any]:
     return {
         "restoreId": plan.restore_id,
         "requestId": record.request_id,
@@ -157,7 +206,6 @@ def report(
         "target": plan.target,
         "planHash": plan.hash,
         "verdict": plan.verdict,
-        "counts": count(results),
         "execution": record.execution,
         "attempt": record.attempt,
         "startedAt": to_instant(record.started_at),
@@ -170,9 +218,6 @@ def report(
             {"name": each.name, "action": "create", "reason": each.reason}
             for each in plan.namespaces
         ],
-        "checks": [check.model_dump(mode="json") for check in plan.checks],
-        "machines": [_whole_machine(plans[each.key], each, objects) for each in results],
-        "truncated": False,
     }
 
 

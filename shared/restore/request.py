@@ -35,7 +35,6 @@ from shared.restore.names import NETWORK
 from shared.validation import parse
 
 LACKING: dict[str, tuple[Any, ...]] = {
-    "select.labels": (),
     "select.plan": (),
     "select.verified": ("any",),
     "mode": ("standard",),
@@ -143,29 +142,43 @@ _Machine = Annotated[
     Field(max_length=MACHINE_LENGTH),
     matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
 ]
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _PointId = Annotated[str, Field(min_length=1, max_length=253)]
 Person = Annotated[str, Field(max_length=200), matching(r"[^\x00-\x1f\x7f]+", "a name on one line")]
 
 
+_LabelKey = Annotated[
+    str, Field(max_length=317), matching(rf"({DNS_NAME}/)?{_LABEL}", "a label such as tier")
+]
+_LabelValue = Annotated[
+    str, Field(max_length=63), matching(rf"({_LABEL})?", "a label's value such as data")
+]
+WAYS = ("id", "ids", "vm", "namespace", "labels")
+"""Of a selection, each says which machines are meant."""
+
+
 class Select(Value):
-    """One of id, ids, vm or namespace, or a cluster alone, which is all its machines; cluster and
-    at narrow the vm and the namespace, at None being the latest.
+    """One of id, ids, vm, namespace or labels, or a cluster alone, which is all its machines;
+    cluster and at narrow the vm, the namespace and the labels, at None being the latest.
     """
 
     id: _PointId | None = None
     ids: Annotated[tuple[_PointId, ...], Field(min_length=1, max_length=5000)] | None = None
     vm: _Machine | None = None
     namespace: Label | None = None
+    labels: dict[_LabelKey, _LabelValue] | None = None
     cluster: ClusterId | None = None
     at: Annotated[Instant | None, BeforeValidator(_at)] = None
 
     @model_validator(mode="after")
     def _one_subject(self) -> "Select":
-        ways = [name for name in ("id", "ids", "vm", "namespace") if getattr(self, name)]
+        ways = [name for name in WAYS if getattr(self, name)]
         if len(ways) > 1:
             raise ValueError(f"must have one of {', '.join(ways)}, not several")
         if not ways and not self.cluster:
-            raise ValueError("must have one of id, ids, vm, namespace, or cluster for all of it")
+            raise ValueError(
+                "must have one of id, ids, vm, namespace, labels, or cluster for all of it"
+            )
         if self.id or self.ids:
             self._check_points(ways[0])
         return self

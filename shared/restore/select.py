@@ -27,7 +27,9 @@ def choose(points: Iterable[RestorePoint], select: Select) -> tuple[Choice, ...]
     the instant asked for.
 
     A deleted point is as good as absent: a machine of which no other is left is not accounted for,
-    since a catalogue keeps it for its history only, long after the machine itself was given up.
+    since a catalogue keeps it for its history only, long after the machine itself was given up. A
+    machine's labels are those of its newest point at or before the instant, whether that can be
+    restored or not; of one that has none so early, those of its oldest.
     """
     oldest: dict[tuple[str, str, str], RestorePoint] = {}
     newest: dict[tuple[str, str, str], RestorePoint] = {}
@@ -45,7 +47,13 @@ def choose(points: Iterable[RestorePoint], select: Select) -> tuple[Choice, ...]
     return tuple(
         _choice(oldest[machine], newest.get(machine), restorable.get(machine), select)
         for machine in oldest
+        if _carries(newest.get(machine, oldest[machine]), select)
     )
+
+
+def _carries(point: RestorePoint, select: Select) -> bool:
+    """Whether it has all labels that are asked for."""
+    return (select.labels or {}).items() <= point.machine.labels.items()
 
 
 def _choice(

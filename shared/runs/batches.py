@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from shared.aws.table import Item, Put
 from shared.errors import Overtaken
-from shared.models.restore_plans import BatchRecord, MachineResult, ObjectResult, RestoreRecord
+from shared.models.restore_plans import (
+    BatchProgress,
+    BatchRecord,
+    MachineResult,
+    ObjectResult,
+    RestoreRecord,
+)
 from shared.runs.ledger import BATCH, MACHINE, OBJECT, Ledger, read_machines, read_record
 
 TRANSACTION = 100  # rows that DynamoDB writes all or none of
@@ -50,10 +56,19 @@ class Batch:
             self.end_run(taken.run)
             raise
 
-    def end_run(self, run: int, *, down_since: datetime | None = None) -> None:
-        """Says that a run does nothing any more, and since when the cluster has not answered it."""
+    def end_run(
+        self,
+        run: int,
+        *,
+        down_since: datetime | None = None,
+        progress: BatchProgress | None = None,
+    ) -> None:
+        """Says that a run does nothing any more, since when the cluster has not answered it, and
+        how far it came where it knows.
+        """
         while (record := self.record()).ended < run <= record.run:
-            if self._replace(record, ended=run, down_since=down_since):
+            told = progress or record.progress
+            if self._replace(record, ended=run, down_since=down_since, progress=told):
                 return
 
     def refusal(self, attempt: int, run: int) -> str | None:

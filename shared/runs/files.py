@@ -50,14 +50,16 @@ class StateBucket:
         folder = _folder(ledger, plan.hash)
         apart = _checks_by_batch(plan)
         for number in range(plan.batches):
-            batch = plan.machines[number * plan.batch_size : (number + 1) * plan.batch_size]
+            batch = plan.batch(number)
             for part, start in enumerate(range(0, len(batch), PART)):
                 body = _machines().dump_json(batch[start : start + PART])
                 self._put(f"{folder}/{_part(number, part)}", body)
             outline = plan.model_copy(update={"machines": batch, "checks": apart[number]}).outline()
             body = _outlines().dump_json(_Outline(outline.machines, outline.checks))
             self._put(f"{folder}/{_outline(number)}", body)
-        head = plan.model_copy(update={"machines": (), "checks": apart[HEAD]})
+        head = plan.model_copy(
+            update={"machines": (), "checks": apart[HEAD], "worst": plan.verdict}
+        )
         self._put(f"{folder}/head.json", head.model_dump_json().encode())
 
     def outline(self, ledger: str, plan_hash: str, batch: int | None = None) -> Plan:
@@ -74,6 +76,7 @@ class StateBucket:
                 "machines": tuple(chain.from_iterable(each.machines for each in outlines)),
                 "checks": (*head.checks, *chain.from_iterable(each.checks for each in outlines)),
                 "first": (batch or 0) * head.batch_size,
+                "worst": None if batch is None else head.worst,
             }
         )
 

@@ -57,24 +57,27 @@ class _Work(NamedTuple):
     until: float
 
 
-def create_machines(run: Run, results: Results, until: float) -> Results:
-    """The results of the machines that were created, each written down when it is done; none is
-    begun after UNTIL (monotonic).
+def to_create(run: Run, results: Results) -> set[str]:
+    """The machines whose objects are still to be made, by `namespace/name`."""
+    return {each.key for each in run.plan.machines if _is_to_create(run, results[each.key])}
+
+
+def create_machines(run: Run, results: Results, until: float, at_once: int) -> Results:
+    """The results of the machines that were created, AT_ONCE so many, each written down when it is
+    done; none is begun after UNTIL (monotonic).
 
     Raises Overtaken; Refused when the credentials do not serve any more; Unreachable when nothing
     could be begun.
     """
-    todo = {each.key for each in run.plan.machines if _is_to_create(run, results[each.key])}
-    if not todo:
-        return {}
+    todo = to_create(run, results)
     how = _how(run)
     obstacles = _create_namespaces(run, how, todo)
     known = read_predecessors(run, (each for each in run.plan.machines if each.key in todo))
     work = _Work(run, how, results, obstacles, _find_taken(run, todo), known, until)
     machines = run.clients.state.machines(run.batch.ledger.id, run.plan, todo)
-    with ThreadPoolExecutor(run.plan.concurrency) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         create = partial(_create_machine, work)
-        done = _map_ahead(pool, create, machines, run.plan.concurrency * AHEAD)
+        done = _map_ahead(pool, create, machines, at_once * AHEAD)
         return {result.key: result for result in done}
 
 
@@ -174,7 +177,7 @@ def _filler(run: Run, machine: MachinePlan) -> Fill:
             raise _Lost(error.message) from None
 
     def complete(planned: PlannedObject, uid: str | None) -> Mapping[str, Any]:
-        return filling.complete(planned, machine, metadata, uid)
+        return filling.labelled(filling.complete(planned, machine, metadata, uid), run.labels)
 
     return complete
 

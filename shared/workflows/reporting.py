@@ -2,7 +2,7 @@
 execution's output.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +46,17 @@ class Reported(NamedTuple):
     cause: str | None = None
 
 
+class Finished(NamedTuple):
+    """An execution, redriven so many times, that came to its report; ERROR is what ended it before
+    its machines were done, BATCHES what ended single batches of them, by number.
+    """
+
+    execution: str
+    redriven: int
+    error: report.Error | None
+    batches: Mapping[int, report.Error]
+
+
 class Ended(NamedTuple):
     """What its status event says of an execution; ERROR of one that failed, else None."""
 
@@ -54,25 +65,23 @@ class Ended(NamedTuple):
     error: str | None
 
 
-def report_restore(
-    clients: Clients, ledger_id: str, attempt: int, error: report.Error | None
-) -> Reported:
-    """ERROR is what ended the execution before its machines were done.
-
-    Raises NotFound, and Overtaken when the restore goes on, or went on, in another execution.
+def report_restore(clients: Clients, ledger_id: str, finished: Finished) -> Reported:
+    """Raises NotFound, and Overtaken when the restore goes on, or went on, in another execution or
+    with a later redrive of this one.
     """
     ledger = Ledger(clients.table, ledger_id, now=clients.now)
     record = ledger.record()
     if record is None or record.plan_hash is None:
         raise NotFound(f"Restore {ledger_id} has no plan. Start a new restore.")
-    if record.attempt != attempt:
+    if record.execution != finished.execution or record.redriven > finished.redriven:
         raise Overtaken(f"Restore {ledger_id} was taken up by another execution, which reports it.")
     plan = clients.state.outline(ledger_id, record.plan_hash)
-    known = _results(clients, ledger, plan, attempt).values()
+    known = _results(clients, ledger, plan, record.attempt)
     if record.cancelled:
-        results, state = report.cancel(known, clients.now(), record.answer), report.STOPPED
+        results = report.cancel(known.values(), clients.now(), record.answer)
+        state = report.STOPPED
     else:
-        results = report.end(known, error, clients.now())
+        results = _end(known, plan, finished, clients.now())
         state = report.restore_state(plan, results)
         if rate := rates.measure(plan, results, record):
             measured.keep(clients.table, plan.target, rate, clients.now())
@@ -130,7 +139,8 @@ def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> Resto
     still write down.
     """
     for _ in range(GRACE):
-        if all(each.ended >= each.run for each in ledger.batches()):
+        under_way = [each for each in ledger.batches() if each.ended < each.run]
+        if not any(each.number < record.batches for each in under_way):
             break
         clients.sleep(1)
         record = ledger.record() or record
@@ -141,6 +151,15 @@ def _results(
     clients: Clients, ledger: Ledger, plan: Plan, attempt: int
 ) -> dict[str, MachineResult]:
     return progress.adopt(plan, ledger.machines(), None, attempt, clients.now())
+
+
+def _end(
+    results: dict[str, MachineResult], plan: Plan, finished: Finished, now: datetime
+) -> list[MachineResult]:
+    for number, error in finished.batches.items():
+        cut_off = report.end([results[each.key] for each in plan.batch(number)], error, now)
+        results = results | {each.key: each for each in cut_off}
+    return report.end(results.values(), finished.error, now)
 
 
 def _save(

@@ -5,38 +5,31 @@ waits and calls again until every machine of it has come to its end. What a run 
 ledger, so that the next one, or one of another execution, goes on from there.
 """
 
+from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
 
 from shared.aws import secrets
 from shared.errors import Unreachable
 from shared.kube import discovery
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import MachineResult, Phase
-from shared.restore import progress, report
+from shared.models.restore_plans import BatchProgress, MachineResult, Phase, Plan
+from shared.restore import progress
 from shared.runs.batches import Batch, Taken
+from shared.runs.budget import Budget
 from shared.runs.ledger import Ledger
-from shared.workflows.applying import create_machines
+from shared.runs.shares import Claim
+from shared.workflows.applying import create_machines, to_create
 from shared.workflows.fence import Fence
+from shared.workflows.following import Progress, progress_of, tell
 from shared.workflows.run import Clients, Outage, Results, Run
+from shared.workflows.sharing import Share
 from shared.workflows.watching import expire, watch_machines
 
 SLICE = 30.0  # seconds of creating between two looks
 PATIENCE = 20.0  # seconds that a run looks at machines before it lets Step Functions wait
 RESERVE = 60.0  # seconds before a function's end from which on nothing new is begun
+SKEW = timedelta(seconds=5)  # by which the clocks of two functions may differ
 LAST = 15.0  # seconds before a function's end at which no request is under way any more
-SHOWN = 10  # machines of which an execution's events say what they wait for
-
-
-class Progress(NamedTuple):
-    """How far a restore is after a run; WAIT in seconds, WAITING the first machines with what they
-    wait for and how much of their data is there.
-    """
-
-    done: bool
-    wait: int
-    counts: dict[str, int]
-    waiting: list[dict[str, Any]]
 
 
 def attempt_of_redrive(clients: Clients, ledger_id: str, execution: str, redriven: int) -> int:
@@ -58,10 +51,13 @@ def run_batch(
     batch = Batch(Ledger(clients.table, ledger_id, now=clients.clock.now), number)
     taken = batch.take_run(attempt)
     outage = Outage(taken.batch.down_since)
+    told: BatchProgress | None = None
     try:
-        return _run(clients, batch, taken, outage, seconds)
+        run, results = _run(clients, batch, taken, outage, seconds)
+        told = tell(run, results)
+        return progress_of(run, results)
     finally:
-        batch.end_run(taken.batch.run, down_since=outage.since)
+        batch.end_run(taken.batch.run, down_since=outage.since, progress=told)
 
 
 def is_cancelled(clients: Clients, ledger_id: str, attempt: int) -> bool:
@@ -70,10 +66,13 @@ def is_cancelled(clients: Clients, ledger_id: str, attempt: int) -> bool:
     return record is not None and record.attempt == attempt and record.cancelled
 
 
-def _run(clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: float) -> Progress:
+def _run(
+    clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: float
+) -> tuple[Run, Results]:
     began = clients.clock.monotonic()
     plan_hash = taken.restore.plan_hash or ""
     plan = clients.state.outline(batch.ledger.id, plan_hash, batch.number)
+    share = _share(clients, plan, batch, taken, seconds)
     # Not validated: a document's secret begins with `replant/`, the plan's as this stack has it.
     cluster = ClusterDocument.model_construct(id=plan.target, secret=plan.secret)
     with discovery.connect(
@@ -86,9 +85,35 @@ def _run(clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: 
         refusal = partial(batch.refusal, taken.restore.attempt, taken.batch.run)
         fence = Fence(refusal, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
-        run = Run(clients, target, plan, taken, batch, fence, deadline, outage)
-        results = _proceed(run)
-    return _tell(run, results)
+        run = Run(clients, target, plan, taken, batch, fence, deadline, outage, share)
+        return run, _say_what_is_shared(run, _proceed(run))
+
+
+def _say_what_is_shared(run: Run, results: Results) -> Results:
+    """Machines that could not be begun wait for what others have at work; no row says so, for the
+    next run may find it otherwise.
+    """
+    waits = {"waits": run.share.waits}
+    return {
+        key: each.model_copy(update=waits) if _is_pending(each) and not each.waits else each
+        for key, each in results.items()
+    }
+
+
+def _share(clients: Clients, plan: Plan, batch: Batch, taken: Taken, seconds: float) -> Share:
+    """A claim of a run that dies expires when its function would have ended."""
+    now = clients.clock.now()
+    budget = Budget(clients.table, plan.target, now=clients.clock.now, sleep=clients.clock.sleep)
+    claim = Claim(
+        restore=batch.ledger.id,
+        batch=batch.number,
+        run=taken.batch.run,
+        wants=0,
+        limit=plan.concurrency,
+        since=now,
+        expires=now + timedelta(seconds=seconds) + SKEW,
+    )
+    return Share(budget, claim)
 
 
 def _proceed(run: Run) -> Results:
@@ -110,14 +135,24 @@ def _proceed(run: Run) -> Results:
                 raise Unreachable(run.outage.why)
         except Unreachable as outage:
             return results | expire(run, results, outage)
-        if run.is_over or not any(_is_pending(each) for each in results.values()):
+        is_done = not any(_is_pending(each) for each in results.values())
+        if run.is_over or run.share.is_exhausted or is_done:
             return results
 
 
 def _create_some(run: Run, results: Results) -> Results:
-    """A slice of creating, so that thousands of machines do not keep the first from starting."""
+    """A slice of creating, so that thousands of machines do not keep the first from starting, and
+    other restores to the target get their share.
+    """
+    if not (todo := to_create(run, results)):
+        return {}
     until = min(run.deadline, run.clients.clock.monotonic() + SLICE)
-    return create_machines(run, results, until)
+    with run.share.of(len(todo)) as slice_:
+        if not slice_.machines:
+            return {}
+        made = create_machines(run, results, until, slice_.machines)
+        slice_.left = len(to_create(run, results | made))
+    return made
 
 
 def _is_pending(result: MachineResult) -> bool:
@@ -141,7 +176,7 @@ def _list_present(run: Run) -> list[tuple[str, str, str]]:
         discovery.list_live(
             run.cluster,
             {each.namespace for each in touched},
-            run.plan.restore_id,
+            run.selector,
             ["PersistentVolumeClaim"],
             instances=False,
         )
@@ -158,28 +193,3 @@ def _give_up_in_time(run: Run, before: Results, outage: Unreachable) -> Results:
     if now - run.record.taken_at <= run.timeout:
         return results
     return results | expire(run, results, outage)
-
-
-def _tell(run: Run, results: Results) -> Progress:
-    now = run.clients.clock.now()
-    waiting = [(each, results[each.key]) for each in run.waiting(results)]
-    if waiting:
-        from shared.workflows.publishing import publish  # the pages are needed here, not at start
-
-        running = report.report(
-            run.plan, run.record, list(results.values()), {}, report.RUNNING, None
-        )
-        publish(run.clients.state, run.batch.ledger.id, running)
-    return Progress(
-        done=not waiting,
-        wait=progress.pause([each.since or run.outage.since for _, each in waiting], now),
-        counts=report.count(results.values()),
-        waiting=[
-            {
-                "vm": each.key,
-                "waits": (each.waits or "to be begun")[: report.SAID],
-                "percent": report.percent(machine, each),
-            }
-            for machine, each in waiting[:SHOWN]
-        ],
-    )

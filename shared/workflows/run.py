@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared import labels
 from shared.aws.table import Table
 from shared.kube.client import TargetCluster
 from shared.models.restore_plans import MachinePlan, MachineResult, Plan, RestoreRecord
 from shared.runs.batches import Batch, Taken
 from shared.runs.files import StateBucket
 from shared.workflows.fence import Fence
+from shared.workflows.sharing import Share
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -79,6 +81,7 @@ class Run(NamedTuple):
     fence: Fence
     deadline: float
     outage: Outage
+    share: Share
 
     @property
     def record(self) -> RestoreRecord:
@@ -88,6 +91,19 @@ class Run(NamedTuple):
     def number(self) -> int:
         """Of the runs of this batch, so that the ledger knows the newest."""
         return self.taken.batch.run
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the objects of this batch have, and those of the restore's others have not."""
+        if self.plan.batches == 1:
+            return {}
+        return {labels.BATCH: str(self.batch.number)}
+
+    @property
+    def selector(self) -> str:
+        """Of the batch's objects on the target cluster."""
+        wanted = {labels.RESTORE: self.plan.restore_id} | self.labels
+        return ",".join(f"{name}={value}" for name, value in wanted.items())
 
     @property
     def timeout(self) -> timedelta:

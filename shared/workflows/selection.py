@@ -67,6 +67,9 @@ def _describe(wanted: Select) -> str:
         what = f"machine {wanted.vm}"
     elif wanted.namespace:
         what = f"namespace {wanted.namespace}"
+    elif wanted.labels:
+        labels = ", ".join(f"{name}={value}" for name, value in wanted.labels.items())
+        what = f"a machine with {labels}"
     else:
         what = "any machine"
     return f"{what} of cluster {wanted.cluster}" if wanted.cluster else what

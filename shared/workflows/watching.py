@@ -91,7 +91,7 @@ def _list_live(run: Run, watched: Iterable[MachinePlan], results: Results) -> Li
     live = discovery.list_live(
         run.cluster,
         {each.namespace for each in watched},
-        run.plan.restore_id,
+        run.selector,
         sorted(kinds),
         instances=any(each.waits_for is Condition.AGENT for each in watched),
     )

@@ -165,11 +165,11 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             ["select.plan", "'payments'", "Leave it out"],
         ),
         (
-            {"select": {"labels": {"tier": "db"}}},
-            "select.labels",
-            ["select.labels", "Leave it out"],
+            {"select": {"labels": {"tier": "d b"}}},
+            "select.labels.tier",
+            ["select.labels.tier", "a label's value", "'d b'"],
         ),
-        ({"select": {}}, "select", ["one of id, ids, vm, namespace, or cluster"]),
+        ({"select": {}}, "select", ["one of id, ids, vm, namespace, labels, or cluster"]),
         ({"select": {"id": "a", "vm": "ask/web"}}, "select", ["one of id, vm, not several"]),
         (
             {"select": VM | {"at": "yesterday"}},

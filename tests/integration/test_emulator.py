@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from tests.integration.emulator import Emulator, eventually, running
@@ -168,6 +169,112 @@ def test_an_execution_ends_when_its_machines_time_is_over_and_that_is_a_metric(
 
 def test_a_succeed_state_has_its_own_output(emulator: Emulator) -> None:
     assert json.loads(emulator.run(do="count")["output"]) == "done"
+
+
+BATCHES = """
+QueryLanguage: JSONata
+StartAt: Each
+States:
+  Each:
+    Type: Map
+    Label: Numbers
+    Items: "{% [0..$states.input.last] %}"
+    MaxConcurrency: 3
+    ToleratedFailurePercentage: 100
+    ItemSelector:
+      number: "{% $states.context.Map.Item.Value %}"
+      wait: "{% $states.input.wait %}"
+      parent: "{% $states.context.Execution.Id %}"
+    ItemProcessor:
+      ProcessorConfig: {Mode: DISTRIBUTED, ExecutionType: STANDARD}
+      StartAt: Wait
+      States:
+        Wait: {Type: Wait, Seconds: "{% $states.input.wait %}", Next: Ends}
+        Ends:
+          Type: Choice
+          Choices: [{Condition: "{% $states.input.number = 2 %}", Next: Broken}]
+          Default: Tell
+        Broken: {Type: Fail, Error: Two}
+        Tell:
+          Type: Succeed
+          Output:
+            number: "{% $states.input.number %}"
+            parent: "{% $states.input.parent %}"
+            own: "{% $states.context.Execution.Id %}"
+    Output: "{% {'told': $states.result} %}"
+    End: true
+"""
+
+
+def start_batches(emulator: Emulator, **request: int) -> str:
+    machines = emulator.client("stepfunctions")
+    known = {each["name"]: each["stateMachineArn"] for each in every_machine(machines)}
+    machine = (
+        known.get("batches")
+        or machines.create_state_machine(
+            name="batches",
+            definition=json.dumps(yaml.safe_load(BATCHES)),
+            roleArn="arn:aws:iam::000000000000:role/any",
+        )["stateMachineArn"]
+    )
+    started = machines.start_execution(stateMachineArn=machine, input=json.dumps(request))
+    return str(started["executionArn"])
+
+
+def every_machine(machines: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = machines.list_state_machines()["stateMachines"]
+    return found
+
+
+def test_each_item_of_a_distributed_map_is_an_execution_with_a_context_and_a_history(
+    emulator: Emulator,
+) -> None:
+    machines = emulator.client("stepfunctions")
+    execution = start_batches(emulator, last=4, wait=0)
+
+    def ended() -> Any:
+        found = machines.describe_execution(executionArn=execution)
+        return found if found["status"] != "RUNNING" else None
+
+    eventually(ended)
+    found = machines.describe_execution(executionArn=execution)
+    assert found["status"] == "SUCCEEDED", "one that fails takes no other along"
+    told = json.loads(found["output"])["told"]
+    assert [each["number"] for each in told] == [0, 1, 3, 4]
+    assert {each["parent"] for each in told} == {execution}
+    assert len({each["own"] for each in told} - {execution}) == 4
+    name = execution.split(":")[6]
+    assert all(f":execution:{name}/Numbers:" in each["own"] for each in told)
+    (run,) = machines.list_map_runs(executionArn=execution)["mapRuns"]
+    counts = machines.describe_map_run(mapRunArn=run["mapRunArn"])["executionCounts"]
+    assert (counts["succeeded"], counts["failed"], counts["total"]) == (4, 1, 5)
+    events = machines.get_execution_history(executionArn=told[0]["own"])["events"]
+    entered = [
+        each["stateEnteredEventDetails"]["name"]
+        for each in events
+        if "stateEnteredEventDetails" in each
+    ]
+    assert entered == ["Wait", "Ends", "Tell"]
+
+
+def test_the_executions_of_a_map_are_stopped_with_their_parent(emulator: Emulator) -> None:
+    machines = emulator.client("stepfunctions")
+    execution = start_batches(emulator, last=4, wait=3)
+
+    def children() -> list[dict[str, Any]]:
+        runs = machines.list_map_runs(executionArn=execution)["mapRuns"]
+        if not runs:
+            return []
+        found: list[dict[str, Any]] = machines.list_executions(mapRunArn=runs[0]["mapRunArn"])[
+            "executions"
+        ]
+        return found
+
+    eventually(lambda: len(children()) == 3)  # as many as it takes at once
+    machines.stop_execution(executionArn=execution)
+    eventually(lambda: {each["status"] for each in children()} == {"ABORTED"})
+    time.sleep(1)
+    assert len(children()) == 3, "no other one is started"
 
 
 # --- metrics

@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from functions import approval, decision, plan, report, restore
-from shared.errors import NotFound, Refused
+from shared.errors import NotFound, Overtaken, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows.run import Clients, Clock
@@ -69,6 +69,10 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         metrics.clear_metrics()
 
 
+PARENT: Json = {"execution": "arn:run-1", "redriven": 0}
+"""What the state machine adds of itself."""
+
+
 def planned(lab: Lab, **changes: Json) -> Json:
     request = {"select": {"id": "point-web01"}, "target": "west", **changes}
     event = {"request": request, "execution": "arn:run-1", "name": "run-1"}
@@ -82,7 +86,7 @@ def test_plan_restore_and_report_pass_on_what_the_state_machine_hands_over(
     event = planned(lab)
     assert set(event) == {"restoreId", "ledger", "attempt", "planHash", "batches", "batch"}
     assert event["batches"] == 1
-    event = restore.handler(event, CONTEXT)
+    event = restore.handler(event, CONTEXT) | PARENT
     assert (event["done"], event["counts"], event["waiting"]) == (True, {"ready": 1}, [])
     answer = report.handler(event, CONTEXT)
     assert answer
@@ -99,14 +103,14 @@ def test_a_run_that_was_overtaken_lets_the_next_one_go_on(lab: Lab) -> None:
     event = planned(lab)
     lab.ledger(SimpleNamespace(ledger=event["ledger"])).stop("arn:run-1")  # type: ignore[arg-type]
     answer = restore.handler(event, CONTEXT)
-    assert answer == event | {"done": False, "wait": 2}
+    assert answer == event | {"done": False, "wait": 2, "overtaken": True}
 
 
 def test_an_error_of_the_execution_is_told_and_counted(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.backup()
-    event = planned(lab) | {"error": {"Error": "States.Timeout", "Cause": ""}}
+    event = planned(lab) | PARENT | {"error": {"Error": "States.Timeout", "Cause": ""}}
     answer = report.handler(event, CONTEXT)
     assert answer
     assert answer["output"]["machines"][0]["error"]["code"] == "States.Timeout"
@@ -162,9 +166,45 @@ def test_an_execution_that_was_stopped_and_is_redriven_goes_on(lab: Lab) -> None
     assert answer["output"]["state"] == "succeeded"
 
 
+def test_a_batch_of_an_execution_that_is_redriven_goes_on_once_it_has_seen_that(lab: Lab) -> None:
+    """Its own input, which Step Functions gives it again, says that it was never redriven."""
+    lab.backup()
+    lab.cluster.bind = False
+    event = restore.handler(planned(lab) | PARENT, CONTEXT)
+    report.handler(status_event("ABORTED"), CONTEXT)
+    lab.cluster.bind = True
+    event = restore.handler(event, CONTEXT)
+    assert (event["done"], event["overtaken"]) == (False, True)
+    event = restore.handler(event | {"redriven": 1}, CONTEXT)
+    assert (event["done"], event["overtaken"], event["attempt"]) == (True, False, 2)
+
+
+def test_a_report_is_of_the_last_redrive_and_needs_none_of_its_runs(lab: Lab) -> None:
+    lab.backup()
+    event = restore.handler(planned(lab), CONTEXT) | PARENT
+    report.handler(status_event("TIMED_OUT"), CONTEXT)
+    answer = report.handler(event | {"redriven": 1}, CONTEXT)
+    assert answer
+    assert answer["output"]["state"] == "succeeded"
+    restore.handler(event | {"redriven": 2}, CONTEXT)
+    with pytest.raises(Overtaken):
+        report.handler(event | {"redriven": 1}, CONTEXT)
+
+
+def test_the_errors_of_batches_are_told_of_their_machines(lab: Lab) -> None:
+    lab.backup()
+    why = {"code": "Refused", "message": "The token is not accepted.", "field": None}
+    cause = json.dumps({"errorMessage": json.dumps(why)})
+    errors = [{"batch": 0, "error": {"Error": "Refused", "Cause": cause}}]
+    answer = report.handler(planned(lab) | PARENT | {"errors": errors}, CONTEXT)
+    assert answer
+    (machine,) = answer["output"]["machines"]
+    assert machine["error"] == {"code": "Refused", "message": "The token is not accepted."}
+
+
 def test_a_report_of_nothing_is_not_found(lab: Lab) -> None:
     with pytest.raises(NotFound, match="has no plan"):
-        report.handler({"ledger": "r-nothing", "attempt": 1}, CONTEXT)
+        report.handler({"ledger": "r-nothing", **PARENT}, CONTEXT)
 
 
 def test_plan_asks_for_the_execution_that_has_the_restore_and_goes_on_with_the_answer(
@@ -232,8 +272,9 @@ def test_a_run_of_a_cancelled_restore_is_the_last_one(lab: Lab) -> None:
     lab.backup()
     event = planned(lab)
     assert decided(event, "cancel", planHash=None)["accepted"] is True
-    assert restore.handler(event, CONTEXT) == event | {"done": True, "wait": 2}
-    answer = report.handler(event, CONTEXT)
+    ended = event | {"done": True, "wait": 2, "overtaken": True}
+    assert restore.handler(event, CONTEXT) == ended
+    answer = report.handler(event | PARENT, CONTEXT)
     assert answer
     assert (answer["output"]["state"], "cause" in answer) == ("cancelled", False)
 

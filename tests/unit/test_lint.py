@@ -31,7 +31,7 @@ def without(state: dict[str, Any], field: str) -> dict[str, Any]:
 
 def test_a_sound_machine_is_accepted() -> None:
     assert problems(machine(Call=LAMBDA, Broken=BROKEN)) == []
-    assert problems(machine(Each=DISTRIBUTED | {"ItemsPath": "$.items", "MaxConcurrency": 5})) == []
+    assert problems(machine(Each=DISTRIBUTED | {"Items": "{% [1] %}", "MaxConcurrency": 5})) == []
     assert problems(machine(Each=MAP | {"Items": "{% $states.input %}"})) == []
 
 
@@ -43,27 +43,15 @@ def test_fields_that_are_silently_ignored_are_refused(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "own",
-    [
-        {"Items": "$.list"},
-        {"ItemSelector": {"deep": ["{% 1 %}"]}},
-        {"Output": "{% 1 %}"},
-        {"MaxConcurrency": "{% 1 %}"},
-    ],
-)
-def test_expressions_of_a_distributed_map_are_refused(own: dict[str, Any]) -> None:
-    assert problems(machine(Each=DISTRIBUTED | own)) == [
-        f"Each: {next(iter(own))}: a distributed Map takes its fields literally, write them in"
-        " JSONPath"
-    ]
-
-
-@pytest.mark.parametrize(
     ("wrong", "expected"),
     [
         (
             machine(Each=MAP | {"ToleratedFailurePercentage": "{% 5 %}"}),
             "ToleratedFailurePercentage must be",
+        ),
+        (
+            machine(Each=DISTRIBUTED | {"MaxConcurrency": "{% 5 %}"}),
+            "MaxConcurrency must be",
         ),
         (
             machine(Call=without(LAMBDA, "TimeoutSeconds"), Broken=BROKEN),

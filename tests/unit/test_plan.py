@@ -576,7 +576,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
 
 FORMAL = {
     *("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate"),
-    *("size", "batch_size", "first", "hash"),
+    *("size", "batch_size", "first", "worst", "hash"),
 }
 OF_PLAN: dict[str, Json] = {
     "target": "north",

@@ -36,7 +36,7 @@ def test_a_late_report_of_an_execution_leaves_that_of_the_next_one_alone(lab: La
     output = lab.finish(second)
     objects, told = dict(lab.s3.objects), list(lab.topic.told)
     with pytest.raises(Overtaken) as caught:
-        lab.report(first)
+        lab.report(first, execution="run-1")
     assert caught.value.message == (
         f"Restore {first.ledger} was taken up by another execution, which reports it."
     )

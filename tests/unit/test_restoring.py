@@ -569,6 +569,19 @@ def test_who_restores_again_after_a_stopped_run_is_told_the_request_that_resumes
     assert "Delete" not in error_of(output)["message"]
 
 
+def test_a_selection_by_labels_takes_the_machines_that_carry_them_all(lab: Lab) -> None:
+    lab.backup("db01", labels={"tier": "data", "app": "pg"})
+    lab.backup("db02", labels={"tier": "data"}, state=State.INCOMPLETE, reasons=["disk: gone"])
+    lab.backup("web01", labels={"tier": "web"})
+    output = lab.restore(lab.request() | {"select": {"labels": {"tier": "data"}}})
+    assert states(output) == {"db01": "ready", "db02": "blocked"}
+    wanted = {"labels": {"tier": "data", "app": "mysql"}, "cluster": "east"}
+    with pytest.raises(NotFound) as caught:
+        lab.plan(lab.request() | {"select": wanted, "requestId": "none"})
+    said = "no restore point of a machine with tier=data, app=mysql of cluster east is known"
+    assert said in caught.value.message
+
+
 # --- Runs that overlap --------------------------------------------------------------------------
 
 

@@ -119,6 +119,36 @@ def test_machines_of_two_clusters_with_one_name_are_two() -> None:
     assert [each.point for each in choose(points, selection())] == list(points)
 
 
+def labelled(day: int, state: State = State.RESTORABLE, **labels: str) -> RestorePoint:
+    found = point(day, state=state, reasons=("gone",))
+    return found.model_copy(update={"machine": found.machine.model_copy(update={"labels": labels})})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "instant", "taken"),
+    [
+        ({"tier": "data"}, None, 4),
+        ({"tier": "data", "app": "pg"}, None, 4),
+        ({"tier": "web"}, None, None),
+        ({"tier": "data", "app": "mysql"}, None, None),
+        ({"tier": "web"}, at(3), 2),
+        ({"tier": "data"}, at(3), None),
+        ({"tier": "web"}, at(1), 2),
+    ],
+)
+def test_a_machine_has_the_labels_of_its_newest_point_at_the_time(
+    wanted: dict[str, str], instant: datetime | None, taken: int | None
+) -> None:
+    points = (
+        labelled(5, State.INCOMPLETE, tier="data", app="pg"),
+        labelled(4, tier="old"),
+        labelled(2, tier="web"),
+    )
+    select = selection(instant).model_copy(update={"namespace": None, "labels": wanted})
+    chosen = [each.point.backup for each in choose(points, select)]
+    assert chosen == ([f"b{taken}"] if taken else [])
+
+
 @given(
     st.lists(
         st.tuples(

@@ -31,10 +31,18 @@ def definition(machine: str) -> Json:
     return load(ROOT / STATE_MACHINES[machine]["DefinitionUri"])
 
 
+def states(machine: Json) -> dict[str, Json]:
+    """Those of a definition, and those inside its Maps."""
+    found = dict(machine["States"])
+    for each in machine["States"].values():
+        found |= each.get("ItemProcessor", {}).get("States", {})
+    return found
+
+
 TASKS = {
     f"{machine}.{name}": state
     for machine in STATE_MACHINES
-    for name, state in definition(machine)["States"].items()
+    for name, state in states(definition(machine)).items()
     if state["Type"] == "Task"
 }
 CALLS = {name: each for name, each in TASKS.items() if "FunctionName" in each["Arguments"]}
@@ -101,15 +109,16 @@ def test_attempts_are_spread_and_never_far_apart(task: str) -> None:
     for each in TASKS[task]["Retry"]:
         if each["MaxAttempts"]:
             assert (each["MaxDelaySeconds"], each["JitterStrategy"]) == (60, "FULL")
-            assert each["MaxAttempts"] <= 6
+            waits_its_turn = each["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+            assert each["MaxAttempts"] <= (60 if waits_its_turn else 6)
 
 
 @pytest.mark.parametrize("machine", STATE_MACHINES)
 def test_a_cause_is_never_what_step_functions_says_but_our_own_json(machine: str) -> None:
     """That may quote a stack trace, or hold a value that nobody foresaw."""
-    states = definition(machine)["States"]
-    caught = [catch for each in states.values() for catch in each.get("Catch", [])]
-    to_fail = [each for each in caught if states[each["Next"]]["Type"] == "Fail"]
+    every = states(definition(machine))
+    caught = [catch for each in every.values() for catch in each.get("Catch", [])]
+    to_fail = [each for each in caught if every[each["Next"]]["Type"] == "Fail"]
     assert to_fail
     for catch in to_fail:
         ours = set(catch["ErrorEquals"]) <= FINAL | {"Unreachable"}
@@ -138,17 +147,74 @@ def test_a_state_machine_is_traced_and_has_a_log_of_its_own_for_a_time(machine: 
 def test_executions_are_looked_at_by_state_machines_and_only_those_of_restores() -> None:
     """No function that may run in a VPC needs a way to Step Functions, which that may not have."""
     looks = "states:DescribeExecution"
-    found = {}
+    found = set()
     for kind in ("AWS::IAM::RolePolicy", "AWS::IAM::Role"):
         for name, policy in of_type(kind).items():
             for statement in allowed(policy):
-                if looks in listed(statement["Action"]):
+                actions = frozenset(listed(statement["Action"]))
+                if looks in actions:
                     role = policy.get("RoleName", {"Ref": name})["Ref"]
-                    found[role] = (statement["Action"], statement["Resource"]["Fn::Sub"])
-    assert set(found) == {"RestoreStateMachineRole", "RollbackStateMachineRole"}
-    for actions, executions in found.values():
-        assert actions == looks
-        assert executions.endswith(":execution:${RestoreStateMachine.Name}:*")
+                    found.add((role, actions, statement["Resource"]["Fn::Sub"]))
+    arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution"
+    executions = f"{arn}:${{RestoreStateMachine.Name}}"
+    look = frozenset({looks})
+    of_batches = frozenset({looks, "states:StopExecution", "states:RedriveExecution"})
+    assert found == {
+        ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
+        ("RestoreStateMachineRole", look, f"{executions}:*"),
+        ("RollbackStateMachineRole", look, f"{executions}:*"),
+    }
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
     assert inside
     assert not [name for name in inside if "stepfunctions" in ast.unparse(source(name))]
+
+
+# --- The loop over one batch and over one of several --------------------------------------------
+
+TWINS = {
+    "Apply": "ApplyBatch",
+    "IsItDone": "IsBatchDone",
+    "WaitForMachines": "WaitForBatch",
+}
+
+
+def test_a_batch_of_several_goes_through_the_loop_of_a_single_one() -> None:
+    """But for what a child execution cannot see, and for where it ends."""
+    machine = definition("RestoreStateMachine")["States"]
+    batches = machine["ApplyBatches"]
+    child = batches["ItemProcessor"]["States"]
+    for one, other in TWINS.items():
+        (mine, its) = (dict(machine[one]), dict(child[other]))
+        assert TWINS.get(mine.pop("Next", "")) == its.pop("Next", None)
+        assert TWINS.get(mine.pop("Default", "")) == its.pop("Default", None)
+        if one == "Apply":
+            given = mine.pop("Arguments")["Payload"]
+            assert its.pop("Arguments")["Payload"] == "{% $states.input %}"
+            assert given | {"batch": batches["ItemSelector"]["batch"]} == batches["ItemSelector"]
+            assert [each["Next"] for each in mine.pop("Catch")] == ["Report"]
+            assert {each["Next"] for each in its.pop("Catch")} == {"BatchFailed"}
+        if one == "IsItDone":
+            (done,) = mine.pop("Choices")
+            also_done, overtaken = its.pop("Choices")
+            assert done["Condition"] == also_done["Condition"]
+            assert (done["Next"], also_done["Next"]) == ("Report", "BatchDone")
+            assert overtaken["Next"] == "LookAtTheParent"
+        assert mine == its
+
+
+def test_a_batch_that_fails_takes_no_other_along_and_all_of_them_are_reported() -> None:
+    batches = definition("RestoreStateMachine")["States"]["ApplyBatches"]
+    assert batches["ToleratedFailurePercentage"] == 100
+    assert batches["ItemProcessor"]["ProcessorConfig"] == {
+        "Mode": "DISTRIBUTED",
+        "ExecutionType": "STANDARD",
+    }
+    assert (batches["Next"], [each["Next"] for each in batches["Catch"]]) == ("Report", ["Report"])
+    assert 0 < batches["MaxConcurrency"] <= 40
+
+
+def test_a_batch_s_execution_is_no_restore_that_was_stopped() -> None:
+    """Its status event names its state machine with the label of the Map, which no rule matches."""
+    detail = of_type("AWS::Events::Rule")["StoppedRestoreRule"]["EventPattern"]["detail"]
+    assert {"Ref": "RestoreStateMachine"} in detail["stateMachineArn"]
+    assert all(list(each) == ["Ref"] for each in detail["stateMachineArn"]), "no pattern"
