@@ -130,6 +130,27 @@ def test_deleting_what_a_restore_made_in_order_leaves_the_bucket_as_it_was(lab: 
 
 
 @pytest.mark.only_real(REAL_ONLY)
+def test_a_rollback_takes_away_what_a_restore_made_and_leaves_the_bucket_as_it_was(
+    lab: Lab,
+) -> None:
+    made = restored_machine(lab)
+    before, known = lab.etags(), records(lab)
+    restore_id = made.selector.partition("=")[2]
+    running = lab.stack.roll_back(restore_id)
+    assert running.output["state"] == "partial", running
+    assert running.output["counts"]["deleted"] == 0
+    assert made.of("VirtualMachine"), "it runs, so it is kept"
+    ended = lab.stack.roll_back(restore_id, seconds=280, deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    for kind in KINDS:
+        made.wait_for_none(kind)
+    made.wait_for_no_volume()
+    lab.settle()
+    assert lab.etags() == before
+    assert records(lab) == known
+
+
+@pytest.mark.only_real(REAL_ONLY)
 def test_a_namespace_takes_all_but_the_contents_along_and_the_bucket_stays_as_it_was(
     lab: Lab,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.api import Api, Object
+from local.api import MERGE, Api, Object
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
@@ -222,3 +222,33 @@ def test_a_restore_that_runs_is_not_rolled_back(stack: Stack, west: Api) -> None
         assert not west.answers(vm)
     finally:
         west.apply(faults())
+
+
+def test_a_machine_that_exists_is_updated_in_place_or_made_anew(
+    stack: Stack, west: Api, points: list[str]
+) -> None:
+    """Against a real API server, which merges the patch and holds what finalizers hold."""
+    mapping = {"namespaces": {SPACE: "undo-over"}, "networks": {"*": "default/vlan200"}}
+    asked = {"mapping": mapping, "select": {"ids": points[:1]}, "start": False}
+    first = stack.restore(request("over-1", **asked)).output
+    assert first["counts"] == {"applied": 1}, first
+    vm = "/apis/kubevirt.io/v1/namespaces/undo-over/virtualmachines/web"
+    claims = "/api/v1/namespaces/undo-over/persistentvolumeclaims"
+    made = west.call("GET", vm)
+    cores = made["spec"]["template"]["spec"]["domain"]["cpu"]["cores"]
+    change = {"spec": {"template": {"spec": {"domain": {"cpu": {"cores": cores + 5}}}}}}
+    west.call("PATCH", vm, change, MERGE)
+    disks = {each["metadata"]["uid"] for each in west.call("GET", claims)["items"]}
+    updated = stack.restore(request("over-2", onExisting="update", **asked)).output
+    assert updated["counts"] == {"applied": 1}, updated
+    after = west.call("GET", vm)
+    assert after["metadata"]["uid"] == made["metadata"]["uid"]
+    assert after["spec"]["template"]["spec"]["domain"]["cpu"]["cores"] == cores
+    assert {each["metadata"]["uid"] for each in west.call("GET", claims)["items"]} == disks
+    anew = stack.restore(request("over-3", onExisting="recreate", **asked)).output
+    assert anew["counts"] == {"applied": 1}, anew
+    assert west.call("GET", vm)["metadata"]["uid"] != made["metadata"]["uid"]
+    assert not disks & {each["metadata"]["uid"] for each in west.call("GET", claims)["items"]}
+    ended = stack.roll_back(anew["restoreId"]).output
+    assert ended["state"] == "succeeded", ended
+    assert not west.answers(vm)

@@ -14,10 +14,11 @@ from typing import Any
 import boto3
 import pytest
 
-from functions import approval, decision, plan, report, restore
+from functions import approval, decision, plan, report, restore, rollback
 from shared.errors import NotFound, Overtaken, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
+from shared.workflows import rolling_back
 from shared.workflows.run import Clients, Clock
 from tests.lab import DECISIONS, STATE, Lab, Secrets, a_lab
 
@@ -55,13 +56,14 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             "stepfunctions": lab.states,
         }
         monkeypatch.setattr(boto3, "client", lambda service, **_: made[service])
-        for module in (plan, restore, report, approval, decision):
+        for module in (plan, restore, report, approval, decision, rollback):
             # Their table is the lab's own, which is no client of DynamoDB's.
             monkeypatch.setattr(module, "Table", lambda client, name: client)
             module.clients.cache_clear()
         monkeypatch.setattr(report, "sleep", lab.sleep)
         clock = Clock(lab.now, lambda: lab.seconds, lab.sleep)
         monkeypatch.setattr(restore, "Clients", partial(Clients, clock=clock))
+        monkeypatch.setattr(rollback, "Clients", partial(rolling_back.Clients, clock=clock))
         monkeypatch.setattr(metrics, "namespace", "Replant")  # read when it was imported
         settings.cache_clear()
         yield lab
@@ -294,3 +296,38 @@ def test_a_bad_decision_is_not_accepted_and_its_error_is_the_message(
     answer = decision.handler(body, CONTEXT)
     assert (answer["accepted"], answer["message"]) == (False, answer["error"]["message"])
     assert (answer["error"]["code"], answer["error"]["field"]) == (code, field)
+
+
+def undone(restore_id: str, **event: Json) -> Json:
+    """An event of RollbackFunction."""
+    request = {"restoreId": restore_id}
+    return {"request": request, "execution": "arn:back:1", "restores": "arn", "looked": {}, **event}
+
+
+def test_a_rollback_asks_for_the_restores_execution_and_then_answers_as_the_contract_has_it(
+    lab: Lab,
+) -> None:
+    lab.backup()
+    event = planned(lab, start=False)
+    ask = rollback.handler(undone(event["restoreId"]), CONTEXT)
+    assert ask == {"looked": {}, "progress": {}, "ask": "arn:run-1"}
+    report.handler(restore.handler(event, CONTEXT), CONTEXT)
+    answer = rollback.handler(undone(event["restoreId"]), CONTEXT)
+    while not answer["done"]:
+        assert set(answer) == {"looked", "progress", "done", "wait"}
+        event = undone(event["restoreId"], progress=answer["progress"])
+        answer = rollback.handler(event, CONTEXT)
+    assert answer["output"]["state"] == "succeeded"
+    assert set(answer["output"]) == {"state", "counts", "kept", "report"}
+
+
+def test_a_run_of_a_rollback_that_was_overtaken_lets_the_next_one_go_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*_: Json) -> Json:
+        raise Overtaken("a newer run")
+
+    monkeypatch.setattr(rollback, "roll_back", overtaken)
+    answer = rollback.handler(undone("r-4e65d3fbe8ad6535"), CONTEXT)
+    assert answer == {"looked": {}, "progress": {}, "done": False, "wait": 2}
+    assert lab.cluster.writes == []
