@@ -49,8 +49,8 @@ def refusal(cluster: "FakeCluster", place: "Place", options: Json) -> tuple[int,
             return (
                 409,
                 "Conflict",
-                f'Operation cannot be fulfilled on {kind} "{name}": Precondition failed: {field} in'
-                f" precondition: {wanted}, {field} in object meta: {metadata[field]}",
+                f'Operation cannot be fulfilled on {kind} "{name}": the {field} in the precondition'
+                f" ({wanted}) does not match the {field} in record ({metadata[field]})",
             )
     if kind == "PersistentVolumeClaim" and users(cluster, place):
         return 409, "Conflict", f"{IN_USE} {name}"

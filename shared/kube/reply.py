@@ -24,7 +24,8 @@ DENIAL = re.compile(r'admission webhook "[^"]*" denied the request')
 WEBHOOK = re.compile(r"\bwebhook\b")
 DELETING = "object is being deleted"
 CHANGED_MEANWHILE = "Operation cannot be fulfilled on"
-PRECONDITION = "Precondition failed"
+PRECONDITION = re.compile("precondition", re.IGNORECASE)
+"""A write that names a UID or a version, and the object is another one: asking again cannot help."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Reply:
     def _changed_meanwhile(self) -> bool:
         # The object itself, or the quota that counts it.
         concurrent = self.message.startswith(CHANGED_MEANWHILE)
-        return concurrent and PRECONDITION not in self.message
+        return concurrent and PRECONDITION.search(self.message) is None
 
     @property
     def _broken(self) -> bool:

@@ -311,7 +311,7 @@ def test_a_rollback_asks_for_the_restores_execution_and_then_answers_as_the_cont
     event = planned(lab, start=False)
     ask = rollback.handler(undone(event["restoreId"]), CONTEXT)
     assert ask == {"looked": {}, "progress": {}, "ask": "arn:run-1"}
-    report.handler(restore.handler(event, CONTEXT), CONTEXT)
+    report.handler(restore.handler(event, CONTEXT) | PARENT, CONTEXT)
     answer = rollback.handler(undone(event["restoreId"]), CONTEXT)
     while not answer["done"]:
         assert set(answer) == {"looked", "progress", "done", "wait"}
