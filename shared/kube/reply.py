@@ -25,7 +25,7 @@ WEBHOOK = re.compile(r"\bwebhook\b")
 DELETING = "object is being deleted"
 CHANGED_MEANWHILE = "Operation cannot be fulfilled on"
 PRECONDITION = re.compile("precondition", re.IGNORECASE)
-"""A write that names a UID or a version, and the object is another one: asking again cannot help."""
+"""A write names a UID or a version, and the object has another one: asking again cannot help."""
 
 
 @dataclass(frozen=True)
