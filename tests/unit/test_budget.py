@@ -4,8 +4,6 @@ told of those that wait.
 Not aspects: how it is divided (test_shares).
 """
 
-import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
@@ -20,7 +18,7 @@ from shared.restore import plan as planning
 from shared.runs import shares
 from shared.runs.budget import PATIENCE, Budget
 from shared.runs.shares import Claim
-from shared.workflows.following import MANY
+from shared.workflows.following import MANY, Progress
 from tests.fake_cluster import Place
 from tests.lab import RUN_SECONDS, Lab, a_lab
 from tests.memory_table import MemoryTable, Watched
@@ -143,35 +141,27 @@ def requests(lab: Lab, name: str, machines: int, **changes: Any) -> dict[str, An
 def test_two_restores_to_one_target_have_no_more_at_work_than_its_budget(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The second one runs while the first has all of it, and after that both take turns."""
     monkeypatch.setattr(shares.grant, "__defaults__", (3,))
-    asked = [requests(lab, name, 6, concurrency=3) for name in ("a", "b")]
-    planned = [lab.plan(each, f"run-{number}") for number, each in enumerate(asked)]
-    busy: set[int] = set()
-    peaks: list[int] = []
-    lock = threading.Lock()
+    first = lab.plan(requests(lab, "a", 6, concurrency=3), "run-a")
+    second = lab.plan(requests(lab, "b", 6, concurrency=3), "run-b")
+    budget = Budget(lab.table, "west", now=lab.now, sleep=lab.sleep)
+    meanwhile: list[Progress] = []
+    held: list[int] = []
 
-    def overlap(method: str, place: Place) -> None:
+    def look(method: str, place: Place) -> None:
         if method == "POST":
-            with lock:
-                busy.add(threading.get_ident())
-                peaks.append(len(busy))
-            time.sleep(0.005)
-            with lock:
-                busy.discard(threading.get_ident())
+            held.append(sum(each.granted for each in budget.claims()))
+        if (method, place[2]) == ("POST", "a00") and not meanwhile:
+            meanwhile.append(lab.apply(second))
 
-    lab.cluster.before = overlap
-    outputs: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda each=each: outputs.append(lab.finish(each)))
-        for each in planned
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    lab.cluster.before = look
+    lab.apply(first)
+    assert "share of target west" in meanwhile[0].waiting[0]["waits"]
+    outputs = [lab.finish(first), lab.finish(second)]
     assert [each["counts"] for each in outputs] == [{"ready": 6}] * 2
-    assert max(peaks) <= 3
-    assert Budget(lab.table, "west", now=lab.now, sleep=lab.sleep).claims() == ()
+    assert set(held) <= {1, 2, 3}
+    assert budget.claims() == ()
 
 
 def test_a_run_that_gets_nothing_says_what_it_waits_for_and_comes_again_soon(lab: Lab) -> None:
