@@ -66,6 +66,7 @@ class FakeCluster:
     faults: list[Fault] = field(default_factory=list)
     before: Callable[[str, Place], None] | None = None
     down: str | None = None
+    starting: bool = False
     unserved: frozenset[str] = frozenset()
     bind: bool = True
     copied: int = 100
@@ -141,6 +142,8 @@ class FakeCluster:
 
     def answer(self, method: str, url: str, body: Json | None) -> Reply | Silence:
         parts = urlsplit(url)
+        if parts.path == "/readyz":
+            return Reply(500 if self.starting else 200, "", b"ok")
         if parts.path in (RIGHTS, "/version"):
             return self._about_itself(parts.path, body)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}

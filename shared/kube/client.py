@@ -12,13 +12,16 @@ from shared.jsonpath import dig
 from shared.kinds import KINDS
 from shared.kube.connection import MEBIBYTE
 from shared.kube.credentials import Credentials
-from shared.kube.errors import error_of_read, error_of_write, installed
+from shared.kube.errors import error_of_read, error_of_write, installed, is_of_rights
 from shared.kube.reply import Reply
 from shared.kube.resources import Object, Objects, Subject, subject_of
 from shared.kube.transport import Transport, Verb
 
 MANAGER = "replant"
 WRITING = f"fieldManager={MANAGER}&fieldValidation=Strict"
+
+READY, STARTING = "/readyz", 500
+"""Where every API server tells anybody whether it is ready, and what it answers before that."""
 
 RIGHTS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 PAGE = 500
@@ -91,13 +94,13 @@ class TargetCluster:
     def version(self) -> str:
         """The server's gitVersion, such as v1.34.1."""
         subject = Subject(self.cluster, "APIServer", name="version")
-        answer = _body(self._transport.send(GET, "/version"), subject)
+        answer = _body(self._send(GET, "/version"), subject)
         return str(answer.get("gitVersion"))
 
     def serves(self, kind: str) -> bool:
         """Whether the cluster has the kind at all."""
         subject = Subject(self.cluster, kind)
-        reply = self._transport.send(GET, subject.group)
+        reply = self._send(GET, subject.group)
         if reply.status == 404:
             return False
         resources = _body(reply, subject).get("resources")
@@ -110,7 +113,7 @@ class TargetCluster:
         keeps it from these credentials.
         """
         subject = Subject(self.cluster, kind, name="schema")
-        reply = self._transport.send(SCHEMAS, f"/openapi/v3{KINDS[kind].root}")
+        reply = self._send(SCHEMAS, f"/openapi/v3{KINDS[kind].root}")
         nothing = reply.status == 200 and not reply.data
         if nothing or reply.status in {403, 404}:
             return None
@@ -126,7 +129,7 @@ class TargetCluster:
             "kind": subject.kind,
             "spec": {"namespace": namespace},
         }
-        reply = self._transport.send(REVIEW, RIGHTS, _encoded(review, subject))
+        reply = self._send(REVIEW, RIGHTS, _encoded(review, subject))
         if reply.status not in {200, 201}:
             raise error_of_read(reply, subject)
         status = _answer(reply, subject).get("status")
@@ -135,7 +138,7 @@ class TargetCluster:
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The whole object; None where it, or its namespace, does not exist."""
         subject = Subject(self.cluster, kind, namespace, name)
-        reply = self._transport.send(GET, subject.path)
+        reply = self._send(GET, subject.path)
         if reply.status == 404 and installed(reply):
             return None
         return _object(_body(reply, subject), subject)
@@ -168,7 +171,7 @@ class TargetCluster:
         """
         subject = subject_of(manifest, self.cluster)
         target = _target(subject.collection, dry_run)
-        reply = self._transport.send(CREATE, target, _encoded(manifest, subject))
+        reply = self._send(CREATE, target, _encoded(manifest, subject))
         return _created(reply, subject)
 
     def patch(  # noqa: PLR0913 - all but the change say which object, in which state
@@ -193,9 +196,7 @@ class TargetCluster:
         if version:
             metadata["resourceVersion"] = version
         target = _target(subject.path, dry_run=dry_run)
-        reply = self._transport.send(
-            PATCH, target, _encoded({**change, "metadata": metadata}, subject)
-        )
+        reply = self._send(PATCH, target, _encoded({**change, "metadata": metadata}, subject))
         return _created(reply, subject)
 
     def delete(
@@ -216,7 +217,7 @@ class TargetCluster:
             "preconditions": expected,
             "propagationPolicy": "Background",
         }
-        reply = self._transport.send(DELETE, subject.path, _encoded(options, subject))
+        reply = self._send(DELETE, subject.path, _encoded(options, subject))
         if reply.status == 404 and installed(reply):
             return
         if reply.status not in {200, 202}:
@@ -229,7 +230,7 @@ class TargetCluster:
         found: set[str] = set()
         for group in self._groups():
             subject = Subject(self.cluster, "APIServer", name=group)
-            resources = _body(self._transport.send(GET, group), subject).get("resources")
+            resources = _body(self._send(GET, group), subject).get("resources")
             if not isinstance(resources, list):
                 raise _unusable(subject, "it lists no kinds")
             suffix = group.split("/")[2] if group.startswith("/apis/") else ""
@@ -244,12 +245,26 @@ class TargetCluster:
         """The path of each version of each group."""
         yield "/api/v1"
         subject = Subject(self.cluster, "APIServer", name="groups")
-        groups = _body(self._transport.send(GET, "/apis"), subject).get("groups")
+        groups = _body(self._send(GET, "/apis"), subject).get("groups")
         if not isinstance(groups, list):
             raise _unusable(subject, "it lists no groups")
         for group in groups:
             for version in dig(group, "versions") or []:
                 yield f"/apis/{dig(version, 'groupVersion')}"
+
+    def _send(self, verb: Verb, target: str, body: bytes = b"") -> Reply:
+        """An API server that has just started knows neither accounts nor rights, and refuses what
+        it grants a moment later: what it says then is no refusal.
+
+        Raises Unreachable.
+        """
+        reply = self._transport.send(verb, target, body)
+        if is_of_rights(reply) and self._transport.send(GET, READY).status == STARTING:
+            raise Unreachable(
+                f"cluster {self.cluster}: the API server answers {reply.status} while it starts and"
+                " does not know all rights yet; try again when it is ready"
+            )
+        return reply
 
     def close(self) -> None:
         """Closes the idle connections."""
@@ -267,7 +282,7 @@ class TargetCluster:
         seen: set[str] = set()
         size = 0
         while True:
-            reply = self._transport.send(verb, f"{subject.collection}?{urlencode(query)}")
+            reply = self._send(verb, f"{subject.collection}?{urlencode(query)}")
             size += len(reply.data)
             items, token = _page(_body(reply, subject), subject)
             found += items

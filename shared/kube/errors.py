@@ -46,6 +46,12 @@ def installed(reply: Reply) -> bool:
     return reply.is_status and reply.reason == "NotFound"
 
 
+def is_of_rights(reply: Reply) -> bool:
+    """Whether the account is refused, or something that it has no right to."""
+    missing_right = reply.status == 403 and FORBIDDEN.search(reply.message)
+    return reply.status == 401 or bool(missing_right)
+
+
 def _error_of(reply: Reply, subject: Subject) -> ReplantError:
     if reply.temporary:
         return _busy(reply, subject)

@@ -290,6 +290,22 @@ def test_a_short_outage_ends_nothing(lab: Lab, after: str) -> None:
     assert lab.restore()["counts"] == {"ready": 1}
 
 
+@pytest.mark.parametrize(
+    ("method", "kind"), [("GET", "VirtualMachine"), ("POST", "VolumeSnapshot")]
+)
+@pytest.mark.parametrize("code", [401, 403])
+def test_an_api_server_that_comes_back_and_knows_no_rights_yet_refuses_nothing(
+    lab: Lab, method: str, kind: str, code: int
+) -> None:
+    """Until it is ready, it refuses what the account may do."""
+    lab.backup()
+    planned = lab.plan()
+    said = 'virtualmachines is forbidden: User "replant" cannot list resource "virtualmachines"'
+    lab.cluster.starting = True
+    lab.cluster.fail(method, kind, status(code, "Forbidden", said), times=3)
+    assert lab.finish(planned)["counts"] == {"ready": 1}
+
+
 def test_an_outage_while_machines_are_waited_for_ends_nothing(lab: Lab) -> None:
     lab.backup()
     lab.cluster.run = False
