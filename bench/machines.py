@@ -17,7 +17,7 @@ from local.samples.encoding import Object
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from shared.aws.table import Table
-from shared.kube import discovery
+from shared.kube import connecting
 from shared.kube.client import TargetCluster
 from shared.kube.create import How, Outcome, create_all
 from shared.models.documents import ClusterDocument
@@ -151,7 +151,7 @@ def store(plan: Plan, s3: Any, bucket: str, dynamodb: Any, table: str) -> dict[s
 
 def _connected(cluster: str, kubeconfig: str) -> AbstractContextManager[TargetCluster]:
     document = ClusterDocument(id=cluster, secret="replant/clusters/bench")  # noqa: S106 - a name
-    return discovery.connect(kubeconfig, document, allow_loopback=True, connections=THREADS)
+    return connecting.connect(kubeconfig, document, allow_loopback=True, connections=THREADS)
 
 
 def _apply_machine(target: TargetCluster, machines: Fleet, machine: MachinePlan) -> Outcome:

@@ -304,7 +304,7 @@ def connected(
     cluster: ClusterDocument,
     deadline: float | None,
 ) -> Iterator[TargetCluster]:
-    """A client of the fake, as `discovery.connect` makes one of a real cluster."""
+    """A client of the fake, as `connecting.connect` makes one of a real cluster."""
     target = TargetCluster.__new__(TargetCluster)
     target.cluster = cluster.id
     transport = FakeTransport.__new__(FakeTransport)

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from local.samples.builders import a_metadata, a_point
 from shared.aws.table import Put
 from shared.catalogue import machines, points
-from shared.kube import discovery
+from shared.kube import connecting
 from shared.kube.client import TargetCluster
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
@@ -475,7 +475,7 @@ def a_lab() -> Iterator[Lab]:
         return connected(lab.cluster, lambda: lab.seconds, lab.sleep, cluster, deadline)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(discovery, "connect", connect)
+        patch.setattr(connecting, "connect", connect)
         yield lab
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
-from shared.kube.longhorn import list_labelled
+from shared.kube.labelled import list_labelled
 from shared.kube.parallel import each_of
 from shared.kube.resources import Object, Objects
 from shared.labels import LONGHORN_NAMESPACE

@@ -1,23 +1,18 @@
-"""A stored kubeconfig -> a connection to the target cluster, and what a restore needs to know of
-it.
-"""
+"""A target cluster -> what a restore needs to know of it before anything is decided."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from shared import labels
 from shared.jsonpath import dig
-from shared.kinds import object_key
 from shared.kube import longhorn, schema, surroundings
 from shared.kube.client import TargetCluster
-from shared.kube.kubeconfig import parse
-from shared.kube.parallel import at_once, each_of
+from shared.kube.parallel import at_once
 from shared.kube.resources import Object, Objects
+from shared.kube.tracking import makers
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.cluster_facts import ClusterFacts, Fields, Needs, StorageClass
-from shared.models.documents import ClusterDocument
 from shared.models.longhorn_facts import BackingImageFacts, LonghornFacts
 from shared.models.target_facts import Versions
 
@@ -29,34 +24,7 @@ NEEDED = (
 )
 """Kinds without which a cluster is no target, of each system that a restore needs."""
 
-LIMITED = ("VirtualMachine", "PersistentVolumeClaim")
-"""Kinds of which there can be only one of a name: what takes a name may have been there before."""
-
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-
-Live = dict[tuple[str, str, str], Object]
-
-
-@contextmanager
-def connect(
-    text: str,
-    cluster: ClusterDocument,
-    *,
-    allow_loopback: bool,
-    connections: int,
-    deadline: float | None = None,
-) -> Iterator[TargetCluster]:
-    """Raises Refused for a kubeconfig that could do more than name a server and a credential."""
-    credentials = parse(
-        text, cluster=cluster.id, secret=cluster.secret, allow_loopback=allow_loopback
-    )
-    target = TargetCluster(
-        credentials, cluster=cluster.id, connections=connections, deadline=deadline
-    )
-    try:
-        yield target
-    finally:
-        target.close()
 
 
 def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFacts:
@@ -74,47 +42,6 @@ def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFac
     backups = longhorn.read_backups(target, needs.backups, version)
     known = facts.longhorn.model_copy(update={"backups": backups})
     return facts.model_copy(update={"longhorn": known})
-
-
-def list_existing(target: TargetCluster, namespaces: Iterable[str]) -> dict[str, str]:
-    """Machines and claims by `Kind/namespace/name`, with the restore that made each, or ""."""
-
-    def list_namespace(namespace: str) -> dict[str, str]:
-        return {
-            object_key(kind, namespace, each["metadata"]["name"]): _maker(each)
-            for kind in LIMITED
-            for each in target.list_metadata(kind, namespace)
-        }
-
-    lists = each_of(namespaces, list_namespace)
-    return {name: maker for each in lists.values() for name, maker in each.items()}
-
-
-def list_live(
-    target: TargetCluster,
-    namespaces: Iterable[str],
-    selector: str,
-    kinds: Iterable[str],
-    *,
-    instances: bool,
-) -> Live:
-    """The machines that the SELECTOR means, and its objects of KINDS, that tell how far they are.
-
-    By kind, namespace and name. INSTANCES: VirtualMachineInstances as well, whoever made them.
-    """
-    selectors: dict[str, str | None] = dict.fromkeys(("VirtualMachine", *kinds), selector)
-    if instances:
-        selectors["VirtualMachineInstance"] = None
-
-    def list_namespace(namespace: str) -> Live:
-        return {
-            (kind, namespace, each["metadata"]["name"]): each
-            for kind, chosen in selectors.items()
-            for each in target.list(kind, namespace, labels=chosen)
-        }
-
-    lists = each_of(namespaces, list_namespace)
-    return {place: each for live in lists.values() for place, each in live.items()}
 
 
 class _Asked(NamedTuple):
@@ -158,7 +85,7 @@ def _gather(asked: _Asked, stated: Versions) -> ClusterFacts:
         },
         snapshot_class=_snapshot_class(found["VolumeSnapshotClass"]),
         networks=frozenset(map(_full_name, found["NetworkAttachmentDefinition"])),
-        existing=_makers("VirtualMachine", there) | _makers("PersistentVolumeClaim", claims),
+        existing=makers("VirtualMachine", there) | makers("PersistentVolumeClaim", claims),
         longhorn=LonghornFacts(
             targets=longhorn.targets(found["BackupTarget"]), images=asked.images.result()
         ),
@@ -190,14 +117,6 @@ def _full_name(each: Object) -> str:
     return f"{each['metadata'].get('namespace')}/{each['metadata']['name']}"
 
 
-def _makers(kind: str, found: Iterable[Object]) -> dict[str, str]:
-    """As `list_existing` tells it."""
-    return {
-        object_key(kind, each["metadata"]["namespace"], each["metadata"]["name"]): _maker(each)
-        for each in found
-    }
-
-
 def _storage_class(each: Object) -> StorageClass:
     return StorageClass(
         provisioner=str(each.get("provisioner")),
@@ -205,10 +124,6 @@ def _storage_class(each: Object) -> StorageClass:
         parameters={key: str(text) for key, text in (each.get("parameters") or {}).items()},
         is_default=dig(each, "metadata", "annotations", DEFAULT_CLASS) == "true",
     )
-
-
-def _maker(each: Object) -> str:
-    return str(dig(each, "metadata", "labels", labels.RESTORE) or "")
 
 
 def _phase(namespace: Object) -> str:

@@ -1,13 +1,14 @@
 """Longhorn's custom resources on a target cluster -> what a restore needs to know of them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from shared import versions
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
+from shared.kube.labelled import list_labelled
 from shared.kube.parallel import each_of
 from shared.kube.resources import Object
 from shared.labels import LONGHORN_NAMESPACE
@@ -25,9 +26,6 @@ SIZE_OF_VOLUME = (1, 12)
 (longhorn-manager webhook/resources/volume/mutator.go)."""
 
 BACKUP_VOLUME = "backup-volume"  # a label with a volume's name (longhorn-manager types)
-AT_ONCE = 100  # values in one request: its URL stays below 8 KiB
-LABEL_VALUE = re.compile("[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-"""Anything else would bend the selector."""
 
 DEFAULT_TARGET = "default"  # the only one that Longhorn before 1.8 has
 LARGEST = 2**63
@@ -75,18 +73,6 @@ def request_sync(target: TargetCluster, name: str, uid: str, now: datetime) -> N
     """Ask Longhorn to read a backup target at once, instead of when its poll interval is over."""
     change = {"spec": {"syncRequestedAt": to_instant(now)}}
     target.patch("BackupTarget", LONGHORN_NAMESPACE, name, change, uid=uid)
-
-
-def list_labelled(
-    target: TargetCluster, kind: str, label: str, values: Iterable[str]
-) -> Iterator[Object]:
-    """Longhorn's objects that have one of those values: asked for together, since one by one takes
-    a thousand requests where there are a thousand.
-    """
-    wanted = sorted(value for value in set(values) if LABEL_VALUE.fullmatch(value))
-    for start in range(0, len(wanted), AT_ONCE):
-        selector = f"{label} in ({','.join(wanted[start : start + AT_ONCE])})"
-        yield from target.list(kind, LONGHORN_NAMESPACE, labels=selector)
 
 
 def _backup_volumes(target: TargetCluster, names: Iterable[str]) -> dict[str, list[Object]]:

@@ -7,7 +7,7 @@ from shared import labels
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
 from shared.kube.data import OF_VOLUME
-from shared.kube.longhorn import list_labelled
+from shared.kube.labelled import list_labelled
 from shared.kube.parallel import each_of
 from shared.kube.resources import Object
 from shared.labels import LONGHORN_NAMESPACE

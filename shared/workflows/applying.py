@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from shared.aws import objects
 from shared.errors import Refused
-from shared.kube import discovery
+from shared.kube import tracking
 from shared.kube.create import Fill, How, Outcome, create_all
 from shared.kube.update import update_all
 from shared.models.restore_plans import (
@@ -113,7 +113,7 @@ def _find_taken(run: Run, todo: set[str]) -> dict[str, str]:
     if run.plan.dry_run:
         return {}
     machines = [each for each in run.plan.machines if each.key in todo]
-    existing = discovery.list_existing(run.cluster, {each.namespace for each in machines})
+    existing = tracking.list_existing(run.cluster, {each.namespace for each in machines})
     return progress.find_taken(machines, existing, run.plan.restore_id)
 
 

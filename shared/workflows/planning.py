@@ -8,7 +8,7 @@ from shared.aws import objects, secrets
 from shared.aws.table import Table
 from shared.catalogue import documents
 from shared.errors import Conflict, NotFound, Refused, Rejected, Unavailable
-from shared.kube import discovery, longhorn
+from shared.kube import connecting, discovery, longhorn
 from shared.kube.client import TargetCluster
 from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
@@ -90,7 +90,7 @@ def plan_restore(
     except Unknown as unknown:
         return Ask(str(unknown))
     if record.plan_hash is None:
-        with discovery.connect(
+        with connecting.connect(
             kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
         ) as target:
             facts = _observe(clients, target, needs, cluster)

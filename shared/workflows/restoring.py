@@ -10,7 +10,7 @@ from functools import partial
 
 from shared.aws import secrets
 from shared.errors import Unreachable
-from shared.kube import discovery
+from shared.kube import connecting, tracking
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import BatchProgress, MachineResult, Phase, Plan
 from shared.restore import progress
@@ -75,7 +75,7 @@ def _run(
     share = _share(clients, plan, batch, taken, seconds)
     # Not validated: a document's secret begins with `replant/`, the plan's as this stack has it.
     cluster = ClusterDocument.model_construct(id=plan.target, secret=plan.secret)
-    with discovery.connect(
+    with connecting.connect(
         secrets.kubeconfig_of(clients.secrets, cluster),
         cluster,
         allow_loopback=clients.allow_loopback,
@@ -173,7 +173,7 @@ def _adopt(run: Run, before: Results) -> Results:
 def _list_present(run: Run) -> list[tuple[str, str, str]]:
     touched = [each for each in run.plan.machines if not each.problem and not each.skip]
     return list(
-        discovery.list_live(
+        tracking.list_live(
             run.cluster,
             {each.namespace for each in touched},
             run.selector,

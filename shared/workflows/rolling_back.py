@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.aws import secrets
 from shared.aws.table import Table
 from shared.errors import Conflict, NotFound, Rejected, Unavailable, Unreachable
-from shared.kube import discovery
+from shared.kube import connecting
 from shared.kube.client import TargetCluster
 from shared.kube.standing import Standing, list_standing
 from shared.models.base import from_instant, to_instant
@@ -177,7 +177,7 @@ def _run(
     # Not validated: a document's secret begins with `replant/`, the plan's as this stack has it.
     document = ClusterDocument.model_construct(id=plan.target, secret=plan.secret)
     _await_restore(clients, ledger, record)
-    with discovery.connect(
+    with connecting.connect(
         secrets.kubeconfig_of(clients.secrets, document),
         document,
         allow_loopback=clients.allow_loopback,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from shared.errors import Conflict, Rejected, Unavailable, Unreachable
-from shared.kube import data, discovery
+from shared.kube import data, tracking
 from shared.models.restore_plans import Condition, MachinePlan, MachineResult, Phase, Problem
 from shared.restore import progress
 from shared.restore.progress import Do, Step
@@ -88,7 +88,7 @@ def _look(run: Run, watched: list[MachinePlan], results: Results) -> Results:
 
 def _list_live(run: Run, watched: Iterable[MachinePlan], results: Results) -> Live:
     kinds = {kind for each in watched for kind in STRATEGIES[each.strategy].kinds}
-    live = discovery.list_live(
+    live = tracking.list_live(
         run.cluster,
         {each.namespace for each in watched},
         run.selector,

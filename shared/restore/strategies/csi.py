@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from shared import labels
 from shared.jsonpath import dig
-from shared.models.cluster_facts import ClusterFacts
 from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.restore_points import Volume
 from shared.restore.strategies import longhorn_data
@@ -17,10 +16,11 @@ from shared.restore.strategies.strategy import Data, Live, Strategy
 from shared.validation import short
 
 if TYPE_CHECKING:
+    from shared.models.cluster_facts import ClusterFacts
     from shared.restore.wanted import Wanted
 
 
-def check_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
+def check_target(target: str, facts: "ClusterFacts") -> Iterator[Check]:
     if "BackupTarget" in facts.unserved:
         said = f"Cluster {target} has no Longhorn (longhorn.io/v1beta2). Install it, or choose"
         yield _block("longhorn", target, f"{said} another cluster.")

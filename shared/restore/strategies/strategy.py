@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.models.cluster_facts import ClusterFacts
 from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.restore_points import Volume
 
 if TYPE_CHECKING:
+    from shared.models.cluster_facts import ClusterFacts
     from shared.restore.wanted import Wanted
 
 Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
@@ -38,7 +38,7 @@ class Strategy(NamedTuple):
 
     name: str
     kinds: tuple[str, ...]
-    check_target: Callable[[str, ClusterFacts], Iterable[Check]]
+    check_target: Callable[[str, "ClusterFacts"], Iterable[Check]]
     check_disk: Callable[["Wanted", Volume], Iterable[Check]]
     make_disk: Callable[["Wanted", Volume], Iterator[PlannedObject]]
     data: Callable[[MachinePlan, Live], list[Data]]
