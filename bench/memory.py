@@ -66,8 +66,8 @@ def _measured(running: Running, machines: Fleet, sources: dict[str, Source], siz
     plan = plan.model_copy(update={"target": CLUSTER, "secret": f"replant/clusters/{CLUSTER}"})
     sample = init.probed(_task(running.stack, plan), _environment(running.stack))
     made = api.call("GET", path("kubevirt.io/v1", "virtualmachines", namespace))["items"]
-    if len(made) != size:
-        raise RuntimeError(f"{len(made)} of {size} machines were applied within one run")
+    if len(made) != plan.size_of(0):
+        raise RuntimeError(f"{len(made)} of {plan.size_of(0)} machines were applied within one run")
     plan_size = len(plan.model_dump_json().encode())
     return Measured(size, plan_size / MB, sample["peak"] * MIB / MB)
 
@@ -112,11 +112,10 @@ def _table(measured: list[Measured]) -> Table:
     )
     note = (
         "A fresh interpreter on the built artifacts runs the function's handler once: it loads the"
-        f" plan from S3, applies all of it in this one run, {OBJECTS} objects a machine, writes the"
-        " ledger and looks at the machines. The embedded AWS, and a real API server without"
-        " controllers, so"
-        " that no machine becomes ready. Peer: the plan as JSON. MB are millions of bytes of"
-        " resident memory."
+        f" first batch of the plan from S3, applies it in this one run, {OBJECTS} objects for each"
+        " machine, writes the ledger and looks at the machines. The embedded AWS, and a real API"
+        " server without controllers, so that no machine becomes ready. Peer: the plan as JSON. MB"
+        " are millions of bytes of resident memory."
     )
     return Table(f"Memory: {FUNCTION}", columns, rows(measured, memory), note)
 
