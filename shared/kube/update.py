@@ -12,19 +12,32 @@ from shared.jsonpath import dig
 from shared.kube.create import ENDING, Fill, How, Manifest, Outcome, create_all, ended, result_of
 from shared.models.restore_plans import ObjectResult, PlannedObject, Problem
 
+DONE = "it was updated before; what was changed on it since is left as it is"
+
 Differ = Callable[[Manifest, Manifest], tuple[Mapping[str, Any], str]]
 """A planned manifest and what stands -> the merge patch, empty for none, and what it changes."""
 
 
-def update_all(how: How, objects: Iterable[PlannedObject], fill: Fill, differ: Differ) -> Outcome:
-    """OBJECTS are the Secrets, then the machine. Raises Refused when the credentials do not serve
-    any more.
+def update_all(
+    how: How,
+    objects: Iterable[PlannedObject],
+    fill: Fill,
+    differ: Differ,
+    *,
+    done: Iterable[ObjectResult] = (),
+) -> Outcome:
+    """OBJECTS are the Secrets, then the machine. DONE is what became of them where an earlier run
+    has updated the machine already: what people changed on it since is not undone. Raises Refused
+    when the credentials do not serve any more.
     """
     *secrets, vm = objects
     try:
         found = _find(how, vm)
     except ENDING as error:
         return ended([], [*secrets, vm], error, None)
+    if done:
+        secrets_done = [each for each in done if each.kind != vm.kind]
+        return Outcome((*secrets_done, result_of(vm, "unchanged", DONE)))
     uid = str(dig(found, "metadata", "uid"))
     outcome = create_all(how, secrets, lambda each, _: fill(each, uid))
     results = list(outcome.results)

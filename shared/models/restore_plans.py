@@ -373,9 +373,11 @@ class RestoreRecord(Value):
     reported, with what the history shows of it: COUNTS, FINISHED_AT and the address of the REPORT.
     UNDOING is the rollback that has hold of it, ROLLBACK how the last one ended, where no execution
     has taken up the restore since.
-    REDRIVEN counts the times that this execution was redriven. BY is who asked for the first
-    execution. APPROVAL is for how many seconds a decision about the plan is waited for, None where
-    it needs none; DECISIONS are those that were taken, the newest last, and none of before
+    REDRIVEN counts the times that this execution was redriven; what it has seen in its attempts
+    from STANDS_SINCE on stands, for a redrive does not repeat the batches that have ended. BY is
+    who asked for the first execution. APPROVAL is for how many seconds a decision about the plan is
+    waited for, None where it needs none; DECISIONS are those that were taken, the newest last, and
+    none of before
     ASKS_SINCE is in force: the restore was rolled back by then. REVISION counts the changes of the
     record.
     """
@@ -396,6 +398,7 @@ class RestoreRecord(Value):
     finished_at: Instant | None = None
     report: str | None = None
     redriven: int = 0
+    stands_since: int = 1
     by: str | None = None
     approval: int | None = None
     asks_since: Instant | None = None

@@ -24,6 +24,7 @@ ORDER = ("VirtualMachine", "PersistentVolumeClaim", "VolumeSnapshot", "VolumeSna
 """In which the objects of a machine go; its Secrets go with it."""
 
 MADE = ("create", "unchanged")
+UPDATED = ("update", "unchanged")
 RETAIN = "Retain"
 IDLE = ("Halted", "Manual")
 """Run strategies with which nobody but a person starts a machine."""
@@ -39,6 +40,13 @@ LEAVING = {
     "virtualmachineinstances.kubevirt.io",
 }
 """What the garbage collector takes away some time after a machine."""
+
+CLAIM_OF_VOLUME = (
+    ("persistentVolumeClaim", "claimName"),
+    ("dataVolume", "name"),
+    ("ephemeral", "persistentVolumeClaim", "claimName"),
+)
+"""Where a volume of a machine says which claim it is."""
 
 HOLDS = 5  # kinds that are named of what a namespace holds
 STARTED = "it may hold data that exists nowhere else; with deleteStarted it goes"
@@ -70,12 +78,16 @@ class Step(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a restore made of one machine, in the order of its creation; STARTED: by the restore."""
+    """What a restore made of one machine, in the order of its creation; STARTED: by the restore.
+
+    UPDATED is the machine of another maker that the restore changed, if it did.
+    """
 
     key: str
     restore_id: str
     objects: tuple[ObjectResult, ...]
     started: bool = False
+    updated: ObjectResult | None = None
 
 
 def made_of(
@@ -92,9 +104,18 @@ def made_of(
             restore_id,
             tuple(each for each in every if _is_ours(each)),
             started=key in results and results[key].phase is Phase.STARTED,
+            updated=updated_of(every),
         )
         for key, every in sorted(objects.items())
     ]
+
+
+def updated_of(objects: Iterable[ObjectResult]) -> ObjectResult | None:
+    """The machine of another maker that was changed, or did not have to be."""
+    for each in objects:
+        if each.kind == "VirtualMachine" and each.uid is None and each.action in UPDATED:
+            return each
+    return None
 
 
 def _is_ours(each: ObjectResult) -> bool:
@@ -104,14 +125,48 @@ def _is_ours(each: ObjectResult) -> bool:
     return each.uid is not None and each.action != "update"
 
 
-def steps(made: Made, live: Live, *, delete_started: bool) -> list[Step]:
-    """In the order in which they are done; what waits says for what."""
+class Uses(NamedTuple):
+    """By namespace and name of a claim: the machines that have it as a disk, with their UIDs, and
+    the snapshots that were made of it. Found once for all machines of a look, which may be
+    thousands.
+    """
+
+    machines: Mapping[tuple[str, str], list[tuple[str, Any]]]
+    snapshots: Mapping[tuple[str, str], list[str]]
+
+
+def uses(live: Live) -> Uses:
+    machines: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    snapshots: dict[tuple[str, str], list[str]] = {}
+    for (kind, namespace, name), each in live.items():
+        if kind == "VirtualMachine":
+            for claim in _claims_of(each):
+                user = name, dig(each, "metadata", "uid")
+                machines.setdefault((namespace, claim), []).append(user)
+        elif kind == "VolumeSnapshot":
+            source = str(dig(each, "spec", "source", "persistentVolumeClaimName"))
+            snapshots.setdefault((namespace, source), []).append(name)
+    return Uses(machines, snapshots)
+
+
+def _claims_of(vm: Mapping[str, Any]) -> set[str]:
+    volumes = dig(vm, "spec", "template", "spec", "volumes")
+    return {
+        str(dig(each, *path))
+        for each in (volumes if isinstance(volumes, list) else [])
+        for path in CLAIM_OF_VOLUME
+        if dig(each, *path)
+    }
+
+
+def steps(made: Made, live: Live, users: Uses, *, delete_started: bool) -> list[Step]:
+    """In the order in which they are done; what waits says for what. USERS are those of LIVE."""
     machine, disks = _split(made.objects)
     first = [_of_machine(made, each, live, delete_started) for each in machine]
     every = [*first, *_of_secrets(made, first)]
     kept = next((each for each in first if each.do is Do.KEEP and _stands(each, live)), None)
     for disk in reversed(disks):
-        every += _of_disk(made, disk, live, kept, delete_started=delete_started)
+        every += _of_disk(made, disk, live, users, kept, delete_started=delete_started)
     return _in_order(every)
 
 
@@ -162,7 +217,9 @@ def _of_secrets(made: Made, machine: list[Step]) -> Iterator[Step]:
         if each.kind != "Secret":
             continue
         owner = machine[0] if machine else None
-        if not each.owned or owner is None:
+        if made.updated and owner is None:
+            yield _keep(each, f"{subject(made.updated)}, which the restore updated, needs it")
+        elif not each.owned or owner is None:
             said = "it belongs to no machine alone, and no Secret is ever read or deleted"
             yield _keep(each, f"{said}: `kubectl delete secret -n {each.namespace} {each.name}`")
         elif owner.do is Do.KEEP and owner.reason != CHANGED_HANDS:
@@ -174,17 +231,29 @@ def _of_secrets(made: Made, machine: list[Step]) -> Iterator[Step]:
 
 
 def _of_disk(
-    made: Made, disk: Iterable[ObjectResult], live: Live, kept: Step | None, *, delete_started: bool
+    made: Made,
+    disk: Iterable[ObjectResult],
+    live: Live,
+    users: Uses,
+    kept: Step | None,
+    *,
+    delete_started: bool,
 ) -> Iterator[Step]:
     for each in sorted(disk, key=lambda one: _rank(one.kind)):
-        step = _of_part(made, each, live, kept, delete_started)
+        step = _of_part(made, each, live, users, kept, delete_started=delete_started)
         yield step
         if step.do is Do.KEEP and _stands(step, live):
             kept = step
 
 
 def _of_part(
-    made: Made, each: ObjectResult, live: Live, kept: Step | None, delete_started: bool
+    made: Made,
+    each: ObjectResult,
+    live: Live,
+    users: Uses,
+    kept: Step | None,
+    *,
+    delete_started: bool,
 ) -> Step:
     found = _find(each, live)
     if settled := _settled(made, each, found):
@@ -192,7 +261,7 @@ def _of_part(
     if kept:
         return _keep(each, f"it belongs to {subject(kept.made)}, which is kept")
     if each.kind == "PersistentVolumeClaim":
-        why = _why_claim_stays(made, each, live, delete_started)
+        why = _why_claim_stays(made, each, live, users, delete_started=delete_started)
         return _keep(each, why) if why else _delete(each, found)
     if why := _why_backup_would_go(each, live):
         return _keep(each, why)
@@ -201,12 +270,16 @@ def _of_part(
 
 
 def _why_claim_stays(
-    made: Made, claim: ObjectResult, live: Live, delete_started: bool
+    made: Made, claim: ObjectResult, live: Live, users: Uses, *, delete_started: bool
 ) -> str | None:
-    if machines := list(_other_users(made, claim, live)):
-        return f"it is a disk of VirtualMachine {listed(machines)}"
-    if snapshots := list(_snapshots_of(claim, live)):
-        return f"VolumeSnapshot {listed(snapshots)} was made of it, and would lose its data"
+    place = claim.namespace or "", claim.name
+    own = [each.uid for each in made.objects if each.kind == "VirtualMachine"]
+    machines = [name for name, uid in users.machines.get(place, ()) if uid not in own]
+    if machines:
+        return f"it is a disk of VirtualMachine {_listed_in(place[0], machines)}"
+    if snapshots := users.snapshots.get(place):
+        said = f"VolumeSnapshot {_listed_in(place[0], snapshots)} was made of it"
+        return f"{said}, and would lose its data"
     if made.started and not delete_started:
         return f"the restore started its machine: {STARTED}"
     if pods := _pods(made, claim, live, now=delete_started):
@@ -214,30 +287,8 @@ def _why_claim_stays(
     return None
 
 
-def _other_users(made: Made, claim: ObjectResult, live: Live) -> Iterator[str]:
-    """Machines of its namespace that have it as a disk, but for its own, by `namespace/name`."""
-    own = [each.uid for each in made.objects if each.kind == "VirtualMachine"]
-    for (kind, namespace, name), vm in live.items():
-        if kind != "VirtualMachine" or namespace != claim.namespace:
-            continue
-        if dig(vm, "metadata", "uid") in own:
-            continue
-        volumes = dig(vm, "spec", "template", "spec", "volumes")
-        for each in volumes if isinstance(volumes, list) else []:
-            used = (
-                dig(each, "persistentVolumeClaim", "claimName"),
-                dig(each, "dataVolume", "name"),
-                dig(each, "ephemeral", "persistentVolumeClaim", "claimName"),
-            )
-            if claim.name in used:
-                yield f"{namespace}/{name}"
-
-
-def _snapshots_of(claim: ObjectResult, live: Live) -> Iterator[str]:
-    for (kind, namespace, name), each in live.items():
-        source = dig(each, "spec", "source", "persistentVolumeClaimName")
-        if kind == "VolumeSnapshot" and (namespace, source) == (claim.namespace, claim.name):
-            yield f"{namespace}/{name}"
+def _listed_in(namespace: str, names: Iterable[str]) -> str:
+    return listed([f"{namespace}/{name}" for name in names])
 
 
 def _pods(made: Made, claim: ObjectResult, live: Live, *, now: bool) -> list[str]:

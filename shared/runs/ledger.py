@@ -151,8 +151,11 @@ class Ledger:
             if record.redriven >= redriven:
                 return record.attempt
             self._refuse_while_undone(record)
-            again = {"attempt": record.attempt + 1, "taken_at": self._now(), "redriven": redriven}
+            again: dict[str, object] = {"attempt": record.attempt + 1, "taken_at": self._now()}
+            again["redriven"] = redriven
             again |= _asks_again(record, self._now())
+            if record.rollback:
+                again["stands_since"] = record.attempt + 1  # what was seen before is undone
             if self._replace(record, **again, **NO_END, stopped=False):
                 return record.attempt + 1
         raise NotFound(f"Restore {self.id} is not known any more. Start a new restore.")
@@ -295,6 +298,7 @@ def _begun_again(before: RestoreRecord, wanted: RestoreRecord) -> RestoreRecord:
         "taken_at": wanted.taken_at,
         "stopped": False,
         "redriven": 0,
+        "stands_since": before.attempt + 1,
         "revision": before.revision + 1,
         **NO_END,
     }

@@ -22,7 +22,7 @@ from shared.models.restore_plans import (
     PlannedObject,
     Problem,
 )
-from shared.restore import filling, merging, progress
+from shared.restore import filling, merging, progress, rollback
 from shared.restore.progress import Do, Step
 from shared.workflows.replacing import Predecessors, make_way, read_predecessors
 from shared.workflows.run import Results, Run
@@ -149,10 +149,17 @@ def _create_objects(work: _Work, machine: MachinePlan) -> Outcome:
     except _Lost as lost:
         return Outcome((), Problem(code=Refused.__name__, message=str(lost)))
     if machine.updates:
-        return update_all(work.how, machine.objects, fill, merging.differ)
+        done = _updated_before(work.run, machine)
+        return update_all(work.how, machine.objects, fill, merging.differ, done=done)
     if machine.replaces:
         return _replace(work, machine, fill)
     return create_all(work.how, machine.objects, fill)
+
+
+def _updated_before(run: Run, machine: MachinePlan) -> tuple[ObjectResult, ...]:
+    """What the ledger knows of it; nothing where no run came so far as to update it."""
+    known = run.batch.ledger.objects(machine.key).get(machine.key, ())
+    return known if rollback.updated_of(known) else ()
 
 
 def _replace(work: _Work, machine: MachinePlan, fill: Fill) -> Outcome:

@@ -16,12 +16,16 @@ class Fence:
     """Shared by the threads of one run. Once it refuses, it refuses for good."""
 
     def __init__(
-        self, look: Callable[[], str | None], *, clock: Callable[[], float] = time.monotonic
+        self,
+        look: Callable[[], str | None],
+        *,
+        read_at: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """LOOK says why the run may not act any more; None while it may."""
+        """LOOK says why the run may not act any more; None while it may, as it might at READ_AT."""
         self._look = look
         self._clock = clock
-        self._read_at = clock()
+        self._read_at = read_at
         self._refusal: str | None = None
         self._lock = Lock()
 

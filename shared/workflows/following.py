@@ -30,7 +30,7 @@ class Progress(NamedTuple):
 
 def tell(run: Run, results: Results) -> BatchProgress:
     """The report of a restore that runs, written before the run ends: so it never comes after the
-    last one.
+    last one. Raises Overtaken.
     """
     told = BatchProgress(
         at=run.clients.clock.now(),
@@ -39,6 +39,8 @@ def tell(run: Run, results: Results) -> BatchProgress:
     )
     if not run.waiting(results):
         return told
+    # Who stopped the restore does not wait for ever for a run's end, and then reports.
+    run.fence.permit()
     if run.plan.batches > 1:
         known = {each.number: each.progress for each in run.batch.ledger.batches()}
         batches = known | {run.batch.number: told}
@@ -60,7 +62,7 @@ def _waiting(run: Run, results: Results) -> Iterator[Waiting]:
         yield Waiting(
             vm=result.vm,
             namespace=result.namespace,
-            waits=(result.waits or "to be begun")[: report.SAID],
+            waits=report.brief(result.waits or "to be begun"),
             percent=report.percent(machine, result),
         )
 

@@ -41,8 +41,9 @@ def find_earlier(
             continue
         made = rollback.made_of(restore_id, ledger.objects(), ledger.machines())
         live = _look(target, restore_id, made)
+        users = rollback.uses(live)
         for machine in made:
-            why = _why_not(rollback.steps(machine, live, delete_started=False))
+            why = _why_not(rollback.steps(machine, live, users, delete_started=False))
             if record.outcome is None:
                 why = UNENDED
             earlier = Earlier(restore_id=restore_id, machine=machine.key, why=why)
@@ -110,7 +111,7 @@ def _remove(run: Run, made: Made, until: float) -> Outcome | None:
     clock = run.clients.clock
     while True:
         live = _look(run.cluster, made.restore_id, [made])
-        steps = rollback.steps(made, live, delete_started=False)
+        steps = rollback.steps(made, live, rollback.uses(live), delete_started=False)
         if why := _why_not(steps):
             said = f"What restore {made.restore_id} made is not replaced: {why}"
             return Outcome((), Problem(code="Conflict", message=said))

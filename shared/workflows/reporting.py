@@ -76,7 +76,7 @@ def report_restore(clients: Clients, ledger_id: str, finished: Finished) -> Repo
     if record.execution != finished.execution or record.redriven > finished.redriven:
         raise Overtaken(f"Restore {ledger_id} was taken up by another execution, which reports it.")
     plan = clients.state.outline(ledger_id, record.plan_hash)
-    known = _results(clients, ledger, plan, record.attempt)
+    known = _results(clients, ledger, plan, record)
     if record.cancelled:
         results = report.cancel(known.values(), clients.now(), record.answer)
         state = report.STOPPED
@@ -112,7 +112,7 @@ def report_ended(clients: Clients, ended: Ended) -> Reported | None:
     if record.attempt != attempt:
         return None
     plan = clients.state.outline(ledger.id, record.plan_hash or "")
-    known = _results(clients, ledger, plan, record.attempt).values()
+    known = _results(clients, ledger, plan, record).values()
     if ended.error is None or record.cancelled:
         results, state = report.cancel(known, clients.now(), record.answer), report.STOPPED
     else:
@@ -148,9 +148,17 @@ def _await_end(clients: Clients, ledger: Ledger, record: RestoreRecord) -> Resto
 
 
 def _results(
-    clients: Clients, ledger: Ledger, plan: Plan, attempt: int
+    clients: Clients, ledger: Ledger, plan: Plan, record: RestoreRecord
 ) -> dict[str, MachineResult]:
-    return progress.adopt(plan, ledger.machines(), None, attempt, clients.now())
+    """What batches ended with before this execution was redriven stands: they are not repeated."""
+    known = ledger.machines()
+    results = progress.adopt(plan, known, None, record.attempt, clients.now())
+    stands = {
+        key: each
+        for key, each in known.items()
+        if key in results and each.final and each.attempt >= record.stands_since
+    }
+    return results | stands
 
 
 def _end(

@@ -83,7 +83,7 @@ def _run(
         deadline=began + seconds - LAST,
     ) as target:
         refusal = partial(batch.refusal, taken.restore.attempt, taken.batch.run)
-        fence = Fence(refusal, clock=clients.clock.monotonic)
+        fence = Fence(refusal, read_at=began, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
         run = Run(clients, target, plan, taken, batch, fence, deadline, outage, share)
         return run, _say_what_is_shared(run, _proceed(run))

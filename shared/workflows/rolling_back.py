@@ -190,7 +190,7 @@ def _run(
             cluster=target,
             ledger=ledger,
             undoing=record.undoing,
-            fence=_fence(clients, ledger, record),
+            fence=_fence(clients, ledger, record, began),
             made=rollback.made_of(record.restore_id, ledger.objects(), ledger.machines()),
             namespaces=ledger.namespaces(),
             wanted=ledger.wanted(call.execution),
@@ -216,11 +216,13 @@ def _await_restore(clients: Clients, ledger: RollbackLedger, record: RestoreReco
         clients.clock.sleep(POLL)
 
 
-def _fence(clients: Clients, ledger: RollbackLedger, record: RestoreRecord) -> Fence:
+def _fence(
+    clients: Clients, ledger: RollbackLedger, record: RestoreRecord, read_at: float
+) -> Fence:
     def look() -> str | None:
         return ledger.refusal(record.undoing) if record.undoing else None
 
-    return Fence(look, clock=clients.clock.monotonic)
+    return Fence(look, read_at=read_at, clock=clients.clock.monotonic)
 
 
 def _proceed(run: _Run) -> tuple[Progress, list[Undone] | None]:
@@ -275,10 +277,11 @@ def _look(run: _Run) -> tuple[Round, Standing]:
     places = {each.namespace for each in objects} | {each.name for each in run.namespaces}
     contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
     live = list_standing(run.cluster, run.restore_id, filter(None, places), contents)
+    users, started_too = rollback.uses(live), run.call.request.delete_started
     round_ = [
         (machine.key, step)
         for machine in run.made
-        for step in rollback.steps(machine, live, delete_started=run.call.request.delete_started)
+        for step in rollback.steps(machine, live, users, delete_started=started_too)
     ]
     if any(step.pending for _, step in round_) and not run.call.request.dry_run:
         return round_ + [(NAMESPACES, _waits(each)) for each in run.namespaces], live

@@ -232,6 +232,42 @@ def test_a_resumed_restore_finishes_the_batches_that_were_left(lab: Lab) -> None
     assert not [each for each in lab.cluster.writes[len(writes) :] if each[2] == "web00"]
 
 
+def test_a_redrive_that_does_not_repeat_the_batches_that_had_ended_reports_them_as_they_ended(
+    lab: Lab,
+) -> None:
+    """A Map Run redrives the executions that did not succeed, and no others."""
+    planned = lab.plan(request(lab, 5))
+    assert lab.apply(planned, batch=0).done
+    lab.stop()
+    again = planned._replace(attempt=lab.ledger(planned).resume("run-1", 1))
+    for batch in (1, 2):
+        assert lab.apply(again, batch=batch).done
+    assert lab.report(again)["counts"] == {"ready": 5}
+
+
+def test_what_a_redriven_execution_saw_before_its_restore_was_rolled_back_is_not_reported(
+    lab: Lab,
+) -> None:
+    planned = lab.plan(request(lab, 3))
+    assert lab.apply(planned, batch=0).done
+    lab.stop()
+    lab.roll_back(planned.ledger, deleteStarted=True)
+    again = planned._replace(attempt=lab.ledger(planned).resume("run-1", 1))
+    assert lab.apply(again, batch=1).done
+    assert lab.report(again)["counts"] == {"failed": 2, "ready": 1}
+
+
+def test_another_execution_reports_nothing_that_it_has_not_seen(lab: Lab) -> None:
+    asked = request(lab, 3)
+    lab.apply(lab.plan(asked), batch=0)
+    lab.stop()
+    again = lab.plan(asked, "run-2")
+    lab.apply(again, batch=1)
+    output = lab.stop("run-2")
+    assert output
+    assert output["counts"] == {"cancelled": 2, "ready": 1}
+
+
 def test_a_function_of_an_older_attempt_s_batch_writes_nothing_more(lab: Lab) -> None:
     asked = request(lab, 4, concurrency=1)
     planned = lab.plan(asked)
@@ -393,6 +429,43 @@ def test_the_last_report_is_never_written_over_by_a_run_that_goes_on(lab: Lab) -
     output = lab.finish(planned)
     assert running(lab, planned)["state"] == output["state"] == "succeeded"
     assert "batches" not in running(lab, planned)
+
+
+@pytest.mark.parametrize("machines", [1, 3])
+def test_a_run_that_sees_a_stop_late_does_not_write_over_the_last_report(
+    lab: Lab, machines: int
+) -> None:
+    """Its requests took longer than whoever reports waits for its end."""
+    lab.cluster.bind = False
+    planned = lab.plan(request(lab, machines))
+
+    def stop(_: float) -> None:
+        lab.during = None
+        assert lab.stop()
+
+    lab.during = stop
+    with pytest.raises(Overtaken, match="was stopped"):
+        lab.apply(planned, batch=0)
+    assert running(lab, planned)["state"] == "cancelled"
+
+
+def test_what_the_cluster_says_fits_a_batch_s_row_whatever_it_is(lab: Lab) -> None:
+    """A row has 400 KB: of 250 machines each may take a thousandth of 400."""
+    hostile = [{"type": "Ready", "status": "False", "message": "\x01" * 5000}]
+    planned = lab.plan(request(lab, 3))
+    lab.cluster.run = False
+    lab.apply(planned, batch=0)
+
+    def complain(method: str, place: Place) -> None:
+        for name in ("web00", "web01"):
+            lab.cluster.objects[WEB, "default", name]["status"]["conditions"] = hostile
+
+    lab.cluster.before = complain
+    lab.apply(planned, batch=0)
+    told = lab.batch(planned, 0).record().progress
+    assert told
+    assert "\x01" in told.waiting[0].waits
+    assert len(told.waiting[0].model_dump_json()) < 600
 
 
 def test_the_objects_of_a_batch_are_told_from_those_of_the_others(lab: Lab) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from shared import labels
 from shared.kube.connection import Silence
+from shared.kube.update import DONE
 from shared.restore.merging import changes, paths
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
@@ -82,8 +83,41 @@ def test_an_update_that_is_started_again_finds_nothing_that_differs(lab: Lab) ->
     lab.restore(request, execution="run-2")
     lab.cluster.writes.clear()
     output = lab.restore(request, execution="run-3")
-    assert actions(lab, output)["VirtualMachine"] == ("unchanged", "nothing differs")
+    assert actions(lab, output)["VirtualMachine"] == ("unchanged", DONE)
     assert lab.cluster.writes == []
+
+
+def test_what_people_changed_after_the_update_is_not_undone_when_it_is_started_again(
+    lab: Lab,
+) -> None:
+    restored(lab)
+    request = lab.request(requestId="second", onExisting="update")
+    lab.restore(request, execution="run-2")
+    lab.cluster.objects[VM]["spec"]["template"]["spec"]["domain"]["cpu"]["cores"] = 64
+    output = lab.restore(request, execution="run-3")
+    assert output["counts"] == {"applied": 1}
+    assert lab.cluster.objects[VM]["spec"]["template"]["spec"]["domain"]["cpu"]["cores"] == 64
+    assert actions(lab, output)["Secret"][0] == "create", "the ledger still knows it"
+
+
+def test_an_updated_machine_that_is_gone_when_it_is_started_again_is_said(lab: Lab) -> None:
+    restored(lab)
+    request = lab.request(requestId="second", onExisting="update", failOn="never")
+    lab.restore(request, execution="run-2")
+    del lab.cluster.objects[VM]
+    assert "was deleted after the plan was made" in reason(lab.restore(request, execution="run-3"))
+
+
+def test_a_rollback_tells_nobody_to_delete_a_secret_that_an_updated_machine_needs(
+    lab: Lab,
+) -> None:
+    restored(lab)
+    request = lab.request(requestId="second", onExisting="update")
+    output = lab.restore(request, execution="run-2")
+    (kept,) = lab.roll_back(output["restoreId"], deleteStarted=True)["kept"]
+    assert kept["reason"] == "VirtualMachine default/web01, which the restore updated, needs it"
+    named = lab.cluster.objects[VM]["spec"]["template"]["spec"]["volumes"]
+    assert kept["name"] in json.dumps(named)
 
 
 def test_a_strangers_machine_is_updated_and_never_deleted_by_the_rollback(lab: Lab) -> None:

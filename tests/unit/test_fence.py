@@ -24,7 +24,7 @@ class Site:
         begin(self.table)
         taken = batch(self.table).take_run(1)
         refusal = partial(batch(Counting(self)).refusal, taken.restore.attempt, taken.batch.run)
-        self.fence = Fence(refusal, clock=lambda: self.seconds)
+        self.fence = Fence(refusal, read_at=self.seconds, clock=lambda: self.seconds)
 
     def refusal(self) -> str | None:
         try:

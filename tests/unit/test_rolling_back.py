@@ -15,7 +15,9 @@ from shared.errors import InvalidRequest, NotFound, Overtaken, Refused, Unreacha
 from shared.kube.connection import Silence
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.rollbacks import Undoing
+from shared.restore import rollback
 from shared.runs import history
+from shared.runs.batches import Batch
 from shared.runs.ledger import Ledger
 from shared.runs.rollbacks import LEASE, RollbackLedger
 from shared.workflows import rolling_back
@@ -765,6 +767,42 @@ def test_a_rollback_that_was_stopped_lets_go_at_once_and_its_run_does_nothing_mo
     assert "Start it again with the same input." in lab.topic.texts[-1]
     assert lab.roll_back(restore_id, execution="arn:rollback:2")["state"] == "succeeded"
     assert lab.stop("arn:rollback:1") is None
+
+
+def test_a_rollback_that_was_stopped_while_it_waited_for_a_run_deletes_nothing(lab: Lab) -> None:
+    restore_id = halted(lab)
+    Batch(Ledger(lab.table, restore_id, now=lab.now), 0)._count_run()  # one that died
+
+    def stop(_: float) -> None:
+        lab.during = None
+        lab.stop("arn:rollback:1")
+
+    lab.during = stop
+    with pytest.raises(Overtaken):
+        lab.roll_back(restore_id)
+    assert deletions(lab) == []
+
+
+class Gone(dict[tuple[str, str, str], Json]):
+    """What stands, and how often somebody went through all of it."""
+
+    times = 0
+
+    def items(self) -> Any:
+        self.times += 1
+        return super().items()
+
+
+def test_of_thousands_of_machines_what_stands_is_gone_through_once(lab: Lab) -> None:
+    """Once a machine would be more than the whole time of a function."""
+    restore_id = halted(lab, "web01", "web02", "web03")
+    ledger = Ledger(lab.table, restore_id, now=lab.now)
+    made = rollback.made_of(restore_id, ledger.objects(), ledger.machines())
+    live = Gone(lab.cluster.objects)
+    users = rollback.uses(live)
+    for machine in made:
+        assert rollback.steps(machine, live, users, delete_started=False)
+    assert live.times == 1
 
 
 def test_a_rollback_that_broke_off_is_told_with_its_error(lab: Lab) -> None:
