@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from shared.kinds import object_key
 from shared.models.base import Value
 from shared.models.longhorn_facts import LonghornFacts
-from shared.models.restore_plans import Earlier
+from shared.models.restore_plans import Earlier, PlannedObject
 from shared.models.target_facts import TargetFacts
 
 Fields = dict[str, Any]
@@ -56,6 +57,13 @@ class ClusterFacts(Value):
     longhorn: LonghornFacts = Field(default_factory=LonghornFacts)
     machine_fields: Fields | None = None
     target: TargetFacts = Field(default_factory=TargetFacts)
+
+    def has(self, planned: PlannedObject) -> bool:
+        """Whether a machine or a claim of its name stands, which it updates or takes the place of:
+        it adds nothing to what is there.
+        """
+        key = object_key(planned.kind, planned.namespace or "", planned.name)
+        return key in self.existing
 
     @property
     def default_class(self) -> str | None:

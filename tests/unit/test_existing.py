@@ -12,6 +12,7 @@ from shared import labels
 from shared.kube.connection import Silence
 from shared.kube.update import DONE
 from shared.restore.merging import changes, paths
+from shared.runs import rates
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
 
@@ -319,3 +320,32 @@ def test_a_replacement_that_is_resumed_does_not_replace_its_own(lab: Lab) -> Non
     output = lab.restore(asked, execution="run-3")
     assert output["counts"] == {"applied": 1}
     assert lab.cluster.objects[VM]["metadata"]["uid"] == uid
+
+
+@pytest.mark.parametrize("way", ["update", "recreate"])
+def test_what_takes_the_place_of_what_stands_needs_no_more_room(lab: Lab, way: str) -> None:
+    """Neither in a quota nor on Longhorn's disks."""
+    restored(lab, start=False)
+    full = {
+        "count/virtualmachines.kubevirt.io": "1",
+        "persistentvolumeclaims": "1",
+        "requests.storage": "40Gi",
+    }
+    lab.cluster.add(
+        "ResourceQuota", "default", "team", spec={"hard": full}, status={"hard": full, "used": full}
+    )
+    for node in lab.cluster.of("LonghornNode").values():
+        for disk in node["status"]["diskStatus"].values():
+            disk["storageScheduled"] = 2 * disk["storageMaximum"]
+    asked = lab.request(requestId="2", onExisting=way, start=False, dryRun=True)
+    output = lab.restore(asked, execution="run-2")
+    assert output["counts"] == {"planned": 1}, reason(output)
+    report = lab.s3.json(output["report"].removeprefix("s3://state/"))
+    told = {each["check"]: each["verdict"] for each in report["checks"]}
+    assert (told["quota"], told["capacity"]) == ("pass", "pass")
+
+
+def test_an_update_copies_nothing_and_so_tells_nothing_of_how_fast_that_is(lab: Lab) -> None:
+    restored(lab)
+    lab.restore(lab.request(requestId="2", onExisting="update"), execution="run-2")
+    assert [each.machines for each in rates.newest(lab.table, "west")] == [1], "the first alone"

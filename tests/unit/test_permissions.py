@@ -7,7 +7,7 @@ import pytest
 from local.samples.builders import RIGHTS, a_metadata, facts, planned
 from shared.errors import Refused
 from shared.labels import LONGHORN_NAMESPACE
-from shared.models.restore_plans import Check
+from shared.models.restore_plans import Check, Earlier
 from shared.models.target_facts import Right, Rights
 
 Json = dict[str, Any]
@@ -140,3 +140,50 @@ def test_many_missing_rights_are_told_in_part() -> None:
     (check,) = (each for each in plan.checks if each.check == "permissions")
     assert check.message.count("cannot ") == 20
     assert "more of the kind. To give it" in check.message
+
+
+def existing(on_existing: str, *lacking: tuple[str, str], more: Any = ()) -> Check:
+    """Of a machine that exists, as made by an earlier restore of ours."""
+    metadata = a_metadata(secrets={"keys": {"userdata": "x"}})
+    free = planned(metadata).machines[0].objects
+    names = {
+        f"{each.kind}/{each.namespace}/{each.name}": "r-0000000000000001"
+        for each in free
+        if each.kind in ("VirtualMachine", "PersistentVolumeClaim")
+    }
+    earlier = Earlier(restore_id="r-0000000000000001", machine="default/web01")
+    rights = everywhere(*lacking)
+    for place, each in rights.items():
+        rights[place] = each.model_copy(update={"rules": (*each.rules, *more)})
+    where = facts(rights=rights, existing=names, earlier=dict.fromkeys(names, earlier))
+    plan = planned(metadata, on=where, dryRun=True, onExisting=on_existing, start=False)
+    (check,) = (each for each in plan.checks if each.check == "permissions")
+    return check
+
+
+def test_an_update_patches_its_machine_and_makes_none() -> None:
+    assert existing("update", ("virtualmachines", "create")).verdict == "pass"
+    check = existing("update", ("virtualmachines", "patch"))
+    assert check.verdict == "block"
+    assert 'cannot patch resource "virtualmachines" of kubevirt.io in default' in check.message
+
+
+REPLACING = (
+    Right(groups=("",), resources=("namespaces",), verbs=("get",)),
+    Right(groups=("",), resources=("persistentvolumeclaims",), verbs=("delete",)),
+    Right(groups=("kubevirt.io",), resources=("virtualmachines",), verbs=("delete",)),
+    Right(
+        groups=("snapshot.storage.k8s.io",),
+        resources=("volumesnapshots", "volumesnapshotcontents"),
+        verbs=("list", "delete"),
+    ),
+)
+
+
+@pytest.mark.parametrize("without", range(len(REPLACING)))
+def test_who_may_not_delete_replaces_nothing(without: int) -> None:
+    assert existing("recreate", more=REPLACING).verdict == "pass"
+    lacking = REPLACING[without]
+    check = existing("recreate", more=[each for each in REPLACING if each != lacking])
+    assert check.verdict == "block"
+    assert f'cannot {lacking.verbs[-1]} resource "{lacking.resources[0]}"' in check.message

@@ -74,7 +74,9 @@ def check(target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]) -> 
 def _volumes(machines: Iterable[MachinePlan], facts: ClusterFacts) -> Iterator[_Volume]:
     for machine in machines:
         for each in machine.objects:
-            if each.kind == "PersistentVolumeClaim" and (found := _volume(each, facts)):
+            if each.kind != "PersistentVolumeClaim" or facts.has(each):
+                continue  # the volume whose place it takes has its room until then
+            if found := _volume(each, facts):
                 yield found
 
 

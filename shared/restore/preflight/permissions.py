@@ -7,6 +7,7 @@ from shared.kinds import KINDS
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.target_facts import TargetFacts
+from shared.restore import rollback
 from shared.validation import short
 
 CHECK = "permissions"
@@ -76,11 +77,9 @@ def _needs(machines: Iterable[MachinePlan], namespaces: Iterable[PlannedObject])
         yield Need("", each.kind, "create")
     for machine in machines:
         for each in machine.objects:
-            place = each.namespace or ""
-            yield Need(place, each.kind, "create")
-            # One that exists is looked at: whether an earlier run of this restore made it.
-            if each.kind != "Secret":
-                yield Need(place, each.kind, "get")
+            yield from _needs_of_object(machine, each)
+        if machine.replaces:
+            yield from _needs_of_replacing(machine)
         for kind in READ:
             yield Need(machine.namespace, kind, "list")
         yield Need(machine.namespace, "Event", "list")
@@ -88,6 +87,24 @@ def _needs(machines: Iterable[MachinePlan], namespaces: Iterable[PlannedObject])
             yield Need(machine.namespace, "VirtualMachine", "patch")
         for kind in OF_LONGHORN:
             yield Need(LONGHORN_NAMESPACE, kind, "list")
+
+
+def _needs_of_object(machine: MachinePlan, planned: PlannedObject) -> Iterator[Need]:
+    place, kind = planned.namespace or "", planned.kind
+    is_there = machine.updates and kind == "VirtualMachine"
+    yield Need(place, kind, "patch" if is_there else "create")
+    # One that exists is looked at: whether an earlier run of this restore made it.
+    if kind != "Secret":
+        yield Need(place, kind, "get")
+
+
+def _needs_of_replacing(machine: MachinePlan) -> Iterator[Need]:
+    """What an earlier restore made of it is looked at as a whole, and deleted first."""
+    yield Need("", "Namespace", "get")
+    for kind in rollback.ORDER:
+        place = machine.namespace if KINDS[kind].namespaced else ""
+        yield Need(place, kind, "list")
+        yield Need(place, kind, "delete")
 
 
 def _is_allowed(need: Need, facts: TargetFacts) -> bool:

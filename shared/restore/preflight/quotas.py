@@ -98,7 +98,7 @@ def _added(machines: list[MachinePlan], facts: ClusterFacts) -> Added:
     seen: set[str] = set()
     for each in (each for machine in machines for each in machine.objects):
         # A Secret that two machines share is made once.
-        if each.namespace is None or each.subject in seen:
+        if each.namespace is None or each.subject in seen or facts.has(each):
             continue
         seen.add(each.subject)
         kind = KINDS[each.kind]
