@@ -2,7 +2,8 @@
 and deleted before its objects are made. Decided as a rollback decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from threading import Lock
 from typing import NamedTuple
 
 from shared.aws.table import Table
@@ -13,7 +14,7 @@ from shared.kube.create import ENDING, Outcome, ended
 from shared.kube.standing import Standing, list_standing
 from shared.models.restore_plans import Earlier, MachinePlan, MachineResult, Problem
 from shared.restore import rollback
-from shared.restore.rollback import CHANGED_HANDS, Do, Made, Step
+from shared.restore.rollback import CHANGED_HANDS, Do, Made, Step, Uses
 from shared.runs.ledger import Ledger
 from shared.workflows.run import Clock, Run
 
@@ -21,10 +22,38 @@ POLL = 1.0  # seconds between two looks
 UNENDED = "its restore has not come to its end: resume it, or roll it back"
 
 
-class Predecessors(NamedTuple):
-    """What the ledgers of earlier restores know of their machines, read once for many of a plan."""
+class _Look(NamedTuple):
+    """What stood of a restore and beside it, AT an instant (monotonic) or a little later."""
 
-    results: dict[str, dict[str, MachineResult]]
+    at: float
+    live: Standing
+    users: Uses
+
+
+class Predecessors:
+    """What earlier restores made that the machines of a run replace, as their ledgers know it; and
+    looks at what stands of it.
+
+    One look serves all machines that ask at the same time: each lists whole namespaces, and one for
+    each of many machines would be more than their API server and a function's memory can bear.
+    """
+
+    def __init__(self, run: Run, made: Mapping[Earlier, Made]) -> None:
+        self.made = made
+        self._run = run
+        self._looks: dict[str, _Look] = {}
+        self._lock = Lock()
+
+    def look(self, restore_id: str, since: float) -> _Look:
+        """One that was begun SINCE then (monotonic). Raises what TargetCluster raises."""
+        with self._lock:
+            look = self._looks.get(restore_id)
+            if look is None or look.at < since:
+                at = self._run.clients.clock.monotonic()
+                every = [each for each in self.made.values() if each.restore_id == restore_id]
+                live = _look(self._run.cluster, restore_id, every)
+                look = self._looks[restore_id] = _Look(at, live, rollback.uses(live))
+            return look
 
 
 def find_earlier(
@@ -77,9 +106,18 @@ def _why_not(steps: Iterable[Step]) -> str | None:
 
 
 def read_predecessors(run: Run, machines: Iterable[MachinePlan]) -> Predecessors:
-    ids = {earlier.restore_id for machine in machines for earlier in machine.replaces}
-    ledgers = {id_: _ledger(run, id_) for id_ in ids}
-    return Predecessors({id_: ledger.machines() for id_, ledger in ledgers.items()})
+    every = {earlier: None for machine in machines for earlier in machine.replaces}
+    ledgers = {each.restore_id: _ledger(run, each.restore_id) for each in every}
+    results = {id_: ledger.machines() for id_, ledger in ledgers.items()}
+    return Predecessors(
+        run,
+        {each: _made(each, ledgers[each.restore_id], results[each.restore_id]) for each in every},
+    )
+
+
+def _made(earlier: Earlier, ledger: Ledger, results: dict[str, MachineResult]) -> Made:
+    every = rollback.made_of(earlier.restore_id, ledger.objects(earlier.machine), results)
+    return next(iter(every), Made(earlier.machine, earlier.restore_id, ()))
 
 
 def _ledger(run: Run, restore_id: str) -> Ledger:
@@ -91,9 +129,8 @@ def make_way(run: Run, machine: MachinePlan, known: Predecessors, until: float) 
     None once it is gone.
     """
     for earlier in machine.replaces:
-        made = _made(run, earlier, known)
         try:
-            outcome = _remove(run, made, until)
+            outcome = _remove(run, known, known.made[earlier], until)
         except ENDING as error:
             return ended([], [*machine.objects], error, None)
         if outcome:
@@ -101,17 +138,12 @@ def make_way(run: Run, machine: MachinePlan, known: Predecessors, until: float) 
     return None
 
 
-def _made(run: Run, earlier: Earlier, known: Predecessors) -> Made:
-    objects = _ledger(run, earlier.restore_id).objects(earlier.machine)
-    every = rollback.made_of(earlier.restore_id, objects, known.results[earlier.restore_id])
-    return next(iter(every), Made(earlier.machine, earlier.restore_id, ()))
-
-
-def _remove(run: Run, made: Made, until: float) -> Outcome | None:
+def _remove(run: Run, known: Predecessors, made: Made, until: float) -> Outcome | None:
     clock = run.clients.clock
+    since = clock.monotonic() - POLL
     while True:
-        live = _look(run.cluster, made.restore_id, [made])
-        steps = rollback.steps(made, live, rollback.uses(live), delete_started=False)
+        _, live, users = known.look(made.restore_id, since)
+        steps = rollback.steps(made, live, users, delete_started=False)
         if why := _why_not(steps):
             said = f"What restore {made.restore_id} made is not replaced: {why}"
             return Outcome((), Problem(code="Conflict", message=said))
@@ -121,6 +153,7 @@ def _remove(run: Run, made: Made, until: float) -> Outcome | None:
         refused = list(filter(None, [_delete(run, step) for step in pending]))
         if clock.monotonic() + POLL > until:
             return Outcome((), postponed=next(iter(refused), _told(pending[0])))
+        since = clock.monotonic()
         clock.sleep(POLL)
 
 

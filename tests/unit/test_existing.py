@@ -349,3 +349,21 @@ def test_an_update_copies_nothing_and_so_tells_nothing_of_how_fast_that_is(lab: 
     restored(lab)
     lab.restore(lab.request(requestId="2", onExisting="update"), execution="run-2")
     assert [each.machines for each in rates.newest(lab.table, "west")] == [1], "the first alone"
+
+
+def test_many_machines_that_are_replaced_at_once_share_their_looks(lab: Lab) -> None:
+    """Each look lists whole namespaces: one a machine would list all of them for each of them."""
+    names = [f"web{number:02}" for number in range(12)]
+    points = [lab.backup(name).id for name in names]
+    lab.restore(lab.request(*points, requestId="first", start=False), execution="run-1")
+    asked = lab.request(*points, requestId="2", onExisting="recreate", start=False, concurrency=12)
+    planned = lab.plan(asked, "run-2")
+    lists: list[Place] = []
+
+    def count(method: str, place: Place) -> None:
+        if method == "GET" and place[0] == "VolumeSnapshot" and not place[2]:
+            lists.append(place)
+
+    lab.cluster.before = count
+    assert lab.finish(planned)["counts"] == {"applied": 12}
+    assert 0 < len(lists) < 3 * 12, "alone, each looks five times"
