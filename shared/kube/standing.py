@@ -20,6 +20,31 @@ BESIDE = (
 )
 """Listed whoever made them: another client's machine may have a disk of ours."""
 
+METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "labels",
+    "deletionTimestamp",
+    "finalizers",
+)
+PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "VirtualMachine": (
+        ("spec", "runStrategy"),
+        ("spec", "template", "spec", "volumes"),
+        ("status", "created"),
+        ("status", "ready"),
+    ),
+    "PersistentVolumeClaim": (("spec", "volumeName"),),
+    "VolumeSnapshot": (("spec", "source"),),
+    "VirtualMachineInstance": (),
+    "VolumeSnapshotContent": (("spec", "deletionPolicy"),),
+    "Volume": (("status", "kubernetesStatus"),),
+}
+"""What is looked at of an object beside its metadata. All else is let go of at once: of thousands
+of machines it is more than a function's memory."""
+
 Standing = dict[tuple[str, str, str], Object]
 
 
@@ -37,7 +62,7 @@ def list_standing(
     found = _namespaces(target, namespaces)
     inside = each_of(
         (f"{kind}/{name}" for kind in BESIDE for _, _, name in found),
-        lambda place: target.list(*place.split("/")),
+        lambda place: _seen_in(target, *place.split("/")),
     )
     for place, every in inside.items():
         kind, namespace = place.split("/")
@@ -49,8 +74,23 @@ def list_standing(
         if kind == "PersistentVolumeClaim" and _maker(each) == restore_id
     }
     for each in list_labelled(target, "Volume", OF_VOLUME, volumes):
-        found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = each
+        found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = _seen("Volume", each)
     return found
+
+
+def _seen_in(target: TargetCluster, kind: str, namespace: str) -> list[Object]:
+    return [_seen(kind, each) for each in target.list(kind, namespace)]
+
+
+def _seen(kind: str, each: Object) -> Object:
+    metadata = each["metadata"]
+    seen: Object = {"metadata": {name: metadata[name] for name in METADATA if name in metadata}}
+    for *path, last in PARTS[kind]:
+        holder = seen
+        for step in path:
+            holder = holder.setdefault(step, {})
+        holder[last] = dig(each, *path, last)
+    return seen
 
 
 def _namespaces(target: TargetCluster, names: Iterable[str]) -> Standing:
@@ -61,7 +101,7 @@ def _namespaces(target: TargetCluster, names: Iterable[str]) -> Standing:
 def _contents(target: TargetCluster, restore_id: str, names: Iterable[str]) -> Standing:
     kind = "VolumeSnapshotContent"
     listed = target.list(kind, labels=f"{labels.RESTORE}={restore_id}")
-    found: Standing = {(kind, "", each["metadata"]["name"]): each for each in listed}
+    found: Standing = {(kind, "", each["metadata"]["name"]): _seen(kind, each) for each in listed}
     missing = (name for name in names if (kind, "", name) not in found)
     read = each_of(missing, lambda name: target.get(kind, None, name))
     return found | {(kind, "", name): each for name, each in read.items() if each is not None}

@@ -291,7 +291,7 @@ class MachineResult(Value):
 
     ATTEMPT is the execution (counted) that last took it up, SINCE when its clock began, DATA the
     percentage of its data that was there then. UID is the VirtualMachine's. WAITS says what it
-    waits for.
+    waits for. HAS_RUN: the restore, in whatever attempt, has started a machine on its disks.
     """
 
     key: str
@@ -307,6 +307,7 @@ class MachineResult(Value):
     finished_at: Instant | None = None
     uid: str | None = None
     waits: str | None = None
+    has_run: bool = False
     error: Problem | None = None
     note: str | None = None
 

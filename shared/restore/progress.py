@@ -221,7 +221,20 @@ def _adopt(
     }
     if there is not None and not _stands(machine, there):
         again |= {"phase": Phase.PENDING, "since": None}
+        again["has_run"] = has_run(before) and _has_disk(machine, there)
     return before.model_copy(update=again)
+
+
+def has_run(result: MachineResult) -> bool:
+    """Whether its disks may hold what no backup has."""
+    return result.has_run or result.phase is Phase.STARTED
+
+
+def _has_disk(machine: MachinePlan, there: frozenset[tuple[str, str, str]]) -> bool:
+    """Whether anything is left of what it ran on: all else is made anew from the backup."""
+    return any(
+        ("PersistentVolumeClaim", machine.namespace, claim) in there for claim in machine.claims
+    )
 
 
 def _stands(machine: MachinePlan, there: frozenset[tuple[str, str, str]]) -> bool:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_NAMESPACE
-from shared.models.restore_plans import MachineResult, ObjectResult, Phase
+from shared.models.restore_plans import MachineResult, ObjectResult
+from shared.restore import progress
 from shared.validation import listed, shown
 
 Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
@@ -103,7 +104,7 @@ def made_of(
             key,
             restore_id,
             tuple(each for each in every if _is_ours(each)),
-            started=key in results and results[key].phase is Phase.STARTED,
+            started=key in results and progress.has_run(results[key]),
             updated=updated_of(every),
         )
         for key, every in sorted(objects.items())

@@ -13,7 +13,9 @@ import pytest
 from shared import labels
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused, Unreachable
 from shared.kube.connection import Silence
+from shared.kube.standing import list_standing
 from shared.labels import LONGHORN_NAMESPACE
+from shared.models.documents import ClusterDocument
 from shared.models.rollbacks import Undoing
 from shared.restore import rollback
 from shared.runs import history
@@ -23,7 +25,7 @@ from shared.runs.rollbacks import LEASE, RollbackLedger
 from shared.workflows import rolling_back
 from shared.workflows.looking import Ask
 from shared.workflows.rolling_back import Progress
-from tests.fake_cluster import Place, status
+from tests.fake_cluster import Place, connected, status
 from tests.lab import STATE, Lab, a_lab
 
 Json = dict[str, Any]
@@ -186,6 +188,51 @@ def test_a_machine_that_the_restore_started_is_kept_with_its_disks(lab: Lab) -> 
     assert "the restore started it" in kept(output)["VirtualMachine web01"]
     assert "deleteStarted" in kept(output)["VirtualMachine web01"]
     assert "VirtualMachine default/web01" in kept(output)["PersistentVolumeClaim web01-disk-0"]
+
+
+def test_a_disk_that_the_restore_started_a_machine_on_is_kept_though_the_machine_was_made_again(
+    lab: Lab,
+) -> None:
+    """A person deletes the machine and keeps its disk, with all that was written to it since."""
+    lab.backup()
+    output = lab.restore()
+    assert output["counts"] == {"ready": 1}
+    del lab.cluster.objects[VM]
+    again = lab.plan(execution="run-2")
+    lab.cluster.fail("PATCH", "VirtualMachine", status(503, "ServiceUnavailable", "no"), times=99)
+    lab.apply(again)
+    lab.stop("run-2")
+    rolled = lab.roll_back(output["restoreId"])
+    assert "the restore started it" in kept(rolled)["VirtualMachine web01"]
+    assert CLAIM in lab.cluster.objects
+
+
+def test_what_is_made_again_after_a_rollback_has_not_run(lab: Lab) -> None:
+    lab.backup()
+    restore_id = lab.restore()["restoreId"]
+    lab.roll_back(restore_id, deleteStarted=True)
+    again = lab.plan(execution="run-2")
+    lab.cluster.fail("PATCH", "VirtualMachine", status(503, "ServiceUnavailable", "no"), times=99)
+    lab.apply(again)
+    lab.stop("run-2")
+    assert lab.roll_back(restore_id, "arn:rollback:2")["state"] == "succeeded"
+    assert CLAIM not in lab.cluster.objects
+
+
+def test_a_look_keeps_of_what_stands_no_more_than_it_needs(lab: Lab) -> None:
+    """Whole objects of thousands of machines do not fit into a function."""
+    restore_id = halted(lab)
+    for each in lab.cluster.objects.values():
+        each["metadata"]["managedFields"] = [{"manager": "somebody"}]
+        each["metadata"].setdefault("annotations", {})["note"] = "long"
+    cluster = ClusterDocument(id="west", secret="replant/clusters/west")
+    with connected(lab.cluster, lambda: lab.seconds, lab.sleep, cluster, None) as target:
+        live = list_standing(target, restore_id, ["default"], [])
+    assert {VM, CLAIM} <= live.keys()
+    assert {kind for kind, _, _ in live} >= {"VolumeSnapshot", "VolumeSnapshotContent", "Volume"}
+    for (kind, _, _), each in live.items():
+        if kind != "Namespace":
+            assert not {"managedFields", "annotations"} & each["metadata"].keys(), kind
 
 
 def test_with_delete_started_it_goes_too(lab: Lab) -> None:
