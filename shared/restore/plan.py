@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from shared.errors import InvalidRequest, Refused
 from shared.jsonpath import dig
+from shared.kinds import object_key
 from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import (
@@ -71,6 +72,17 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
         namespaces=frozenset(namespace for namespace, _ in where),
         backups=frozenset(filter(None, backups)),
     )
+
+
+def names(points: Iterable[RestorePoint], request: RestoreRequest) -> set[str]:
+    """`Kind/namespace/name` of the machines and claims that the points become."""
+    found = set()
+    for point in points:
+        namespace, vm = _place(point, request)
+        claims = (request.mapping.name(volume.claim) for volume in point.volumes)
+        found |= {object_key("PersistentVolumeClaim", namespace, claim) for claim in claims}
+        found.add(object_key("VirtualMachine", namespace, vm))
+    return found
 
 
 def _become_one(

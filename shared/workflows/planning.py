@@ -95,7 +95,7 @@ def plan_restore(
         ) as target:
             facts = _observe(clients, target, needs, cluster)
             if request.on_existing is OnExisting.RECREATE:
-                facts = _with_earlier(clients, target, facts)
+                facts = _with_earlier(clients, target, facts, planning.names(points, request))
             if not request.dry_run:
                 # Nothing is asked for a point that is not restored anyway: it may never come.
                 wanted = [choice.point for choice in choices if is_restorable(choice)]
@@ -181,9 +181,13 @@ def _observe(
     return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
 
 
-def _with_earlier(clients: Clients, target: TargetCluster, facts: ClusterFacts) -> ClusterFacts:
-    """With what earlier restores have made of that which is to be replaced."""
-    makers = set(facts.existing.values()) - {""}
+def _with_earlier(
+    clients: Clients, target: TargetCluster, facts: ClusterFacts, names: Iterable[str]
+) -> ClusterFacts:
+    """With what earlier restores have made of that which is to be replaced, by its NAMES: each
+    other machine of these namespaces may be of a restore of its own, which is not looked at.
+    """
+    makers = {facts.existing.get(name, "") for name in names} - {""}
     try:
         found = replacing.find_earlier(clients.table, clients.clock, target, makers)
     except Rejected as error:

@@ -367,3 +367,22 @@ def test_many_machines_that_are_replaced_at_once_share_their_looks(lab: Lab) -> 
     lab.cluster.before = count
     assert lab.finish(planned)["counts"] == {"applied": 12}
     assert 0 < len(lists) < 3 * 12, "alone, each looks five times"
+
+
+def test_restores_of_other_machines_are_not_looked_at_to_replace_one(lab: Lab) -> None:
+    """There may be one for each machine of the namespace: more than a function has time for."""
+    for number in range(3):
+        point = lab.backup(f"web{number:02}").id
+        first = lab.request(point, requestId=f"first-{number}", start=False)
+        lab.restore(first, f"run-{number}")
+    lists: list[Place] = []
+
+    def count(method: str, place: Place) -> None:
+        if method == "GET" and place[0] == "VolumeSnapshot" and not place[2]:
+            lists.append(place)
+
+    lab.cluster.before = count
+    asked = lab.request("point-web00", requestId="2", onExisting="recreate", start=False)
+    planned = lab.plan(asked, "run-9")
+    assert len(lists) == 1
+    assert lab.finish(planned)["counts"] == {"applied": 1}
