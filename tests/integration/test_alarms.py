@@ -8,6 +8,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+import yaml
 
 from local.build.template import load
 from local.cloud import ROOT
@@ -24,6 +25,8 @@ GARBAGE = {
 NOBODY = {"select": {"vm": "no/body"}, "target": "west"}
 HOUR = 3600
 PERIODS = 20  # more than any alarm needs until it sees its cause
+LONGEST = yaml.safe_load((ROOT / "statemachines/restore.asl.yaml").read_text())["TimeoutSeconds"]
+CANCEL = {"restoreId": "r-0000000000000000", "decision": "cancel"}
 UNKNOWN = {"restoreId": "r-0000000000000000", "attempt": 1}
 
 
@@ -47,9 +50,9 @@ def one_message_fails(stack: Stack) -> None:
     assert json.loads(answer["Payload"].read()) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
-def search_fails(stack: Stack) -> None:
-    """A question cannot break it, so its table is taken away for a moment."""
-    name, functions = function(stack, "SearchFunction"), stack.client("lambda")
+def fails_without_table(stack: Stack, which: str, event: dict[str, Any]) -> None:
+    """What people send cannot break it, so its table is taken away for a moment."""
+    name, functions = function(stack, which), stack.client("lambda")
     environment = functions.get_function_configuration(FunctionName=name)["Environment"][
         "Variables"
     ]
@@ -57,7 +60,7 @@ def search_fails(stack: Stack) -> None:
         FunctionName=name, Environment={"Variables": environment | {"CATALOGUE_TABLE": "gone"}}
     )
     try:
-        fails(stack, "SearchFunction", {"vm": "a/b"})
+        fails(stack, which, event)
     finally:
         functions.update_function_configuration(
             FunctionName=name, Environment={"Variables": environment}
@@ -118,7 +121,7 @@ def a_restore_takes_too_long(stack: Stack) -> None:
 def late(stack: Stack) -> str:
     """Where it has not failed before."""
     execution = stack.start(NOBODY)
-    tick(stack, time.time() + 26 * HOUR)
+    tick(stack, time.time() + LONGEST + HOUR)
     return stack.finish(execution).status
 
 
@@ -174,7 +177,8 @@ def document_arrives(stack: Stack) -> None:
 CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "CatalogueErrorAlarm": lambda stack: fails(stack, "CatalogueFunction", {}),
     "CatalogueFailureAlarm": one_message_fails,
-    "SearchErrorAlarm": search_fails,
+    "SearchErrorAlarm": lambda stack: fails_without_table(stack, "SearchFunction", {"vm": "a/b"}),
+    "DecisionErrorAlarm": lambda stack: fails_without_table(stack, "DecisionFunction", CANCEL),
     "RestoreErrorAlarm": lambda stack: fails(stack, "RestoreFunction", UNKNOWN),
     "ReportErrorAlarm": lambda stack: fails(stack, "ReportFunction", UNKNOWN),
     "RestoreExecutionAlarm": restore_cannot_begin,
