@@ -7,6 +7,7 @@ restores to one target at the same time. Not aspects: what a batch does on its o
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -33,6 +34,7 @@ NAMES = [f"m{number:03}" for number in range(MACHINES)]
 POLL = 2.0  # seconds
 MACHINE = f"/apis/{KUBEVIRT}/namespaces/fleet/virtualmachines"
 AWAY = 10  # seconds
+OBJECTS = 4  # of a machine: content, snapshot, claim, and itself
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +112,18 @@ def test_an_api_server_that_goes_away_in_the_middle_loses_nothing_and_makes_noth
     time.sleep(AWAY)
     lab.revive()
     ended = stack.finish(execution, seconds=600)
-    assert (ended.status, ended.output["counts"]) == ("SUCCEEDED", {"ready": MACHINES}), ended
+    errors = Counter(str(each["error"]) for each in ended.output["machines"])
+    assert (ended.status, ended.output["counts"]) == ("SUCCEEDED", {"ready": MACHINES}), errors
     assert len(ended.output["machines"]) == 100
     assert ended.output["truncated"]
     report = stack.report(ended.output["report"])
     assert len(report["machines"]) == MACHINES
-    actions = [each["action"] for machine in report["machines"] for each in machine["objects"]]
-    assert set(actions) == {"create"}, "nothing was met that stood already, nothing is missing"
+    actions = Counter(
+        each["action"] for machine in report["machines"] for each in machine["objects"]
+    )
+    # What was made and whose answer was lost with the server is found as the restore's own.
+    assert actions.keys() <= {"create", "unchanged"}, actions
+    assert actions.total() == MACHINES * OBJECTS, "nothing twice, nothing missing"
     assert len(objects(lab)) == MACHINES
     batches = children(stack, execution)
     assert [each["status"] for each in batches] == ["SUCCEEDED"] * 2

@@ -13,6 +13,7 @@ import pytest
 from local.samples.harvester import Nic
 from local.samples.world import VmBackup, a_vm_backup
 from local.stack import Ended, Stack, wait
+from shared import labels
 
 PLANTED = "planted-password-7d1f"
 MAPPING = {"networks": {"default/vlan100": "default/vlan200"}}
@@ -89,7 +90,9 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(stack: Stack, point: dict[
     report = stack.report(ended.output["report"])
     of_target = {each["check"] for each in report["checks"] if each["subject"] == "west"}
     assert of_target >= {"versions", "permissions", "quota", "capacity", "snapshot-class"}
-    assert {each["verdict"] for each in report["checks"]} == {"pass"}, report["checks"]
+    # What machines of other tests have on west is told, and is no matter of this one.
+    judged = [each for each in report["checks"] if each["check"] not in ("firmware", "address")]
+    assert {each["verdict"] for each in judged} == {"pass"}, judged
     machine = report["machines"][0]
     actions = {(each["kind"], each["action"]) for each in machine["objects"]}
     assert ("VolumeSnapshotContent", "create") in actions
@@ -134,10 +137,9 @@ def test_the_secret_is_whole_under_its_new_name(stack: Stack, restored: Ended) -
 def test_the_snapshots_can_never_delete_the_backup(
     stack: Stack, restored: Ended, backup: VmBackup
 ) -> None:
-    contents = stack.cluster("west").call(
-        "GET", "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
-    )["items"]
-    ours = [each for each in contents if each["spec"]["volumeSnapshotRef"]["namespace"] == "prod"]
+    selector = f"{labels.RESTORE}={restored.output['restoreId']}"
+    contents = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
+    ours = stack.cluster("west").call("GET", f"{contents}?labelSelector={selector}")["items"]
     assert {each["spec"]["deletionPolicy"] for each in ours} == {"Retain"}
     handles = {f"bak://{disk.volume}/{disk.backup}" for disk in backup.disks}
     assert {each["spec"]["source"]["snapshotHandle"] for each in ours} == handles
