@@ -254,17 +254,20 @@ class TargetCluster:
 
     def _send(self, verb: Verb, target: str, body: bytes = b"") -> Reply:
         """An API server that has just started knows neither accounts nor rights, and refuses what
-        it grants a moment later: what it says then is no refusal.
+        it grants a moment later: a refusal counts when a server that is ready repeats it.
 
         Raises Unreachable.
         """
         reply = self._transport.send(verb, target, body)
-        if is_of_rights(reply) and self._transport.send(GET, READY).status == STARTING:
+        if not is_of_rights(reply):
+            return reply
+        if self._transport.send(GET, READY).status == STARTING:
             raise Unreachable(
                 f"cluster {self.cluster}: the API server answers {reply.status} while it starts and"
                 " does not know all rights yet; try again when it is ready"
             )
-        return reply
+        # It may have become so since it refused. What it refused has changed nothing.
+        return self._transport.send(verb, target, body)
 
     def close(self) -> None:
         """Closes the idle connections."""

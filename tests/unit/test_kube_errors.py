@@ -74,7 +74,6 @@ FOR_GOOD = [
     status(409, "Conflict", DUPLICATE_MAC),
     status(503, "ServiceUnavailable", DUPLICATE_MAC),
     status(403, "Forbidden", QUOTA_EXCEEDED),
-    status(403, "Forbidden", 'User "u" cannot create resource "virtualmachines"'),
     status(422, "Invalid", "spec.template: Required value"),
     status(400, "BadRequest", 'strict decoding error: unknown field "spec.noSuchField"'),
     status(413, "RequestEntityTooLarge", "limit is 3145728"),
@@ -91,6 +90,14 @@ def test_what_is_permanent_about_an_object_is_rejected_at_once(
     message = refusal(client, answer, Rejected)
     assert message.startswith("VirtualMachine prod/web01 on cluster west: ")
     assert client.count == 1
+    assert client.pauses == []
+
+
+def test_a_missing_right_is_believed_when_the_server_repeats_it(client: Client) -> None:
+    answer = status(403, "Forbidden", 'User "u" cannot create resource "virtualmachines"')
+    message = refusal(client, answer, Rejected)
+    assert message.startswith("VirtualMachine prod/web01 on cluster west: ")
+    assert client.count == 2
     assert client.pauses == []
 
 
@@ -184,13 +191,13 @@ def test_an_answer_without_an_object_is_unreachable(client: Client, answer: Answ
     assert "`server`" in refusal(client, answer, Unreachable)
 
 
-@pytest.mark.parametrize(
-    "answer", [status(401, "Unauthorized", "Unauthorized"), text(404, "404 page not found")]
-)
-def test_credentials_and_a_kind_that_is_not_served_are_refused(
-    client: Client, answer: Answer
-) -> None:
-    refusal(client, answer, Refused)
+def test_credentials_are_refused_when_the_server_repeats_it(client: Client) -> None:
+    refusal(client, status(401, "Unauthorized", "Unauthorized"), Refused)
+    assert client.count == 2
+
+
+def test_a_kind_that_is_not_served_is_refused_at_once(client: Client) -> None:
+    refusal(client, text(404, "404 page not found"), Refused)
     assert client.count == 1
 
 

@@ -306,6 +306,17 @@ def test_an_api_server_that_comes_back_and_knows_no_rights_yet_refuses_nothing(
     assert lab.finish(planned)["counts"] == {"ready": 1}
 
 
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_refusal_from_just_before_the_api_server_was_ready_is_asked_again(
+    lab: Lab, code: int
+) -> None:
+    lab.backup()
+    planned = lab.plan()
+    said = 'virtualmachines is forbidden: User "replant" cannot list resource "virtualmachines"'
+    lab.cluster.fail("GET", "VirtualMachine", status(code, "Forbidden", said), times=1)
+    assert lab.finish(planned)["counts"] == {"ready": 1}
+
+
 def test_an_outage_while_machines_are_waited_for_ends_nothing(lab: Lab) -> None:
     lab.backup()
     lab.cluster.run = False
@@ -911,7 +922,7 @@ def test_a_point_that_is_not_restorable_blocks_its_machine_with_the_reason(lab: 
 def test_a_right_that_planning_lacks_refuses_the_restore(lab: Lab) -> None:
     lab.backup()
     forbidden = status(403, "Forbidden", 'User "x" cannot list resource "storageclasses"')
-    lab.cluster.fail("GET", "StorageClass", forbidden)
+    lab.cluster.fail("GET", "StorageClass", forbidden, times=2)
     with pytest.raises(Refused, match="storageclasses") as caught:
         lab.plan()
     assert caught.value.field == "target"
