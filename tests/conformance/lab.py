@@ -176,10 +176,10 @@ class Lab:
             if each["involvedObject"]["name"] == about["metadata"]["name"]:
                 yield each
 
-    def wait(self, question: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    def wait(self, question: Callable[[], bool], what: str, seconds: float = 180) -> None:
         wait_until(question, seconds=seconds, what=what, every=0.2)
 
-    def gone(self, wanted: Object, seconds: float = 60) -> None:
+    def gone(self, wanted: Object, seconds: float = 180) -> None:
         """Wait until an object is there no more."""
         what = f"{wanted['kind']} {wanted['metadata']['name']} is gone"
         self.wait(lambda: not self.exists(wanted), what, seconds)

@@ -81,7 +81,7 @@ def instance(space: str) -> str:
 
 
 def eventually(question: Callable[[], bool], what: str) -> None:
-    wait_until(question, seconds=20, what=what)
+    wait_until(question, seconds=60, what=what)
 
 
 def never(question: Callable[[], bool], what: str) -> None:
