@@ -4,6 +4,7 @@ claims, recreate replaces what an earlier restore of ours made and refuses what 
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from shared.kube.connection import Silence
 from shared.kube.update import DONE
 from shared.restore.merging import changes, paths
 from shared.runs import rates
+from shared.workflows import replacing
+from shared.workflows.run import Clock
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
 
@@ -351,24 +354,33 @@ def test_an_update_copies_nothing_and_so_tells_nothing_of_how_fast_that_is(lab: 
     assert [each.machines for each in rates.newest(lab.table, "west")] == [1], "the first alone"
 
 
-def test_many_machines_that_are_replaced_at_once_share_their_looks(lab: Lab) -> None:
-    """Each look lists whole namespaces: one a machine would list all of them for each of them."""
+def test_many_machines_are_replaced_at_once(lab: Lab) -> None:
     names = [f"web{number:02}" for number in range(12)]
     points = [lab.backup(name).id for name in names]
     lab.restore(lab.request(*points, requestId="first", start=False), execution="run-1")
     asked = lab.request(*points, requestId="2", onExisting="recreate", start=False, concurrency=12)
-    planned = lab.plan(asked, "run-2")
-    lists: list[Place] = []
+    assert lab.restore(asked, execution="run-2")["counts"] == {"applied": 12}
 
-    def count(method: str, place: Place) -> None:
-        if method == "GET" and place[0] == "VolumeSnapshot" and not place[2]:
-            lists.append(place)
 
-    lab.cluster.before = count
-    assert lab.finish(planned)["counts"] == {"applied": 12}
-    assert 0 < len(lists) < 5 * 12, (
-        "alone, each looks five times; how many share depends on threads"
-    )
+def test_machines_that_ask_at_the_same_time_share_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look lists whole namespaces: one a machine would list all of them for each of them."""
+    looks: list[str] = []
+
+    def look(_: object, restore_id: str, __: object) -> dict[str, Any]:
+        looks.append(restore_id)
+        return {}
+
+    monkeypatch.setattr(replacing, "_look", look)
+    now = [0.0]
+    clock = Clock(monotonic=lambda: now[0])
+    run: Any = SimpleNamespace(cluster=None, clients=SimpleNamespace(clock=clock))
+    known = replacing.Predecessors(run, {})
+    first = known.look("r-1", since=0.0)
+    assert known.look("r-1", since=0.0) is first
+    known.look("r-2", since=0.0)
+    now[0] = 5.0
+    assert known.look("r-1", since=4.0) is not first, "who deleted something since sees it"
+    assert looks == ["r-1", "r-2", "r-1"]
 
 
 def test_restores_of_other_machines_are_not_looked_at_to_replace_one(lab: Lab) -> None:
