@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from threading import RLock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,6 +78,7 @@ class FakeCluster:
     lost_backups: list[str] = field(default_factory=list)
     counts: bool = True
     uncounted: frozenset[str] = frozenset()
+    _working: RLock = field(default_factory=RLock)
     _versions: Iterator[int] = field(default_factory=lambda: count(1))
     _uids: Iterator[int] = field(default_factory=count)
 
@@ -111,7 +113,11 @@ class FakeCluster:
         return {place[2]: each for place, each in self.objects.items() if place[0] == kind}
 
     def settle(self) -> None:
-        """What controllers do meanwhile."""
+        """What controllers do meanwhile, whichever thread lets them."""
+        with self._working:
+            self._settle()
+
+    def _settle(self) -> None:
         for (kind, _, _), each in list(self.objects.items()):
             if kind == "PersistentVolumeClaim" and self.bind:
                 self._bind(each)

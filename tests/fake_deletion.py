@@ -72,7 +72,7 @@ def users(cluster: "FakeCluster", claim: "Place") -> list[str]:
     """Machines that have it as a disk."""
     return [
         name
-        for (kind, namespace, name), each in cluster.objects.items()
+        for (kind, namespace, name), each in list(cluster.objects.items())
         if kind == "VirtualMachine" and namespace == claim[1]
         for volume in dig(each, "spec", "template", "spec", "volumes") or []
         if dig(volume, "persistentVolumeClaim", "claimName") == claim[2]
@@ -84,7 +84,7 @@ def settle(cluster: "FakeCluster") -> None:
     for place, each in list(cluster.objects.items()):
         if place in cluster.objects and each["metadata"].get("deletionTimestamp"):
             _finalize(cluster, place)
-    uids = {each["metadata"]["uid"] for each in cluster.objects.values()}
+    uids = {each["metadata"]["uid"] for each in list(cluster.objects.values())}
     for place, each in list(cluster.objects.items()):
         owners = each["metadata"].get("ownerReferences") or []
         if owners and not any(owner["uid"] in uids for owner in owners):
@@ -133,7 +133,7 @@ def _end_content(cluster: "FakeCluster", place: "Place") -> bool:
 
 
 def _end_namespace(cluster: "FakeCluster", place: "Place") -> bool:
-    for other in [each for each in cluster.objects if each[1] == place[2]]:
+    for other in [each for each in list(cluster.objects) if each[1] == place[2]]:
         if other[0] == "VirtualMachineBackup":
             cluster.lost_backups.append(other[2])
         del cluster.objects[other]
@@ -153,7 +153,7 @@ _ENDS = {
 def _used(cluster: "FakeCluster", namespace: str, hard: Json) -> Json:
     found = dict.fromkeys(hard, 0)
     found["count/configmaps"] = found["count/serviceaccounts"] = 1
-    for kind, where, _ in cluster.objects:
+    for kind, where, _ in list(cluster.objects):
         if where == namespace and (name := counted_as((KINDS | OTHERS)[kind])) in found:
             found[name] += 1
     return {name: str(number) for name, number in found.items() if name not in cluster.uncounted}

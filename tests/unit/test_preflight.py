@@ -106,7 +106,7 @@ def test_nobody_is_asked_where_every_backup_is_known(lab: Lab) -> None:
 def test_a_right_that_lacks_for_the_sync_refuses_the_restore_with_the_remedy(lab: Lab) -> None:
     unsynced(lab)
     said = 'User "system:x" cannot patch resource "backuptargets" in API group "longhorn.io"'
-    lab.cluster.fail("PATCH", "BackupTarget", status(403, "Forbidden", said))
+    lab.cluster.fail("PATCH", "BackupTarget", status(403, "Forbidden", said), times=2)
     with pytest.raises(Refused) as caught:
         lab.plan()
     assert caught.value.message == (
