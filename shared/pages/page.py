@@ -2,12 +2,11 @@
 file.
 """
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from shared.pages.batches import batch_sections
+from shared.pages.frame import document
 from shared.pages.machine import badge, checks, machine_section, told
 from shared.pages.markup import (
     Content,
@@ -17,13 +16,11 @@ from shared.pages.markup import (
     code,
     facts,
     join,
-    raw,
     table,
     tag,
     unbroken,
 )
 from shared.pages.next_steps import next_steps, summary, title
-from shared.pages.style import CSS
 from shared.pages.words import (
     Report,
     between,
@@ -60,20 +57,8 @@ access credentials and of cloud-init (NoCloud)."""
 
 def page(report: Report, address: str) -> str:
     """ADDRESS is where the JSON lies, which has everything."""
-    digest = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     named = title(report)
-    head = (
-        raw('<meta charset="utf-8">'),
-        raw(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-        raw('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        raw('<meta name="color-scheme" content="light dark">'),
-        raw('<meta name="referrer" content="no-referrer">'),
-        tag("title", f"{named}: {report['state']}"),
-        tag("style", raw(CSS)),
-    )
-    body = tag("body", tag("main", *_parts(report, named, address)))
-    return f"<!doctype html>\n{tag('html', tag('head', *head), body, lang='en')}\n"
+    return document(f"{named}: {report['state']}", *_parts(report, named, address))
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:

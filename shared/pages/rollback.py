@@ -1,13 +1,11 @@
 """The report of a rollback -> one HTML page that needs nothing else, and a text for a terminal."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from textwrap import wrap
 
+from shared.pages.frame import document
 from shared.pages.machine import badge
-from shared.pages.markup import Html, code, facts, join, raw, table, tag
-from shared.pages.style import CSS
+from shared.pages.markup import Html, code, facts, join, table, tag
 from shared.pages.words import Report, between, count, moment, visible
 
 LISTED = 5000
@@ -21,20 +19,8 @@ PLANNED = {"deleted": "would be deleted", "gone": "gone already", "kept": "would
 
 def page(report: Report, address: str) -> str:
     """ADDRESS is where the JSON lies, which has everything."""
-    digest = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     named = _title(report)
-    head = (
-        raw('<meta charset="utf-8">'),
-        raw(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-        raw('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        raw('<meta name="color-scheme" content="light dark">'),
-        raw('<meta name="referrer" content="no-referrer">'),
-        tag("title", f"{named}: {report['state']}"),
-        tag("style", raw(CSS)),
-    )
-    body = tag("body", tag("main", *_parts(report, named, address)))
-    return f"<!doctype html>\n{tag('html', tag('head', *head), body, lang='en')}\n"
+    return document(f"{named}: {report['state']}", *_parts(report, named, address))
 
 
 def text(report: Report) -> str:
