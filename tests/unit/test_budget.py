@@ -164,8 +164,8 @@ def test_two_restores_to_one_target_have_no_more_at_work_than_its_budget(
     assert budget.claims() == ()
 
 
-def test_a_run_that_gets_nothing_says_what_it_waits_for_and_comes_again_soon(lab: Lab) -> None:
-    planned = lab.plan(requests(lab, "a", 2))
+def taken_whole(lab: Lab) -> tuple[Budget, Claim]:
+    """The budget of west, all of which another restore has for an hour."""
     budget = Budget(lab.table, "west", now=lab.now, sleep=lab.sleep)
     other = Claim(
         restore="r-other",
@@ -177,6 +177,12 @@ def test_a_run_that_gets_nothing_says_what_it_waits_for_and_comes_again_soon(lab
         expires=lab.now() + timedelta(hours=1),
     )
     budget.ask(other)
+    return budget, other
+
+
+def test_a_run_that_gets_nothing_says_what_it_waits_for_and_comes_again_soon(lab: Lab) -> None:
+    planned = lab.plan(requests(lab, "a", 2))
+    budget, other = taken_whole(lab)
     progress = lab.apply(planned)
     assert (progress.done, progress.wait) == (False, 2)
     assert [each["waits"] for each in progress.waiting] == [
@@ -191,17 +197,7 @@ def test_a_run_that_gets_nothing_says_what_it_waits_for_and_comes_again_soon(lab
 
 def test_to_wait_for_a_share_takes_nothing_of_a_machine_s_time(lab: Lab) -> None:
     planned = lab.plan(requests(lab, "a", 1, ready={"timeout": "PT1M"}))
-    budget = Budget(lab.table, "west", now=lab.now, sleep=lab.sleep)
-    other = Claim(
-        restore="r-other",
-        batch=0,
-        run=1,
-        wants=64,
-        limit=64,
-        since=lab.now(),
-        expires=lab.now() + timedelta(hours=1),
-    )
-    budget.ask(other)
+    budget, other = taken_whole(lab)
     lab.apply(planned)
     lab.sleep(3000)
     lab.apply(planned)
