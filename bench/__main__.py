@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
-from bench import cfg, document, event, init, line, memory, ready, restore, rollback
+from bench import batch, cfg, document, event, init, line, memory, ready, restore, rollback
 from bench.figures import Table, markdown
 
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "event": event.tables,
     "init": init.tables,
     "restore": restore.tables,
+    "batch": batch.tables,
     "rollback": rollback.tables,
     "line": line.tables,
     "ready": ready.tables,

@@ -64,7 +64,7 @@ def _measured(running: Running, machines: Fleet, sources: dict[str, Source], siz
     network = NETWORKS[CLUSTER]
     plan = planned(machines, size, namespace, network=network, sources=sources)
     plan = plan.model_copy(update={"target": CLUSTER, "secret": f"replant/clusters/{CLUSTER}"})
-    sample = init.probed(_task(running.stack, plan), _environment(running.stack))
+    sample = init.probed(_task(running.stack, plan), environment(running.stack, FUNCTION))
     made = api.call("GET", path("kubevirt.io/v1", "virtualmachines", namespace))["items"]
     if len(made) != plan.size_of(0):
         raise RuntimeError(f"{len(made)} of {plan.size_of(0)} machines were applied within one run")
@@ -74,34 +74,38 @@ def _measured(running: Running, machines: Fleet, sources: dict[str, Source], siz
 
 def _task(stack: Stack, plan: Plan) -> dict[str, Any]:
     """The built function handles the event that follows a plan, all of it in one run."""
-    function = next(each for each in init.FUNCTIONS if each.folder == FUNCTION)
     dynamodb, table = stack.client("dynamodb"), stack.outputs["CatalogueTable"]
     event = store(plan, stack.s3, stack.state_bucket, dynamodb, table)
+    return handling(FUNCTION, event)
+
+
+def handling(name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The task of a fresh process: the built function handles one event."""
+    function = next(each for each in init.FUNCTIONS if each.folder == name)
     handler = f"functions.{function.module}:handler"
     return init.ours(function) | {"events": [[handler, event, SECONDS]]}
 
 
-def _environment(stack: Stack) -> dict[str, str]:
+def environment(stack: Stack, function: str) -> dict[str, str]:
     """What the deployed function is told, and the way to the embedded AWS."""
     deployed = stack.client("lambda").get_paginator("list_functions").paginate()
     variables: dict[str, str] = next(
         each["Environment"]["Variables"]
         for page in deployed
         for each in page["Functions"]
-        if FUNCTION in each["FunctionName"]
+        if function in each["FunctionName"]
     )
     return variables | {"AWS_ENDPOINT_URL": stack.endpoint, "NO_PROXY": "127.0.0.1"}
 
 
-def _properties() -> dict[str, Any]:
-    """Of the function, as the template has them."""
-    resource = load(ROOT / "template.yaml")["Resources"][FUNCTION]
-    properties: dict[str, Any] = resource["Properties"]
-    return properties
+def memory_of(function: str) -> float:
+    """What the template gives it, in MB."""
+    size: int = load(ROOT / "template.yaml")["Resources"][function]["Properties"]["MemorySize"]
+    return size * MIB / MB
 
 
 def _table(measured: list[Measured]) -> Table:
-    memory = _properties()["MemorySize"] * MIB / MB
+    memory = memory_of(FUNCTION)
     columns = (
         "work",
         "plan as JSON, MB",

@@ -57,8 +57,10 @@ def main(task: dict[str, Any]) -> None:
         "modules": len(sys.modules) - known,
         "mb": peak_kilobytes() / 1024,
     }
+    started = time.perf_counter()
     for handler, event, seconds in task.get("events", ()):
         _named(handler)(event, Context(seconds))
+    sample["handled"] = time.perf_counter() - started
     sample["peak"] = peak_kilobytes() / 1024
     print(json.dumps(sample))
 

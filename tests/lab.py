@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.exceptions import ClientError
 
+from local.samples import builders
 from local.samples.builders import a_metadata, a_point
-from shared.aws.table import Put
-from shared.catalogue import machines, points
 from shared.kube import connecting
 from shared.kube.client import TargetCluster
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
@@ -261,11 +260,7 @@ class Lab:
 
     def _list(self, point: RestorePoint) -> None:
         """The rows that the catalogue keeps of a point."""
-        item = points._item(point, points.View(point.id, None, (), ()), self.now())
-        listed = machines.Listed.of(point)
-        also = machines.changes(self.table, None, listed, expires=self.now())
-        whole = Put(item | {"revision": 1}, "attribute_not_exists(pk)", {})
-        assert self.table.write_together([whole, *also.puts])
+        assert self.table.write_together(builders.rows(self.table, point, self.now()))
 
     def request(self, *ids: str, **changes: Any) -> Json:
         select = {"ids": list(ids)} if ids else {"id": "point-web01"}

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = logging.getLogger("replant.emulator")
+_requests: Counter[str] = Counter()
 
 
 def patch() -> None:
@@ -66,14 +68,33 @@ def tick(now: float) -> None:
 
 
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """MiniStack, and `POST /_local/tick {"now": epoch}` for tests of alarms."""
-    if scope["type"] != "http" or scope["path"] != "/_local/tick":
+    """MiniStack, and beside it `POST /_local/tick {"now": epoch}` for tests of alarms, and
+    `GET /_local/requests`: how many requests there were, by operation.
+    """
+    answer: dict[str, Any] = {}
+    if scope["type"] == "http" and scope["path"] == "/_local/tick":
+        body = (await receive()).get("body") or b"{}"
+        await asyncio.to_thread(tick, float(json.loads(body).get("now", time.time())))
+    elif scope["type"] == "http" and scope["path"] == "/_local/requests":
+        answer = dict(_requests)
+    else:
+        if scope["type"] == "http":
+            _requests[operation(scope)] += 1
         await ministack.app(scope, receive, send)
         return
-    body = (await receive()).get("body") or b"{}"
-    await asyncio.to_thread(tick, float(json.loads(body).get("now", time.time())))
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"{}"})
+    await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+
+def operation(scope: dict[str, Any]) -> str:
+    """`dynamodb Query`; `s3 GET` where no header names the operation: the signature's scope names
+    the service.
+    """
+    headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+    credential = headers.get("authorization", "").partition("Credential=")[2].partition(",")[0]
+    service = [*credential.split("/"), "", "", "", ""][3]
+    target = headers.get("x-amz-target", "").rpartition(".")[2]
+    return f"{service or 'unsigned'} {target or scope['method']}"
 
 
 def serve(port: int) -> None:

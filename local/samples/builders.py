@@ -9,6 +9,8 @@ from typing import Any, Unpack
 
 from local.samples.guests import Disk, Traits
 from local.samples.harvester import machine
+from shared.aws.table import Put, Table
+from shared.catalogue import machines, points
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.layouts.harvester import machine_backup
 from shared.models.cluster_facts import ClusterFacts, StorageClass
@@ -113,6 +115,13 @@ def a_point(metadata: Metadata | None = None, **changes: Any) -> RestorePoint:
         name: getattr(known, name) for name in ("namespace", "vm", "backup", "machine", "networks")
     }
     return RestorePoint(**facts_of_backup, secrets=known.secrets, **(usual | changes))
+
+
+def rows(table: Table, point: RestorePoint, now: datetime) -> list[Put]:
+    """What the catalogue TABLE keeps of a point that it does not have yet."""
+    item = points.item_of(point, None, now) | {"revision": 1}
+    also = machines.changes(table, None, machines.Listed.of(point), expires=now)
+    return [Put(item, "attribute_not_exists(pk)", {}), *also.puts]
 
 
 def selected(metadata: Metadata | None = None, **changes: Any) -> Selected:

@@ -97,7 +97,7 @@ class Points:
             found = self._computed(view)
             if found is None:
                 return
-            item = _item(found, view, self._now())
+            item = item_of(found, view.current, self._now())
             if made and view.current and _same(item, view.current):
                 return
             if self._write(item, found, view):
@@ -206,7 +206,8 @@ def _rows(table: Table, keys: Iterable[Key]) -> dict[Key, Row]:
     return {key: Row.of(item) for key, item in table.get_many(keys).items()}
 
 
-def _item(point: RestorePoint, view: View, now: datetime) -> Item:
+def item_of(point: RestorePoint, current: Mapping[str, Any] | None, now: datetime) -> Item:
+    """The point's row but for its revision; CURRENT is what stands there."""
     item: Item = {
         "pk": point_partition(point.id),
         "sk": POINT,
@@ -217,7 +218,7 @@ def _item(point: RestorePoint, view: View, now: datetime) -> Item:
         "body": point.model_dump_json(),
     }
     if point.state is State.DELETED:
-        item[EXPIRES] = _expires(view.current, now)
+        item[EXPIRES] = _expires(current, now)
     return item
 
 

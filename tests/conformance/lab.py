@@ -1,5 +1,6 @@
 """One cluster of the conformance suite: make things, look at them, wait for what they become."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from local.processes import NotReadyError, wait_until
 from local.runtime import ACCESS
 from local.samples.longhorn import LonghornVolume
 from local.stack import Stack
+from shared.jsonpath import dig
 from tests.integration.lab_objects import KUBEVIRT, LONGHORN, SNAPSHOT, faults, manifest
 
 SIZE = 64 << 20
@@ -77,9 +79,21 @@ class Lab:
                 return False
             return True
 
-        self.wait(taken, "Harvester takes its setting")
+        try:
+            self.wait(taken, "Harvester takes its setting")
+        except NotReadyError as error:
+            raise NotReadyError(f"{error}; in its way: {self._unfinished()}") from None
         if not self.is_real:
             target.attach(self.api, "default", target.url_of(self.bucket), endpoint, seconds)
+
+    def _unfinished(self) -> list[str]:
+        """Harvester's records of backups that are being made or deleted, or never end."""
+        listed = self.api.call("GET", path(HARVESTER, "virtualmachinebackups"))["items"]
+        return [
+            json.dumps({"metadata": each["metadata"], "status": each.get("status")})
+            for each in listed
+            if each["metadata"].get("deletionTimestamp") or not dig(each, "status", "readyToUse")
+        ]
 
     def in_a_namespace_of_its_own(self) -> "Lab":
         """Nothing is injected in it."""

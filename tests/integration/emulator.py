@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,6 +183,11 @@ class Emulator:
         minute = Request(f"{self.endpoint}/_local/tick", data=body)  # noqa: S310 - loopback
         with urlopen(minute, timeout=30):  # noqa: S310 - loopback
             pass
+
+    def requests(self) -> Counter[str]:
+        """How many there were, by operation."""
+        with urlopen(f"{self.endpoint}/_local/requests", timeout=30) as answer:  # noqa: S310 - loopback
+            return Counter(json.load(answer))
 
     def warm(self, function: str) -> None:
         """Start an environment of a function, which takes longer than a message stays hidden."""

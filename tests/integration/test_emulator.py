@@ -465,3 +465,12 @@ def test_a_subject_that_aws_does_not_take_is_refused(emulator: Emulator, subject
     sns.publish(TopicArn=topic, Subject="x" * 99, Message="taken")
     with pytest.raises(ClientError, match="Invalid parameter: Subject"):
         sns.publish(TopicArn=topic, Subject=subject, Message="not taken")
+
+
+def test_requests_are_counted_by_service_and_operation(emulator: Emulator) -> None:
+    """For benchmarks: not what AWS does."""
+    before = emulator.requests()
+    emulator.client("dynamodb").list_tables()
+    emulator.client("dynamodb").list_tables()
+    emulator.client("s3").list_buckets()
+    assert emulator.requests() - before == {"dynamodb ListTables": 2, "s3 GET": 1}

@@ -21,12 +21,13 @@ import yaml
 from botocore.exceptions import ClientError
 
 from bench import __main__ as command
-from bench import document, init, machines, memory, probe, ready, restore, wire
+from bench import batch, document, init, machines, memory, probe, ready, restore, thousands, wire
 from bench.figures import Pair, Table, comparison, markdown, number, spread
 from bench.proxy import relay
 from bench.requests import Call, Requests, sent_again, told
 from local.build.template import load
 from local.cloud import ROOT
+from local.samples import builders
 
 TABLE = Table("Title", ("work", "ms"), (("short", "1.00"), ("much longer", "12.0")), "A note.")
 
@@ -117,7 +118,7 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         command.main(["events"])
     assert (
-        "there are event, init, restore, rollback, line, ready, memory, cfg"
+        "there are event, init, restore, batch, rollback, line, ready, memory, cfg"
         in capsys.readouterr().err
     )
 
@@ -234,6 +235,27 @@ def test_memory_is_told_with_its_growth_from_row_to_row() -> None:
         ("10 VMs, 80 objects", "1.00", "100", "31%", "", ""),
         ("1,000 VMs, 8,000 objects", "21.0", "160", "50%", "60.0", "3.00"),
     )
+
+
+def test_what_is_asked_of_aws_is_told_for_each_machine_and_for_a_thousand() -> None:
+    asked = batch.Asked(Counter({"s3 GET": 300, "dynamodb Query": 200}), 30)
+    assert batch.asked_of(batch.Row(250, 1), asked) == (
+        "250 VMs, 1,976 objects",
+        "500",
+        "2.00",
+        "300 s3 GET, 200 dynamodb Query",
+        "30",
+        "120",
+    )
+
+
+def test_machines_that_cannot_be_restored_are_told_with_their_words() -> None:
+    points = [builders.selected(metadata) for _, metadata in thousands.bad()]
+    facts = builders.facts(namespaces={machines.SOURCE: "Active"})
+    plan = builders.planned(*points, on=facts, mapping={"patches": thousands.PATCHES})
+    said = {each.name: each.problem.message for each in plan.machines if each.problem}
+    assert said.keys() == thousands.WORDS.keys()
+    assert [vm for vm, word in thousands.WORDS.items() if word not in said[vm]] == []
 
 
 def test_ready_machines_are_told_with_what_each_further_one_takes() -> None:
