@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,7 +24,10 @@ from local.samples.encoding import Object
 from local.samples.harvester import MANAGEMENT, machine
 from local.samples.world import VmBackup, a_vm_backup
 from local.stack import Stack, wait
+from shared.aws.table import Table
 from shared.labels import LONGHORN_NAMESPACE
+from shared.runs.budget import Budget
+from shared.runs.shares import BUDGET
 from tests.integration.lab_objects import KUBEVIRT, LONGHORN
 
 pytestmark = pytest.mark.timeout(1500)
@@ -33,6 +37,8 @@ MACHINES = 300
 NAMES = [f"m{number:03}" for number in range(MACHINES)]
 POLL = 2.0  # seconds
 MACHINE = f"/apis/{KUBEVIRT}/namespaces/fleet/virtualmachines"
+EACH = 100  # machines of each of two restores at the same time
+LIMIT = 48  # of them at once: the two want more than the budget
 AWAY = 10  # seconds
 OBJECTS = 4  # of a machine: content, snapshot, claim, and itself
 
@@ -91,6 +97,45 @@ def children(stack: Stack, execution: str) -> list[dict[str, Any]]:
     (run,) = machines.list_map_runs(executionArn=execution)["mapRuns"]
     found: list[dict[str, Any]] = machines.list_executions(mapRunArn=run["mapRunArn"])["executions"]
     return found
+
+
+def test_two_restores_to_one_target_share_its_budget(stack: Stack, lab: Cluster) -> None:
+    points = stack.search(cluster="east", state="restorable", latest=True, limit=1000)
+    ids = [each["id"] for each in points["restorePoints"] if each["namespace"] == "fleet"]
+    started = {
+        stack.start(
+            {
+                "select": {"ids": ids[:EACH]},
+                "target": "batches",
+                "mapping": {"namespaces": {"fleet": namespace}},
+                "concurrency": LIMIT,
+                "start": False,
+            }
+        )
+        for namespace in ("one", "two")
+    }
+    seen: list[dict[str, int]] = []
+    with ThreadPoolExecutor() as pool:
+        ends = [pool.submit(stack.finish, each, seconds=400) for each in started]
+        while not all(each.done() for each in ends):
+            seen.append(at_work(stack))
+            time.sleep(0.05)
+    assert [each.result().output["counts"] for each in ends] == [{"applied": EACH}] * 2
+    together = [each for each in seen if len(each) == 2]
+    assert together, "they were at work at the same time"
+    assert max(sum(each.values()) for each in seen) <= BUDGET
+    assert any(min(each.values()) < LIMIT for each in together), "the second one got the rest"
+    assert at_work(stack) == {}
+
+
+def at_work(stack: Stack) -> dict[str, int]:
+    """Machines of each restore to the lab, by what the table says of its budget."""
+    table = Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
+    budget = Budget(table, "batches", now=lambda: datetime.now(UTC), sleep=time.sleep)
+    found: Counter[str] = Counter()
+    for claim in budget.claims():
+        found[claim.restore] += claim.granted
+    return {restore: machines for restore, machines in found.items() if machines}
 
 
 def test_an_api_server_that_goes_away_in_the_middle_loses_nothing_and_makes_nothing_twice(
