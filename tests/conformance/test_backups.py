@@ -7,10 +7,12 @@ restore of the same backup.
 import json
 
 import pytest
+from kubernetes.client import ApiException
 
 from local.api import Object
+from local.longhorn.target import POLL_SECONDS
 from shared.layouts import harvester
-from tests.conformance.lab import HARVESTER, Lab
+from tests.conformance.lab import BUSY, HARVESTER, SELDOM, Lab
 from tests.conformance.test_machines import disk, is_ready, machine
 from tests.integration.lab_objects import KUBEVIRT, manifest
 
@@ -77,6 +79,22 @@ def test_deleting_a_backup_of_a_machine_deletes_its_metadata_and_its_data(lab: L
     lab.delete(made)
     lab.wait(lambda: not lab.in_bucket(name), "the volume's backup is gone")
     lab.wait(lambda: not lab.in_bucket(f"{lab.namespace}/nightly.cfg"), "the metadata is gone")
+
+
+@pytest.mark.only_real(NOT_SIMULATED)
+def test_harvester_keeps_its_backup_target_until_every_backup_is_made_or_deleted(lab: Lab) -> None:
+    """A lab that wants another one removes what never comes to its end."""
+    disk(lab)
+    lab.create(machine(lab))
+    made = backup_of(lab, "web")
+    finalizers = [*made["metadata"].get("finalizers", []), "replant.dev/kept-by-a-test"]
+    lab.patch(made, {"metadata": {"finalizers": finalizers}})
+    lab.delete(made)
+    with pytest.raises(ApiException, match=BUSY):
+        lab.configure(SELDOM)
+    lab.poll(SELDOM, patience=1)
+    lab.poll(POLL_SECONDS)
+    assert not lab.exists(made)
 
 
 @pytest.mark.only_real(NOT_SIMULATED)

@@ -21,12 +21,11 @@ from local.samples.longhorn import backing_image
 from local.samples.world import VmBackup, a_vm_backup, address, an_image
 from local.stack import Ended, wait
 from shared.restore.virtual_machine import FIRMWARE_UUIDS
-from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
+from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SELDOM, SOURCE, Lab
 from tests.conformance.test_machines import MAC, NO_WEBHOOKS, STRATEGY, network
 from tests.integration.lab_objects import KUBEVIRT, a_backing_image, claim, manifest
 
 NO_SCHEDULER = "the simulated cluster has no scheduler"
-SELDOM = 86400  # seconds
 IMAGE = "default/image-conformance"
 REMOVED = "harvesterhci.io/removedPersistentVolumeClaims"
 
