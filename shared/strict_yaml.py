@@ -2,17 +2,22 @@
 converts or runs.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Events = Iterator[Any]
+Scalar = Callable[[Any], object]
 
 DEEPEST = 24
 """Levels; no document of ours, and no kubeconfig, has more than six."""
 
 WORD = re.compile(r"[a-zA-Z][a-zA-Z-]{0,31}")
 """A key that may be repeated in a message; anything else could be a value that slipped."""
+
+JSON_SCALAR = re.compile(r"true|false|null|-?(0|[1-9]\d{0,17})(\.\d{1,17})?")
+"""Of numbers those that every JSON reader takes for the same."""
 
 QUOTED = re.compile(r"'(?!<)[^']{4,}'")
 """What PyYAML quotes of a document, but for its own words in angle brackets."""
@@ -30,16 +35,17 @@ class Fault(ValueError):
         return f"{self.path} {self.why}"
 
 
-def read(body: bytes, *, largest: int) -> dict[str, object]:
+def read(body: bytes, *, largest: int, typed: bool = False) -> dict[str, object]:
     """The mapping that BODY is, all of its scalars text (`1.10` stays 1.10). LARGEST is in bytes.
 
+    Where it is TYPED, unquoted values that are a number, true, false or null in JSON are that.
     Raises Fault for anything else, and for what YAML has beyond plain data: anchors, aliases, tags,
     doubled keys, several documents.
     """
     if len(body) > largest:
         raise Fault("the document", f"has {len(body)} bytes; it may have {largest}")
     try:
-        value = _plain(body.decode())
+        value = _plain(body.decode(), _typed if typed else _scalar)
     except Fault:
         raise
     except UnicodeDecodeError as error:
@@ -65,24 +71,24 @@ def text(value: object, path: str) -> str:
     return value
 
 
-def _plain(content: str) -> object:
+def _plain(content: str, scalar: Scalar) -> object:
     # Not at the top of the module: it takes 12 ms, and most starts of a function read no YAML.
     import yaml
 
     events = yaml.parse(content, Loader=yaml.BaseLoader)
     try:
-        return _document(events)
+        return _document(events, scalar)
     except yaml.YAMLError as error:
         problem = QUOTED.sub("'…'", str(getattr(error, "problem", None) or "a special character"))
         place = _line(getattr(error, "problem_mark", None))
         raise Fault(place, f"is not valid YAML: {problem}") from None
 
 
-def _document(events: Events) -> object:
+def _document(events: Events, scalar: Scalar) -> object:
     value: object = None
     for event in events:
         if _is(event, "DocumentStart"):
-            value = _value(next(events), events, depth=1)
+            value = _value(next(events), events, scalar, depth=1)
             break
     for event in events:
         if _is(event, "DocumentStart"):
@@ -90,7 +96,7 @@ def _document(events: Events) -> object:
     return value
 
 
-def _value(event: Any, events: Events, depth: int) -> object:
+def _value(event: Any, events: Events, scalar: Scalar, depth: int) -> object:
     if getattr(event, "anchor", None):  # of an alias as well
         why = "uses a YAML anchor or alias (&name, *name); write the value out"
         raise Fault(_line(event.start_mark), why)
@@ -99,28 +105,28 @@ def _value(event: Any, events: Events, depth: int) -> object:
     if depth > DEEPEST:
         raise Fault(_line(event.start_mark), f"is nested deeper than {DEEPEST} levels")
     if _is(event, "SequenceStart"):
-        return _sequence(events, depth)
+        return _sequence(events, scalar, depth)
     if _is(event, "MappingStart"):
-        return _mapping(events, depth)
-    return _scalar(event)
+        return _mapping(events, scalar, depth)
+    return scalar(event)
 
 
-def _sequence(events: Events, depth: int) -> list[object]:
+def _sequence(events: Events, scalar: Scalar, depth: int) -> list[object]:
     found = []
     while not _is(event := next(events), "SequenceEnd"):
-        found.append(_value(event, events, depth + 1))
+        found.append(_value(event, events, scalar, depth + 1))
     return found
 
 
-def _mapping(events: Events, depth: int) -> dict[str, object]:
+def _mapping(events: Events, scalar: Scalar, depth: int) -> dict[str, object]:
     found: dict[str, object] = {}
     while not _is(event := next(events), "MappingEnd"):
-        key = _value(event, events, depth + 1)
+        key = _value(event, events, _scalar, depth + 1)
         if not isinstance(key, str):
             raise Fault(_line(event.start_mark), "has a key that is not a text")
         if key in found:
             raise Fault(_line(event.start_mark), f"has {_shown(key)} twice; keep one")
-        found[key] = _value(next(events), events, depth + 1)
+        found[key] = _value(next(events), events, scalar, depth + 1)
     return found
 
 
@@ -128,6 +134,13 @@ def _scalar(event: Any) -> str:
     value: str = event.value
     if not _is_unicode(value):
         raise Fault(_line(event.start_mark), "has an escape that is half a character")
+    return value
+
+
+def _typed(event: Any) -> object:
+    value = _scalar(event)
+    if event.style is None and JSON_SCALAR.fullmatch(value):
+        return json.loads(value)
     return value
 
 

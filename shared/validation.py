@@ -86,19 +86,44 @@ def parse(
         raise InvalidRequest(
             f"The request is {_kind_of(body)}; it must be an object such as {{...}}."
         )
-    for path, accepted in {**lacking, **partly}.items():
-        for value in _at(body, path.split(".")):
-            if value not in accepted:
-                raise InvalidRequest(_unsupported(path, value, accepted), path)
-    for path in lacking:
-        body = _without(body, path.split("."))
+    for path, value, accepted in unsupported(body, {**lacking, **partly}):
+        raise InvalidRequest(not_supported(path, shown(value), accepted), path)
     try:
-        return kind.model_validate(body, by_alias=True, by_name=False)
+        return kind.model_validate(without(body, lacking), by_alias=True, by_name=False)
     except ValidationError as error:
         problem = _first(error)
-        known = (*_keys_at(kind, problem["loc"][:-1]), *_keys_below(problem["loc"][:-1], lacking))
+        known = keys_where(error, kind, lacking)
         sentence = _sentence(problem, known, "the request", _given(problem))
         raise InvalidRequest(sentence, _path(problem) or None) from None
+
+
+def unsupported(
+    body: dict[str, Any], lacking: Mapping[str, tuple[Any, ...]]
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """What BODY has that this version does not do: the path, the value, and the values accepted
+    there.
+    """
+    for path, accepted in lacking.items():
+        for value in _at(body, path.split(".")):
+            if value not in accepted:
+                yield path, value, accepted
+
+
+def without(body: Any, paths: Iterable[str]) -> Any:
+    """BODY without what lies at dotted paths."""
+    for path in paths:
+        body = _without(body, path.split("."))
+    return body
+
+
+def keys_where(
+    error: ValidationError, kind: type[Value], lacking: Mapping[str, tuple[Any, ...]] = {}
+) -> tuple[str, ...]:
+    """The keys that may stand where the first problem of a validation is: those of KIND, and of
+    what it is LACKING those that may be written all the same.
+    """
+    above = _first(error)["loc"][:-1]
+    return (*_keys_at(kind, above), *_keys_below(above, lacking))
 
 
 def explain(
@@ -186,12 +211,13 @@ def _path(problem: Any) -> str:
     return ".".join(short(step) or "''" for step in steps)
 
 
-def _unsupported(path: str, value: Any, accepted: tuple[Any, ...]) -> str:
+def not_supported(path: str, given: str, accepted: tuple[Any, ...]) -> str:
+    """GIVEN is the value as a message may show it, ACCEPTED are the values that can be had."""
     texts = [repr(each) for each in accepted if isinstance(each, str)]
     remedy = "Leave it out."
     if texts and len(texts) == len(accepted):
         remedy = f"Use {' or '.join(texts)}."
-    return f"{path}: {shown(value)} is not supported in this version. {remedy}"
+    return f"{path}: {given} is not supported in this version. {remedy}"
 
 
 def _at(value: Any, path: list[str]) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from local.samples.builders import a_metadata, a_point
 from shared.kube import connecting
 from shared.kube.client import TargetCluster
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
+from shared.layouts import documents, registry
 from shared.models.documents import ClusterDocument
 from shared.models.restore_plans import MachineResult, MachineState, Phase, RestoreRecord
 from shared.models.restore_points import RestorePoint
@@ -170,7 +171,7 @@ class Lab:
 
     def __post_init__(self) -> None:
         document = {"id": "west", "secret": "replant/clusters/west"}
-        self.table.put_many([_document("clusters", document)])
+        self.table.put_many([_document("clusters", document["id"], document)])
         self.cluster.add("Namespace", "", "default")
         self.cluster.add(
             "StorageClass",
@@ -261,6 +262,17 @@ class Lab:
     def _list(self, point: RestorePoint) -> None:
         """The rows that the catalogue keeps of a point."""
         assert self.table.write_together(builders.rows(self.table, point, self.now()))
+
+    def recovery_plan(self, text: str, *clusters: str) -> None:
+        """In force: the document plans/NAME.yaml, and those of cluster east and of CLUSTERS."""
+        name = text.partition("name: ")[2].partition("\n")[0]
+        place = registry.recognise_document(f"plans/{name}.yaml")
+        plan = documents.parse(place, text.encode(), buckets=frozenset())
+        known = [
+            _document("clusters", id_, {"id": id_, "secret": f"replant/clusters/{id_}"})
+            for id_ in ("east", *clusters)
+        ]
+        self.table.put_many([*known, _document("plans", name, plan.model_dump(mode="json"))])
 
     def request(self, *ids: str, **changes: Any) -> Json:
         select = {"ids": list(ids)} if ids else {"id": "point-web01"}
@@ -483,13 +495,13 @@ def check_times(result: MachineResult) -> None:
         assert result.waits is None, result
 
 
-def _document(kind: str, document: Json) -> Json:
+def _document(kind: str, id_: str, document: Json) -> Json:
     return {
         "pk": "documents",
-        "sk": f"{kind}/{document['id']}",
+        "sk": f"{kind}/{id_}",
         "kind": kind,
         "bucket": STATE,
-        "key": f"{kind}/{document['id']}.yaml",
+        "key": f"{kind}/{id_}.yaml",
         "sequencer": "0",
         "read_order": "0",
         "object_time": "2026-08-01T00:00:00Z",

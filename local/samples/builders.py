@@ -16,12 +16,12 @@ from shared.layouts.harvester import machine_backup
 from shared.models.cluster_facts import ClusterFacts, StorageClass
 from shared.models.documents import ClusterDocument
 from shared.models.longhorn_facts import DONE, LonghornFacts, LonghornTarget, SyncedBackup
+from shared.models.mapping import Mapping as RequestMapping
 from shared.models.restore_plans import MachinePlan, MachineResult, Plan
 from shared.models.restore_points import RestorePoint, Source, State, Volume
 from shared.models.target_facts import DiskRoom, Right, Rights, TargetFacts, Versions
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
-from shared.restore.request import Mapping as RequestMapping
 from shared.restore.request import RestoreRequest, restore_request
 from shared.restore.strategies import Live
 from shared.restore.wanted import Wanted

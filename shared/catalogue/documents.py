@@ -1,16 +1,19 @@
 """Our own documents as the catalogue has them: those in force, and why another one is not."""
 
 from collections.abc import Iterable
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from shared.aws.table import Table
-from shared.catalogue import quarantine
+from shared.catalogue import plans, quarantine
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import conflict, in_force
 from shared.errors import NotFound
 from shared.models import row_keys
 from shared.models.documents import BackupTarget, ClusterDocument
 from shared.models.facts import Document, Kind
+
+if TYPE_CHECKING:
+    from shared.models.recovery_plans import RecoveryPlan
 
 
 @overload
@@ -27,12 +30,37 @@ def document(table: Table, kind: str, id_: str) -> Document | None:
     return row.said(ClusterDocument) or row.said(BackupTarget)
 
 
-def why_unknown(table: Table, kind: Literal["clusters", "targets"], id_: str) -> str:
+def plan(table: Table, name: str) -> "RecoveryPlan | None":
+    """The plan in force, None when there is none: `why_unknown` says why."""
+    row = _document_row(table, "plans", name)
+    return _plan(row, plans.ids_in_force(_document_rows(table, "clusters"))) if row else None
+
+
+def plans_of(table: Table, source: str) -> "list[RecoveryPlan]":
+    """All plans in force for the machines of a cluster."""
+    clusters = plans.ids_in_force(_document_rows(table, "clusters"))
+    found = (_plan(row, clusters) for row in _document_rows(table, "plans"))
+    return [each for each in found if each and each.source == source]
+
+
+def _plan(row: Row, clusters: set[str]) -> "RecoveryPlan | None":
+    """The newest version whose clusters are known."""
+    from shared.models.recovery_plans import RecoveryPlan  # only where a plan is asked for
+
+    claim = plans.claim(row)
+    for text in filter(None, (claim.text, claim.earlier) if claim else ()):
+        found = RecoveryPlan.model_validate_json(text)
+        if {found.source, found.target} <= clusters:
+            return found
+    return None
+
+
+def why_unknown(table: Table, kind: Literal["clusters", "targets", "plans"], id_: str) -> str:
     """The sentence for whoever names a document that is not in force."""
     in_quarantine = _quarantine_of(table, kind, id_)
     if in_quarantine:
         return in_quarantine
-    known = [each.sk.partition("/")[2] for each in _document_rows(table, kind) if each.in_force]
+    known = plans.ids_in_force(_document_rows(table, kind))
     unknown = _unknown(kind.removesuffix("s"), id_, known)
     return f"{unknown} Put {kind}/{id_}.yaml into the state bucket."
 
@@ -46,8 +74,7 @@ def check_cluster(table: Table, cluster: str) -> None:
     """Raises NotFound for a cluster that no document in force and no restore point names."""
     known = set(clusters(table))
     known |= {target.cluster for target in in_force(_document_rows(table, "targets"))}
-    documents = _document_rows(table, "clusters")
-    known |= {each.sk.partition("/")[2] for each in documents if each.in_force}
+    known |= plans.ids_in_force(_document_rows(table, "clusters"))
     if cluster not in known:
         in_quarantine = _quarantine_of(table, "clusters", cluster)
         raise NotFound(in_quarantine or _unknown("cluster", cluster, known), "cluster")

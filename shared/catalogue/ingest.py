@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared.aws.table import Key, Table
+from shared.catalogue import plans
 from shared.catalogue.assemble import point_id
 from shared.catalogue.events import Recompute, Replay, Task, Walk
 from shared.catalogue.points import Points
@@ -40,6 +41,9 @@ FEW = 8
 
 STEP = 200
 """Rows of one step of a walk."""
+
+OF_OTHERS = {Kind.CLUSTER, Kind.TARGET, Kind.PLAN}
+"""Whether one of these is in force depends on others, or others' on it."""
 
 
 class Recorded(NamedTuple):
@@ -82,7 +86,7 @@ class Index:
 
     def record(self, seen: Row) -> Recorded:
         """Writes what one event says, unless a newer event of the same sort has been recorded."""
-        row = self._with_claim(seen)
+        row = self._with_earlier(self._with_claim(seen))
         name = row.register()
         values = row.stored() | {EXPIRES: None}
         condition = f"attribute_not_exists(#{name}) OR #{name} < :{name}"
@@ -100,10 +104,10 @@ class Index:
         it was told.
         """
         row = recorded.row
-        if recorded.fresh and not row.refused_order and row.kind is not Kind.TARGET:
+        if recorded.fresh and not row.refused_order and row.kind not in OF_OTHERS:
             return []
         told: list[Quarantined] = []
-        for each in (row, *self._rivals(row)):
+        for each in (row, *self._rivals(row), *self._waiting(row)):
             entry, new = self._quarantine.settle(each)
             repeated = each is row and not recorded.fresh
             if entry and (new or repeated):
@@ -152,6 +156,13 @@ class Index:
         if stored and before and same_claim(before, target):
             return row.model_copy(update={"since": stored.since})
         return row.model_copy(update={"since": row.object_time})
+
+    def _with_earlier(self, row: Row) -> Row:
+        """A plan with the version that is in force until its clusters are known."""
+        if row.kind is not Kind.PLAN or row.facts is None:
+            return row
+        clusters = plans.ids_in_force(self._documents(Kind.CLUSTER))
+        return plans.with_earlier(row, self.stored(row.row_key), clusters)
 
     def _follow_machine(self, row: Row) -> list[Task]:
         target = owner(row.bucket, row.key, self._points.targets())
@@ -219,14 +230,27 @@ class Index:
         places = {(place.bucket, place.prefix) for place in self._places(row)}
         if not places:
             return []
-        others = (Row.of(item) for item in self._table.query(DOCUMENTS, "targets/"))
         return [
             each
-            for each in others
+            for each in self._documents(Kind.TARGET)
             if each.sk != row.sk
             and (target := each.said(BackupTarget))
             and (target.bucket, target.prefix) in places
         ]
+
+    def _waiting(self, row: Row) -> list[Row]:
+        """The plans that name a cluster, whose document has come or gone."""
+        if row.kind is not Kind.CLUSTER:
+            return []
+        cluster = row.sk.partition("/")[2]
+        return [
+            each
+            for each in self._documents(Kind.PLAN)
+            if (plan := plans.claim(each)) and cluster in (plan.source, plan.target)
+        ]
+
+    def _documents(self, kind: Kind) -> Iterator[Row]:
+        return (Row.of(item) for item in self._table.query(DOCUMENTS, f"{kind.value}/"))
 
 
 def _unchanged(row: Row, before: Row | None) -> bool:

@@ -1,9 +1,10 @@
 """The list of objects that cannot be used, kept in line with what their rows say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from shared.aws.table import Table
+from shared.catalogue import plans
 from shared.catalogue.rows import Row, quarantined
 from shared.catalogue.targets import conflict
 from shared.models.facts import Kind
@@ -13,9 +14,15 @@ from shared.models.row_keys import DOCUMENTS, QUARANTINE, feed
 
 def why(table: Table, row: Row) -> str | None:
     """Why an object is in quarantine; None for one that is not."""
-    if row.problem or row.kind is not Kind.TARGET:
-        return row.problem
-    return conflict(row, (Row.of(item) for item in table.query(DOCUMENTS, "targets/")))
+    if row.problem is None and row.kind is Kind.TARGET:
+        return conflict(row, _documents(table, row.kind))
+    if row.problem is None and row.kind is Kind.PLAN:
+        return plans.problem(row, plans.ids_in_force(_documents(table, Kind.CLUSTER)))
+    return row.problem
+
+
+def _documents(table: Table, kind: Kind) -> Iterator[Row]:
+    return (Row.of(item) for item in table.query(DOCUMENTS, f"{kind.value}/"))
 
 
 class Quarantine:

@@ -189,6 +189,7 @@ _IN_BACKUP_BUCKETS = (
 _IN_THE_STATE_BUCKET = (
     Layout(Kind.CLUSTER, r"clusters/(?P<name>[^/]+)\.yaml", _by_document, _document),
     Layout(Kind.TARGET, r"targets/(?P<name>[^/]+)\.yaml", _by_document, _document),
+    Layout(Kind.PLAN, r"plans/(?P<name>[^/]+)\.yaml", _by_document, _document),
 )
 _WITHOUT_A_LAYOUT = Layout(Kind.UNKNOWN, "", _by_key)
 

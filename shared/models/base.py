@@ -1,7 +1,7 @@
 """Names, instants and sizes as constrained types, and the two kinds of model: ours and foreign."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -37,6 +37,13 @@ EngineName = Annotated[
     str, Field(max_length=253), matching(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", "a Longhorn name")
 ]
 """A Longhorn volume or backup (backupstore util.ValidateName)."""
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LabelKey = Annotated[
+    str, Field(max_length=317), matching(rf"({DNS_NAME}/)?{_LABEL}", "a label such as tier")
+]
+LabelValue = Annotated[
+    str, Field(max_length=63), matching(rf"({_LABEL})?", "a label's value such as data")
+]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 _NO_INSTANT = "must be an instant such as 2026-08-15T01:00:00Z"
 
@@ -67,6 +74,22 @@ def _instant(value: Any) -> Any:
 Instant = Annotated[
     datetime, BeforeValidator(_instant), PlainSerializer(to_instant, return_type=str)
 ]
+
+
+def _iso(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith("P"):
+        raise ValueError("must be an ISO 8601 duration such as PT30M")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_iso)]
+LONGEST_WAIT = timedelta(days=1)
+
+
+def waitable(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= LONGEST_WAIT:
+        raise ValueError("must be between PT1S and P1D")
+    return value
 
 
 class Value(BaseModel):

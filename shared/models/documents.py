@@ -29,6 +29,22 @@ class ClusterDocument(Value):
         return self.model_copy(update={"secret": prefix + self.secret.removeprefix(SECRETS_PREFIX)})
 
 
+class PlanDocument(Value):
+    """plans/<name>.yaml as the catalogue keeps it: TEXT is a RecoveryPlan as JSON, which few need
+    to read; EARLIER is the last version before it whose clusters were known.
+    """
+
+    name: ClusterId
+    source: ClusterId
+    target: ClusterId
+    text: str
+    earlier: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.name
+
+
 class BackupTarget(Value):
     """targets/<id>.yaml: a place where one cluster writes its backups."""
 

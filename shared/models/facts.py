@@ -14,10 +14,10 @@ from shared.models.backups import (
     ImageBackup,
     MachineBackup,
 )
-from shared.models.documents import BackupTarget, ClusterDocument
+from shared.models.documents import BackupTarget, ClusterDocument, PlanDocument
 
 BackupFacts = MachineBackup | ImageBackup | EngineVolume | EngineBackup | BackingImage
-Document = ClusterDocument | BackupTarget
+Document = ClusterDocument | BackupTarget | PlanDocument
 Facts = BackupFacts | Document
 
 
@@ -32,12 +32,14 @@ class Kind(StrEnum):
     OTHER = "other"  # known, and of no use to a restore of machines
     CLUSTER = "clusters"  # ours: clusters/<id>.yaml
     TARGET = "targets"  # ours: targets/<id>.yaml
+    PLAN = "plans"  # ours: plans/<name>.yaml
     UNKNOWN = "unknown"  # no layout has such a key
 
 
 DOCUMENT_MODELS: Mapping[Kind, type[Document]] = {
     Kind.CLUSTER: ClusterDocument,
     Kind.TARGET: BackupTarget,
+    Kind.PLAN: PlanDocument,
 }
 MODELS: Mapping[Kind, type[Facts]] = {
     Kind.MACHINE: MachineBackup,

@@ -5,10 +5,10 @@ the remedy.
 from collections.abc import Iterable, Iterator
 
 from shared.models.cluster_facts import ClusterFacts
+from shared.models.mapping import ANY, POD_NETWORK, Mapping
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
-from shared.restore.request import ANY, POD_NETWORK, Mapping
 from shared.restore.rules import Finding
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from shared.jsonpath import dig
+from shared.models.mapping import NONE, Resources
 from shared.models.restore_plans import Mapped, PlannedObject
 from shared.models.restore_points import Volume
 from shared.quantities import in_bytes
 from shared.restore import sizes
-from shared.restore.request import NONE, Resources
 from shared.restore.rules import INTERFACES
 from shared.restore.virtual_machine import Manifest, one_per_claim
 from shared.restore.wanted import Wanted

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from shared.models.mapping import Mapping, Resources
 from shared.models.restore_plans import Check
 from shared.restore import names, sizes
-from shared.restore.request import Mapping, Resources
 from shared.restore.virtual_machine import LONGEST_LABEL
 from shared.restore.wanted import Wanted
 from shared.validation import shown

@@ -3,7 +3,7 @@
 import hashlib
 
 from shared import labels
-from shared.models.base import DNS_LABEL, DNS_NAME, to_instant
+from shared.models.base import to_instant
 from shared.models.restore_points import RestorePoint
 
 SYSTEM_PREFIXES = (
@@ -51,8 +51,6 @@ SYSTEM_NAMES = frozenset(
 machine in one of them is a neighbour of the cluster's own credentials: none is restored there."""
 
 LONGEST_NAME = 253
-NETWORK = rf"{DNS_LABEL}/{DNS_NAME}"
-"""What a network that exists can be called; a backup may say anything."""
 
 
 def origin(point: RestorePoint) -> dict[str, str]:

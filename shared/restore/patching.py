@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from shared import strict_json
 from shared.jsonpath import dig
+from shared.models.mapping import NONE
 from shared.models.patches import Operation, Patch, guarded, steps
 from shared.models.restore_plans import Fill, Mapped, Path, PlannedObject
 from shared.restore import names
 from shared.restore.patch_admission import Unfit, admit
-from shared.restore.request import NONE
 from shared.restore.rules import At, Finding, blocking
 from shared.restore.wanted import Wanted
 from shared.validation import listed, short, shown

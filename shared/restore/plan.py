@@ -105,8 +105,10 @@ def plan(
     cluster: ClusterDocument,
     facts: ClusterFacts,
     sources: Mapping[str, Versions] | None = None,
+    of_selection: Iterable[Check] = (),
 ) -> Plan:
-    """SOURCES are the versions that documents say of the backups' clusters, by cluster.
+    """SOURCES are the versions that documents say of the backups' clusters, by cluster;
+    OF_SELECTION is what should be known of what was selected.
 
     Raises Refused when a check about the target as a whole blocks, unless it is a dry run.
     """
@@ -149,7 +151,14 @@ def plan(
         machines=together.machines,
         batch_size=BATCH,
         fail_on=request.fail_on,
-        checks=(*of_target, *of_mapping, *of_machines, *collisions, *together.of_machines),
+        checks=(
+            *of_target,
+            *of_selection,
+            *of_mapping,
+            *of_machines,
+            *collisions,
+            *together.of_machines,
+        ),
     ).hashed()
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.jsonpath import dig
+from shared.models.mapping import Mac
 from shared.models.restore_plans import Change, Fill, Mapped, PlannedObject, Rewrite
 from shared.restore.filling import find_value
-from shared.restore.request import Mac
 from shared.restore.rewriting import CLOUD_INIT, IN_SECRETS, change_of, rewrite
 from shared.restore.rules import INSTANCE, INTERFACES, Finding, warning
 from shared.restore.wanted import Wanted

@@ -3,11 +3,14 @@ newest.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.models.base import to_instant
 from shared.models.restore_points import RestorePoint, State
 from shared.restore.request import Select
+
+if TYPE_CHECKING:
+    from shared.models.recovery_plans import RecoveryPlan
 
 
 class Choice(NamedTuple):
@@ -22,14 +25,17 @@ class Choice(NamedTuple):
     blocked: str | None = None
 
 
-def choose(points: Iterable[RestorePoint], select: Select) -> tuple[Choice, ...]:
+def choose(
+    points: Iterable[RestorePoint], select: Select, plan: "RecoveryPlan | None" = None
+) -> tuple[Choice, ...]:
     """For each machine of POINTS, which come newest first, its newest restorable point at or before
     the instant asked for.
 
     A deleted point is as good as absent: a machine of which no other is left is not accounted for,
     since a catalogue keeps it for its history only, long after the machine itself was given up. A
-    machine's labels are those of its newest point at or before the instant, whether that can be
-    restored or not; of one that has none so early, those of its oldest.
+    machine's labels, which PLAN may ask for as well, are those of its newest point at or before the
+    instant, whether that can be restored or not; of one that has none so early, those of its
+    oldest.
     """
     oldest: dict[tuple[str, str, str], RestorePoint] = {}
     newest: dict[tuple[str, str, str], RestorePoint] = {}
@@ -47,12 +53,14 @@ def choose(points: Iterable[RestorePoint], select: Select) -> tuple[Choice, ...]
     return tuple(
         _choice(oldest[machine], newest.get(machine), restorable.get(machine), select)
         for machine in oldest
-        if _carries(newest.get(machine, oldest[machine]), select)
+        if _is_meant(newest.get(machine, oldest[machine]), select, plan)
     )
 
 
-def _carries(point: RestorePoint, select: Select) -> bool:
-    """Whether it has all labels that are asked for."""
+def _is_meant(point: RestorePoint, select: Select, plan: "RecoveryPlan | None") -> bool:
+    """Whether it is one of the plan's machines, and has all labels that are asked for."""
+    if plan and not plan.has(point.namespace, point.vm, point.machine.labels):
+        return False
     return (select.labels or {}).items() <= point.machine.labels.items()
 
 

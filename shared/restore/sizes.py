@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from shared.jsonpath import dig
+from shared.models.mapping import Resources
 from shared.quantities import GIB, MIB, in_bytes, number
-from shared.restore.request import Resources
 from shared.restore.rules import INSTANCE
 from shared.restore.virtual_machine import Manifest, is_hotplugged
 

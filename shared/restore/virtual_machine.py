@@ -14,9 +14,9 @@ from uuid import UUID, uuid5
 
 from shared import strict_json
 from shared.jsonpath import dig
+from shared.models.mapping import POD_NETWORK, Mac, Mapping
 from shared.models.restore_points import Volume
 from shared.restore.nodes import REQUIRED, own_terms
-from shared.restore.request import POD_NETWORK, Mac, Mapping
 from shared.restore.rules import INSTANCE
 
 Manifest = dict[str, Any]

@@ -6,10 +6,11 @@ from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
 from shared.models.cluster_facts import ClusterFacts
+from shared.models.mapping import Mapping
 from shared.models.restore_plans import Check, Fill, PlannedObject, Verdict
 from shared.models.restore_points import RestorePoint, Volume
 from shared.restore import names
-from shared.restore.request import Mapping, RestoreRequest
+from shared.restore.request import RestoreRequest
 
 DEFAULT_SNAPSHOT_CLASS = "longhorn"
 

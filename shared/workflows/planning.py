@@ -12,7 +12,7 @@ from shared.kube import connecting, discovery, longhorn
 from shared.kube.client import TargetCluster
 from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import Asked, Plan, RestoreRecord
+from shared.models.restore_plans import Asked, Check, Plan, RestoreRecord
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
 from shared.restore import backup_checks, rates
@@ -27,7 +27,7 @@ from shared.runs.ledger import Ledger
 from shared.workflows import replacing
 from shared.workflows.looking import Ask, Unknown, machine_of
 from shared.workflows.run import Clock
-from shared.workflows.selection import is_restorable, select_points
+from shared.workflows.selection import find_plan, is_restorable, select_points
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,6 +66,18 @@ class Planned(NamedTuple):
     approval: int | None = None
 
 
+class _Chosen(NamedTuple):
+    """What is to be restored; REQUEST has the mapping that counts, NEEDS is what the target is
+    asked about, CHECKS are about the selection as a whole.
+    """
+
+    request: RestoreRequest
+    choices: tuple[Choice, ...]
+    points: list[RestorePoint]
+    needs: Needs
+    checks: tuple[Check, ...]
+
+
 def plan_restore(
     clients: Clients, request: RestoreRequest, execution: str, looked: Mapping[str, bool]
 ) -> Planned | Ask:
@@ -75,10 +87,11 @@ def plan_restore(
     Raises InvalidRequest, NotFound, Refused and Unreachable: the first that applies.
     """
     ledger = _ledger(clients, request, execution)
-    ledger.expect(request.digest)
-    choices = select_points(clients.table, request.select)
-    points = [choice.point for choice in choices]
-    needs = planning.needs(points, request)
+    known = ledger.expect(request.digest)
+    chosen = None
+    # What is being done stays, whatever became of the machines and of their recovery plan since.
+    if known is None or not known.given:
+        chosen = _choose(clients, request)
     cluster = _find_cluster(clients, request.target)
     kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
     try:
@@ -90,23 +103,53 @@ def plan_restore(
     except Unknown as unknown:
         return Ask(str(unknown))
     if record.plan_hash is None:
-        with connecting.connect(
-            kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
-        ) as target:
-            facts = _observe(clients, target, needs, cluster)
-            if request.on_existing is OnExisting.RECREATE:
-                facts = _with_earlier(clients, target, facts, planning.names(points, request))
-            if not request.dry_run:
-                # Nothing is asked for a point that is not restored anyway: it may never come.
-                wanted = [choice.point for choice in choices if is_restorable(choice)]
-                facts = _sync(clients, target, wanted, facts)
-        sources = _sources(clients, points)
-        plan = planning.plan(_read_again(clients, choices), request, cluster, facts, sources)
-        estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
-        plan = plan.model_copy(update={"estimate": estimate})
-        record = _keep(clients, ledger, record.attempt, plan)
+        chosen = chosen or _choose(clients, request)
+        record = _plan(clients, ledger, record.attempt, chosen, cluster, kubeconfig)
     approval = record.approval if record.unapproved else None
     return Planned(ledger.id, record.attempt, record.plan_hash or "", record.batches, approval)
+
+
+def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
+    """Raises NotFound and InvalidRequest, as a selection does."""
+    recovery_plan = find_plan(clients.table, request.select)
+    checks: tuple[Check, ...] = ()
+    choices = select_points(clients.table, request.select, recovery_plan)
+    points = [choice.point for choice in choices]
+    if recovery_plan:
+        from shared.restore import plan_checks  # few restores are of a plan
+
+        request = request.of_plan(recovery_plan)
+        others = documents.plans_of(clients.table, recovery_plan.source)
+        checks = tuple(plan_checks.of_plan(recovery_plan, points, others, request.target))
+    return _Chosen(request, choices, points, planning.needs(points, request), checks)
+
+
+def _plan(
+    clients: Clients,
+    ledger: Ledger,
+    attempt: int,
+    chosen: _Chosen,
+    cluster: ClusterDocument,
+    kubeconfig: str,
+) -> RestoreRecord:
+    """Decide, once the target was looked at, and keep what was decided."""
+    request = chosen.request
+    with connecting.connect(
+        kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
+    ) as target:
+        facts = _observe(clients, target, chosen.needs, cluster)
+        if request.on_existing is OnExisting.RECREATE:
+            facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
+        if not request.dry_run:
+            # Nothing is asked for a point that is not restored anyway: it may never come.
+            wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
+            facts = _sync(clients, target, wanted, facts)
+    selected = _read_again(clients, chosen.choices)
+    sources = _sources(clients, chosen.points)
+    plan = planning.plan(selected, request, cluster, facts, sources, chosen.checks)
+    estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
+    plan = plan.model_copy(update={"estimate": estimate})
+    return _keep(clients, ledger, attempt, plan)
 
 
 def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:

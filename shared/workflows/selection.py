@@ -1,24 +1,40 @@
 """A selection -> the restore points that it means, with what should be known of the choice."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from shared.aws.table import Table
-from shared.catalogue import search
+from shared.catalogue import documents, search
 from shared.errors import InvalidRequest, NotFound
 from shared.models.restore_points import RestorePoint, State
 from shared.restore.request import Select
 from shared.restore.select import Choice, choose
 
+if TYPE_CHECKING:
+    from shared.models.recovery_plans import RecoveryPlan
 
-def select_points(table: Table, wanted: Select) -> tuple[Choice, ...]:
-    """Raises NotFound for what the catalogue does not know, InvalidRequest for what is not one
-    thing.
+
+def find_plan(table: Table, wanted: Select) -> "RecoveryPlan | None":
+    """The recovery plan that is selected. Raises NotFound for one that is not in force."""
+    if wanted.plan is None:
+        return None
+    plan = documents.plan(table, wanted.plan)
+    if plan is None:
+        raise NotFound(documents.why_unknown(table, "plans", wanted.plan), "select.plan")
+    return plan
+
+
+def select_points(
+    table: Table, wanted: Select, plan: "RecoveryPlan | None" = None
+) -> tuple[Choice, ...]:
+    """PLAN is the one that is selected. Raises NotFound for what the catalogue does not know,
+    InvalidRequest for what is not one thing.
     """
     if wanted.id:
         return _by_id(table, (wanted.id,))
     if wanted.ids:
         return _by_id(table, wanted.ids)
-    choices = choose(_candidates(table, wanted), wanted)
+    choices = choose(_candidates(table, wanted, plan), wanted, plan)
     if not choices:
         raise NotFound(
             f"select: no restore point of {_describe(wanted)} is known."
@@ -56,9 +72,13 @@ def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
     return tuple(Choice(known[id_]) for id_ in ids)
 
 
-def _candidates(table: Table, wanted: Select) -> Iterator[RestorePoint]:
+def _candidates(
+    table: Table, wanted: Select, plan: "RecoveryPlan | None"
+) -> Iterator[RestorePoint]:
     if wanted.vm:
         return search.of_machine(table, wanted.vm, wanted.cluster)
+    if plan:
+        return search.of_machines(table, None, plan.source, at=wanted.at)
     return search.of_machines(table, wanted.namespace, wanted.cluster, at=wanted.at)
 
 
@@ -67,6 +87,8 @@ def _describe(wanted: Select) -> str:
         what = f"machine {wanted.vm}"
     elif wanted.namespace:
         what = f"namespace {wanted.namespace}"
+    elif wanted.plan:
+        what = f"any machine of plan {wanted.plan}"
     elif wanted.labels:
         labels = ", ".join(f"{name}={value}" for name, value in wanted.labels.items())
         what = f"a machine with {labels}"

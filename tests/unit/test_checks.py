@@ -16,11 +16,11 @@ from local.samples.builders import (
     planned,
 )
 from local.samples.guests import MANAGEMENT, Disk, Nic
+from shared.models.mapping import Mapping
 from shared.models.restore_points import State
 from shared.restore import checks
 from shared.restore.filling import fill
 from shared.restore.plan import Selected
-from shared.restore.request import Mapping
 
 Json = Any
 POINTS = (

@@ -43,9 +43,9 @@ def test_the_key_says_kind_and_id() -> None:
     ("key", "sentence"),
     [
         (
-            "plans/a.yaml",
-            "documents of the kind 'plans' are not supported in this version."
-            " Known: clusters, targets.",
+            "drills/a.yaml",
+            "documents of the kind 'drills' are not supported in this version."
+            " Known: clusters, targets, plans.",
         ),
         ("readme", "documents of the kind 'readme'"),
         ("", "documents of the kind ''"),

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
+from shared.models.mapping import Mac
 from shared.models.restore_plans import Condition
-from shared.restore.request import LACKING, Mac, OnExisting, RestoreRequest, restore_request
+from shared.restore.request import LACKING, OnExisting, RestoreRequest, restore_request
 
 Json = Any
 
@@ -84,7 +85,7 @@ def test_what_is_required_and_missing_is_named(missing: str) -> None:
         ("requestID", "'requestId'"),
         ("stratgy", "'strategy'"),
         ("select.label", "'labels'"),
-        ("select.zzz", "Known here: at, cluster, id, ids, labels, namespace, verified, vm."),
+        ("select.zzz", "Known here: at, cluster, id, ids, labels, namespace, plan, verified, vm."),
         ("mapping.storageClass", "'storageClasses'"),
         ("mapping.network", "'networks'"),
         ("ready.timeOut", "'timeout'"),
@@ -101,7 +102,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("select.plan", "payments"),
         *(("select.verified", value) for value in ("presence", "full")),
         ("attach", "always"),
         ("keepFor", "PT1H"),
@@ -125,7 +125,7 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
         ("onExisting", "overwrite", "it is 'overwrite'."),
         ("strategy", "mount", "Use 'auto' or 'csi'."),
         ("attach", "always", "Use 'auto' or 'never'."),
-        ("select.plan", "payments", "Leave it out."),
+        ("to", "s3://elsewhere/", "Leave it out."),
     ],
 )
 def test_what_is_not_supported_is_answered_with_what_is(
@@ -168,6 +168,7 @@ def test_who_asks_is_kept_and_changes_nothing_that_is_done() -> None:
         {"vm": "default/web01", "cluster": "east", "at": "latest"},
         {"namespace": "default", "cluster": "east", "at": "2026-08-15T01:00:00Z"},
         {"labels": {"tier": "data"}},
+        {"plan": "payments", "at": "2026-08-15T01:00:00Z"},
         {"labels": {"a.example/tier": "", "b": "c"}, "cluster": "east", "at": "latest"},
         {"cluster": "east"},
         {"cluster": "east", "at": "2026-08-15T01:00:00Z"},
@@ -181,13 +182,18 @@ def test_each_form_of_select_is_understood(select: Json) -> None:
 @pytest.mark.parametrize(
     ("select", "said"),
     [
-        ({}, "must have one of id, ids, vm, namespace, labels, or cluster for all of it"),
-        ({"at": "latest"}, "must have one of id, ids, vm, namespace, labels, or cluster for all"),
+        ({}, "must have one of id, ids, vm, namespace, labels, plan, or cluster for all of it"),
+        (
+            {"at": "latest"},
+            "must have one of id, ids, vm, namespace, labels, plan, or cluster for all",
+        ),
         ({"id": "p", "vm": "a/b"}, "must have one of id, vm, not several"),
         ({"id": "p", "cluster": "east"}, "must leave out cluster and at: id"),
         ({"ids": ["p"], "at": "2026-08-15T01:00:00Z"}, "must leave out cluster and at: id"),
         ({"ids": []}, "select.ids"),
-        ({"labels": {}}, "must have one of id, ids, vm, namespace, labels, or cluster"),
+        ({"plan": "payments", "cluster": "east"}, "must leave out cluster: the plan says it"),
+        ({"plan": "Payments"}, "select.plan: must be an id of a-z, 0-9 and -"),
+        ({"labels": {}}, "must have one of id, ids, vm, namespace, labels, plan, or cluster"),
         ({"labels": {"tier": 1}}, "select.labels.tier: must be a string"),
         ({"labels": {"tier": "a b"}}, "select.labels.tier: must be a label's value such as data"),
         ({"labels": {"-": "a"}}, "must be a label such as tier"),

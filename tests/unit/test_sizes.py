@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from local.samples.builders import Metadata, a_machine, a_metadata, manifest, planned
 from shared.jsonpath import dig
+from shared.models.mapping import Resources
 from shared.quantities import GIB, MIB, in_bytes, number
 from shared.restore import sizes
-from shared.restore.request import Resources
 from shared.restore.rules import INSTANCE
 from shared.restore.virtual_machine import HOTPLUG
 

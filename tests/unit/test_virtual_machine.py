@@ -10,10 +10,10 @@ import pytest
 from local.samples.builders import a_metadata, a_point, disks
 from local.samples.guests import MANAGEMENT, Nic
 from shared.jsonpath import dig
+from shared.models.mapping import Mac, Mapping
 from shared.restore import virtual_machine
 from shared.restore.filling import find_value
 from shared.restore.nodes import REQUIRED, in_words, own_terms
-from shared.restore.request import Mac, Mapping
 from shared.restore.rules import INSTANCE
 
 Json = Any

@@ -1,0 +1,145 @@
+"""plans/<name>.yaml: which machines of a cluster come back on another one, and in which order
+(contract, section 3).
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from shared.models.base import (
+    ClusterId,
+    Duration,
+    Label,
+    LabelKey,
+    LabelValue,
+    Value,
+    matching,
+    waitable,
+)
+from shared.models.mapping import Mapping as NameMapping
+from shared.models.restore_plans import Condition
+
+LACKING: dict[str, tuple[Any, ...]] = {
+    "objectives": (),
+    "trigger": (),
+    "guard": (),
+    "verified": ("any",),
+    "drill": (),
+    "standby": (),
+    "replicate": (),
+}
+"""Keys of the contract whose feature does not exist yet -> the values that change nothing."""
+
+MOST_WAVES = 50
+MOST_GROUPS = 200
+
+_Pattern = Annotated[
+    str,
+    Field(max_length=253),
+    matching(r"[a-z0-9.*?-]+", "a machine's name, in which * stands for any characters"),
+]
+
+
+class Group(Value):
+    """The machines that fit all of what is said: a namespace, a name or a pattern, labels."""
+
+    namespace: Label | None = None
+    name: _Pattern | None = None
+    labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Group":
+        if not self.namespace and not self.labels:
+            raise ValueError("must have a namespace or labels; a name alone may be many machines'")
+        return self
+
+    def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
+        if self.namespace not in (None, namespace):
+            return False
+        if self.name is not None and not fnmatchcase(vm, self.name):
+            return False
+        return (self.labels or {}).items() <= labels.items()
+
+    def __str__(self) -> str:
+        said = []
+        if self.namespace or self.name:
+            said.append(f"{self.namespace or '*'}/{self.name or '*'}")
+        said += [f"{name}={value}" for name, value in (self.labels or {}).items()]
+        return " with ".join(said)
+
+
+class WaveReady(Value):
+    """What each machine of a wave is waited for, and how long."""
+
+    condition: Condition = Condition.VM
+    timeout: Annotated[Duration, AfterValidator(waitable)] = timedelta(minutes=10)
+
+
+class Wave(Value):
+    """Machines that come back together, AFTER those of other waves; None: the wave before it."""
+
+    name: Label
+    machines: Annotated[tuple[Group, ...], Field(min_length=1, max_length=MOST_GROUPS)]
+    ready: WaveReady = Field(default_factory=WaveReady)
+    on_failure: Literal["stop", "continue"] = "stop"
+    after: tuple[Label, ...] | None = None
+
+    def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
+        return any(group.has(namespace, vm, labels) for group in self.machines)
+
+
+class RecoveryPlan(Value):
+    """The machines of cluster SOURCE that come back on cluster TARGET; a machine that several waves
+    name is of the first of them.
+    """
+
+    name: ClusterId
+    source: ClusterId
+    target: ClusterId
+    mapping: NameMapping = Field(default_factory=NameMapping)
+    waves: Annotated[tuple[Wave, ...], Field(min_length=1, max_length=MOST_WAVES)]
+
+    @model_validator(mode="after")
+    def _elsewhere(self) -> "RecoveryPlan":
+        if self.source == self.target:
+            raise ValueError(f"must have a target that is not its source, {self.source}")
+        return self
+
+    @field_validator("waves")
+    @classmethod
+    def _in_order(cls, waves: tuple[Wave, ...]) -> tuple[Wave, ...]:
+        names = [wave.name for wave in waves]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"must have wave {name} once")
+        for wave in waves:
+            for other in wave.after or ():
+                if other not in names:
+                    raise ValueError(_unknown(wave.name, other, names))
+        try:
+            TopologicalSorter(before(waves)).prepare()
+        except CycleError as error:
+            circle = " after ".join(error.args[1][::-1])
+            raise ValueError(f"must not wait for each other: {circle}") from None
+        return waves
+
+    def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
+        return any(wave.has(namespace, vm, labels) for wave in self.waves)
+
+
+def before(waves: Iterable[Wave]) -> dict[str, tuple[str, ...]]:
+    """The waves that each waits for."""
+    found: dict[str, tuple[str, ...]] = {}
+    previous: tuple[str, ...] = ()
+    for wave in waves:
+        found[wave.name] = previous if wave.after is None else wave.after
+        previous = (wave.name,)
+    return found
+
+
+def _unknown(wave: str, other: str, names: Iterable[str]) -> str:
+    return f"must know all waves: {wave} is after {other!r}. Known: {', '.join(names)}"
