@@ -123,6 +123,10 @@ unit-tests: environments
 integration-tests: environments
 	$(DEV)/python -m pytest tests/integration
 
+.PHONY: schemas
+schemas: environments ## Write docs/schemas anew, after a change of our documents' models
+	$(DEV)/python -m local.build.schemas
+
 host-build: environments
 	@$(call sam-build,host,$(HOST_ARCH),$(HOST_BUILD))
 

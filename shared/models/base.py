@@ -1,27 +1,53 @@
 """Names, instants and sizes as constrained types, and the two kinds of model: ours and foreign."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # Kubernetes limits a subdomain as a whole, not its parts
 DNS_NAME = rf"{_PART}(\.{_PART})*"
 
 
-def matching(pattern: str, what: str) -> AfterValidator:
-    """A text of that form; whoever gives another one is told WHAT it should be, not a pattern."""
-    form = re.compile(pattern)
+@dataclass(frozen=True)
+class matching:  # noqa: N801  # it reads as a word of an annotation
+    """A text of that form; whoever gives another one is told WHAT it should be, not a pattern,
+    which only the JSON Schema has.
+    """
 
-    def check(text: str) -> str:
-        if not form.fullmatch(text):
-            raise ValueError(f"must be {what}")
-        return text
+    pattern: str
+    what: str
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        form = re.compile(self.pattern)
+
+        def check(text: str) -> str:
+            if not form.fullmatch(text):
+                raise ValueError(f"must be {self.what}")
+            return text
+
+        return no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        told = {"pattern": f"^({self.pattern})$", "description": f"Must be {self.what}."}
+        return handler(schema) | told
 
 
 ClusterId = Annotated[
