@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
-from bench import init, memory, thousands, wire
+from bench import init, memory, spent, thousands, wire
 from bench.figures import OURS, Pair, Table, comparison, number
 from bench.machines import OBJECTS, SOURCE, Fleet, fleet, planned, requests
 from bench.memory import MB, MIB
@@ -60,12 +60,22 @@ class Asked(NamedTuple):
     transitions: int
 
 
+class Costs(NamedTuple):
+    """CPU seconds, round by round: of the servers for the raw requests and for the execution, and
+    of all parties to the latter.
+    """
+
+    raw: list[float]
+    ours: list[spent.Parties]
+
+
 class Measured(NamedTuple):
     """Of the machines of one row; SECONDS are of whole executions beside raw requests."""
 
     planned: Planned
     seconds: Pair
     asked: Asked
+    costs: Costs
 
 
 def tables(*, quick: bool) -> list[Table]:
@@ -78,20 +88,25 @@ def tables(*, quick: bool) -> list[Table]:
         thousands.prepare(running.stack, machines, TARGET)
         place = place_of(Path(name) / TARGET, TARGET, running.kubeconfigs[TARGET])
         measured = {row: _measured(running, place, machines, row) for row in scale}
-    return [_planning(measured), _whole(measured), _asking(measured)]
+    return [_planning(measured), _whole(measured), _cpu(measured), _asking(measured)]
 
 
 def _measured(running: Running, place: Place, machines: Fleet, row: Row) -> Measured:
     stack, cluster = running.stack, thousands.catalogue(running.stack, machines, row.size)
-    found = Measured(Planned(Pair(), []), Pair(), Asked(Counter(), 0))
+    found = Measured(Planned(Pair(), []), Pair(), Asked(Counter(), 0), Costs([], []))
+    servers = running.pids(TARGET, spent.SERVERS)
     for number_of_round in range(row.rounds):
         _plan(stack, found.planned, cluster, row.size, number_of_round)
+        start = spent.of_parties(servers, running.aws)
         found.seconds.peer.append(_raw(place, machines, row.size, number_of_round))
+        between = spent.of_parties(servers, running.aws)
+        found.costs.raw.append((between - start).servers)
         namespace = _namespace(place, row.size, number_of_round, OURS)
         before = _requests(stack)
         started = time.perf_counter()
         execution = _restore(stack, _request(cluster, namespace), row.size)
         found.seconds.ours.append(time.perf_counter() - started)
+        found.costs.ours.append(spent.of_parties(servers, running.aws) - between)
         asked = Asked(_requests(stack) - before, _transitions(stack, execution))
         found = found._replace(asked=asked)
     return found
@@ -225,6 +240,20 @@ def _whole(measured: Mapping[Row, Measured]) -> Table:
     rows = [(_size(row), each.seconds) for row, each in measured.items()]
     title = "Batch: seconds of a whole execution"
     return comparison(title, RAW, "s", rows, better="lower", note=note)
+
+
+def _cpu(measured: Mapping[Row, Measured]) -> Table:
+    note = (
+        "In the same rounds, medians: the API server and its store, our functions (ours is cold in"
+        " the first round), and the embedded AWS, whose place DynamoDB, S3 and Step Functions take,"
+        " beside which nothing of ours competes for a processor."
+    )
+    columns = ("work", "servers, for raw", f"servers, for {OURS}", "functions", "embedded AWS")
+    rows = []
+    for row, each in measured.items():
+        parties = (median(part) for part in zip(*each.costs.ours, strict=True))
+        rows.append((_size(row), *map(number, (median(each.costs.raw), *parties))))
+    return Table("Batch: CPU seconds", columns, tuple(rows), note)
 
 
 def _asking(measured: Mapping[Row, Measured]) -> Table:

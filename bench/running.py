@@ -48,8 +48,16 @@ class Running(NamedTuple):
 
     def pids(self, cluster: str, roles: Iterable[str]) -> list[int]:
         """Of the cluster's processes with those roles."""
+        return self._pids({f"{cluster}-{role}" for role in roles})
+
+    @property
+    def aws(self) -> int:
+        """The pid of the embedded AWS, whose children are the functions."""
+        (pid,) = self._pids({cloud.NAME})
+        return pid
+
+    def _pids(self, names: set[str]) -> list[int]:
         records = json.loads((self.folder / "processes.json").read_text())
-        names = {f"{cluster}-{role}" for role in roles}
         return [each["pid"] for each in records if each["name"] in names]
 
     def stop(self, cluster: str) -> None:

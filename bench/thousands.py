@@ -3,21 +3,22 @@ would arrive: the catalogue's rows, the metadata, and what a target's Longhorn h
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from bench.machines import SOURCE, Fleet
-from local.api import MERGE, path
+from local.api import MERGE, Api, path
 from local.longhorn.resources import BACKUP_VOLUME, NAMESPACE, VERSION
 from local.samples import builders
 from local.samples.guests import Nic
 from local.stack import Stack
-from shared.aws.table import Table
+from shared.aws.table import Item, Key, Table
 from shared.models.restore_points import RestorePoint, Source, Volume
+from shared.models.row_keys import CLUSTERS
 
 PLACE = "work/bench"
 """In the state bucket: metadata in a backup bucket would be catalogued once more."""
@@ -45,10 +46,24 @@ def catalogue(stack: Stack, machines: Fleet, size: int) -> str:
     table = Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
     good = islice(machines.metadata.items(), size - BLOCKED)
     with ThreadPoolExecutor(THREADS) as pool:
-        for point in pool.map(partial(_point, stack, cluster), [*good, *bad()]):
-            if not table.write_together(builders.rows(table, point, datetime.now(UTC))):
-                raise RuntimeError(f"restore point {point.id} is catalogued already")
+        points = pool.map(partial(_point, stack, cluster), [*good, *bad()])
+        puts = (builders.rows(_Nothing(), point, datetime.now(UTC)) for point in points)
+        table.put_many(chain.from_iterable([put.item for put in each] for each in puts))
+    table.put_many([{"pk": CLUSTERS, "sk": cluster}])
     return cluster
+
+
+class _Nothing(Table):
+    """What a table has of machines that nobody has catalogued yet."""
+
+    def __init__(self) -> None:
+        """It has no client."""
+
+    def get(self, _: Key) -> Item | None:
+        return None
+
+    def put_many(self, _: Iterable[Mapping[str, Any]]) -> None:
+        """The row of the cluster, which is written once."""
 
 
 def bad() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -93,11 +108,10 @@ def prepare(stack: Stack, machines: Fleet, target: str) -> None:
     points = (builders.a_point(metadata) for _, metadata in every)
     volumes = [volume for point in points for volume in point.volumes]
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(partial(_sync, stack, target), volumes))
+        list(pool.map(partial(_sync, api), volumes))
 
 
-def _sync(stack: Stack, target: str, volume: Volume) -> None:
-    api = stack.cluster(target)
+def _sync(api: Api, volume: Volume) -> None:
     labels = {BACKUP_VOLUME: volume.engine_volume}
     spec = {"volumeName": volume.engine_volume, "backupTargetName": "default"}
     api.call(
