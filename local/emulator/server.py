@@ -26,6 +26,7 @@ from local.emulator import (
     permissions,
     queues,
     statemachines,
+    tables,
     topics,
 )
 
@@ -41,6 +42,7 @@ TOPICS = (
     objects,
     permissions,
     queues,
+    tables,
     topics,
 )
 

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from tests.integration.emulator import Emulator, eventually, running
 
 MINUTE = 60
+KEYS = {"pk": "HASH", "sk": "RANGE"}
 
 
 @pytest.fixture(scope="module")
@@ -474,3 +475,27 @@ def test_requests_are_counted_by_service_and_operation(emulator: Emulator) -> No
     emulator.client("dynamodb").list_tables()
     emulator.client("s3").list_buckets()
     assert emulator.requests() - before == {"dynamodb ListTables": 2, "s3 GET": 1}
+
+
+def test_a_query_finds_the_rows_of_a_partition_by_how_their_keys_begin(emulator: Emulator) -> None:
+    table = emulator.client("dynamodb")
+    keys = [{"AttributeName": name, "KeyType": kind} for name, kind in KEYS.items()]
+    types = [{"AttributeName": name, "AttributeType": "S"} for name in KEYS]
+    table.create_table(
+        TableName="rows", KeySchema=keys, AttributeDefinitions=types, BillingMode="PAY_PER_REQUEST"
+    )
+    for sk in ("a#2", "b#1", "a#1", "a"):
+        table.put_item(TableName="rows", Item={"pk": {"S": "p"}, "sk": {"S": sk}})
+
+    def found(condition: str, **values: str) -> list[str]:
+        given = {f":{name}": {"S": value} for name, value in values.items()}
+        answer = table.query(
+            TableName="rows", KeyConditionExpression=condition, ExpressionAttributeValues=given
+        )
+        return [item["sk"]["S"] for item in answer["Items"]]
+
+    assert found("pk = :pk AND begins_with(sk, :sk)", pk="p", sk="a#") == ["a#1", "a#2"]
+    assert found("pk = :pk AND begins_with(sk, :sk)", pk="p", sk="c") == []
+    assert found("pk = :pk AND begins_with(sk, :sk)", pk="q", sk="a") == []
+    assert found("pk = :pk", pk="p") == ["a", "a#1", "a#2", "b#1"]
+    assert found("pk = :pk AND sk > :sk", pk="p", sk="a#1") == ["a#2", "b#1"]
