@@ -100,7 +100,6 @@ def test_the_longer_prefix_decides_and_nothing_moves_twice() -> None:
 addresses = st.ip_addresses().map(str)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(addresses, st.text(max_size=5)), max_size=6))
 def test_there_and_back_again_is_what_it_was(parts: list[str]) -> None:
     text = " ".join(parts)
@@ -281,7 +280,7 @@ documents = st.lists(st.sampled_from(PIECES), max_size=25).map(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(documents)
 def test_any_document_is_changed_or_left_and_one_that_is_changed_is_still_one(text: str) -> None:
     for how in (DERIVED, CLEARED):

@@ -73,7 +73,7 @@ def test_every_order_of_a_backups_objects_ends_in_the_same_rows() -> None:
         assert after(order) == wanted, [event.key for event in order]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_every_order_of_all_writes_with_duplicates_ends_in_the_same_rows(
     data: st.DataObject,
@@ -99,7 +99,7 @@ def used_again() -> list[Happened]:
     return [*events, *again.values()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(used_again()))
 def test_a_name_that_is_used_again_ends_in_the_same_rows_in_any_order(
     order: list[Happened],
@@ -107,7 +107,7 @@ def test_a_name_that_is_used_again_ends_in_the_same_rows_in_any_order(
     assert after(order) == after(used_again())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations([*OBJECTS, METADATA._replace(body=None, number=2)]))
 def test_a_deleted_backup_ends_in_the_same_rows_in_any_order(order: list[Happened]) -> None:
     """Its tombstone as well, although the data may come after the deletion. Only a machine that
@@ -136,7 +136,7 @@ def removed() -> list[Happened]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(removed()))
 def test_versions_that_are_removed_end_in_the_same_points_in_any_order(
     order: list[Happened],

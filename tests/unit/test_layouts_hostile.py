@@ -81,7 +81,6 @@ def outcome(place: Place, chunks: list[bytes]) -> Facts | Unreadable | None:
         return error
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=4), st.sampled_from(PLACES))
 def test_arbitrary_bytes_are_unreadable_at_most(chunks: list[bytes], place: Place) -> None:
     readable_or_unreadable(place, chunks)
@@ -126,7 +125,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     ]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.sampled_from(WRITTEN), st.data())
 def test_a_record_with_any_value_anywhere_is_unreadable_at_most(
     body: bytes, data: st.DataObject
@@ -145,7 +144,6 @@ def test_a_record_with_any_value_anywhere_is_unreadable_at_most(
         readable_or_unreadable(Place(kind, "", volume, name), [json.dumps(source).encode()])
 
 
-@settings(deadline=None)
 @given(st.sampled_from(WRITTEN), st.data())
 def test_a_record_with_bytes_changed_or_cut_is_unreadable_at_most(
     body: bytes, data: st.DataObject
@@ -287,7 +285,6 @@ def test_a_long_name_that_kubernetes_takes_is_read(claim: str) -> None:
 @example(b"[" * 60_000)
 @example(b"? {a: b}\n: c")
 @example(b"\x00")
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text("ab:-?{}[]&*!|>'\"#%@,\n ", max_size=60).map(str.encode))
 def test_a_document_of_arbitrary_bytes_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local.samples.encoding import MIB
@@ -292,7 +292,6 @@ def entries(draw: st.DrawFn) -> str:
     )
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_list_is_skipped_as_a_parser_would_whatever_its_form_and_chunks(
     data: st.DataObject,

@@ -395,7 +395,7 @@ OPERATIONS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(OPERATIONS, min_size=1, max_size=3))
 def test_any_patch_makes_a_sound_machine_or_blocks_it_and_tells_no_secret(
     operations: list[Json],

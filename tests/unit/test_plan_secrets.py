@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local.samples.builders import a_metadata, planned
@@ -154,7 +154,6 @@ texts = st.text('abcdefghijklmnopqrstuvwxyz{}"\\:,é\n', min_size=1, max_size=20
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(PLACES)), texts, max_size=12))
 def test_no_text_of_any_place_that_may_hold_a_secret_is_in_the_plan(places: dict[str, str]) -> None:
     metadata = planted_in(places)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
@@ -524,7 +524,6 @@ def try_whatever(body: Json, *, place: str = "") -> None:
     assert str(answer).encode()
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PLACES), documents)
 def test_any_value_in_any_place_is_a_request_or_refused_by_that_place_in_our_words(
     place: str, value: Json
@@ -532,7 +531,6 @@ def test_any_value_in_any_place_is_a_request_or_refused_by_that_place_in_our_wor
     try_whatever(put(place, value, among=LEAST), place=place)
 
 
-@settings(deadline=None)
 @given(documents)
 def test_any_document_is_a_request_or_refused_in_our_words(body: Json) -> None:
     try_whatever(body)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local.samples.builders import Metadata, a_machine, a_metadata, manifest, planned
@@ -180,7 +180,6 @@ counts = st.integers(1, 16)
 percents = st.integers(1, 1000)
 
 
-@settings(deadline=None)
 @given(counts, counts, counts, percents)
 def test_any_topology_has_as_many_processors_as_its_limit_says(
     cores: int, sockets: int, threads: int, percent: int
@@ -193,7 +192,6 @@ def test_any_topology_has_as_many_processors_as_its_limit_says(
     assert count == max(1, math.ceil(Fraction(total * percent, 100)))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 2**45), st.integers(1, 2**45), percents)
 def test_what_is_asked_for_never_exceeds_its_limit(one: int, other: int, percent: int) -> None:
     low, high = sorted((one, other))
