@@ -160,16 +160,16 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             ["approvalTimeout", "between PT1S and P7D", "'P8D'"],
         ),
         (
-            {"select": {"plan": "payments"}},
-            "select.plan",
-            ["select.plan", "'payments'", "Leave it out"],
+            {"select": {"plan": "payments", "cluster": "east"}},
+            "select",
+            ["must leave out cluster: the plan says it"],
         ),
         (
             {"select": {"labels": {"tier": "d b"}}},
             "select.labels.tier",
             ["select.labels.tier", "a label's value", "'d b'"],
         ),
-        ({"select": {}}, "select", ["one of id, ids, vm, namespace, labels, or cluster"]),
+        ({"select": {}}, "select", ["one of id, ids, vm, namespace, labels, plan, or cluster"]),
         ({"select": {"id": "a", "vm": "ask/web"}}, "select", ["one of id, vm, not several"]),
         (
             {"select": VM | {"at": "yesterday"}},
