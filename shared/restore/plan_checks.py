@@ -19,6 +19,9 @@ def of_plan(
 ) -> Iterator[Check]:
     """POINTS are what is restored of it, OTHERS all plans of its source, TARGET is where to."""
     points = tuple(points)
+    if len(plan.waves) > 1:
+        said = f"The {len(plan.waves)} waves of plan {plan.name} come back at once: in this version"
+        yield _warn(plan, f"{said} a restore heeds neither their order, nor ready, nor onFailure.")
     if target != plan.target:
         said = f"Plan {plan.name} brings its machines to {plan.target}; this restore to {target}."
         yield _warn(plan, said)

@@ -144,7 +144,10 @@ MISTAKES = {
         PLAN + "    ready: {timeout: 10m}\n",
         "waves.1.ready.timeout: must be an ISO 8601 duration such as PT30M.",
     ),
-    "too long a wait": (PLAN + "    ready: {timeout: P2D}\n", "must be between PT1S and P1D."),
+    "too long a wait": (
+        PLAN + "    ready: {timeout: P2D}\n",
+        "waves.1.ready.timeout: must be between PT1S and P1D.",
+    ),
     "another word": (
         PLAN + "    onFailure: abort\n",
         "waves.1.onFailure: must be one of: 'stop', 'continue'.",
@@ -156,7 +159,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_every_mistake_is_answered_with_its_remedy(mistake: str) -> None:
     text, sentence = MISTAKES[mistake]
-    assert refusal(text).startswith(sentence) or sentence in refusal(text)
+    assert refusal(text).startswith(sentence)
 
 
 @pytest.mark.parametrize(
