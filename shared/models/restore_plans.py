@@ -451,13 +451,24 @@ class BatchProgress(Value):
     waiting: tuple[Waiting, ...] = ()
 
 
+class Queued(Value):
+    """What a batch asks of the budget of a TARGET while none of its machines was begun: WANTS of
+    them, of LIMIT that its restore may have at work. In its ATTEMPT nothing else is to be done.
+    """
+
+    attempt: int
+    target: str
+    wants: int
+    limit: int
+
+
 class BatchRecord(Value):
     """One batch of a restore's machines as the ledger keeps it.
 
     RUN counts the times that a function took it up: only the newest may act. ENDED is the newest
     run that came to its end; DOWN_SINCE is when the cluster stopped answering, None while it
-    answers. PROGRESS is what the newest run that ended well has told. REVISION counts the changes
-    of the record.
+    answers. PROGRESS is what the newest run that ended well has told, QUEUED what it waits for.
+    REVISION counts the changes of the record.
     """
 
     number: int
@@ -465,4 +476,5 @@ class BatchRecord(Value):
     ended: int = 0
     down_since: Instant | None = None
     progress: BatchProgress | None = None
+    queued: Queued | None = None
     revision: int = 0

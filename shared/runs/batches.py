@@ -16,6 +16,7 @@ from shared.models.restore_plans import (
     BatchRecord,
     MachineResult,
     ObjectResult,
+    Queued,
     RestoreRecord,
 )
 from shared.runs.ledger import BATCH, MACHINE, OBJECT, Ledger, read_machines, read_record
@@ -62,13 +63,14 @@ class Batch:
         *,
         down_since: datetime | None = None,
         progress: BatchProgress | None = None,
+        queued: Queued | None = None,
     ) -> None:
-        """Says that a run does nothing any more, since when the cluster has not answered it, and
-        how far it came where it knows.
+        """Says that a run does nothing any more, since when the cluster has not answered it, how
+        far it came where it knows, and whether only its share of the budget is waited for.
         """
         while (record := self.record()).ended < run <= record.run:
-            told = progress or record.progress
-            if self._replace(record, ended=run, down_since=down_since, progress=told):
+            known = {"ended": run, "down_since": down_since, "queued": queued}
+            if self._replace(record, **known, progress=progress or record.progress):
                 return
 
     def refusal(self, attempt: int, run: int) -> str | None:

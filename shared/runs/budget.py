@@ -42,9 +42,9 @@ class Budget:
         self._now = now
         self._sleep = sleep
 
-    def ask(self, asked: Claim) -> Grant:
+    def ask(self, asked: Claim, *, take: bool = True) -> Grant:
         """How many machines the batch may have at work, until its run gives them back or the claim
-        expires.
+        expires; without TAKE only how many it would get.
 
         One that gets none waits in the row, and comes before those that have had theirs since. A
         newer run takes the place of an older one, which gets nothing any more.
@@ -57,6 +57,8 @@ class Budget:
             mine = asked.model_copy(update={"since": known.since})
             others = [each for each in claims if each.holder != mine.holder]
             granted = shares.grant([*others, mine], mine)
+            if granted.machines and not take:
+                return granted
             changes: dict[str, object] = {"granted": granted.machines}
             if not granted.machines:
                 changes["expires"] = self._now() + PATIENCE

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from shared.models.restore_plans import BatchProgress, MachineResult, Waiting
 from shared.restore import progress, report
 from shared.workflows.run import Results, Run
+from shared.workflows.sharing import Share
 
 MANY = 500
 """Runs of a batch after which they come as rarely as they may: an execution has at most 25,000
@@ -76,6 +77,22 @@ def progress_of(run: Run, results: Results) -> Progress:
         waiting=[
             {"vm": f"{each.namespace}/{each.vm}", "waits": each.waits, "percent": each.percent}
             for each in islice(_waiting(run, results), SHOWN)
+        ],
+    )
+
+
+def progress_of_waiting(told: BatchProgress, share: Share, number: int) -> Progress:
+    """As the batch's last run has TOLD, for nothing was done in this one, the NUMBER-th: what it
+    waits for is said anew.
+    """
+    said = told.waiting[:SHOWN]
+    return Progress(
+        done=False,
+        wait=progress.LONGEST_PAUSE if number > MANY else share.pause(progress.LONGEST_PAUSE),
+        counts=told.counts,
+        waiting=[
+            {"vm": f"{each.namespace}/{each.vm}", "waits": share.waits, "percent": None}
+            for each in said
         ],
     )
 

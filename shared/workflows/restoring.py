@@ -12,7 +12,7 @@ from shared.aws import secrets
 from shared.errors import Unreachable
 from shared.kube import connecting, tracking
 from shared.models.documents import ClusterDocument
-from shared.models.restore_plans import BatchProgress, MachineResult, Phase, Plan
+from shared.models.restore_plans import BatchProgress, MachineResult, Phase, Plan, Queued
 from shared.restore import progress
 from shared.runs.batches import Batch, Taken
 from shared.runs.budget import Budget
@@ -20,7 +20,7 @@ from shared.runs.ledger import Ledger
 from shared.runs.shares import Claim
 from shared.workflows.applying import create_machines, to_create
 from shared.workflows.fence import Fence
-from shared.workflows.following import Progress, progress_of, tell
+from shared.workflows.following import Progress, progress_of, progress_of_waiting, tell
 from shared.workflows.run import Clients, Outage, Results, Run
 from shared.workflows.sharing import Share
 from shared.workflows.watching import expire, watch_machines
@@ -52,12 +52,17 @@ def run_batch(
     taken = batch.take_run(attempt)
     outage = Outage(taken.batch.down_since)
     told: BatchProgress | None = None
+    queued = taken.batch.queued
     try:
+        if waits := _wait_for_turn(clients, batch, taken, seconds):
+            return waits
+        queued = None
         run, results = _run(clients, batch, taken, outage, seconds)
         told = tell(run, results)
+        queued = _queued(run, results)
         return progress_of(run, results)
     finally:
-        batch.end_run(taken.batch.run, down_since=outage.since, progress=told)
+        batch.end_run(taken.batch.run, down_since=outage.since, progress=told, queued=queued)
 
 
 def is_cancelled(clients: Clients, ledger_id: str, attempt: int) -> bool:
@@ -66,13 +71,40 @@ def is_cancelled(clients: Clients, ledger_id: str, attempt: int) -> bool:
     return record is not None and record.attempt == attempt and record.cancelled
 
 
+def _wait_for_turn(clients: Clients, batch: Batch, taken: Taken, seconds: float) -> Progress | None:
+    """What a run answers that has nothing to do yet: the budget is asked before all else, for of
+    thousands of machines most runs of most batches are such. None when there is something to do.
+    """
+    queued, told = taken.batch.queued, taken.batch.progress
+    if queued is None or told is None or queued.attempt != taken.restore.attempt:
+        return None
+    share = _share(clients, batch, taken, queued, seconds)
+    share.look(queued.wants)
+    return progress_of_waiting(told, share, taken.batch.run) if share.is_exhausted else None
+
+
+def _queued(run: Run, results: Results) -> Queued | None:
+    """Of a restore of several batches: what the next runs wait for, where it is only their share
+    of the budget.
+    """
+    waiting = [results[each.key] for each in run.waiting(results)]
+    if run.plan.batches == 1 or not run.share.is_exhausted or not all(map(_is_pending, waiting)):
+        return None
+    return _asks(run.plan, run.taken, len(to_create(run, results)))
+
+
+def _asks(plan: Plan, taken: Taken, wants: int) -> Queued:
+    attempt = taken.restore.attempt
+    return Queued(attempt=attempt, target=plan.target, wants=wants, limit=plan.concurrency)
+
+
 def _run(
     clients: Clients, batch: Batch, taken: Taken, outage: Outage, seconds: float
 ) -> tuple[Run, Results]:
     began = clients.clock.monotonic()
     plan_hash = taken.restore.plan_hash or ""
     plan = clients.state.outline(batch.ledger.id, plan_hash, batch.number)
-    share = _share(clients, plan, batch, taken, seconds)
+    share = _share(clients, batch, taken, _asks(plan, taken, 0), seconds)
     # Not validated: a document's secret begins with `replant/`, the plan's as this stack has it.
     cluster = ClusterDocument.model_construct(id=plan.target, secret=plan.secret)
     with connecting.connect(
@@ -100,16 +132,16 @@ def _say_what_is_shared(run: Run, results: Results) -> Results:
     }
 
 
-def _share(clients: Clients, plan: Plan, batch: Batch, taken: Taken, seconds: float) -> Share:
+def _share(clients: Clients, batch: Batch, taken: Taken, asks: Queued, seconds: float) -> Share:
     """A claim of a run that dies expires when its function would have ended."""
     now = clients.clock.now()
-    budget = Budget(clients.table, plan.target, now=clients.clock.now, sleep=clients.clock.sleep)
+    budget = Budget(clients.table, asks.target, now=clients.clock.now, sleep=clients.clock.sleep)
     claim = Claim(
         restore=batch.ledger.id,
         batch=batch.number,
         run=taken.batch.run,
-        wants=0,
-        limit=plan.concurrency,
+        wants=asks.wants,
+        limit=asks.limit,
         since=now,
         expires=now + timedelta(seconds=seconds) + SKEW,
     )

@@ -28,6 +28,11 @@ class Share:
         self._claim = claim
         self._grant: Grant | None = None
 
+    def look(self, machines: int) -> None:
+        """Whether a slice of so many MACHINES would get any: if not, they wait for their turn."""
+        asked = self._claim.model_copy(update={"wants": self._wanted(machines)})
+        self._grant = self._budget.ask(asked, take=False)
+
     @contextmanager
     def of(self, machines: int) -> Iterator[Slice]:
         """A slice in which so many MACHINES are to be created."""

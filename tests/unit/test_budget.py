@@ -195,6 +195,42 @@ def test_a_run_that_gets_nothing_says_what_it_waits_for_and_comes_again_soon(lab
     assert lab.finish(planned)["counts"] == {"ready": 2}
 
 
+def test_a_batch_of_which_nothing_was_begun_asks_for_its_share_before_all_else(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of machines most runs of most batches get nothing."""
+    monkeypatch.setattr(planning, "BATCH", 2)
+    planned = lab.plan(requests(lab, "a", 4))
+    budget, other = taken_whole(lab)
+    first = lab.apply(planned, batch=1)
+    lab.connected.clear()
+    before = dict(lab.s3.objects)
+    again = lab.apply(planned, batch=1)
+    assert (lab.connected, lab.s3.objects) == ([], before)
+    assert (again.done, again.counts, again.wait) == (False, first.counts, first.wait)
+    assert [each["vm"] for each in again.waiting] == ["default/a02", "default/a03"]
+    assert "64 machines at work there" in again.waiting[0]["waits"]
+    assert lab.batch(planned, 1).record().ended == 2
+    budget.give_back(other, wants=0)
+    assert lab.finish(planned)["counts"] == {"ready": 4}
+    assert budget.claims() == ()
+
+
+def test_an_attempt_that_takes_up_a_restore_looks_at_its_machines_before_it_waits(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "BATCH", 2)
+    asked = requests(lab, "a", 4)
+    planned = lab.plan(asked)
+    taken_whole(lab)
+    lab.apply(planned, batch=1)
+    lab.stop()
+    resumed = lab.plan(asked, "run-2")
+    lab.connected.clear()
+    assert lab.apply(resumed, batch=1).wait == 2
+    assert len(lab.connected) == 1
+
+
 def test_to_wait_for_a_share_takes_nothing_of_a_machine_s_time(lab: Lab) -> None:
     planned = lab.plan(requests(lab, "a", 1, ready={"timeout": "PT1M"}))
     budget, other = taken_whole(lab)
