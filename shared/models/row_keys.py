@@ -12,6 +12,7 @@ Key = tuple[str, str]
 DOCUMENTS = "documents"
 QUARANTINE = "quarantine"
 TOLD = "told"
+OBSERVATIONS = "observations"
 CLUSTERS = "clusters"
 """Every cluster that ever had a restore point."""
 
@@ -61,6 +62,11 @@ def backing_image(bucket: str, root: str, name: str) -> Key:
 
 def document(kind: str, id_: str) -> Key:
     return DOCUMENTS, f"{kind}/{id_}"
+
+
+def observation(cluster: str) -> Key:
+    """The last look at a cluster."""
+    return OBSERVATIONS, cluster
 
 
 def told_object(hash_: str) -> Key:

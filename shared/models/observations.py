@@ -1,0 +1,68 @@
+"""What a look at a cluster found: whether its API server answers, and what it tells of itself."""
+
+from datetime import timedelta
+from enum import StrEnum
+
+from pydantic import Field
+
+from shared.models.base import ClusterId, Instant, Value
+from shared.models.target_facts import Versions
+
+SOON = timedelta(days=14)
+"""How long before their end credentials are told of: time to renew them on a working day."""
+
+
+class Answer(StrEnum):
+    """READY and NOT_READY are the API server's own words. REJECTED are the credentials, which is no
+    outage; NO_CREDENTIALS: there are none to ask with, which says nothing about the cluster.
+    """
+
+    READY = "ready"
+    NOT_READY = "not-ready"
+    UNREACHABLE = "unreachable"
+    REJECTED = "rejected"
+    NO_CREDENTIALS = "no-credentials"
+
+
+ALIVE = frozenset({Answer.READY, Answer.NOT_READY, Answer.REJECTED})
+"""An API server that answers anything is alive."""
+
+
+class Observation(Value):
+    """A cluster as it was when the look at it began, at AT.
+
+    REASON is a sentence for people, of every answer but `ready`. What was not seen is None, but
+    for VERSIONS, which are the last that were. UNREACHABLE_SINCE is the first of the looks since
+    LAST_ALIVE that had no answer; None while there is an answer.
+    """
+
+    cluster: ClusterId
+    at: Instant
+    answer: Answer
+    reason: str | None = None
+    nodes: int | None = None
+    nodes_ready: int | None = None
+    storage_ready: bool | None = None
+    backup_target_available: bool | None = None
+    versions: Versions = Field(default_factory=Versions)
+    credentials_expire: Instant | None = None
+    unreachable_since: Instant | None = None
+    last_alive: Instant | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.answer in ALIVE
+
+    @property
+    def reachable(self) -> bool:
+        """Whether nothing is known of an outage: without credentials, what was known before."""
+        return self.unreachable_since is None
+
+    @property
+    def credentials_usable(self) -> bool | None:
+        """Whether they are accepted and stay so for a while; None where nobody could say."""
+        if self.answer in {Answer.REJECTED, Answer.NO_CREDENTIALS}:
+            return False
+        if self.credentials_expire and self.credentials_expire - self.at < SOON:
+            return False
+        return None if self.answer is Answer.UNREACHABLE else True
