@@ -17,6 +17,9 @@ class Settings(BaseModel):
     catalogue_queue: str = Field("", alias="CATALOGUE_QUEUE")
     notification_topic: str = Field("", alias="NOTIFICATION_TOPIC")
     decision_function: str = Field("", alias="DECISION_FUNCTION")
+    stack_name: str = Field("", alias="STACK_NAME")
+    restore_state_machine: str = Field("", alias="RESTORE_STATE_MACHINE")
+    failover_state_machine: str = Field("", alias="FAILOVER_STATE_MACHINE")
     secrets_prefix: str = Field("replant/", alias="SECRETS_PREFIX")
     allow_loopback_clusters: bool = Field(False, alias="ALLOW_LOOPBACK_CLUSTERS")
 

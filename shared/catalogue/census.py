@@ -1,10 +1,12 @@
 """How many machines could be restored now, counted from one row a machine."""
 
+from datetime import datetime
 from typing import NamedTuple
 
 from shared.aws.table import Table
 from shared.catalogue import machines
 from shared.catalogue.documents import clusters
+from shared.models.base import from_instant
 from shared.models.restore_points import State
 from shared.models.row_keys import QUARANTINE, newest_partition
 
@@ -28,6 +30,19 @@ def count(table: Table, cluster: str) -> Count:
             positions.append(position)
     newest = max(positions).partition("#")[0] if positions else None
     return Count(cluster, living, len(positions), newest)
+
+
+def newest_taken(table: Table, cluster: str) -> tuple[datetime, str] | None:
+    """When the newest backup of a cluster was taken, restorable or not, and of which machine."""
+    taken = [
+        (position.partition("#")[0], row["sk"])
+        for row in table.query(newest_partition(cluster))
+        if (position := machines.newest(row, None))
+    ]
+    if not taken:
+        return None
+    instant, machine = max(taken)
+    return from_instant(instant), machine
 
 
 def census(table: Table) -> list[Count]:

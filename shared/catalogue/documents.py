@@ -38,9 +38,14 @@ def plan(table: Table, name: str) -> "RecoveryPlan | None":
 
 def plans_of(table: Table, source: str) -> "list[RecoveryPlan]":
     """All plans in force for the machines of a cluster."""
+    return [each for each in recovery_plans(table) if each.source == source]
+
+
+def recovery_plans(table: Table) -> "list[RecoveryPlan]":
+    """All plans in force."""
     clusters = plans.ids_in_force(_document_rows(table, "clusters"))
     found = (_plan(row, clusters) for row in _document_rows(table, "plans"))
-    return [each for each in found if each and each.source == source]
+    return [each for each in found if each]
 
 
 def _plan(row: Row, clusters: set[str]) -> "RecoveryPlan | None":

@@ -109,6 +109,16 @@ def _iso(value: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_iso)]
+
+
+def to_duration(span: timedelta) -> str:
+    """ISO 8601 in whole seconds, without days, as objectives are usually written: PT24H30M."""
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "H"), (minutes, "M"), (seconds, "S"))
+    return "PT" + ("".join(f"{number}{unit}" for number, unit in parts if number) or "0S")
+
+
 LONGEST_WAIT = timedelta(days=1)
 
 
@@ -116,6 +126,37 @@ def waitable(value: timedelta) -> timedelta:
     if not timedelta(0) < value <= LONGEST_WAIT:
         raise ValueError("must be between PT1S and P1D")
     return value
+
+
+LONGEST_APPROVAL = timedelta(days=7)
+"""As TimeoutSeconds of the state machines have it."""
+
+
+def answerable(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= LONGEST_APPROVAL:
+        raise ValueError("must be between PT1S and P7D")
+    return value
+
+
+FailoverId = Annotated[
+    str, matching("f-[0-9a-f]{16}", "the id of a failover such as f-236f43f4916a4a15")
+]
+Person = Annotated[str, Field(max_length=200), matching(r"[^\x00-\x1f\x7f]+", "a name on one line")]
+
+
+def _latest_or_instant(value: Any) -> Any:
+    if value is None or value == "latest":
+        return None
+    if isinstance(value, str):
+        try:
+            return from_instant(value)
+        except ValueError:
+            pass  # said below, with the other form that it may have
+    raise ValueError("must be latest, or an instant such as 2026-08-15T01:00:00Z")
+
+
+At = Annotated[Instant | None, BeforeValidator(_latest_or_instant)]
+"""The instant at or before which restore points are taken; None is `latest`."""
 
 
 class Value(BaseModel):

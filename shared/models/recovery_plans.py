@@ -17,6 +17,7 @@ from shared.models.base import (
     LabelKey,
     LabelValue,
     Value,
+    answerable,
     matching,
     waitable,
 )
@@ -24,9 +25,6 @@ from shared.models.mapping import Mapping as NameMapping
 from shared.models.restore_plans import Condition
 
 LACKING: dict[str, tuple[Any, ...]] = {
-    "objectives": (),
-    "trigger": (),
-    "guard": (),
     "verified": ("any",),
     "drill": (),
     "standby": (),
@@ -92,6 +90,48 @@ class Wave(Value):
         return any(group.has(namespace, vm, labels) for group in self.machines)
 
 
+def _positive(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= timedelta(days=365):
+        raise ValueError("must be between PT1S and P365D")
+    return value
+
+
+def _at_most_a_month(value: timedelta) -> timedelta:
+    if not timedelta(0) <= value <= timedelta(days=30):
+        raise ValueError("must be between PT0S and P30D")
+    return value
+
+
+class Objectives(Value):
+    """What is aimed at: how old the data may be that is lost (RPO), and how long it may take until
+    the last machine is ready (RTO).
+    """
+
+    rpo: Annotated[Duration, AfterValidator(_positive)] | None = None
+    rto: Annotated[Duration, AfterValidator(_positive)] | None = None
+
+
+class Trigger(Value):
+    """What starts a failover: ALARM, or our own of the source; whether a person must approve it,
+    and what happens when nobody answers. For the COOLDOWN after a failover alarms start no other.
+    """
+
+    alarm: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    mode: Literal["approve", "automatic"] = "approve"
+    approval_timeout: Annotated[Duration, AfterValidator(answerable)] = timedelta(minutes=15)
+    on_timeout: Literal["abort", "proceed"] = "abort"
+    cooldown: Annotated[Duration, AfterValidator(_at_most_a_month)] = timedelta(hours=1)
+
+
+class Guard(Value):
+    """What must be seen of the source before anything is done: that many probes in a row without an
+    answer, and none for that long.
+    """
+
+    probes: Annotated[int, Field(ge=1, le=20, strict=True)] = 3
+    unreachable_for: Annotated[Duration, AfterValidator(waitable)] = timedelta(minutes=2)
+
+
 class RecoveryPlan(Value):
     """The machines of cluster SOURCE that come back on cluster TARGET; a machine that several waves
     name is of the first of them.
@@ -100,6 +140,9 @@ class RecoveryPlan(Value):
     name: ClusterId
     source: ClusterId
     target: ClusterId
+    objectives: Objectives = Field(default_factory=Objectives)
+    trigger: Trigger = Field(default_factory=Trigger)
+    guard: Guard = Field(default_factory=Guard)
     mapping: NameMapping = Field(default_factory=NameMapping)
     waves: Annotated[tuple[Wave, ...], Field(min_length=1, max_length=MOST_WAVES)]
 
@@ -128,7 +171,24 @@ class RecoveryPlan(Value):
         return waves
 
     def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
-        return any(wave.has(namespace, vm, labels) for wave in self.waves)
+        return self.wave_of(namespace, vm, labels) is not None
+
+    def wave_of(self, namespace: str, vm: str, labels: Mapping[str, str]) -> str | None:
+        """The name of the wave with which a machine comes back; None for one that is not meant."""
+        return next((each.name for each in self.waves if each.has(namespace, vm, labels)), None)
+
+    def only(self, wave: str) -> "RecoveryPlan":
+        """The plan as if it had the machines of one wave alone; the earlier ones' are not its."""
+        return _OneWave(**{**dict(self), "wave": wave})
+
+
+class _OneWave(RecoveryPlan):
+    """WAVE is the only one whose machines are meant."""
+
+    wave: Label
+
+    def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
+        return self.wave_of(namespace, vm, labels) == self.wave
 
 
 def before(waves: Iterable[Wave]) -> dict[str, tuple[str, ...]]:

@@ -366,6 +366,21 @@ class Decision(Value):
         return f"{_SAID[self.decision]} by {who} at {to_instant(self.at)}"
 
 
+def in_force(
+    decisions: tuple[Decision, ...], attempt: int, plan_hash: str | None
+) -> Decision | None:
+    """The newest decision, where it is about this attempt or approves this plan.
+
+    So an approval outlives a crash, and whoever begins again what somebody decided against asks
+    again.
+    """
+    newest = decisions[-1] if decisions else None
+    if newest is None:
+        return None
+    about = (newest.attempt, attempt) if newest.ends else (newest.plan_hash, plan_hash)
+    return newest if about[0] == about[1] else None
+
+
 class RestoreRecord(Value):
     """One restore as the ledger keeps it.
 
@@ -379,8 +394,8 @@ class RestoreRecord(Value):
     who asked for the first execution. APPROVAL is for how many seconds a decision about the plan is
     waited for, None where it needs none; DECISIONS are those that were taken, the newest last, and
     none of before
-    ASKS_SINCE is in force: the restore was rolled back by then. REVISION counts the changes of the
-    record.
+    ASKS_SINCE is in force: the restore was rolled back by then. FAILOVER is the one whose wave it
+    is. REVISION counts the changes of the record.
     """
 
     restore_id: str
@@ -406,22 +421,20 @@ class RestoreRecord(Value):
     decisions: tuple[Decision, ...] = ()
     undoing: Undoing | None = None
     rollback: Rollback | None = None
+    failover: str | None = None
     revision: int = 0
 
     @property
-    def answer(self) -> Decision | None:
-        """The decision in force: the newest, where it is about this attempt or approves this plan.
+    def named(self) -> str:
+        return f"Restore {self.restore_id}"
 
-        So an approval outlives a crash, and whoever begins a restore again that somebody decided
-        against, or rolled back, asks again.
-        """
+    @property
+    def answer(self) -> Decision | None:
+        """The decision in force; one from before a rollback is not."""
         newest = self.decisions[-1] if self.decisions else None
-        if newest is None or (self.asks_since and newest.at < self.asks_since):
+        if newest and self.asks_since and newest.at < self.asks_since:
             return None
-        about = (
-            (newest.attempt, self.attempt) if newest.ends else (newest.plan_hash, self.plan_hash)
-        )
-        return newest if about[0] == about[1] else None
+        return in_force(self.decisions, self.attempt, self.plan_hash)
 
     @property
     def cancelled(self) -> bool:

@@ -29,6 +29,9 @@ RECORD = "restore"
 HISTORY = "restore#history"
 """The place of each restore in time, below what the roles that write ledgers may write."""
 
+FAILOVERS = "failover#history"
+"""The place of each failover in time, below what the role that writes them may write."""
+
 EXPIRES = "expires"
 """The table's TTL attribute, in seconds since 1970: DynamoDB deletes the row some time after it."""
 
@@ -119,6 +122,21 @@ def ledger_partition(ledger: str) -> str:
 def budget_partition(target: str) -> str:
     """What restores to a target have at work at the same time, below what the roles may write."""
     return f"restore#budget#{target}"
+
+
+def failover_partition(failover: str) -> str:
+    """A failover's record, its recovery plan and the token of the execution that waits."""
+    return f"failover#{failover}"
+
+
+def failover_execution(execution: str) -> str:
+    """Which failover an execution is of."""
+    return f"failover#execution#{hashlib.sha256(execution.encode()).hexdigest()[:32]}"
+
+
+def plan_lock(plan: str) -> str:
+    """Which failover has hold of a recovery plan."""
+    return f"failover#plan#{plan}"
 
 
 def moment(state: str, position: str) -> str:

@@ -26,14 +26,17 @@ class Waiting(NamedTuple):
     commands: dict[str, str]
 
 
-def commands(plan: Plan, function: str) -> dict[str, str]:
-    """FUNCTION is the ARN of DecisionFunction. Each command is one line, for a shell."""
-    return {each.value: _command(plan, function, each) for each in (Answer.APPROVE, Answer.REJECT)}
+def commands(key: str, id_: str, plan_hash: str, function: str) -> dict[str, str]:
+    """For a decision about what KEY and ID name; FUNCTION is the ARN of DecisionFunction. Each
+    command is one line, for a shell.
+    """
+    about = {key: id_, "planHash": plan_hash}
+    return {each.value: _command(about, function, each) for each in (Answer.APPROVE, Answer.REJECT)}
 
 
-def _command(plan: Plan, function: str, answer: Answer) -> str:
+def _command(about: dict[str, str], function: str, answer: Answer) -> str:
     """Ids and hashes need no quoting."""
-    asked = {"restoreId": plan.restore_id, "decision": answer.value, "planHash": plan.hash}
+    asked = {**about, "decision": answer.value}
     payload = json.dumps(asked | {"by": "WHO"}).replace("WHO", WHO)
     _, _, _, region, _, _, name, *_ = function.split(":")
     return (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from shared.models.recovery_plans import RecoveryPlan
+from shared.models.recovery_plans import RecoveryPlan, Wave
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint
 from shared.validation import listed
@@ -16,29 +16,33 @@ def of_plan(
     points: Iterable[RestorePoint],
     others: Iterable[RecoveryPlan],
     target: str,
+    wave: str | None = None,
 ) -> Iterator[Check]:
-    """POINTS are what is restored of it, OTHERS all plans of its source, TARGET is where to."""
+    """POINTS are what is restored of it, or of one WAVE of a failover; OTHERS all plans of its
+    source, TARGET is where to.
+    """
     points = tuple(points)
-    if len(plan.waves) > 1:
-        said = f"The {len(plan.waves)} waves of plan {plan.name} come back at once: in this version"
-        yield _warn(plan, f"{said} a restore heeds neither their order, nor ready, nor onFailure.")
+    waves = [each for each in plan.waves if wave in (None, each.name)]
+    if len(waves) > 1:
+        said = f"The {len(plan.waves)} waves of plan {plan.name} come back at once: a restore heeds"
+        yield _warn(plan, f"{said} neither their order, nor ready, nor onFailure; a failover does.")
     if target != plan.target:
         said = f"Plan {plan.name} brings its machines to {plan.target}; this restore to {target}."
         yield _warn(plan, said)
-    yield from _of_nothing(plan, points)
+    for each in waves:
+        yield from _of_nothing(plan, each, points)
     for other in others:
         if other.name != plan.name:
             yield from _of_both(plan, other, points)
 
 
-def _of_nothing(plan: RecoveryPlan, points: Iterable[RestorePoint]) -> Iterator[Check]:
-    for wave in plan.waves:
-        for number, group in enumerate(wave.machines):
-            if any(group.has(each.namespace, each.vm, each.machine.labels) for each in points):
-                continue
-            where = f"Wave {wave.name} of plan {plan.name}, machines.{number}"
-            said = f"{where}: {group} fits no machine that the catalogue knows of {plan.source}."
-            yield _warn(plan, said)
+def _of_nothing(plan: RecoveryPlan, wave: Wave, points: Iterable[RestorePoint]) -> Iterator[Check]:
+    for number, group in enumerate(wave.machines):
+        if any(group.has(each.namespace, each.vm, each.machine.labels) for each in points):
+            continue
+        where = f"Wave {wave.name} of plan {plan.name}, machines.{number}"
+        said = f"{where}: {group} fits no machine that the catalogue knows of {plan.source}."
+        yield _warn(plan, said)
 
 
 def _of_both(

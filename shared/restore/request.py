@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     StrictBool,
     model_validator,
@@ -19,14 +18,15 @@ from pydantic import (
 from shared.models.base import (
     DNS_LABEL,
     DNS_NAME,
+    At,
     ClusterId,
     Duration,
-    Instant,
     Label,
     LabelKey,
     LabelValue,
+    Person,
     Value,
-    from_instant,
+    answerable,
     matching,
     waitable,
 )
@@ -51,9 +51,6 @@ PARTLY: dict[str, tuple[Any, ...]] = {
 }
 """Keys of which this version does some values."""
 
-LONGEST_APPROVAL = timedelta(days=7)
-"""As TimeoutSeconds of the state machine has it."""
-
 MACHINE_LENGTH = 63 + 1 + 253
 """Characters of the longest namespace/name."""
 
@@ -74,40 +71,23 @@ class Approve(StrEnum):
     REQUIRED = "required"
 
 
-def _at(value: Any) -> Any:
-    if value is None or value == "latest":
-        return None
-    if isinstance(value, str):
-        try:
-            return from_instant(value)
-        except ValueError:
-            pass  # said below, with the other form that it may have
-    raise ValueError("must be latest, or an instant such as 2026-08-15T01:00:00Z")
-
-
-def _answerable(value: timedelta) -> timedelta:
-    if not timedelta(seconds=1) <= value <= LONGEST_APPROVAL:
-        raise ValueError("must be between PT1S and P7D")
-    return value
-
-
 _Machine = Annotated[
     str,
     Field(max_length=MACHINE_LENGTH),
     matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
 ]
 _PointId = Annotated[str, Field(min_length=1, max_length=253)]
-Person = Annotated[str, Field(max_length=200), matching(r"[^\x00-\x1f\x7f]+", "a name on one line")]
 
 
-WAYS = ("id", "ids", "vm", "namespace", "labels", "plan")
+WAYS = ("id", "ids", "vm", "namespace", "labels", "plan", "failover")
 """Of a selection, each says which machines are meant."""
 
 
 class Select(Value):
     """One of id, ids, vm, namespace, labels or plan, or a cluster alone, which is all its machines;
     cluster and at narrow the vm, the namespace and the labels, at None being the latest. A plan
-    says its cluster itself.
+    says its cluster itself. A failover and a WAVE of it are what FailoverStateMachine selects: the
+    plan is then the one that the failover began with.
     """
 
     id: _PointId | None = None
@@ -116,8 +96,15 @@ class Select(Value):
     namespace: Label | None = None
     labels: dict[LabelKey, LabelValue] | None = None
     plan: ClusterId | None = None
+    failover: (
+        Annotated[
+            str, matching("f-[0-9a-f]{16}", "the id of a failover such as f-236f43f4916a4a15")
+        ]
+        | None
+    ) = None
+    wave: Label | None = None
     cluster: ClusterId | None = None
-    at: Annotated[Instant | None, BeforeValidator(_at)] = None
+    at: At = None
 
     @model_validator(mode="after")
     def _one_subject(self) -> "Select":
@@ -130,8 +117,10 @@ class Select(Value):
             )
         if self.id or self.ids:
             self._check_points(ways[0])
-        if self.plan and self.cluster:
+        if (self.plan or self.failover) and self.cluster:
             raise ValueError("must leave out cluster: the plan says it")
+        if bool(self.failover) != bool(self.wave):
+            raise ValueError("must have failover and wave together, or neither")
         return self
 
     def _check_points(self, way: str) -> None:
@@ -161,7 +150,7 @@ class RestoreRequest(Value):
     ready: Ready = Field(default_factory=Ready)
     dry_run: StrictBool = False
     approve: Approve = Approve.NONE
-    approval_timeout: Annotated[Duration, AfterValidator(_answerable)] = timedelta(minutes=15)
+    approval_timeout: Annotated[Duration, AfterValidator(answerable)] = timedelta(minutes=15)
     concurrency: Annotated[int, Field(ge=1, le=64, strict=True)] = 16
     by: Person | None = None
     request_id: Annotated[str, Field(min_length=1, max_length=256)]

@@ -1,10 +1,11 @@
-"""Which restores there were, newest first: where each one stands in time, and its ledger.
+"""Which restores and failovers there were, newest first: where each one stands in time, and its
+record.
 
-A place is written once, with the ledger's first row. All that changes is read from the ledger.
+A place is written once, with the first row of what begins. All that changes is read from there.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -24,22 +25,44 @@ def place(ledger: str, started_at: datetime, asked: Asked) -> Item:
     return {"pk": HISTORY, "sk": position, "ledger": ledger, "asked": asked.model_dump_json()}
 
 
-def newest(table: Table, before: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each with its position, which lies below BEFORE, in the words of the contract."""
+Shown = tuple[str, dict[str, Any]]
+"""The position of an entry, and the entry in the words of the contract."""
+
+
+def newest(table: Table, before: str | None = None) -> Iterator[Shown]:
+    """The restores, each with its position, which lies below BEFORE."""
+    return entries(table, HISTORY, before, partition=_partition, show=_show)
+
+
+def entries(
+    table: Table,
+    history: str,
+    before: str | None,
+    *,
+    partition: Callable[[Item], str],
+    show: Callable[[Item, Item], dict[str, Any]],
+) -> Iterator[Shown]:
+    """What has a place in HISTORY: PARTITION says where the record of a place lies, SHOW makes an
+    entry of both.
+    """
     last = before
     while True:
-        page = table.page(HISTORY, after=last, most=PAGE, backwards=True)
-        keys = [(ledger_partition(row["ledger"]), RECORD) for row in page.rows]
+        page = table.page(history, after=last, most=PAGE, backwards=True)
+        keys = [(partition(row), RECORD) for row in page.rows]
         records = table.get_many(keys)
         for key, row in zip(keys, page.rows, strict=True):
             if key in records:  # or both have expired, and one of them is not gone yet
-                yield row["sk"], _shown(row, records[key])
+                yield row["sk"], show(row, records[key])
         if page.last is None:
             return
         last = page.last
 
 
-def _shown(row: Item, ledger: Item) -> dict[str, Any]:
+def _partition(row: Item) -> str:
+    return ledger_partition(row["ledger"])
+
+
+def _show(row: Item, ledger: Item) -> dict[str, Any]:
     record = RestoreRecord.model_validate_json(ledger["body"])
     undone = record.rollback and {"rollback": record.rollback.model_dump(mode="json")}
     said = {"restore_id", "request_id", "execution", "by", "counts", "started_at"}

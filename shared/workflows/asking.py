@@ -51,6 +51,8 @@ def ask(clients: Clients, ledger_id: str, attempt: int, token: str) -> None:
     if record.stopped:
         raise Overtaken(f"Restore {ledger_id} was stopped.")
     shown |= {"report": publish(clients.state, ledger.id, shown)}
+    if record.failover:
+        return  # which asks about all of its waves at once
     clients.sns.publish(
         TopicArn=clients.topic,
         Subject=approval.subject(waiting.plan),
@@ -68,7 +70,7 @@ def _prepare(
         plan,
         record,
         until=now + timedelta(seconds=record.approval or 0),
-        commands=approval.commands(plan, clients.function),
+        commands=approval.commands("restoreId", ledger.id, plan.hash, clients.function),
     )
     results = progress.adopt(plan, ledger.machines(), None, record.attempt, now)
     objects = report.as_planned(clients.state.machines(ledger.id, plan)) | ledger.objects()

@@ -1,16 +1,17 @@
-"""What somebody decides about a restore -> written down, once, and told to the execution that waits
-for it.
+"""What somebody decides about a restore or a failover -> written down, once, and told to the
+execution that waits for it.
 """
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from shared.aws.table import Table
 from shared.errors import NotFound
-from shared.restore.decisions import Asked, Verdict, judge
+from shared.models.restore_plans import Decision
+from shared.restore.decisions import Asked, Decidable, Verdict, judge
 from shared.runs.ledger import Ledger
-from shared.workflows.waking import wake
+from shared.workflows.waking import Keeper, wake
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -20,6 +21,19 @@ NOBODY_WAITS = (
     "But no execution waits for it now. If it was stopped, start the same request again: it goes on"
     " by this approval, unless it finds another plan."
 )
+
+
+_R = TypeVar("_R", bound=Decidable)
+
+
+class Deciding(Keeper, Protocol[_R]):
+    """The rows of what is decided about."""
+
+    id: str
+
+    def record(self) -> _R | None: ...
+
+    def decide(self, record: _R, decision: Decision) -> _R | None: ...
 
 
 class Clients(NamedTuple):
@@ -35,14 +49,24 @@ def decide(clients: Clients, asked: Asked) -> Verdict:
 
     Raises NotFound for a restore that has not begun.
     """
-    ledger = Ledger(clients.table, asked.restore_id, now=clients.now)
+    if asked.failover_id:
+        from shared.runs.failovers import FailoverLedger  # few decisions are about one
+
+        failover = FailoverLedger(clients.table, asked.failover_id, now=clients.now)
+        return _decide(clients, failover, asked, "failoverId")
+    restore = Ledger(clients.table, asked.restore_id or "", now=clients.now)
+    return _decide(clients, restore, asked, "restoreId")
+
+
+def _decide(clients: Clients, ledger: Deciding[_R], asked: Asked, key: str) -> Verdict:
     while True:
         record = ledger.record()
         if record is None:
             raise NotFound(
-                f"Restore {asked.restore_id} is not known: it has not begun, or it was a dry run,"
-                " which waits for nobody. Look for its restoreId in the request for approval.",
-                "restoreId",
+                f"{key.removesuffix('Id').capitalize()} {ledger.id} is not known: it has not begun,"
+                f" or it was a dry run, which waits for nobody. Look for its {key} in the request"
+                " for approval.",
+                key,
             )
         verdict = judge(record, asked, clients.now())
         # What changed since the record was read may be another answer, which was the first then.

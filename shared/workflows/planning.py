@@ -120,7 +120,9 @@ def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
 
         request = request.of_plan(recovery_plan)
         others = documents.plans_of(clients.table, recovery_plan.source)
-        checks = tuple(plan_checks.of_plan(recovery_plan, points, others, request.target))
+        checks = tuple(
+            plan_checks.of_plan(recovery_plan, points, others, request.target, request.select.wave)
+        )
     return _Chosen(request, choices, points, planning.needs(points, request), checks)
 
 
@@ -184,6 +186,7 @@ def _record(clients: Clients, request: RestoreRequest, execution: str) -> Restor
         taken_at=clients.clock.now(),
         by=request.by,
         approval=request.approval,
+        failover=request.select.failover,
     )
 
 

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def find_plan(table: Table, wanted: Select) -> "RecoveryPlan | None":
-    """The recovery plan that is selected. Raises NotFound for one that is not in force."""
+    """The recovery plan that is selected, or that a failover has begun with, as far as its wave
+    goes. Raises NotFound for one that is not in force.
+    """
+    if wanted.failover and wanted.wave:
+        from shared.runs import failovers  # few restores are of one
+
+        return failovers.plan_of(table, wanted.failover).only(wanted.wave)
     if wanted.plan is None:
         return None
     plan = documents.plan(table, wanted.plan)
@@ -89,6 +95,8 @@ def _describe(wanted: Select) -> str:
         what = f"namespace {wanted.namespace}"
     elif wanted.plan:
         what = f"any machine of plan {wanted.plan}"
+    elif wanted.failover:
+        what = f"any machine of wave {wanted.wave}"
     elif wanted.labels:
         labels = ", ".join(f"{name}={value}" for name, value in wanted.labels.items())
         what = f"a machine with {labels}"

@@ -1,14 +1,18 @@
 """An execution that waits for a decision -> it goes on, and reads the decision in the ledger."""
 
-from typing import TYPE_CHECKING
-
-from shared.runs.ledger import Ledger
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-def wake(states: "SFNClient", ledger: Ledger, attempt: int) -> bool:
+class Keeper(Protocol):
+    """A ledger that keeps the token of the execution that waits."""
+
+    def token(self, attempt: int) -> str | None: ...
+
+
+def wake(states: "SFNClient", ledger: Keeper, attempt: int) -> bool:
     """Whether it goes on: not where it does already, or was stopped. One that does not wait yet
     looks at the ledger when it begins to.
     """

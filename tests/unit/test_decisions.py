@@ -715,7 +715,8 @@ LEAST = {"restoreId": "r-454349e422f05297", "decision": "approve", "planHash": O
         ({"restoreId": "r-1"}, "restoreId", "must be the id of a restore such as r-"),
         ({"restoreId": "r-454349e422f05297/dry/1"}, "restoreId", "must be the id of a restore"),
         ({"by": "two\nlines"}, "by", "must be a name on one line"),
-        ({"failoverId": "f-1"}, "failoverId", "not supported in this version"),
+        ({"failoverId": "f-1"}, "failoverId", "must be the id of a failover such as f-"),
+        ({"failoverId": f"f-{'0' * 16}"}, "restoreId", "failoverId: both are given"),
         ({"hash": "x"}, "hash", "planHash"),
     ],
 )

@@ -85,7 +85,7 @@ def test_what_is_required_and_missing_is_named(missing: str) -> None:
         ("requestID", "'requestId'"),
         ("stratgy", "'strategy'"),
         ("select.label", "'labels'"),
-        ("select.zzz", "Known here: at, cluster, id, ids, labels, namespace, plan, verified, vm."),
+        ("select.zzz", "Known here: at, cluster, failover, id, ids, labels, namespace, plan"),
         ("mapping.storageClass", "'storageClasses'"),
         ("mapping.network", "'networks'"),
         ("ready.timeOut", "'timeout'"),

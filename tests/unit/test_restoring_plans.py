@@ -25,8 +25,8 @@ waves:
 """
 SELECT = {"plan": "payments"}
 AT_ONCE = (
-    "The 2 waves of plan payments come back at once: in this version a restore heeds neither their"
-    " order, nor ready, nor onFailure."
+    "The 2 waves of plan payments come back at once: a restore heeds neither their order, nor"
+    " ready, nor onFailure; a failover does."
 )
 
 

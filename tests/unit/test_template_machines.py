@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 
 from local.build.template import load
-from shared.models.base import LONGEST_WAIT
-from shared.restore.request import LONGEST_APPROVAL
+from shared.models.base import LONGEST_APPROVAL, LONGEST_WAIT
 from tests.template import ROOT, Json, allowed, listed, of_type, source
 from tests.unit.test_template import DELIVERIES, TRACES
 

@@ -1,0 +1,162 @@
+"""A failover and what became of its machines -> the report, the execution's output, and what the
+topic is told: pure.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.failover import measures
+from shared.failover.measures import Machine
+from shared.models.base import to_duration, to_instant
+from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.recovery_plans import RecoveryPlan
+
+WAITING = "waiting"
+"""The state in a report that is written before a decision."""
+
+TOLD = 20  # machines in a message
+LONGEST = 300  # characters of a sentence in a message
+LONGEST_SUBJECT = 99  # SNS takes fewer than 100 characters, of ASCII, on one line
+GO_ON = "Start the same request with the same requestId to go on."
+
+Report = Mapping[str, Any]
+
+
+def report(
+    record: FailoverRecord,
+    plan: RecoveryPlan,
+    machines: Iterable[Machine],
+    state: str,
+    finished_at: datetime | None,
+) -> dict[str, Any]:
+    """As JSON has it: who and what started it, what was seen of the source, what was approved, what
+    came back when, from which backups.
+    """
+    every = list(machines)
+    since = record.unreachable_since
+    return {
+        "failoverId": record.failover_id,
+        "requestId": record.request_id,
+        "execution": record.execution,
+        "attempt": record.attempt,
+        "plan": record.plan,
+        "source": record.source,
+        "target": record.target,
+        "state": state,
+        "reason": record.why,
+        "by": record.by,
+        "alarm": record.alarm,
+        "asked": record.reason,
+        "startedAt": to_instant(record.started_at),
+        "finishedAt": to_instant(finished_at) if finished_at else None,
+        "guard": guard(record),
+        "planHash": record.plan_hash,
+        "decisions": [each.model_dump(mode="json") for each in record.decisions],
+        "waves": [_wave(record, each.name) for each in record.waves],
+        "rto": measures.rto(every, since, plan.objectives),
+        "rpo": measures.rpo(every, since, plan.objectives),
+        "machines": [_machine(each, since) for each in every],
+    }
+
+
+def guard(record: FailoverRecord) -> dict[str, Any]:
+    since = record.unreachable_since
+    return {
+        "probes": [each.model_dump(mode="json") for each in record.probes],
+        "unreachableSince": to_instant(since) if since else None,
+    }
+
+
+def _wave(record: FailoverRecord, name: str) -> dict[str, Any]:
+    (wave,) = (each for each in record.waves if each.name == name)
+    said = {"name", "state", "restore_id", "plan_hash", "counts", "started_at", "finished_at"}
+    return wave.model_dump(mode="json", include=said | {"reason"})
+
+
+def _machine(machine: Machine, since: datetime | None) -> dict[str, Any]:
+    took = machine.rto(since) if since else None
+    return {
+        "wave": machine.wave,
+        "machine": machine.name,
+        "target": machine.key,
+        "state": machine.state or WAITING,
+        "backup": machine.backup,
+        "takenAt": to_instant(machine.taken_at),
+        "rpo": to_duration(machine.rpo(since)) if since else None,
+        "readyAt": to_instant(machine.ready_at) if machine.ready_at else None,
+        "rto": to_duration(took) if took is not None else None,
+        "problem": machine.problem,
+    }
+
+
+OUTPUT = ("failoverId", "plan", "state", "reason", "guard", "waves", "rto", "rpo")
+
+
+def output(made: Report, address: str, digest: str) -> dict[str, Any]:
+    """What the execution answers (contract, section 6); DIGEST is the SHA-256 of the report's JSON,
+    by which an auditor knows it again.
+    """
+    return {key: made[key] for key in OUTPUT} | {"report": address, "sha256": digest}
+
+
+def subject(record: FailoverRecord, state: str) -> str:
+    said = f"Replant: {state}: failover of {record.plan} from {record.source} to {record.target}"
+    return said[:LONGEST_SUBJECT]
+
+
+def body(made: Report, output: Report) -> str:
+    """Text for people, and the output as JSON after an empty line."""
+    short = {key: value for key, value in output.items() if key != "guard"}
+    return "\n".join(_lines(made, output)) + f"\n\n{json.dumps(short, indent=2)}"
+
+
+def _lines(made: Report, output: Report) -> list[str]:
+    lines = [
+        f"Failover of plan {made['plan']} from {made['source']} to {made['target']}:"
+        f" {made['state']}. {made['reason'] or ''}".rstrip()
+    ]
+    lines += ["", *(_wave_line(each) for each in made["waves"])] if made["waves"] else []
+    lines += _measured(made)
+    bad = [each for each in made["machines"] if each["problem"]]
+    if bad:
+        lines += ["", "What did not come back, why, and what to do:", *map(_problem, bad[:TOLD])]
+    if len(bad) > TOLD:
+        lines.append(f"- and {len(bad) - TOLD} more: see the report.")
+    if made["state"] not in (FailoverState.SUCCEEDED, FailoverState.REFUSED):
+        lines += ["", f"{GO_ON} It is {made['requestId']}"]
+    return [*lines, "", f"Report: {output['report']}", f"Execution: {made['execution']}"]
+
+
+def _wave_line(wave: Report) -> str:
+    counts = ", ".join(f"{number} {state}" for state, number in wave["counts"].items())
+    said = f"- wave {wave['name']}: {wave['state']}"
+    if counts:
+        said += f" ({counts})"
+    return f"{said}: {brief(wave['reason'])}" if wave["reason"] else said
+
+
+def _measured(made: Report) -> list[str]:
+    rto, rpo = made["rto"], made["rpo"]
+    lines = []
+    if rto["measured"]:
+        lines.append(f"RTO: {rto['measured']}{_aim(rto)}")
+    if rpo["worst"]:
+        lines.append(f"RPO: {rpo['worst']} at worst, of {rpo['machine']}{_aim(rpo)}")
+    return ["", *lines] if lines else []
+
+
+def _aim(measure: Report) -> str:
+    if not measure["objective"]:
+        return ""
+    return f" (objective {measure['objective']}: {'met' if measure['met'] else 'missed'})"
+
+
+def _problem(machine: Report) -> str:
+    return f"- {machine['machine']} ({machine['state']}): {brief(machine['problem'])}"
+
+
+def brief(sentence: str) -> str:
+    said = " ".join(sentence.split())
+    return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"

@@ -1,0 +1,135 @@
+"""A failover as its rows keep it: what was decided, which waves it has, and how far they are."""
+
+from enum import StrEnum
+
+from shared.models.base import Instant, Value
+from shared.models.observations import Answer as Observed
+from shared.models.restore_plans import Answer, Decision, in_force
+
+
+class FailoverState(StrEnum):
+    """How a failover ended (contract, section 6). REFUSED: a safety rule said no; ABORTED: a person
+    or the time did.
+    """
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    REFUSED = "refused"
+    ABORTED = "aborted"
+
+
+class WaveState(StrEnum):
+    """PLANNING: its restore plans; WAITING: it is planned, and others come first; RUNNING: its
+    machines come back. The others are ends; SKIPPED is a wave without machines.
+    """
+
+    PLANNING = "planning"
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        return self not in (WaveState.PLANNING, WaveState.WAITING, WaveState.RUNNING)
+
+
+class WaveProgress(Value):
+    """One wave of a failover, which is a restore of its own; EXECUTION is that of this attempt.
+
+    COUNTS are its machines by state, REASON is why it ended otherwise than well.
+    """
+
+    name: str
+    restore_id: str
+    execution: str | None = None
+    state: WaveState = WaveState.PLANNING
+    plan_hash: str | None = None
+    counts: dict[str, int] = {}
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    reason: str | None = None
+
+    def again(self) -> "WaveProgress":
+        """As another execution takes it up: what is back stays, the rest goes on."""
+        if self.state is WaveState.SUCCEEDED:
+            return self
+        return WaveProgress(name=self.name, restore_id=self.restore_id, started_at=self.started_at)
+
+
+class Probe(Value):
+    """What a probe of the source said at an instant; ANSWER None: the probe itself failed."""
+
+    at: Instant
+    answer: Observed | None
+    reason: str | None = None
+
+
+class FailoverRecord(Value):
+    """One failover.
+
+    ATTEMPT counts its executions, TAKEN_AT is when the newest began; ALARM is the alarm that
+    started it, None where a person did, REASON what either said. APPROVAL is for how many seconds a
+    decision is waited for, None where none is needed; ASKED_AT is when it was asked for. PLAN_HASH
+    is over the plans of all waves. VERDICT with WHY is an end that was decided before all waves
+    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. REVISION counts
+    the changes of the record.
+    """
+
+    failover_id: str
+    request_id: str
+    request_digest: str
+    execution: str
+    attempt: int
+    started_at: Instant
+    taken_at: Instant
+    plan: str
+    source: str
+    target: str
+    at: Instant | None = None
+    by: str | None = None
+    reason: str | None = None
+    alarm: str | None = None
+    approval: int | None = None
+    asked_at: Instant | None = None
+    probes: tuple[Probe, ...] = ()
+    unreachable_since: Instant | None = None
+    waves: tuple[WaveProgress, ...] = ()
+    plan_hash: str | None = None
+    given: bool = False
+    stopped: bool = False
+    decisions: tuple[Decision, ...] = ()
+    verdict: FailoverState | None = None
+    why: str | None = None
+    outcome: FailoverState | None = None
+    rto: str | None = None
+    rpo: str | None = None
+    finished_at: Instant | None = None
+    report: str | None = None
+    revision: int = 0
+
+    @property
+    def named(self) -> str:
+        return f"Failover {self.failover_id}"
+
+    @property
+    def answer(self) -> Decision | None:
+        """The decision in force."""
+        return in_force(self.decisions, self.attempt, self.plan_hash)
+
+    @property
+    def unapproved(self) -> bool:
+        """Whether it still needs an approval."""
+        return self.approval is not None and self.answer is None
+
+    @property
+    def cancelled(self) -> bool:
+        return self.answer is not None and self.answer.ends
+
+    @property
+    def approved(self) -> bool:
+        return self.answer is not None and self.answer.decision is Answer.APPROVE

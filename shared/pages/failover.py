@@ -1,0 +1,180 @@
+"""The report of a failover -> one HTML page that needs nothing else, and a text for a terminal."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from shared.pages.frame import document
+from shared.pages.machine import badge
+from shared.pages.markup import Html, code, facts, join, table, tag
+from shared.pages.words import Report, between, count, decided, moment, visible
+
+LISTED = 5000
+"""Machines on a page; the JSON has all."""
+
+TOLD = 40  # machines in the text
+WIDTH = 96
+BAD = ("failed", "blocked", "cancelled")
+
+
+def page(report: Report, address: str) -> str:
+    """ADDRESS is where the JSON lies, which has everything."""
+    named = _title(report)
+    return document(f"{named}: {report['state']}", *_parts(report, named, address))
+
+
+def text(report: Report) -> str:
+    """Its waves and at most forty machines, those that did not come back first."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _title(report: Report) -> str:
+    return f"Failover of {report['plan']} from {report['source']} to {report['target']}"
+
+
+def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
+    yield tag("p", "Replant", class_="brand")
+    yield tag("h1", f"{named} ", badge(report["state"]))
+    yield tag("p", report["reason"] or _waits(report), class_="lead")
+    yield tag("h2", "At a glance")
+    yield _facts(report, address)
+    yield from _guard(report["guard"])
+    if report["waves"]:
+        yield from _waves(report)
+    if report["machines"]:
+        yield from _machines(report, address)
+
+
+def _waits(report: Report) -> str:
+    if report["state"] == "waiting":
+        return "The failover waits for a decision about exactly these plans."
+    return "The failover is under way."
+
+
+def _facts(report: Report, address: str) -> Html:
+    rto, rpo = report["rto"], report["rpo"]
+    since = report["guard"]["unreachableSince"]
+    worst = f"{rpo['worst']} at worst, of {rpo['machine']}{_aim(rpo)}" if rpo["worst"] else ""
+    return facts(
+        (
+            ("Recovery plan", report["plan"]),
+            ("Started by alarm", report["alarm"] or ""),
+            ("Started by", "" if report["alarm"] else report["by"] or "not said"),
+            ("Why", report["asked"] or ""),
+            ("Source silent since", moment(since) if since else ""),
+            ("RTO", f"{rto['measured']}{_aim(rto)}" if rto["measured"] else ""),
+            ("RPO", worst),
+            ("Decided", "; ".join(decided(report))),
+            ("Started", moment(report["startedAt"])),
+            ("Ended", moment(report["finishedAt"]) if report["finishedAt"] else ""),
+            ("Took", between(report["startedAt"], report["finishedAt"])),
+            ("Failover", code(report["failoverId"])),
+            ("Hash over all plans", code(report["planHash"]) if report["planHash"] else ""),
+            ("Execution", code(report["execution"])),
+            ("Request", code(report["requestId"])),
+            ("The whole report as JSON", code(address)),
+        )
+    )
+
+
+def _aim(measure: Report) -> str:
+    if not measure["objective"]:
+        return ""
+    return f" (objective {measure['objective']}: {'met' if measure['met'] else 'missed'})"
+
+
+def _guard(guard: Report) -> Iterator[Html]:
+    yield tag("h2", "What was seen of the source")
+    if not guard["probes"]:
+        yield tag("p", "It was not probed.")
+        return
+    rows = (
+        (moment(each["at"]), each["answer"] or "no probe", each["reason"] or "")
+        for each in guard["probes"]
+    )
+    yield table("Probes", ("At", "Answer", "Why"), rows, headed=True)
+
+
+def _waves(report: Report) -> Iterator[Html]:
+    yield tag("h2", "Waves")
+    rows = (
+        (
+            each["name"],
+            badge(each["state"]),
+            _counted(each),
+            moment(each["startedAt"]) if each["startedAt"] else "",
+            between(each["startedAt"], each["finishedAt"]),
+            code(each["restoreId"]),
+            each["reason"] or "",
+        )
+        for each in report["waves"]
+    )
+    heads = ("Wave", "State", "Machines", "Began", "Took", "Restore", "Why")
+    yield table("Waves", heads, rows, headed=True)
+
+
+def _machines(report: Report, address: str) -> Iterator[Html]:
+    every = sorted(report["machines"], key=lambda each: each["state"] not in BAD)
+    yield tag("h2", "Machines")
+    said = f"{count(len(every), 'machine')}, those that did not come back first."
+    if len(every) > LISTED:
+        yield tag(
+            "p", join((f"{said} The first {LISTED:,} are listed; all are in ", code(address)))
+        )
+    else:
+        yield tag("p", said)
+    rows = (
+        (
+            each["target"],
+            each["machine"],
+            each["wave"],
+            badge(each["state"]),
+            moment(each["takenAt"]),
+            each["rpo"] or "",
+            moment(each["readyAt"]) if each["readyAt"] else "",
+            each["rto"] or "",
+            each["problem"] or "",
+        )
+        for each in every[:LISTED]
+    )
+    heads = ("On the target", "From", "Wave", "State", "Backup of", "RPO", "Ready", "RTO", "Why")
+    yield table("Machines", heads, rows, headed=True)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"{_title(report)}: {report['state']}"
+    yield f"Failover {report['failoverId']}"
+    if report["planHash"]:
+        yield f"Plans {report['planHash']}"
+    yield from _lost(report)
+    yield ""
+    yield from map(_wave_line, report["waves"])
+    machines = sorted(report["machines"], key=lambda each: each["state"] not in BAD)
+    for each in machines[:TOLD]:
+        yield from _machine_lines(each)
+    if len(machines) > TOLD:
+        yield f"and {len(machines) - TOLD:,} more machines"
+
+
+def _lost(report: Report) -> Iterator[str]:
+    since, rpo = report["guard"]["unreachableSince"], report["rpo"]
+    if since:
+        yield f"{report['source']} has not answered since {moment(since)}"
+    if rpo["worst"]:
+        yield f"Data that is lost: {rpo['worst']} at worst, of {visible(rpo['machine'])}{_aim(rpo)}"
+
+
+def _wave_line(wave: Report) -> str:
+    why = f": {visible(wave['reason'])}" if wave["reason"] else ""
+    return f"wave {wave['name']}: {wave['state']} {_counted(wave)}{why}".rstrip()
+
+
+def _machine_lines(machine: Report) -> Iterator[str]:
+    name = visible(f"{machine['machine']} -> {machine['target']}")
+    lost = f"  loses {machine['rpo']}" if machine["rpo"] else ""
+    yield f"  {name}  backup of {moment(machine['takenAt'])}{lost}  {machine['state']}"
+    for line in wrap(visible(machine["problem"] or ""), WIDTH):
+        yield f"      {line}"
+
+
+def _counted(wave: Report) -> str:
+    return ", ".join(f"{number:,} {state}" for state, number in wave["counts"].items())

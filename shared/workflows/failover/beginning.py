@@ -1,0 +1,100 @@
+"""A failover request -> a failover that has hold of its plan, or the reason why it is refused."""
+
+from typing import Any
+
+from shared.catalogue import documents
+from shared.errors import NotFound
+from shared.failover import guard
+from shared.failover.guard import Hold
+from shared.failover.request import FailoverRequest
+from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.recovery_plans import RecoveryPlan
+from shared.runs.failovers import Lock, PlanLock
+from shared.workflows.failover.steps import Clients, answer
+
+
+def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[str, Any]:
+    """Raises NotFound for a plan that is not in force, InvalidRequest and Refused as
+    `FailoverLedger.begin` does.
+    """
+    plan = documents.plan(clients.table, request.plan)
+    if plan is None:
+        raise NotFound(documents.why_unknown(clients.table, "plans", request.plan), "plan")
+    ledger = clients.ledger(request.failover_id)
+    record = ledger.begin(
+        _record(clients, request, plan, execution),
+        plan,
+        running=lambda other: clients.runs(execution, other),
+    )
+    if record.verdict is None and (refusal := _refusal(clients, record, plan)):
+        record = ledger.change(record.attempt, verdict=FailoverState.REFUSED, why=refusal)
+    if record.verdict:
+        return answer(record, "report")
+    # What was let go is brought to its end, whatever the source does meanwhile.
+    return answer(record, "advance" if record.given else "probe")
+
+
+def _record(
+    clients: Clients, request: FailoverRequest, plan: RecoveryPlan, execution: str
+) -> FailoverRecord:
+    now = clients.clock.now()
+    return FailoverRecord(
+        failover_id=request.failover_id,
+        request_id=request.request_id,
+        request_digest=request.digest,
+        execution=execution,
+        attempt=1,
+        started_at=now,
+        taken_at=now,
+        plan=plan.name,
+        source=plan.source,
+        target=plan.target,
+        at=request.at,
+        by=request.by,
+        reason=request.reason,
+        alarm=request.alarm,
+        approval=request.approval(plan),
+    )
+
+
+def _refusal(clients: Clients, record: FailoverRecord, plan: RecoveryPlan) -> str | None:
+    """Why this failover does not even look at the source; None once it has the plan's lock."""
+    lock = PlanLock(clients.table, plan.name, now=clients.clock.now)
+    muted = _muted(clients, record.alarm) if record.alarm else None
+    if refusal := guard.holds_back(plan, record, _hold(lock.read(), muted), clients.clock.now()):
+        return refusal
+    held = lock.take(
+        record.failover_id,
+        record.execution,
+        lambda other: clients.runs(record.execution, other),
+    )
+    if held.holder == record.failover_id:
+        return None
+    return (
+        f"Plan {plan.name} is in failover {held.holder} already, as {held.execution}. One failover"
+        " of a plan runs at a time: follow that one, or stop it first."
+    )
+
+
+def _hold(lock: Lock, muted: str | None) -> Hold:
+    last = (lock.ran, lock.ended_at) if lock.ran and lock.ended_at else None
+    return Hold(muted, last)
+
+
+def _muted(clients: Clients, alarm: str) -> str | None:
+    """How somebody has silenced an alarm. EventBridge tells of its state all the same."""
+    found = clients.cloudwatch.describe_alarms(
+        AlarmNames=[alarm], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    )
+    for metric in found["MetricAlarms"]:
+        if not metric.get("ActionsEnabled", True):
+            return "its actions are disabled."
+    for composite in found["CompositeAlarms"]:
+        if not composite.get("ActionsEnabled", True):
+            return "its actions are disabled."
+        if by := composite.get("ActionsSuppressedBy"):
+            return f"its actions are suppressed by {by}."
+    rules = clients.cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
+    for rule in rules["AlarmMuteRuleSummaries"]:
+        return f"{rule['AlarmMuteRuleArn'].rpartition(':')[2]} is active."
+    return None

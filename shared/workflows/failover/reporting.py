@@ -1,0 +1,113 @@
+"""A failover that has ended -> its report, the message about it, and the execution's output."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from shared.errors import NotFound
+from shared.failover import measures, report
+from shared.failover.measures import Machine
+from shared.models.failovers import FailoverRecord, FailoverState
+from shared.pages import failover as pages
+from shared.runs import failovers
+from shared.runs.failovers import PlanLock
+from shared.runs.ledger import Ledger
+from shared.workflows.failover.conducting import called_off
+from shared.workflows.failover.steps import Clients
+
+STOPPED = "The execution was stopped, or ran out of its time."
+
+
+class Published(NamedTuple):
+    """Where the JSON of a report lies, and its SHA-256."""
+
+    address: str
+    digest: str
+
+
+def report_failover(
+    clients: Clients, failover_id: str, attempt: int, error: str | None = None
+) -> dict[str, Any]:
+    """The output of an execution that came to its end; ERROR is what broke it off before its waves
+    were through. Raises Overtaken when another execution has taken up the failover.
+    """
+    ledger = clients.ledger(failover_id)
+    record = ledger.of_attempt(attempt)
+    if record.verdict is None:
+        why = f"The execution broke off with {error}; the log of FailoverFunction says why."
+        record = _break_off(clients, record, FailoverState.FAILED, why)
+    return _save(clients, record)
+
+
+def report_ended(clients: Clients, execution: str, error: str | None) -> dict[str, Any] | None:
+    """Of an execution that ended without a report: stopped, out of its time, or failed with ERROR.
+
+    None where there is nothing to say: it had not begun, is reported, or another one goes on.
+    """
+    id_ = failovers.of_execution(clients.table, execution)
+    record = clients.ledger(id_).stop(execution) if id_ else None
+    if record is None or record.outcome:
+        return None
+    state = FailoverState.FAILED if error else FailoverState.ABORTED
+    why = f"The execution failed with {error}." if error else STOPPED
+    return _save(clients, _break_off(clients, record, state, why))
+
+
+def _break_off(
+    clients: Clients, record: FailoverRecord, state: FailoverState, why: str
+) -> FailoverRecord:
+    """What is under way is stopped; what was made stays."""
+    waves = tuple(called_off(clients, record.waves, why))
+    ledger = clients.ledger(record.failover_id)
+    return ledger.change(record.attempt, waves=waves, verdict=state, why=why)
+
+
+def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
+    now = clients.clock.now()
+    ledger = clients.ledger(record.failover_id)
+    state = record.verdict or FailoverState.FAILED
+    made = report.report(record, ledger.plan(), machines_of(clients, record), state, now)
+    published = publish(clients, record, made)
+    output = report.output(made, published.address, published.digest)
+    clients.sns.publish(
+        TopicArn=clients.topic,
+        Subject=report.subject(record, state),
+        Message=report.body(made, output),
+    )
+    # Last: before that, a repeated call does it all again.
+    ledger.change(
+        record.attempt,
+        outcome=state,
+        finished_at=now,
+        report=published.address,
+        rto=made["rto"]["measured"],
+        rpo=made["rpo"]["worst"],
+    )
+    lock = PlanLock(clients.table, record.plan, now=clients.clock.now)
+    lock.release(record.failover_id, record.execution, now, ran=record.given)
+    return output
+
+
+def machines_of(clients: Clients, record: FailoverRecord) -> Iterator[Machine]:
+    """Those of all waves that have a plan, as far as they are."""
+    for wave in record.waves:
+        if wave.plan_hash is None:
+            continue
+        try:
+            plan = clients.state.outline(wave.restore_id, wave.plan_hash)
+        except NotFound:
+            continue  # a wave of a month ago, which another execution has taken up now
+        results = Ledger(clients.table, wave.restore_id, now=clients.clock.now).machines()
+        yield from measures.machines(wave.name, plan, results)
+
+
+def publish(clients: Clients, record: FailoverRecord, made: dict[str, Any]) -> Published:
+    """The report as JSON for programs, as a page and as a table for people."""
+    state, name = clients.state, record.failover_id
+    address = state.report_address(name)
+    text = json.dumps(made | {"report": address}, indent=2)
+    state.save_report(name, text)
+    state.save_report(name, pages.page(made, address), "html")
+    state.save_report(name, pages.text(made), "txt")
+    return Published(address, hashlib.sha256(text.encode()).hexdigest())

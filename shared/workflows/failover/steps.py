@@ -1,0 +1,60 @@
+"""What the steps of a failover share: their clients, and what each tells the state machine."""
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from shared.aws.table import Table
+from shared.models.failovers import FailoverRecord
+from shared.runs.failovers import FailoverLedger
+from shared.runs.files import StateBucket
+from shared.workflows.looking import machine_of
+from shared.workflows.run import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+Step = Literal["probe", "advance", "ask", "report"]
+
+
+class Clients(NamedTuple):
+    """What a failover reads and writes. TOPIC, DECISIONS (the function that takes them) and
+    RESTORES (the state machine that brings a wave back) are ARNs.
+    """
+
+    table: Table
+    state: StateBucket
+    sns: "SNSClient"
+    states: "SFNClient"
+    cloudwatch: "CloudWatchClient"
+    topic: str
+    decisions: str
+    restores: str
+    clock: Clock = Clock()
+
+    def ledger(self, id_: str) -> FailoverLedger:
+        return FailoverLedger(self.table, id_, now=self.clock.now)
+
+    def runs(self, mine: str, other: str) -> bool:
+        """Whether another execution runs. One of a stack that is gone does not."""
+        if machine_of(other) != machine_of(mine):
+            return False
+        try:
+            return self.states.describe_execution(executionArn=other)["status"] == "RUNNING"
+        except self.states.exceptions.ExecutionDoesNotExist:
+            return False  # it is forgotten, 90 days after its end
+
+
+def answer(record: FailoverRecord, step: Step, wait: int = 0) -> dict[str, Any]:
+    """Which STEP comes next, in WAIT seconds. An execution's events show how far the waves are."""
+    return {
+        "failoverId": record.failover_id,
+        "attempt": record.attempt,
+        "source": record.source,
+        "next": step,
+        "wait": wait,
+        "approval": record.approval,
+        "waves": [
+            {"name": each.name, "state": each.state, "counts": each.counts} for each in record.waves
+        ],
+    }

@@ -1,0 +1,308 @@
+"""A whole failover in memory: the product's own use cases, with a fake Step Functions that runs the
+restores of its waves on the lab's fake cluster.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from shared.catalogue import observations
+from shared.errors import Overtaken, ReplantError
+from shared.failover.request import failover_request
+from shared.models.failovers import FailoverRecord
+from shared.models.observations import Answer, Observation
+from shared.restore import decisions
+from shared.runs.failovers import FailoverLedger
+from shared.runs.files import StateBucket
+from shared.workflows import deciding
+from shared.workflows.failover import asking, beginning, conducting, guarding, reporting
+from shared.workflows.failover.steps import Clients
+from shared.workflows.looking import Ask
+from shared.workflows.planning import Planned
+from tests.lab import BEGIN, DECISIONS, STATE, Json, Lab, States, a_lab
+
+ACCOUNT = "arn:aws:states:eu-central-1:123456789012"
+RESTORES = f"{ACCOUNT}:stateMachine:restore"
+FAILOVERS = f"{ACCOUNT}:execution:failover"
+
+PLAN = """\
+name: payments
+source: east
+target: west
+objectives: {rpo: PT24H, rto: PT30M}
+trigger: {mode: automatic}
+waves:
+  - name: databases
+    machines: [{namespace: default, name: "db-*"}]
+  - name: web
+    machines: [{namespace: default, name: "web*"}]
+"""
+
+
+class ExecutionAlreadyExists(ClientError):
+    """As boto3 raises it."""
+
+
+class ExecutionDoesNotExist(ClientError):
+    """Of one that is forgotten, or never was."""
+
+
+@dataclass
+class Execution:
+    """Of the restores' state machine, as far as it came: PHASE is the state that comes next."""
+
+    arn: str
+    request: Json
+    status: str = "RUNNING"
+    phase: str = "plan"
+    planned: Planned | None = None
+    error: str | None = None
+    cause: str | None = None
+    stopped_at: datetime | None = None
+    reported: bool = False
+
+
+class StepFunctions(States):
+    """Executions of restores: each goes one step further whenever somebody sleeps."""
+
+    class exceptions(States.exceptions):  # noqa: N801  # boto3's own name
+        ExecutionAlreadyExists = ExecutionAlreadyExists
+        ExecutionDoesNotExist = ExecutionDoesNotExist
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__()
+        self._lab = lab
+        self.executions: dict[str, Execution] = {}
+        self.running_elsewhere: set[str] = set()
+        self.starts: list[str] = []
+        self.stops: list[str] = []
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> Json:  # noqa: N803
+        assert len(name) <= 80
+        arn = conducting.execution_of(stateMachineArn, name)
+        if arn in self.executions:
+            raise ExecutionAlreadyExists({"Error": {"Code": "x"}}, "StartExecution")
+        self.executions[arn] = Execution(arn, json.loads(input))
+        self.starts.append(name)
+        self._lab.alive.add(arn)
+        return {"executionArn": arn}
+
+    def describe_execution(self, *, executionArn: str) -> Json:  # noqa: N803
+        if executionArn in self.running_elsewhere:
+            return {"status": "RUNNING"}
+        found = self.executions.get(executionArn)
+        if found is None:
+            raise ExecutionDoesNotExist({"Error": {"Code": "x"}}, "DescribeExecution")
+        told: Json = {"status": found.status, "error": found.error, "cause": found.cause}
+        told["stopDate"] = found.stopped_at
+        return {key: value for key, value in told.items() if value is not None}
+
+    def stop_execution(self, *, executionArn: str, error: str) -> Json:  # noqa: N803
+        found = self.executions.get(executionArn)
+        if found is None:
+            raise ExecutionDoesNotExist({"Error": {"Code": "x"}}, "StopExecution")
+        self.stops.append(executionArn.rpartition(":")[2])
+        if found.status == "RUNNING":
+            self._end(found, "ABORTED")
+        return {}
+
+    def go_on(self) -> None:
+        for each in list(self.executions.values()):
+            if each.status == "RUNNING":
+                self._step(each)
+            elif each.status == "ABORTED" and not each.reported:
+                each.reported = True
+                self._lab.end(each.arn)
+
+    def _step(self, execution: Execution) -> None:
+        try:
+            execution.phase = getattr(self, f"_{execution.phase}")(execution)
+        except Overtaken:
+            return
+        except ReplantError as error:
+            execution.error, execution.cause = error.code, str(error)
+            self._end(execution, "FAILED")
+
+    def _end(self, execution: Execution, status: str) -> None:
+        execution.status, execution.stopped_at = status, self._lab.now()
+        self._lab.alive.discard(execution.arn)
+
+    def _plan(self, execution: Execution) -> str:
+        looked: dict[str, bool] = {}
+        while isinstance(
+            answer := self._lab.plan_once(execution.request, execution.arn, looked), Ask
+        ):
+            looked[answer.execution] = answer.execution in self._lab.alive
+        execution.planned = answer
+        return "ask" if answer.approval else "apply"
+
+    def _ask(self, execution: Execution) -> str:
+        assert execution.planned
+        self._lab.ask(execution.planned, execution.arn)
+        return "wait"
+
+    def _wait(self, execution: Execution) -> str:
+        assert execution.planned
+        if execution.arn not in self.woken:
+            return "wait"
+        return "apply" if self._lab.settle(execution.planned) else "report"
+
+    def _apply(self, execution: Execution) -> str:
+        planned = execution.planned
+        assert planned
+        done = [self._lab.apply(planned, batch=number).done for number in range(planned.batches)]
+        return "report" if all(done) else "apply"
+
+    def _report(self, execution: Execution) -> str:
+        assert execution.planned
+        self._lab.reported(execution.planned)
+        self._end(execution, "SUCCEEDED")
+        return "done"
+
+
+class CloudWatch:
+    """Its alarms, as far as a failover asks."""
+
+    def __init__(self) -> None:
+        self.metric: list[Json] = []
+        self.composite: list[Json] = []
+        self.rules: list[Json] = []
+
+    def describe_alarms(self, *, AlarmNames: list[str], AlarmTypes: list[str]) -> Json:  # noqa: N803
+        assert AlarmTypes == ["MetricAlarm", "CompositeAlarm"]
+        return {"MetricAlarms": self.metric, "CompositeAlarms": self.composite}
+
+    def list_alarm_mute_rules(self, *, AlarmName: str, Statuses: list[str]) -> Json:  # noqa: N803
+        assert Statuses == ["ACTIVE"]
+        return {"AlarmMuteRuleSummaries": self.rules}
+
+
+Decide = Callable[["FailoverLab", FailoverRecord], object]
+
+
+@dataclass
+class FailoverLab:
+    """SOURCE is how the API server of east answers. DECIDE is who answers a request for approval;
+    nobody does without. EACH_SECOND is called whenever the clock moves.
+    """
+
+    lab: Lab
+    states: StepFunctions
+    cloudwatch: CloudWatch = field(default_factory=CloudWatch)
+    source: Answer | None = Answer.UNREACHABLE
+    decide: Decide | None = None
+    each_second: Callable[[], object] | None = None
+    probes: int = 0
+
+    def clients(self) -> Clients:
+        states: Any = self.states
+        sns: Any = self.lab.topic
+        cloudwatch: Any = self.cloudwatch
+        return Clients(
+            table=self.lab.table,
+            state=StateBucket(self.lab.s3, STATE),  # type: ignore[arg-type]
+            sns=sns,
+            states=states,
+            cloudwatch=cloudwatch,
+            topic="topic",
+            decisions=DECISIONS,
+            restores=RESTORES,
+            clock=self.lab.clock,
+        )
+
+    def ledger(self, id_: str) -> FailoverLedger:
+        return FailoverLedger(self.lab.table, id_, now=self.lab.now)
+
+    def probe(self) -> Json | None:
+        """One call of ProbeFunction; None where it fails."""
+        self.probes += 1
+        if self.source is None:
+            return None
+        reason = None if self.source is Answer.READY else f"It is {self.source}."
+        seen = Observation(cluster="east", at=self.lab.now(), answer=self.source, reason=reason)
+        return observations.record(self.lab.table, seen).model_dump(mode="json")
+
+    def begin(self, request: Json | None = None, execution: str = "run-1") -> Json:
+        wanted = failover_request(request or {"plan": "payments"}, execution_name=execution)
+        return beginning.begin(self.clients(), wanted, f"{FAILOVERS}:{execution}")
+
+    def run(self, request: Json | None = None, execution: str = "run-1") -> Json:
+        """A whole execution: its output."""
+        arn = f"{FAILOVERS}:{execution}"
+        self.states.running_elsewhere.add(arn)
+        answer = self.begin(request, execution)
+        for _ in range(1000):
+            if answer["next"] == "report":
+                break
+            answer = self.step(answer, arn)
+        self.states.running_elsewhere.discard(arn)
+        return reporting.report_failover(self.clients(), answer["failoverId"], answer["attempt"])
+
+    def step(self, answer: Json, arn: str = f"{FAILOVERS}:run-1") -> Json:
+        """The step that the answer of another one asks for."""
+        id_, attempt = answer["failoverId"], answer["attempt"]
+        if answer["next"] == "ask":
+            return self._ask(answer, arn)
+        self.lab.sleep(answer["wait"])
+        if answer["next"] == "probe":
+            return guarding.take_probe(self.clients(), id_, attempt, self.probe())
+        return conducting.advance(self.clients(), id_, attempt)
+
+    def _ask(self, answer: Json, arn: str) -> Json:
+        id_, attempt = answer["failoverId"], answer["attempt"]
+        self.states.open.add(arn)
+        asking.ask(self.clients(), id_, attempt, arn, self.lab.now())
+        if self.decide:
+            record = self.ledger(id_).record()
+            assert record
+            self.decide(self, record)
+        late = arn not in self.states.woken
+        if late:
+            self.lab.sleep(answer["approval"])
+        return conducting.advance(self.clients(), id_, attempt, late=late)
+
+    def stop(self, execution: str = "run-1", error: str | None = None) -> Json | None:
+        """What the status event of an execution that did not succeed brings about."""
+        arn = f"{FAILOVERS}:{execution}"
+        self.states.running_elsewhere.discard(arn)
+        return reporting.report_ended(self.clients(), execution=arn, error=error)
+
+    def answer(self, record: FailoverRecord, decision: str, **changes: Any) -> decisions.Verdict:
+        """One call of DecisionFunction."""
+        body: Json = {"failoverId": record.failover_id, "decision": decision, "by": "Ada"}
+        body |= {"planHash": record.plan_hash}
+        states: Any = self.states
+        clients = deciding.Clients(self.lab.table, states, self.lab.now)
+        return deciding.decide(clients, decisions.asked(body | changes))
+
+    def report(self, output: Json) -> Json:
+        found: Json = self.lab.s3.json(output["report"].partition(f"{STATE}/")[2])
+        return found
+
+    def fleet(self, *, hours: float = 5) -> None:
+        """Two databases and a web server, backed up so many hours ago."""
+        taken = BEGIN - timedelta(hours=hours)
+        for vm in ("db-1", "db-2", "web01"):
+            self.lab.backup(vm, taken_at=taken)
+
+
+@contextmanager
+def a_failover_lab(plan: str = PLAN) -> Iterator[FailoverLab]:
+    with a_lab() as lab:
+        states = StepFunctions(lab)
+        lab.states = states
+        lab.recovery_plan(plan)
+        found = FailoverLab(lab, states)
+
+        def go_on(_: float) -> None:
+            states.go_on()
+            if found.each_second:
+                found.each_second()
+
+        lab.during = go_on
+        yield found
