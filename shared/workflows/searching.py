@@ -1,4 +1,4 @@
-"""A question -> what answers it: the catalogue, or the history of restores."""
+"""A question -> what answers it: the catalogue, or the history of restores and failovers."""
 
 from typing import Any
 
@@ -10,9 +10,15 @@ from shared.catalogue.search import Question
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
     """Raises InvalidRequest and NotFound, as `search.answer` does."""
-    if not asked.restores:
-        return search.answer(table, asked)
-    from shared.runs import history  # most questions are about the catalogue
+    # Most questions are about the catalogue, which needs no record of what was done.
+    if asked.restores:
+        from shared.runs import history
 
-    before = read_cursor(asked.cursor, history.POSITION)
-    return page_of("restores", history.newest(table, before), asked.limit)
+        before = read_cursor(asked.cursor, history.POSITION)
+        return page_of("restores", history.newest(table, before), asked.limit)
+    if asked.failovers:
+        from shared.runs import failovers
+
+        before = read_cursor(asked.cursor, failovers.POSITION)
+        return page_of("failovers", failovers.newest(table, before), asked.limit)
+    return search.answer(table, asked)
