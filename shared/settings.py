@@ -17,6 +17,7 @@ class Settings(BaseModel):
     catalogue_queue: str = Field("", alias="CATALOGUE_QUEUE")
     notification_topic: str = Field("", alias="NOTIFICATION_TOPIC")
     decision_function: str = Field("", alias="DECISION_FUNCTION")
+    stack_name: str = Field("", alias="STACK_NAME")
     secrets_prefix: str = Field("replant/", alias="SECRETS_PREFIX")
     allow_loopback_clusters: bool = Field(False, alias="ALLOW_LOOPBACK_CLUSTERS")
 
