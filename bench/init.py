@@ -48,6 +48,8 @@ FUNCTIONS = (
     Function("CatalogueFunction", "catalogue", ("dynamodb", "s3", "sns", "sqs")),
     Function("SearchFunction", "search", ("dynamodb",), maker="table"),
     Function("CensusFunction", "census", ("dynamodb",), maker="table"),
+    Function("ProbeFunction", "probe", ("dynamodb", "secretsmanager")),
+    Function("UpkeepFunction", "upkeep", ("cloudwatch", "dynamodb")),
     Function(
         "PlanFunction",
         "plan",

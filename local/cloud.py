@@ -68,6 +68,14 @@ def deploy(endpoint: str, build: Path, parameters: Mapping[str, str]) -> dict[st
     return create(endpoint, STACK, package(build, _uploader(endpoint)), parameters)
 
 
+def physical_name(endpoint: str, logical: str) -> str:
+    """What CloudFormation called a resource of the template."""
+    found = client(endpoint, "cloudformation").describe_stack_resource(
+        StackName=STACK, LogicalResourceId=logical
+    )
+    return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+
 def create(
     endpoint: str, name: str, template: str, parameters: Mapping[str, str]
 ) -> dict[str, str]:

@@ -32,6 +32,8 @@ LONGHORN = "longhorn-system"
 HARVESTER = "harvester-system"
 NODES = ("node-1", "node-2", "node-3")
 DISK = "default-disk"
+READY = {"type": "Ready", "status": "True"}
+"""Longhorn's word about each of them."""
 NETWORKS = {"east": "vlan100", "west": "vlan200"}
 
 
@@ -331,7 +333,7 @@ def _node_status(name: str) -> Object:
         "apiVersion": "longhorn.io/v1beta2",
         "kind": "Node",
         "metadata": {"name": name, "namespace": LONGHORN},
-        "status": {"diskStatus": {DISK: disk}},
+        "status": {"conditions": [READY], "diskStatus": {DISK: disk}},
     }
 
 

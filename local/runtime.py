@@ -133,6 +133,7 @@ def _start() -> dict[str, Any]:
     _step("backup targets", partial(_attach_targets, endpoint, outputs, running))
     _step("secrets", partial(_load_secrets, endpoint))
     _step("documents", partial(_load_documents, endpoint, outputs))
+    _step("alarms of the clusters", partial(_watch, endpoint))
     return {
         "awsEndpoint": endpoint,
         "region": cloud.REGION,
@@ -188,6 +189,18 @@ def _load_documents(endpoint: str, outputs: Outputs) -> None:
         what="the catalogue knows the documents",
         name=cloud.NAME,
     )
+
+
+def _watch(endpoint: str) -> None:
+    """What their clocks would have done some minutes later: two looks at the clusters, and then an
+    alarm for each.
+    """
+    functions = cloud.client(endpoint, "lambda")
+    for name in ("ProbeFunction", "ProbeFunction", "UpkeepFunction"):
+        found = cloud.physical_name(endpoint, name)
+        answer = functions.invoke(FunctionName=found, Payload=b"{}")
+        if "FunctionError" in answer:
+            raise RuntimeError(f"{name} fails: {answer['Payload'].read().decode()}")
 
 
 def _known(tables: Any, outputs: Outputs) -> set[str]:

@@ -29,6 +29,7 @@ LONGHORN = "longhorn.io/v1beta2"
 # By kind; of two groups that have a kind of one name, one has its system's name before it.
 KINDS = {
     "Namespace": Kind("v1", "namespaces", namespaced=False),
+    "Node": Kind("v1", "nodes", namespaced=False),
     "Secret": Kind("v1", "secrets"),
     "Event": Kind("v1", "events"),
     "ResourceQuota": Kind("v1", "resourcequotas"),

@@ -21,6 +21,11 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
 }
 _MISSING = {"breaching": True, "notBreaching": False}
+_FURTHER = 2
+"""Periods beyond those that an alarm evaluates, of which AWS takes data where newer ones have none:
+what is missing is filled in only where there is too little in all of them (CloudWatch user guide,
+"Configuring how CloudWatch alarms treat missing data", which gives five for an alarm of three).
+"""
 
 
 def alarms_wait_for_their_clock() -> None:
@@ -79,7 +84,7 @@ def evaluate_all(now: float) -> None:
 
 def _evaluate(alarm: Alarm, now: float) -> None:
     wanted = int(alarm.get("EvaluationPeriods") or 1)
-    breaches = [_breach(alarm, now, back) for back in range(wanted)]
+    breaches = _evaluated([_breach(alarm, now, back) for back in range(wanted + _FURTHER)], wanted)
     new = _state(alarm, breaches)
     old = alarm["StateValue"]
     if new == old:
@@ -89,6 +94,12 @@ def _evaluate(alarm: Alarm, now: float) -> None:
     cloudwatch._record_history(alarm["AlarmName"], old, new, reason)
     cloudwatch._dispatch_alarm_actions(alarm, old, new, reason)
     cloudwatch._evaluate_parent_alarms(alarm)
+
+
+def _evaluated(found: list[bool | None], wanted: int) -> list[bool | None]:
+    """Of the periods, newest first, those that count."""
+    real = [breach for breach in found if breach is not None]
+    return [*real, *[None] * wanted][:wanted]
 
 
 def _breach(alarm: Alarm, now: float, back: int) -> bool | None:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb
 
 from local.emulator.seams import require, seam
@@ -81,6 +82,46 @@ def _hash_attribute(table: str) -> str:
     return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), "")
 
 
+def an_alarm_is_the_resource_of_every_call_about_it() -> None:
+    """AWS asks a policy about each alarm that is named; MiniStack only where it is made, and about
+    * where it is tagged or deleted. Of several at once, which nobody here does, it still does.
+    """
+    patch = "an_alarm_is_the_resource_of_every_call_about_it"
+    extract = seam(
+        patch, iam_actions, "extract_resource_arn", "service", "method", "path", "headers", "body"
+    )
+
+    def extracted(
+        service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any
+    ) -> Any:
+        if service == "monitoring":
+            request = _json(body)
+            if arn := request.get("ResourceARN"):
+                return arn
+            if len(names := request.get("AlarmNames", [])) == 1 and "Delete" in _action(headers):
+                return _arn_of_alarm(names[0])
+        return extract(service, method, path, headers, body, *rest)
+
+    iam_actions.extract_resource_arn = extracted
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    """Of a request in JSON, as this SDK sends it; empty of any other."""
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+def _action(headers: Any) -> str:
+    return str(headers.get("x-amz-target", ""))
+
+
+def _arn_of_alarm(name: str) -> str:
+    return f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"
+
+
 def loopback_is_secure_transport() -> None:
     """AWS is reached by TLS, so policies there may deny plain http. This one is plain http, but on
     loopback, where nobody listens in: the same policies hold, and deny nothing.
@@ -100,6 +141,7 @@ def loopback_is_secure_transport() -> None:
 
 PATCHES = (
     a_batch_needs_the_single_action,
+    an_alarm_is_the_resource_of_every_call_about_it,
     a_policy_sees_the_leading_keys,
     loopback_is_secure_transport,
 )

@@ -30,6 +30,18 @@ def document(table: Table, kind: str, id_: str) -> Document | None:
     return row.said(ClusterDocument) or row.said(BackupTarget)
 
 
+def cluster_documents(table: Table) -> list[ClusterDocument]:
+    """All that are in force."""
+    found = (each.said(ClusterDocument) for each in _in_force(table, "clusters"))
+    return [each for each in found if each]
+
+
+def sources(table: Table) -> set[str]:
+    """The clusters that backups or recovery plans in force are of."""
+    found = {each.source for each in recovery_plans(table)}
+    return found | {each.cluster for each in in_force(_document_rows(table, "targets"))}
+
+
 def plan(table: Table, name: str) -> "RecoveryPlan | None":
     """The plan in force, None when there is none: `why_unknown` says why."""
     row = _document_row(table, "plans", name)
@@ -102,6 +114,10 @@ def _unknown(what: str, id_: str, known: Iterable[str]) -> str:
 def _document_row(table: Table, kind: str, id_: str) -> Row | None:
     item = table.get(row_keys.document(kind, id_))
     return Row.of(item) if item else None
+
+
+def _in_force(table: Table, kind: str) -> list[Row]:
+    return [row for row in _document_rows(table, kind) if row.in_force]
 
 
 def _document_rows(table: Table, kind: str) -> list[Row]:

@@ -1,8 +1,10 @@
 """The last look at each cluster: one row, which only ever becomes newer."""
 
+from datetime import datetime
+
 from shared.aws.table import Item, Table
 from shared.models.observations import Answer, Observation
-from shared.models.row_keys import EXPIRES, KEPT, observation
+from shared.models.row_keys import EXPIRES, KEPT, OBSERVATIONS, observation
 from shared.models.target_facts import Versions
 
 
@@ -22,6 +24,15 @@ def observe(previous: Observation | None, now: Observation) -> Observation:
 def read(table: Table, cluster: str) -> Observation | None:
     """None of a cluster that nobody has looked at yet."""
     return _of(table.get(observation(cluster)))
+
+
+def watched(table: Table, since: datetime) -> set[str]:
+    """Clusters at which somebody looks by now, since then for the last time: not only once."""
+    return {
+        row["sk"]
+        for row in table.query(OBSERVATIONS)
+        if row["revision"] > 1 and Observation.model_validate_json(row["body"]).at >= since
+    }
 
 
 def record(table: Table, now: Observation) -> Observation:

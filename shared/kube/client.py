@@ -91,6 +91,10 @@ class TargetCluster:
             clock=clock,
         )
 
+    def readiness(self) -> Reply:
+        """What the server says of itself, whatever its status: for who asks nothing else of it."""
+        return self._transport.send(GET, READY)
+
     def version(self) -> str:
         """The server's gitVersion, such as v1.34.1."""
         subject = Subject(self.cluster, "APIServer", name="version")

@@ -67,6 +67,11 @@ def fails_without_table(stack: Stack, which: str, event: dict[str, Any]) -> None
         )
 
 
+def keeps_failing(stack: Stack, which: str) -> None:
+    for _ in range(3):
+        fails_without_table(stack, which, {})
+
+
 def restore_cannot_begin(stack: Stack) -> None:
     assert stack.restore(NOBODY).status == "FAILED"
 
@@ -195,6 +200,9 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "PlanThrottleAlarm": lambda stack: throttled(stack, "PlanFunction"),
     "RestoreThrottleAlarm": lambda stack: throttled(stack, "RestoreFunction"),
     "ReportThrottleAlarm": lambda stack: throttled(stack, "ReportFunction"),
+    "ProbeErrorAlarm": lambda stack: fails_without_table(stack, "ProbeFunction", {}),
+    "ProbeThrottleAlarm": lambda stack: throttled(stack, "ProbeFunction"),
+    "UpkeepErrorAlarm": lambda stack: keeps_failing(stack, "UpkeepFunction"),
     "BackupObjectRuleAlarm": lambda stack: refused(stack, "BackupObjectRule", object_arrives),
     "UndeliveredEventsAlarm": lambda stack: refused(stack, "DocumentRule", document_arrives),
     "DocumentRuleAlarm": lambda stack: refused(stack, "DocumentRule", document_arrives),

@@ -341,7 +341,9 @@ FORBIDDEN = [
     ("PATCH", "/apis/snapshot.storage.k8s.io/v1/namespaces/{0}/volumesnapshots/disk"),
     ("GET", "/api/v1/pods"),
     ("POST", "/api/v1/namespaces/{0}/pods"),
-    ("GET", "/api/v1/nodes"),
+    ("GET", "/api/v1/nodes/node-1"),
+    ("PATCH", "/api/v1/nodes/node-1"),
+    ("GET", "/metrics"),
     ("GET", "/api/v1/persistentvolumes"),
     ("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
     ("PATCH", RBAC),
@@ -361,7 +363,7 @@ def rules() -> Iterator[tuple[str, str, str]]:
     documents = yaml.safe_load_all(access.RIGHTS.read_text())
     [role] = [document for document in documents if document["kind"] == "ClusterRole"]
     for rule in role["rules"]:
-        for plural in rule["resources"]:
+        for plural in rule.get("resources", ()):
             yield from ((rule["apiGroups"][0], plural, verb) for verb in rule["verbs"])
 
 

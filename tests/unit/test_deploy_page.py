@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local.build.template import load
+from shared.watch.alarms import Owner, wanted
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/deploy.md").read_text()
@@ -111,19 +112,24 @@ def test_the_sums_are_of_the_exact_amounts(size: int) -> None:
 def test_the_quantities_are_those_of_the_template_and_the_functions() -> None:
     resources = load(ROOT / "template.yaml")["Resources"].values()
     alarms = [each for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
-    assert QUANTITIES["alarms"][1] == [len(alarms)] * len(SIZES)
+    kept = wanted(Owner("replant", "topic"), ["east", "west"], ["east"])
+    assert QUANTITIES["clusters"][1] == [2] * len(SIZES)
+    assert QUANTITIES["alarms"][1] == [len(alarms) + len(kept)] * len(SIZES)
     published = {
         name: re.findall(r'add_metric\("(\w+)"', (ROOT / f"functions/{name}.py").read_text())
-        for name in ("census", "catalogue")
+        for name in ("census", "catalogue", "probe")
     }
+    # The other one is published only where something is wrong.
+    assert published["probe"] == ["ClusterReachable", "ClusterCredentialsUnusable"]
+    assert QUANTITIES["watched"][1] == [1] * len(SIZES)
     assert QUANTITIES["gauges"][1] == [len(published["census"])] * len(SIZES)
     assert QUANTITIES["counters"][1] == [len(published["catalogue"])] * len(SIZES)
 
 
-def test_a_hundred_machines_cost_less_than_four_dollars_and_events_of_blocks_seven_times_that() -> (
+def test_a_hundred_machines_cost_less_than_eight_dollars_and_events_of_blocks_four_times_that() -> (
     None
 ):
     medium = SIZES.index("medium")
     month = TOTAL["each month"][1][medium]
-    assert month < 4
-    assert TOTAL["with EventBridge instead of S3's own notifications"][1][medium] > 7 * month
+    assert month < 8
+    assert TOTAL["with EventBridge instead of S3's own notifications"][1][medium] > 4 * month

@@ -34,7 +34,8 @@ DELIVERIES = {  # as docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 }
-TALK_TO_CLUSTERS = {"PlanFunction", "RestoreFunction", "RollbackFunction"}
+FINDING = {"cloudwatch:DescribeAlarms"}  # by what their names begin with, which takes no resource
+TALK_TO_CLUSTERS = {"PlanFunction", "ProbeFunction", "RestoreFunction", "RollbackFunction"}
 OUTPUTS = {
     "BackupBuckets",
     "StateBucket",
@@ -81,7 +82,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 9
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 11
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)
@@ -105,7 +106,7 @@ def test_every_right_is_a_single_action_on_named_resources_with_a_name_of_its_ow
         assert "NotAction" not in statement
         assert "NotResource" not in statement
         if "*" in listed(statement["Resource"]):
-            assert set(listed(statement["Action"])) <= ENI | TRACES | DELIVERIES
+            assert set(listed(statement["Action"])) <= ENI | TRACES | DELIVERIES | FINDING
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
