@@ -274,6 +274,11 @@ class Lab:
         ]
         self.table.put_many([*known, _document("plans", name, plan.model_dump(mode="json"))])
 
+    def know_cluster(self, id_: str, **facts: str) -> None:
+        """By a document, with what that says of its versions."""
+        document = {"id": id_, "secret": f"replant/clusters/{id_}", **facts}
+        self.table.put_many([_document("clusters", id_, document)])
+
     def request(self, *ids: str, **changes: Any) -> Json:
         select = {"ids": list(ids)} if ids else {"id": "point-web01"}
         return {"select": select, "target": "west", "requestId": "r", **changes}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import objects, secrets
 from shared.aws.table import Table
-from shared.catalogue import documents
+from shared.catalogue import documents, observations
 from shared.errors import Conflict, NotFound, Refused, Rejected, Unavailable
 from shared.kube import connecting, discovery, longhorn
 from shared.kube.client import TargetCluster
@@ -206,7 +206,16 @@ def _sources(clients: Clients, points: Iterable[RestorePoint]) -> dict[str, Vers
     """What documents say of the clusters that the backups are of; most have one."""
     names = sorted({each.cluster for each in points})
     found = {name: documents.document(clients.table, "clusters", name) for name in names}
-    return {name: _stated(each) for name, each in found.items() if each is not None}
+    return {name: _known(clients, each) for name, each in found.items() if each is not None}
+
+
+def _known(clients: Clients, source: ClusterDocument) -> Versions:
+    """What the document leaves out is as the probe saw it last: the cluster may be gone by now."""
+    seen = observations.read(clients.table, source.id)
+    stated = _stated(source)
+    if seen is None:
+        return stated
+    return seen.versions.model_copy(update=stated.model_dump(exclude_none=True))
 
 
 def _stated(cluster: ClusterDocument) -> Versions:

@@ -24,11 +24,17 @@ ONLY_MINE = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["mine#*"]}}
 @pytest.fixture(scope="module")
 def limited(stack: Stack) -> Callable[[str], Any]:
     """Clients of a role that may do everything to rows whose partition key begins with mine#, and
-    send messages.
+    to alarms whose name begins with mine-, and send messages.
     """
     statements = [
         {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*", "Condition": ONLY_MINE},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"},
+        {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "cloudwatch:*",
+            "Resource": "arn:*:cloudwatch:*:*:alarm:mine-*",
+        },
     ]
     iam = stack.client("iam")
     role = iam.create_role(RoleName="limited", AssumeRolePolicyDocument=json.dumps(TRUST))
@@ -196,3 +202,34 @@ def send(stack: Stack, detail: str) -> None:
 def details(stack: Stack, url: str) -> list[str]:
     answer = stack.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [json.loads(each["Body"])["detail"]["is"] for each in answer.get("Messages", [])]
+
+
+def test_alarms_are_made_tagged_and_deleted_by_their_name(
+    stack: Stack, limited: Callable[[str], Any]
+) -> None:
+    watch = limited("cloudwatch")
+    about = {
+        "MetricName": "m",
+        "Namespace": "n",
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    watch.put_metric_alarm(AlarmName="mine-1", **about, Tags=[{"Key": "a", "Value": "1"}])
+    assert denied(lambda: watch.put_metric_alarm(AlarmName="other-1", **about))
+    stack.client("cloudwatch").put_metric_alarm(AlarmName="other-1", **about)
+    found = watch.describe_alarms(AlarmNamePrefix="mine-")["MetricAlarms"]
+    assert [each["AlarmName"] for each in found] == ["mine-1"]
+    mine = found[0]["AlarmArn"]
+    other = mine.replace("mine-1", "other-1")
+    watch.tag_resource(ResourceARN=mine, Tags=[{"Key": "b", "Value": "2"}])
+    assert len(watch.list_tags_for_resource(ResourceARN=mine)["Tags"]) == 2
+    assert denied(lambda: watch.tag_resource(ResourceARN=other, Tags=[]))
+    assert denied(lambda: watch.list_tags_for_resource(ResourceARN=other))
+    assert denied(lambda: watch.delete_alarms(AlarmNames=["other-1"]))
+    watch.delete_alarms(AlarmNames=["mine-1"])
+    left = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix="mine-")["MetricAlarms"]
+    assert left == []
+    stack.client("cloudwatch").delete_alarms(AlarmNames=["other-1"])

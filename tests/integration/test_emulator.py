@@ -419,6 +419,27 @@ def test_an_alarm_may_want_m_of_n_periods(emulator: Emulator) -> None:
     assert state(emulator, "Often") == "ALARM"
 
 
+def test_data_of_the_periods_before_count_where_the_newest_have_none(emulator: Emulator) -> None:
+    start = time.time() // MINUTE * MINUTE
+    alarm(emulator, "Late", Threshold=1, ComparisonOperator="LessThanThreshold")
+    alarm(
+        emulator,
+        "Dead",
+        Threshold=1,
+        ComparisonOperator="LessThanThreshold",
+        TreatMissingData="breaching",
+    )
+    for name in ("Late", "Dead"):
+        measured(emulator, name, start)
+    for periods, late, dead in (
+        (1, "OK", "OK"),
+        (3, "OK", "OK"),
+        (4, "INSUFFICIENT_DATA", "ALARM"),
+    ):
+        emulator.tick(start + periods * MINUTE)
+        assert (state(emulator, "Late"), state(emulator, "Dead")) == (late, dead)
+
+
 def test_a_change_of_an_alarm_is_an_event_and_a_message(emulator: Emulator) -> None:
     topic = emulator.client("sns").create_topic(Name="alarms")["TopicArn"]
     letters = emulator.client("sqs").get_queue_attributes(

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from shared.catalogue import observations
 from shared.errors import Refused, Unreachable
 from shared.kube import discovery
 from shared.kube.parallel import READERS
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.cluster_facts import Needs
 from shared.models.documents import ClusterDocument
+from shared.models.observations import Answer, Observation
 from shared.models.target_facts import InUse, Quota, TargetFacts, Versions
 from tests.fake_cluster import ALL_RIGHTS, Place, connected, status
 from tests.lab import STATE, Lab, a_lab
@@ -70,6 +72,29 @@ def test_versions_are_read_of_each_system(lab: Lab) -> None:
 def test_what_a_document_states_wins_over_what_is_read(lab: Lab) -> None:
     stated = Versions(kubernetes="1.30.0", harvester="1.6.1", longhorn="1.9.2")
     assert observe(lab, stated=stated).versions == stated.model_copy(update={"kubevirt": "v1.7.0"})
+
+
+@pytest.mark.parametrize(
+    ("stated", "seen", "told"),
+    [
+        ({}, {}, "Harvester from 1.3 on"),
+        ({}, {"harvester": "v1.7.1", "longhorn": "v1.10.0"}, "Harvester v1.7.1, Longhorn v1.10.0"),
+        ({"harvester": "1.7.0"}, {"harvester": "v1.7.1", "longhorn": "v1.10.0"}, "1.7.0, Longhorn"),
+    ],
+)
+def test_versions_of_a_source_that_no_document_states_are_as_the_probe_saw_them_last(
+    lab: Lab, stated: Json, seen: Json, told: str
+) -> None:
+    lab.backup()
+    lab.know_cluster("east", **stated)
+    for answer in (Answer.READY, Answer.UNREACHABLE) if seen else ():
+        versions = Versions(**seen) if answer is Answer.READY else Versions()
+        at = lab.now()
+        look = Observation(cluster="east", at=at, answer=answer, versions=versions)
+        observations.record(lab.table, look)
+    (said,) = [each["message"] for each in dry_run(lab) if each["check"] == "versions"]
+    assert "backups of east are of" in said
+    assert told in said
 
 
 def test_the_default_of_a_setting_counts_where_nobody_set_it(lab: Lab) -> None:
