@@ -63,6 +63,10 @@ FUNCTIONS = (
         ("dynamodb", "s3", "secretsmanager"),
     ),
     Function("ReportFunction", "report", ("dynamodb", "s3", "sns")),
+    Function(
+        "FailoverFunction", "failover", ("cloudwatch", "dynamodb", "s3", "sns", "stepfunctions")
+    ),
+    Function("AlarmFunction", "alarm", ("dynamodb", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
 )
 

@@ -8,11 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools.metrics import MetricUnit
 
 from shared.aws.table import Table
 from shared.failover.request import failover_request
-from shared.observe import logger, metrics
+from shared.observe import logger
 from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows.failover import asking, beginning, conducting, guarding, reporting
@@ -40,10 +39,11 @@ def clients() -> Clients:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] | None:
     if event.get("detail-type") == "Step Functions Execution Status Change":
-        return count(reporting.report_ended(clients(), **ended(event["detail"])))
+        return reporting.report_ended(clients(), **ended(event["detail"]))
     if event["step"] == "begin":
         request = failover_request(event["request"], execution_name=event["name"])
         return beginning.begin(clients(), request, event["execution"])
+    logger.info("step", extra={"failover": event["failoverId"], "step": event["step"]})
     call = (clients(), event["failoverId"], event["attempt"])
     match event["step"]:
         case "guard":
@@ -53,18 +53,9 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
         case "advance":
             return conducting.advance(*call, late=event["late"])
         case _:
-            return count(reporting.report_failover(*call, event.get("error")))
+            return reporting.report_failover(*call, event.get("error"))
 
 
 def ended(detail: dict[str, Any]) -> dict[str, Any]:
     error = (detail.get("error") or "an unnamed error") if detail["status"] == "FAILED" else None
     return {"execution": detail["executionArn"], "error": error}
-
-
-def count(output: dict[str, Any] | None) -> dict[str, Any] | None:
-    if output:
-        unsuccessful = output["state"] in ("partial", "failed")
-        metrics.add_metric("UnsuccessfulFailovers", MetricUnit.Count, int(unsuccessful))
-        metrics.flush_metrics()
-        logger.info("reported", extra={"failover": output["failoverId"], "state": output["state"]})
-    return output

@@ -136,4 +136,44 @@ def _state(alarm: Alarm, breaches: list[bool | None]) -> str:
     return "OK"
 
 
-PATCHES = (alarms_wait_for_their_clock, changes_are_events)
+def rules_mute_alarms() -> None:
+    """AWS has rules that mute the actions of alarms for a time; MiniStack knows none. Here a rule
+    is active from when it is put until it is deleted, whatever its schedule.
+    """
+    patch = "rules_mute_alarms"
+    handle = seam(
+        patch, cloudwatch, "handle_request", "method", "path", "headers", "body", "query_params"
+    )
+    rules: dict[str, list[str]] = {}
+
+    async def handled(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: Any
+    ) -> Any:
+        action = headers.get("x-amz-target", "").rpartition(".")[2]
+        if "AlarmMuteRule" not in action:
+            return await handle(method, path, headers, body, query)
+        answer = _mute(action, json.loads(body or b"{}"), rules)
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(answer).encode()
+
+    cloudwatch.handle_request = handled
+
+
+def _mute(action: str, request: dict[str, Any], rules: dict[str, list[str]]) -> dict[str, Any]:
+    if action == "PutAlarmMuteRule":
+        rules[request["Name"]] = request.get("MuteTargets", {}).get("AlarmNames", [])
+        return {}
+    if action == "DeleteAlarmMuteRule":
+        rules.pop(request["AlarmMuteRuleName"], None)
+        return {}
+    alarm = request.get("AlarmName")
+    found = [name for name, alarms in rules.items() if alarm is None or alarm in alarms]
+    arn = "arn:aws:cloudwatch:us-east-1:000000000000:alarm-mute-rule:"
+    return {
+        "AlarmMuteRuleSummaries": [
+            {"AlarmMuteRuleArn": arn + name, "Status": "ACTIVE", "MuteType": "ACTION"}
+            for name in found
+        ]
+    }
+
+
+PATCHES = (alarms_wait_for_their_clock, changes_are_events, rules_mute_alarms)

@@ -353,6 +353,34 @@ def test_nobody_s_answer_lets_it_go_on_where_the_plan_says_so(site: FailoverLab)
 
 
 @pytest.mark.parametrize("site", [ASKS], indirect=True)
+def test_a_source_that_comes_back_before_somebody_approves_is_left_alone(
+    site: FailoverLab,
+) -> None:
+    def decide(site: FailoverLab, record: FailoverRecord) -> None:
+        site.lab.sleep(300)
+        site.source = Answer.READY
+        approve(site, record)
+
+    site.decide = decide
+    output = site.run()
+    assert (output["state"], made(site)) == ("refused", [])
+    assert output["reason"].startswith("east answers: at 2026-09-01T03:07")
+    assert waves(output) == {"databases": "cancelled", "web": "cancelled"}
+
+
+@pytest.mark.parametrize("site", [ASKS], indirect=True)
+def test_after_a_long_wait_the_source_is_looked_at_once_more(site: FailoverLab) -> None:
+    def decide(site: FailoverLab, record: FailoverRecord) -> None:
+        site.lab.sleep(300)
+        approve(site, record)
+
+    site.decide = decide
+    output = site.run()
+    assert output["state"] == "succeeded"
+    assert output["guard"]["probes"][-1]["at"] > "2026-09-01T03:07"
+
+
+@pytest.mark.parametrize("site", [ASKS], indirect=True)
 def test_an_approval_of_another_hash_is_refused_and_the_first_answer_wins(
     site: FailoverLab,
 ) -> None:

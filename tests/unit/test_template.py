@@ -34,7 +34,10 @@ DELIVERIES = {  # as docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 }
-FINDING = {"cloudwatch:DescribeAlarms"}  # by what their names begin with, which takes no resource
+FINDING = {  # by what their names begin with; no more than by its name whether one is muted
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:ListAlarmMuteRules",
+}
 TALK_TO_CLUSTERS = {"PlanFunction", "ProbeFunction", "RestoreFunction", "RollbackFunction"}
 OUTPUTS = {
     "BackupBuckets",
@@ -47,6 +50,7 @@ OUTPUTS = {
     "DecisionFunction",
     "RestoreStateMachine",
     "RollbackStateMachine",
+    "FailoverStateMachine",
     "NotificationTopic",
     "Dashboard",
 }
@@ -82,7 +86,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 11
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 13
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

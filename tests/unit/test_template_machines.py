@@ -98,10 +98,17 @@ WAKING = [each for each in of_type("AWS::IAM::RolePolicy").values() if "Wake" in
 
 def test_only_who_asks_and_who_decides_may_wake_an_execution_and_only_ours() -> None:
     statements = [each for each in allowed() if "states:SendTaskSuccess" in listed(each["Action"])]
-    assert {each["RoleName"]["Ref"] for each in WAKING} == {"ApprovalRole", "DecisionRole"}
+    assert {each["RoleName"]["Ref"] for each in WAKING} == {
+        "ApprovalRole",
+        "DecisionRole",
+        "FailoverRole",
+    }
     assert statements == [one for each in WAKING for one in allowed(each)]
     assert all(each["Action"] == "states:SendTaskSuccess" for each in statements)
-    assert all(each["Resource"] == {"Ref": "RestoreStateMachine"} for each in statements)
+    machines = [{"Ref": "RestoreStateMachine"}, {"Ref": "FailoverStateMachine"}]
+    for each in statements:
+        woken = listed(each["Resource"])
+        assert woken in (machines, machines[:1])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -144,7 +151,7 @@ def test_a_state_machine_is_traced_and_has_a_log_of_its_own_for_a_time(machine: 
     assert rights["SendTraces"] == TRACES
 
 
-def test_executions_are_looked_at_by_state_machines_and_only_those_of_restores() -> None:
+def test_executions_are_looked_at_by_state_machines_and_by_what_conducts_a_failover() -> None:
     """No function that may run in a VPC needs a way to Step Functions, which that may not have."""
     looks = "states:DescribeExecution"
     found = set()
@@ -163,6 +170,8 @@ def test_executions_are_looked_at_by_state_machines_and_only_those_of_restores()
         ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
         ("RestoreStateMachineRole", look, f"{executions}:*"),
         ("RollbackStateMachineRole", look, f"{executions}:*"),
+        ("FailoverRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),
+        ("FailoverRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
     }
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
     assert inside

@@ -31,6 +31,9 @@ PLANNED_AT_ONCE = 10
 CONCURRENCY = 64
 """Machines that a wave has at work: as many as the target's budget, which all waves share."""
 
+FRESH = timedelta(minutes=1)
+"""How old the last look at the source may be when the first wave is let go."""
+
 GRACE = timedelta(minutes=5)
 """For how long an execution that has ended is waited for to be reported."""
 
@@ -60,6 +63,8 @@ def advance(
             return answer(record, "report")
         if record.plan_hash and record.unapproved:
             return answer(record, "ask")
+        if _must_look_again(record, clients.clock.now()):
+            return answer(record, "probe")
         if clients.clock.monotonic() >= until:
             return answer(record, "advance", _pause(record, clients.clock.now()))
         clients.clock.sleep(LOOK)
@@ -84,9 +89,18 @@ def _advance(
         return record
     if waves_.is_done(known):
         return _end(ledger, record)
-    if record.unapproved:
+    if record.unapproved or _must_look_again(record, clients.clock.now()):
         return record
     return _let_go(clients, ledger, record, plan)
+
+
+def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
+    """Planning and people take their time: before the first wave goes, the source is looked at once
+    more. It may be back.
+    """
+    if record.given or any(each.state is WaveState.PLANNING for each in record.waves):
+        return False
+    return not record.probes or now - record.probes[-1].at > FRESH
 
 
 def _first(plan: RecoveryPlan, record: FailoverRecord) -> Iterator[WaveProgress]:

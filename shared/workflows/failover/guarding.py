@@ -11,6 +11,7 @@ from shared.failover.guard import Evidence, Verdict
 from shared.models.failovers import FailoverRecord, FailoverState, Probe
 from shared.models.observations import Observation
 from shared.models.recovery_plans import RecoveryPlan
+from shared.workflows.failover.conducting import called_off
 from shared.workflows.failover.steps import Clients, answer
 
 MOST_KEPT = 100
@@ -37,7 +38,10 @@ def take_probe(
         probes = _with(record.probes, probe)
         evidence = _evidence(clients, plan, probes)
         verdict = guard.judge(plan, evidence, now)
-        if kept := ledger.replace(record, probes=probes, **_found(verdict, evidence)):
+        found = _found(verdict, evidence)
+        if verdict.refusal:
+            found["waves"] = tuple(called_off(clients, record.waves, verdict.refusal))
+        if kept := ledger.replace(record, probes=probes, **found):
             break
     return _answer(kept, verdict)
 
