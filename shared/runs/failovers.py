@@ -38,17 +38,21 @@ BEGUN_AGAIN: dict[str, object] = {
     "rpo": None,
     "finished_at": None,
     "report": None,
+    "undoing": None,
+    "rollback": None,
 }
 """Of the record of a failover that another execution takes up."""
 
 
 class Lock(Value):
-    """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. RAN is the
-    failover that last let waves go, and ENDED_AT when that ended.
+    """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. Of a
+    rollback of HOLDER it is a lease UNTIL then. RAN is the failover that last let waves go, and
+    ENDED_AT when that ended.
     """
 
     holder: str | None = None
     execution: str | None = None
+    until: Instant | None = None
     ran: str | None = None
     ended_at: Instant | None = None
     revision: int = 0
@@ -102,7 +106,7 @@ class FailoverLedger:
 
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
-        the same request still runs.
+        the same request still runs, or the failover is being rolled back.
         """
         while True:
             before = self.record()
@@ -120,6 +124,7 @@ class FailoverLedger:
                     " it.",
                     "requestId",
                 )
+            self._refuse_while_undone(before)
             self._name_execution(wanted.execution)
             # What changed since it was read may be this call, repeated.
             if taken := self._take(before, wanted, plan):
@@ -162,6 +167,14 @@ class FailoverLedger:
         row = self._table.get((self._pk, TOKEN))
         return str(row["body"]) if row and row["attempt"] == attempt else None
 
+    def _refuse_while_undone(self, record: FailoverRecord | None) -> None:
+        if record and record.undoing and record.undoing.until > self._now():
+            raise Refused(
+                f"This failover is being rolled back by {record.undoing.execution}. Wait for it, or"
+                f" stop it and start again after {to_instant(record.undoing.until)}.",
+                "requestId",
+            )
+
     def _take(
         self, before: FailoverRecord | None, wanted: FailoverRecord, plan: RecoveryPlan
     ) -> FailoverRecord | None:
@@ -181,7 +194,8 @@ class FailoverLedger:
         again = _begun_again(before, wanted)
         same = Put(self._row(again), "revision = :before", {":before": before.revision})
         # What was let go stays as it was planned, whatever became of the document since.
-        puts = [same] if before.given else [same, Put(text)]
+        stays = before.given or again.asks_since
+        puts = [same] if stays else [same, Put(text)]
         return again if self._table.write_together(puts) else None
 
     def _name_execution(self, execution: str) -> None:
@@ -213,13 +227,17 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         "revision": before.revision + 1,
         **BEGUN_AGAIN,
     }
-    if before.given:
+    if before.given and before.rollback is None:
         # The source was seen to be down before anything was let go: that stays the beginning.
         again |= {"unreachable_since": before.unreachable_since, "probes": before.probes}
         again |= {"waves": tuple(each.again() for each in before.waves)}
-    else:
-        again |= {"waves": (), "plan_hash": None, "approval": wanted.approval}
-        again |= {"source": wanted.source, "target": wanted.target}
+        return before.model_copy(update=again)
+    again |= {"waves": (), "plan_hash": None, "given": False}
+    if before.rollback:
+        # What was approved was done, and undone: the source is looked at and people asked again.
+        again["asks_since"] = wanted.taken_at
+    elif before.asks_since is None:
+        again |= {"approval": wanted.approval, "source": wanted.source, "target": wanted.target}
     return before.model_copy(update=again)
 
 
@@ -235,22 +253,36 @@ class PlanLock:
         row = self._table.get(self._key)
         return Lock.model_validate_json(row["body"]) if row else Lock()
 
-    def take(self, id_: str, execution: str, running: Callable[[str], bool]) -> Lock:
-        """The lock as it is now: whose HOLDER is ID, or another that still runs."""
+    def take(
+        self,
+        id_: str,
+        execution: str,
+        running: Callable[[str], bool],
+        *,
+        until: datetime | None = None,
+    ) -> Lock:
+        """The lock as it is now: of this EXECUTION, or of another that still runs. UNTIL makes it a
+        lease, which ends then by itself.
+        """
         while True:
             lock = self.read()
-            if (lock.holder, lock.execution) == (id_, execution):
+            if lock.execution == execution and until is None:
                 return lock
-            if lock.holder and lock.execution and running(lock.execution):
+            if lock.execution not in (None, execution) and self._is_held(lock, running):
                 return lock
-            if taken := self._write(lock, holder=id_, execution=execution):
+            if taken := self._write(lock, holder=id_, execution=execution, until=until):
                 return taken
+
+    def _is_held(self, lock: Lock, running: Callable[[str], bool]) -> bool:
+        if lock.until:
+            return lock.until > self._now()
+        return running(lock.execution or "")
 
     def release(self, id_: str, execution: str, ended_at: datetime, *, ran: bool) -> None:
         """RAN: it has let waves go."""
         while (lock := self.read()).holder == id_ and lock.execution == execution:
             end: dict[str, object] = {"ran": id_, "ended_at": ended_at} if ran else {}
-            if self._write(lock, holder=None, execution=None, **end):
+            if self._write(lock, holder=None, execution=None, until=None, **end):
                 return
 
     def _write(self, lock: Lock, **changes: object) -> Lock | None:
@@ -275,9 +307,11 @@ def _partition(row: Item) -> str:
 
 def _show(row: Item, stored: Item) -> dict[str, Any]:
     record = FailoverRecord.model_validate_json(stored["body"])
+    undone = record.rollback and {"rollback": record.rollback.model_dump(mode="json")}
     said = {"failover_id", "request_id", "execution", "plan", "source", "target", "by", "reason"}
     said |= {"alarm", "why", "unreachable_since", "rto", "rpo", "started_at", "finished_at"}
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,
+        **(undone or {}),
     }
