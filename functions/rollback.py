@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @cache
 def clients() -> Clients:
     """Made once a sandbox."""
-    config = Config(max_pool_connections=CONNECTIONS)
+    dynamodb = boto3.client("dynamodb", config=Config(max_pool_connections=CONNECTIONS))
     return Clients(
-        table=Table(boto3.client("dynamodb", config=config), settings().catalogue_table),
+        table=Table(dynamodb, settings().catalogue_table),
         secrets=boto3.client("secretsmanager"),
         state=StateBucket(boto3.client("s3"), settings().state_bucket),
         sns=boto3.client("sns"),
@@ -48,8 +48,9 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         seconds=context.get_remaining_time_in_millis() / 1000,
     )
     carried = {"looked": call.looked, "progress": call.before}
-    named = {"rollback": call.request.named}
-    act = roll_back_failover if call.request.failover_id else roll_back
+    whole = bool(call.request.failover_id)
+    named = {"failover" if whole else "restore": call.request.named}
+    act = roll_back_failover if whole else roll_back
     try:
         answer = act(clients(), call, call.request.named)
     except Overtaken as error:
@@ -61,6 +62,5 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     logger.info("rolled back", extra=named | {"counts": answer.counts, "done": answer.done})
     progress = answer._asdict()
     done, wait, output = (progress.pop(name) for name in ("done", "wait", "output"))
-    return {"looked": call.looked, "progress": progress, "done": done, "wait": wait} | (
-        {"output": output} if done else {}
-    )
+    told = {"looked": call.looked, "progress": progress, "done": done, "wait": wait}
+    return told | ({"output": output} if done else {})

@@ -80,7 +80,8 @@ class FailoverRecord(Value):
     were through; OUTCOME is what was reported. GIVEN says that a wave was let go. UNDOING is the
     rollback that has hold of it, ROLLBACK how the last one ended, where no execution has taken up
     the failover since; a decision from before ASKS_SINCE was undone with what it was about.
-    REVISION counts the changes of the record.
+    INCIDENT_AT is the look that saw the source alive again and was told of, SILENT_SINCE the
+    outage that came after it. REVISION counts the changes of the record.
     """
 
     failover_id: str
@@ -116,6 +117,8 @@ class FailoverRecord(Value):
     asks_since: Instant | None = None
     undoing: Undoing | None = None
     rollback: Rollback | None = None
+    incident_at: Instant | None = None
+    silent_since: Instant | None = None
     revision: int = 0
 
     @property

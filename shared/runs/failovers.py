@@ -233,6 +233,7 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         again |= {"waves": tuple(each.again() for each in before.waves)}
         return before.model_copy(update=again)
     again |= {"waves": (), "plan_hash": None, "given": False}
+    again |= {"incident_at": None, "silent_since": None}
     if before.rollback:
         # What was approved was done, and undone: the source is looked at and people asked again.
         again["asks_since"] = wanted.taken_at
@@ -309,7 +310,16 @@ def _show(row: Item, stored: Item) -> dict[str, Any]:
     record = FailoverRecord.model_validate_json(stored["body"])
     undone = record.rollback and {"rollback": record.rollback.model_dump(mode="json")}
     said = {"failover_id", "request_id", "execution", "plan", "source", "target", "by", "reason"}
-    said |= {"alarm", "why", "unreachable_since", "rto", "rpo", "started_at", "finished_at"}
+    said |= {
+        "alarm",
+        "why",
+        "unreachable_since",
+        "incident_at",
+        "rto",
+        "rpo",
+        "started_at",
+        "finished_at",
+    }
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,

@@ -13,6 +13,7 @@ from shared.models.observations import Answer, Observation
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
+from shared.workflows.failover import returning
 from shared.workflows.run import Clock
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
@@ -210,9 +211,13 @@ def test_an_alarm_stays_when_nobody_looks_any_more(stack: Stack) -> None:
 
 def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "clients", lambda: stack.clients)
+    monkeypatch.setattr(function, "tellers", lambda: None)
+    monkeypatch.setattr(returning, "tell_returns", lambda _: [])
     context: Any = Context()
-    assert function.handler({}, context) == {"alarms": {"put": (EAST, OUTAGE, WEST), "deleted": ()}}
-    assert function.handler({}, context) == {"alarms": {"put": (), "deleted": ()}}
+    put = {"put": (EAST, OUTAGE, WEST), "deleted": ()}
+    assert function.handler({}, context) == {"alarms": put, "returns": []}
+    kept = {"put": (), "deleted": ()}
+    assert function.handler({}, context) == {"alarms": kept, "returns": []}
 
 
 def test_its_names_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +228,10 @@ def test_its_names_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("NOTIFICATION_TOPIC", "arn:topic"),
     ):
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    function.clients.cache_clear()
+    for cached in (settings, function.table, function.clients):
+        cached.cache_clear()
     assert function.clients() is function.clients()
     assert function.clients().owner == OWNER
     assert alarms.name(OWNER.stack, "east") == OUTAGE
-    settings.cache_clear()
-    function.clients.cache_clear()
+    for cached in (settings, function.table, function.clients):
+        cached.cache_clear()
