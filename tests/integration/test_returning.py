@@ -104,7 +104,7 @@ def test_a_source_that_comes_back_is_told_once_and_can_be_fenced_by_a_rule(
         }
         entry = latest_failover(stack, ended.arn)
         assert entry
-        assert entry["incident_at"] == event["detail"]["answeredAt"]
+        assert entry["incidentAt"] == event["detail"]["answeredAt"]
         function = physical_name(stack.endpoint, "UpkeepFunction")
         answer = stack.client("lambda").invoke(FunctionName=function, Payload=b"{}")
         assert json.loads(answer["Payload"].read())["returns"] == []

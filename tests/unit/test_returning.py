@@ -18,6 +18,7 @@ from shared.failover.incident import SILENCE, Turn, Twice
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer, Observation
 from shared.models.rollbacks import Rollback
+from shared.runs import failovers
 from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows import upkeep as keeping
@@ -193,6 +194,8 @@ def test_it_is_noted_in_the_record_and_seen_in_the_history(site: FailoverLab, bu
     assert record
     assert record.incident_at == site.lab.now()
     assert record.outcome == "succeeded"
+    (_, entry), *_ = failovers.newest(site.lab.table)
+    assert entry["incidentAt"] == bus.details()[0]["answeredAt"]
 
 
 def test_a_source_that_flaps_is_told_once(site: FailoverLab, bus: Bus) -> None:
