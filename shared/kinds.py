@@ -33,6 +33,7 @@ KINDS = {
     "Secret": Kind("v1", "secrets"),
     "Event": Kind("v1", "events"),
     "ResourceQuota": Kind("v1", "resourcequotas"),
+    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "VolumeSnapshotClass": Kind(

@@ -1,5 +1,6 @@
 """A failover as its rows keep it: what was decided, which waves it has, and how far they are."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from shared.models.base import Instant, Value
@@ -69,15 +70,30 @@ class Probe(Value):
     reason: str | None = None
 
 
+class CleanUp(Value):
+    """What a drill made of one wave is deleted by the newest EXECUTION of RollbackStateMachine, the
+    TRIES-th. DONE once nothing of it is left but what it KEPT, each with kind, namespace, name and
+    reason.
+    """
+
+    wave: str
+    restore_id: str
+    execution: str | None = None
+    tries: int = 0
+    done: bool = False
+    kept: tuple[dict[str, str | None], ...] = ()
+
+
 class FailoverRecord(Value):
-    """One failover.
+    """One failover, or a DRILL, whose machines are kept for KEEP_FOR seconds and then deleted:
+    CLEANING says how far that is, wave by wave.
 
     ATTEMPT counts its executions, TAKEN_AT is when the newest began; ALARM is the alarm that
     started it, None where a person did, REASON what either said. APPROVAL is for how many seconds a
     decision is waited for, None where none is needed; ASKED_AT is when it was asked for. PLAN_HASH
     is over the plans of all waves. VERDICT with WHY is an end that was decided before all waves
-    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. REVISION counts
-    the changes of the record.
+    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. THROUGH_AT is
+    when the waves of a drill were through. REVISION counts the changes of the record.
     """
 
     failover_id: str
@@ -110,11 +126,25 @@ class FailoverRecord(Value):
     rpo: str | None = None
     finished_at: Instant | None = None
     report: str | None = None
+    drill: bool = False
+    keep_for: int = 0
+    through_at: Instant | None = None
+    cleaning: tuple[CleanUp, ...] = ()
     revision: int = 0
 
     @property
     def named(self) -> str:
-        return f"Failover {self.failover_id}"
+        return f"{'Drill' if self.drill else 'Failover'} {self.failover_id}"
+
+    @property
+    def since(self) -> datetime | None:
+        """What its times are measured from: when the source fell silent, or when a drill began."""
+        return self.started_at if self.drill else self.unreachable_since
+
+    @property
+    def cleaned_up(self) -> bool:
+        """Whether nothing of a drill is left."""
+        return all(each.done and not each.kept for each in self.cleaning)
 
     @property
     def answer(self) -> Decision | None:

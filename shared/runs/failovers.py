@@ -10,14 +10,16 @@ from typing import Any
 from shared.aws.table import Item, Put, Table
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.models.base import Instant, Value, to_instant
-from shared.models.failovers import FailoverRecord
-from shared.models.recovery_plans import RecoveryPlan
+from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.recovery_plans import Chosen, DrillPlan, RecoveryPlan
 from shared.models.restore_plans import Decision
 from shared.models.row_keys import (
+    DRILLS,
     EXPIRES,
     FAILOVERS,
     KEPT,
     RECORD,
+    drill_lock,
     failover_execution,
     failover_partition,
     plan_lock,
@@ -38,19 +40,24 @@ BEGUN_AGAIN: dict[str, object] = {
     "rpo": None,
     "finished_at": None,
     "report": None,
+    "through_at": None,
+    "cleaning": (),
 }
 """Of the record of a failover that another execution takes up."""
 
 
 class Lock(Value):
     """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. RAN is the
-    failover that last let waves go, and ENDED_AT when that ended.
+    failover that last let waves go, and ENDED_AT when that ended. Of a drill also when it EXPIRES,
+    and when the last one began that succeeded.
     """
 
     holder: str | None = None
     execution: str | None = None
+    expires: Instant | None = None
     ran: str | None = None
     ended_at: Instant | None = None
+    succeeded_at: Instant | None = None
     revision: int = 0
 
 
@@ -60,8 +67,16 @@ def of_execution(table: Table, execution: str) -> str | None:
     return str(row["failover"]) if row else None
 
 
+def chosen(table: Table, id_: str, wave: str) -> Chosen:
+    """The machines of a wave, by the recovery plan as it was when a failover or a drill began.
+
+    Raises NotFound.
+    """
+    return Chosen(plan_of(table, id_), wave)
+
+
 def plan_of(table: Table, id_: str) -> RecoveryPlan:
-    """The recovery plan as it was when a failover began. Raises NotFound."""
+    """Raises NotFound."""
     row = table.get((failover_partition(id_), PLAN))
     if row is None:
         raise NotFound(
@@ -69,7 +84,8 @@ def plan_of(table: Table, id_: str) -> RecoveryPlan:
             " its execution.",
             "select.failover",
         )
-    return RecoveryPlan.model_validate_json(row["body"])
+    kind = DrillPlan if row.get("drill") else RecoveryPlan
+    return kind.model_validate_json(row["body"])
 
 
 class FailoverLedger:
@@ -150,6 +166,13 @@ class FailoverLedger:
                 return stopped
         return None
 
+    def take_over(self, record: FailoverRecord, execution: str) -> FailoverRecord | None:
+        """For an execution that ends what another one has left, as it is; None when it changed
+        since it was read.
+        """
+        self._name_execution(execution)
+        return self.replace(record, execution=execution, attempt=record.attempt + 1, stopped=False)
+
     def keep_token(self, attempt: int, token: str) -> None:
         """What wakes the execution that waits for a decision, for that attempt or a newer one."""
         self._table.put(
@@ -166,6 +189,7 @@ class FailoverLedger:
         self, before: FailoverRecord | None, wanted: FailoverRecord, plan: RecoveryPlan
     ) -> FailoverRecord | None:
         text = self._other_row(PLAN, plan.model_dump_json())
+        text["drill"] = isinstance(plan, DrillPlan)
         if before is None:
             # Together, or a call that is repeated later would give it a second place in time.
             first = Put(self._row(wanted), "attribute_not_exists(pk)")
@@ -181,7 +205,7 @@ class FailoverLedger:
         again = _begun_again(before, wanted)
         same = Put(self._row(again), "revision = :before", {":before": before.revision})
         # What was let go stays as it was planned, whatever became of the document since.
-        puts = [same] if before.given else [same, Put(text)]
+        puts = [same] if again.given else [same, Put(text)]
         return again if self._table.write_together(puts) else None
 
     def _name_execution(self, execution: str) -> None:
@@ -213,29 +237,38 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         "revision": before.revision + 1,
         **BEGUN_AGAIN,
     }
-    if before.given:
+    if before.given and not before.drill:
         # The source was seen to be down before anything was let go: that stays the beginning.
         again |= {"unreachable_since": before.unreachable_since, "probes": before.probes}
         again |= {"waves": tuple(each.again() for each in before.waves)}
     else:
-        again |= {"waves": (), "plan_hash": None, "approval": wanted.approval}
+        again |= {"waves": (), "plan_hash": None, "approval": wanted.approval, "given": False}
+        again |= {"keep_for": wanted.keep_for}
         again |= {"source": wanted.source, "target": wanted.target}
     return before.model_copy(update=again)
 
 
 class PlanLock:
-    """Of the recovery plan PLAN: one failover of it at a time."""
+    """Of the recovery plan PLAN: one failover of it at a time, and beside it one DRILL."""
 
-    def __init__(self, table: Table, plan: str, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, table: Table, plan: str, *, now: Callable[[], datetime], drill: bool = False
+    ) -> None:
         self._table = table
-        self._key = (plan_lock(plan), RECORD)
+        self._key = drill_lock(plan) if drill else (plan_lock(plan), RECORD)
         self._now = now
 
     def read(self) -> Lock:
         row = self._table.get(self._key)
         return Lock.model_validate_json(row["body"]) if row else Lock()
 
-    def take(self, id_: str, execution: str, running: Callable[[str], bool]) -> Lock:
+    def take(
+        self,
+        id_: str,
+        execution: str,
+        running: Callable[[str], bool],
+        expires: datetime | None = None,
+    ) -> Lock:
         """The lock as it is now: whose HOLDER is ID, or another that still runs."""
         while True:
             lock = self.read()
@@ -243,13 +276,18 @@ class PlanLock:
                 return lock
             if lock.holder and lock.execution and running(lock.execution):
                 return lock
-            if taken := self._write(lock, holder=id_, execution=execution):
+            changes = {"holder": id_, "execution": execution}
+            if taken := self._write(lock, **changes, expires=expires or lock.expires):
                 return taken
 
-    def release(self, id_: str, execution: str, ended_at: datetime, *, ran: bool) -> None:
-        """RAN: it has let waves go."""
-        while (lock := self.read()).holder == id_ and lock.execution == execution:
-            end: dict[str, object] = {"ran": id_, "ended_at": ended_at} if ran else {}
+    def release(self, record: FailoverRecord, ended_at: datetime) -> None:
+        id_ = record.failover_id
+        while (lock := self.read()).holder == id_ and lock.execution == record.execution:
+            end: dict[str, object] = {"expires": None}
+            if record.given:
+                end |= {"ran": id_, "ended_at": ended_at}
+            if record.verdict is FailoverState.SUCCEEDED and record.cleaned_up:
+                end["succeeded_at"] = record.started_at
             if self._write(lock, holder=None, execution=None, **end):
                 return
 
@@ -262,6 +300,11 @@ class PlanLock:
         if lock.revision == 0:
             condition, values = "attribute_not_exists(pk)", {}
         return changed if self._table.put(row, condition=condition, values=values) else None
+
+
+def drill_locks(table: Table) -> list[Lock]:
+    """Of all plans that were ever drilled."""
+    return [Lock.model_validate_json(row["body"]) for row in table.query(DRILLS)]
 
 
 def newest(table: Table, before: str | None = None) -> Iterator[history.Shown]:

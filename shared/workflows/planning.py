@@ -111,18 +111,16 @@ def plan_restore(
 
 def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
     """Raises NotFound and InvalidRequest, as a selection does."""
-    recovery_plan = find_plan(clients.table, request.select)
+    chosen = find_plan(clients.table, request.select)
     checks: tuple[Check, ...] = ()
-    choices = select_points(clients.table, request.select, recovery_plan)
+    choices = select_points(clients.table, request.select, chosen)
     points = [choice.point for choice in choices]
-    if recovery_plan:
+    if chosen:
         from shared.restore import plan_checks  # few restores are of a plan
 
-        request = request.of_plan(recovery_plan)
-        others = documents.plans_of(clients.table, recovery_plan.source)
-        checks = tuple(
-            plan_checks.of_plan(recovery_plan, points, others, request.target, request.select.wave)
-        )
+        request = request.of_plan(chosen.plan)
+        others = documents.plans_of(clients.table, chosen.plan.source)
+        checks = tuple(plan_checks.of_plan(chosen, points, others, request.target))
     return _Chosen(request, choices, points, planning.needs(points, request), checks)
 
 

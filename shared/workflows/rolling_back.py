@@ -276,7 +276,10 @@ def _look(run: _Run) -> tuple[Round, Standing]:
     objects = [each for machine in run.made for each in machine.objects]
     places = {each.namespace for each in objects} | {each.name for each in run.namespaces}
     contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
-    live = list_standing(run.cluster, run.restore_id, filter(None, places), contents)
+    policies = any(each.kind == "NetworkPolicy" for each in objects)
+    live = list_standing(
+        run.cluster, run.restore_id, filter(None, places), contents, policies=policies
+    )
     users, started_too = rollback.uses(live), run.call.request.delete_started
     round_ = [
         (machine.key, step)

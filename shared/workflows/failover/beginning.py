@@ -9,7 +9,7 @@ from shared.failover.guard import Hold
 from shared.failover.request import FailoverRequest
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.recovery_plans import RecoveryPlan
-from shared.runs.failovers import Lock, PlanLock
+from shared.runs.failovers import Lock
 from shared.workflows.failover.steps import Clients, answer
 
 
@@ -59,7 +59,7 @@ def _record(
 
 def _refusal(clients: Clients, record: FailoverRecord, plan: RecoveryPlan) -> str | None:
     """Why this failover does not even look at the source; None once it has the plan's lock."""
-    lock = PlanLock(clients.table, plan.name, now=clients.clock.now)
+    lock = clients.lock(record)
     muted = _muted(clients, record.alarm) if record.alarm else None
     if refusal := guard.holds_back(plan, record, _hold(lock.read(), muted), clients.clock.now()):
         return refusal
