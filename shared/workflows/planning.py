@@ -221,7 +221,7 @@ def _observe(
     except Rejected as error:
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
-    return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
+    return facts._replace(unfinished=_unfinished(clients, makers))
 
 
 def _with_earlier(
@@ -235,7 +235,7 @@ def _with_earlier(
         found = replacing.find_earlier(clients.table, clients.clock, target, makers)
     except Rejected as error:
         raise Refused(error.message, "target") from None
-    return facts.model_copy(update={"earlier": found})
+    return facts._replace(earlier=found)
 
 
 def _sync(
@@ -261,10 +261,10 @@ def _sync(
         while backup_checks.unsynced(points, known) and clock.monotonic() < until:
             clock.sleep(SYNC_POLL)
             read = longhorn.read_backups(target, wanted, facts.target.versions.longhorn)
-            known = known.model_copy(update={"backups": known.backups | read})
+            known = known._replace(backups={**known.backups, **read})
     except (Conflict, Rejected, Unavailable) as error:
         raise Refused(error.message, "target") from None
-    return facts.model_copy(update={"longhorn": known})
+    return facts._replace(longhorn=known)
 
 
 def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
