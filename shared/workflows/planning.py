@@ -24,9 +24,8 @@ from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows import replacing
+from shared.workflows.clock import Clock
 from shared.workflows.looking import Ask, Unknown, machine_of
-from shared.workflows.run import Clock
 from shared.workflows.selection import find_plan, is_restorable, select_points
 
 if TYPE_CHECKING:
@@ -230,6 +229,8 @@ def _with_earlier(
     """With what earlier restores have made of that which is to be replaced, by its NAMES: each
     other machine of these namespaces may be of a restore of its own, which is not looked at.
     """
+    from shared.workflows import replacing  # few restores replace machines
+
     makers = {facts.existing.get(name, "") for name in names} - {""}
     try:
         found = replacing.find_earlier(clients.table, clients.clock, target, makers)

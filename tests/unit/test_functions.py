@@ -22,7 +22,8 @@ from shared.errors import NotFound, Overtaken, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows import rolling_back
-from shared.workflows.run import Clients, Clock
+from shared.workflows.clock import Clock
+from shared.workflows.run import Clients
 from tests.lab import DECISIONS, STATE, Lab, Secrets, a_lab
 
 Json = Any
