@@ -145,6 +145,10 @@ class Value(BaseModel):
 
 
 class Foreign(BaseModel):
-    """Data that others write: frozen, and unknown keys are ignored: newer versions add some."""
+    """Data that others write: frozen, and unknown keys are ignored: newer versions add some.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Built when first used: most are parts of others, which are built without them, and of the ways
+    in which the same is written a call meets one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
