@@ -1,10 +1,9 @@
 """The kinds that Replant touches and where the API serves them: a table instead of discovery."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """Where the objects of one kind lie."""
 
     api_version: str

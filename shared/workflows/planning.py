@@ -24,9 +24,8 @@ from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows import replacing
+from shared.workflows.clock import Clock
 from shared.workflows.looking import Ask, Unknown, machine_of
-from shared.workflows.run import Clock
 from shared.workflows.selection import find_plan, is_restorable, select_points
 
 if TYPE_CHECKING:
@@ -213,7 +212,8 @@ def _known(clients: Clients, source: ClusterDocument) -> Versions:
     stated = _stated(source)
     if seen is None:
         return stated
-    return seen.versions.model_copy(update=stated.model_dump(exclude_none=True))
+    said = {name: each for name, each in stated._asdict().items() if each is not None}
+    return Versions(**(seen.versions.model_dump() | said))
 
 
 def _stated(cluster: ClusterDocument) -> Versions:
@@ -231,7 +231,7 @@ def _observe(
     except Rejected as error:
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
-    return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
+    return facts._replace(unfinished=_unfinished(clients, makers))
 
 
 def _with_earlier(
@@ -240,12 +240,14 @@ def _with_earlier(
     """With what earlier restores have made of that which is to be replaced, by its NAMES: each
     other machine of these namespaces may be of a restore of its own, which is not looked at.
     """
+    from shared.workflows import replacing  # few restores replace machines
+
     makers = {facts.existing.get(name, "") for name in names} - {""}
     try:
         found = replacing.find_earlier(clients.table, clients.clock, target, makers)
     except Rejected as error:
         raise Refused(error.message, "target") from None
-    return facts.model_copy(update={"earlier": found})
+    return facts._replace(earlier=found)
 
 
 def _sync(
@@ -271,10 +273,10 @@ def _sync(
         while backup_checks.unsynced(points, known) and clock.monotonic() < until:
             clock.sleep(SYNC_POLL)
             read = longhorn.read_backups(target, wanted, facts.target.versions.longhorn)
-            known = known.model_copy(update={"backups": known.backups | read})
+            known = known._replace(backups={**known.backups, **read})
     except (Conflict, Rejected, Unavailable) as error:
         raise Refused(error.message, "target") from None
-    return facts.model_copy(update={"longhorn": known})
+    return facts._replace(longhorn=known)
 
 
 def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:

@@ -29,10 +29,10 @@ from shared.restore.rollback_request import RollbackRequest
 from shared.runs.files import StateBucket
 from shared.runs.rollbacks import RollbackLedger
 from shared.workflows import emptying
+from shared.workflows.clock import Clock
 from shared.workflows.fence import Fence
 from shared.workflows.looking import Ask, Unknown, machine_of
 from shared.workflows.publishing import publish_rollback
-from shared.workflows.run import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -21,8 +21,8 @@ from shared.models.observations import Answer, Observation
 from shared.observe import metrics
 from shared.settings import settings
 from shared.workflows import probing
+from shared.workflows.clock import Clock
 from shared.workflows.probing import Clients, probe_all, probe_one
-from shared.workflows.run import Clock
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World
 from tests.unit.test_catalogue_function import Context

@@ -14,8 +14,8 @@ from shared.failover.drill import DrillRequest, drill_plan
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.recovery_plans import DrillPlan
 from shared.runs import failovers
+from shared.workflows.clock import Clock
 from shared.workflows.failover.steps import Clients, answer
-from shared.workflows.run import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -6,8 +6,8 @@ from shared.aws.table import Table
 from shared.models.failovers import FailoverRecord
 from shared.runs.failovers import FailoverLedger, PlanLock
 from shared.runs.files import StateBucket
+from shared.workflows.clock import Clock
 from shared.workflows.looking import machine_of
-from shared.workflows.run import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
