@@ -40,7 +40,8 @@ class DrillRequest(Value):
 
     @property
     def failover_id(self) -> str:
-        return failover_id(self.request_id)
+        """Another one than that of a failover with the same requestId."""
+        return failover_id(f"drill {self.request_id}")
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,6 @@
 """A failover request -> a failover that has hold of its plan, or the reason why it is refused."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.catalogue import documents
 from shared.errors import NotFound
@@ -12,8 +12,13 @@ from shared.models.recovery_plans import RecoveryPlan
 from shared.runs.failovers import Lock
 from shared.workflows.failover.steps import Clients, answer
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
 
-def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[str, Any]:
+
+def begin(
+    clients: Clients, cloudwatch: "CloudWatchClient", request: FailoverRequest, execution: str
+) -> dict[str, Any]:
     """Raises NotFound for a plan that is not in force, InvalidRequest and Refused as
     `FailoverLedger.begin` does.
     """
@@ -26,7 +31,7 @@ def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[st
         plan,
         running=lambda other: clients.runs(execution, other),
     )
-    if record.verdict is None and (refusal := _refusal(clients, record, plan)):
+    if record.verdict is None and (refusal := _refusal(clients, cloudwatch, record, plan)):
         record = ledger.change(record.attempt, verdict=FailoverState.REFUSED, why=refusal)
     if record.verdict:
         return answer(record, "report")
@@ -57,10 +62,12 @@ def _record(
     )
 
 
-def _refusal(clients: Clients, record: FailoverRecord, plan: RecoveryPlan) -> str | None:
+def _refusal(
+    clients: Clients, cloudwatch: "CloudWatchClient", record: FailoverRecord, plan: RecoveryPlan
+) -> str | None:
     """Why this failover does not even look at the source; None once it has the plan's lock."""
     lock = clients.lock(record)
-    muted = _muted(clients, record.alarm) if record.alarm else None
+    muted = _muted(cloudwatch, record.alarm) if record.alarm else None
     if refusal := guard.holds_back(plan, record, _hold(lock.read(), muted), clients.clock.now()):
         return refusal
     held = lock.take(
@@ -81,9 +88,9 @@ def _hold(lock: Lock, muted: str | None) -> Hold:
     return Hold(muted, last)
 
 
-def _muted(clients: Clients, alarm: str) -> str | None:
+def _muted(cloudwatch: "CloudWatchClient", alarm: str) -> str | None:
     """How somebody has silenced an alarm. EventBridge tells of its state all the same."""
-    found = clients.cloudwatch.describe_alarms(
+    found = cloudwatch.describe_alarms(
         AlarmNames=[alarm], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )
     for metric in found["MetricAlarms"]:
@@ -94,7 +101,7 @@ def _muted(clients: Clients, alarm: str) -> str | None:
             return "its actions are disabled."
         if by := composite.get("ActionsSuppressedBy"):
             return f"its actions are suppressed by {by}."
-    rules = clients.cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
+    rules = cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
     for rule in rules["AlarmMuteRuleSummaries"]:
         return f"{rule['AlarmMuteRuleArn'].rpartition(':')[2]} is active."
     return None

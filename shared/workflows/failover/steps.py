@@ -10,7 +10,6 @@ from shared.workflows.clock import Clock
 from shared.workflows.looking import machine_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -18,20 +17,19 @@ Step = Literal["probe", "advance", "ask", "clean", "report"]
 
 
 class Clients(NamedTuple):
-    """What a failover reads and writes. TOPIC, DECISIONS (the function that takes them) and
-    RESTORES (the state machine that brings a wave back) are ARNs. Of a drill so is ROLLBACKS, the
-    state machine that deletes what it made.
+    """What a failover or a drill reads and writes. TOPIC and RESTORES, the state machine that
+    brings a wave back, are ARNs; of a failover so is DECISIONS, the function that takes them, of a
+    drill ROLLBACKS, the state machine that deletes what it made.
     """
 
     table: Table
     state: StateBucket
     sns: "SNSClient"
     states: "SFNClient"
-    cloudwatch: "CloudWatchClient"
     topic: str
-    decisions: str
     restores: str
     rollbacks: str = ""
+    decisions: str = ""
     clock: Clock = Clock()
 
     def ledger(self, id_: str) -> FailoverLedger:
