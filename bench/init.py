@@ -67,6 +67,8 @@ FUNCTIONS = (
         "FailoverFunction", "failover", ("cloudwatch", "dynamodb", "s3", "sns", "stepfunctions")
     ),
     Function("AlarmFunction", "alarm", ("dynamodb", "stepfunctions")),
+    Function("DrillFunction", "drill", ("dynamodb", "s3", "sns", "stepfunctions")),
+    Function("SweepFunction", "sweep", ("dynamodb", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
 )
 

@@ -76,6 +76,11 @@ def drill_plan(
     mapping = plan.mapping.model_copy(
         update={"namespaces": apart, "networks": drill.networks, "mac": Mac.CLEAR}
     )
-    waits = sum((each.ready.timeout for each in plan.waves), timedelta(0))
-    expires = now + waits + keep_for + PLANNING
+    expires = now + longest(plan, keep_for)
     return DrillPlan.model_validate({**dict(plan), "mapping": mapping, "expires": expires})
+
+
+def longest(plan: RecoveryPlan, keep_for: timedelta) -> timedelta:
+    """How long a drill may take."""
+    waits = sum((each.ready.timeout for each in plan.waves), timedelta(0))
+    return waits + keep_for + PLANNING

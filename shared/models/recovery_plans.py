@@ -154,13 +154,16 @@ _Http = Annotated[
     ),
 ]
 _Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-_Schedule = Annotated[
-    str,
-    Field(max_length=256),
-    matching(
-        r"(rate|cron)\([^()]+\)", "a schedule of EventBridge such as cron(0 3 1 1,4,7,10 ? *)"
-    ),
-]
+
+
+def _is_schedule(schedule: str) -> str:
+    from shared.schedules import check  # few plans have one
+
+    check(schedule)
+    return schedule
+
+
+_Schedule = Annotated[str, Field(max_length=256), AfterValidator(_is_schedule)]
 _NamespaceEnd = Annotated[
     str,
     matching(

@@ -49,7 +49,7 @@ BEGUN_AGAIN: dict[str, object] = {
 class Lock(Value):
     """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. RAN is the
     failover that last let waves go, and ENDED_AT when that ended. Of a drill also when it EXPIRES,
-    and when the last one began that succeeded.
+    which was the LAST that has ended, and when the last one began that succeeded.
     """
 
     holder: str | None = None
@@ -57,6 +57,7 @@ class Lock(Value):
     expires: Instant | None = None
     ran: str | None = None
     ended_at: Instant | None = None
+    last: str | None = None
     succeeded_at: Instant | None = None
     revision: int = 0
 
@@ -193,6 +194,9 @@ class FailoverLedger:
         if before is None:
             # Together, or a call that is repeated later would give it a second place in time.
             first = Put(self._row(wanted), "attribute_not_exists(pk)")
+            if wanted.drill:
+                # Which drills there were is told by plan.
+                return wanted if self._table.write_together([first, Put(text)]) else None
             place = Put(
                 {
                     "pk": FAILOVERS,
@@ -283,7 +287,7 @@ class PlanLock:
     def release(self, record: FailoverRecord, ended_at: datetime) -> None:
         id_ = record.failover_id
         while (lock := self.read()).holder == id_ and lock.execution == record.execution:
-            end: dict[str, object] = {"expires": None}
+            end: dict[str, object] = {"expires": None, "last": id_}
             if record.given:
                 end |= {"ran": id_, "ended_at": ended_at}
             if record.verdict is FailoverState.SUCCEEDED and record.cleaned_up:
@@ -302,9 +306,9 @@ class PlanLock:
         return changed if self._table.put(row, condition=condition, values=values) else None
 
 
-def drill_locks(table: Table) -> list[Lock]:
-    """Of all plans that were ever drilled."""
-    return [Lock.model_validate_json(row["body"]) for row in table.query(DRILLS)]
+def drill_locks(table: Table) -> dict[str, Lock]:
+    """Of all plans that were ever drilled, by their names."""
+    return {row["sk"]: Lock.model_validate_json(row["body"]) for row in table.query(DRILLS)}
 
 
 def newest(table: Table, before: str | None = None) -> Iterator[history.Shown]:

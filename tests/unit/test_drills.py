@@ -12,7 +12,7 @@ import pytest
 from shared.errors import InvalidRequest, NotFound, Refused
 from shared.failover.drill import drill_request
 from shared.models.observations import Answer
-from shared.workflows.failover import drilling
+from shared.workflows.failover import drilling, practice
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
 from tests.fake_cluster import status
 from tests.lab import BEGIN
@@ -122,7 +122,7 @@ def test_a_drill_that_fails_cleans_up_at_once(site: FailoverLab) -> None:
 
 def broken_off(site: FailoverLab) -> dict[str, Any]:
     """A drill whose function dies when its first machine was made."""
-    answer = begun = site.begin_drill()
+    begun = site.begin_drill()
 
     def die() -> None:
         if ("VirtualMachine", "default-practice", "db-1") in left(site):
@@ -130,8 +130,7 @@ def broken_off(site: FailoverLab) -> dict[str, Any]:
 
     site.each_second = die
     with pytest.raises(KeyboardInterrupt):
-        while True:
-            answer = site.drill_step(answer)
+        site.finish_drill(begun)
     site.each_second = None
     return begun
 
@@ -254,3 +253,64 @@ def test_a_bad_request_is_named(body: dict[str, Any], field: str) -> None:
 def test_a_namespace_that_becomes_too_long_is_named(site: FailoverLab) -> None:
     with pytest.raises(InvalidRequest, match="makes namespace default too long"):
         site.begin_drill()
+
+
+# --- What there was, and what is overdue ---------------------------------------------------------
+
+
+SCHEDULED = PLAN + 'drill: {namespaceSuffix: -practice, schedule: "cron(0 3 1 * ? *)"}\n'
+
+
+def listed(site: FailoverLab) -> dict[str, Any]:
+    (entry,) = practice.drills(site.lab.table, site.lab.now())
+    return entry
+
+
+@pytest.mark.parametrize("site", [SCHEDULED], indirect=True)
+def test_a_plan_that_was_never_drilled_is_overdue(site: FailoverLab) -> None:
+    assert listed(site) == {
+        "plan": "payments",
+        "state": None,
+        "startedAt": None,
+        "rto": None,
+        "rpo": None,
+        "cleanedUp": None,
+        "report": None,
+        "overdue": True,
+    }
+
+
+@pytest.mark.parametrize("site", [SCHEDULED], indirect=True)
+def test_a_drill_that_succeeds_is_good_until_the_next_is_due(site: FailoverLab) -> None:
+    """It is 03:00 on the first of the month, when one is due."""
+    answer = site.begin_drill()
+    assert listed(site)["state"] == "running"
+    output = site.finish_drill(answer)
+    entry = listed(site)
+    assert (entry["state"], entry["overdue"], entry["cleanedUp"]) == ("succeeded", False, True)
+    assert (entry["rto"], entry["rpo"]) == (output["rto"]["measured"], "PT5H")
+    assert entry["report"] == output["report"]
+    site.lab.seconds += timedelta(days=29).total_seconds()
+    assert listed(site)["overdue"] is False
+    site.lab.seconds += timedelta(days=2).total_seconds()
+    assert listed(site)["overdue"] is True
+
+
+@pytest.mark.parametrize("site", [SCHEDULED], indirect=True)
+def test_a_drill_that_fails_does_not_count(site: FailoverLab) -> None:
+    site.lab.cluster.fail(
+        "POST", "VirtualMachine", status(403, "Forbidden", DENIED), name="db-1", times=99
+    )
+    site.drill()
+    site.lab.seconds += timedelta(days=1).total_seconds()
+    entry = listed(site)
+    assert (entry["state"], entry["overdue"]) == ("partial", True)
+
+
+@pytest.mark.parametrize("site", [PLAN + DRILL], indirect=True)
+def test_without_a_schedule_nothing_is_overdue(site: FailoverLab) -> None:
+    assert listed(site)["overdue"] is False
+    site.drill()
+    del site.lab.table.packed["documents", "plans/payments"]
+    entry = listed(site)
+    assert (entry["plan"], entry["state"], entry["overdue"]) == ("payments", "succeeded", False)

@@ -99,7 +99,7 @@ def sweep(clients: Sweeper) -> list[str]:
 
 def _left(clients: Sweeper) -> Iterator[tuple[str, str]]:
     now = clients.clock.now()
-    for lock in failovers.drill_locks(clients.table):
+    for lock in failovers.drill_locks(clients.table).values():
         if lock.holder is None or lock.execution is None:
             continue
         status = _status(clients, lock.execution)
