@@ -30,6 +30,10 @@ PAUSE = 5.0
 """Seconds before an outage is believed: a second look decides."""
 
 
+class NotLookedAt(Exception):
+    """Of these clusters nothing is known; the log says why. Counted as an error of the function."""
+
+
 class Clients(NamedTuple):
     """What the probe reads and writes."""
 

@@ -301,7 +301,7 @@ def test_a_look_that_breaks_is_an_error_after_the_others_were_told(
     fleet: Fleet, called: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.looks["east"] = [ValueError("a defect")]
-    with pytest.raises(function.NotLookedAt, match="east"):
+    with pytest.raises(probing.NotLookedAt, match="east"):
         called({})
     assert '"ClusterReachable":[1' in capsys.readouterr().out
 
