@@ -10,6 +10,14 @@ BATCH = "replant.dev/batch"
 """On the objects of a restore of several batches: whose machines they are, so that a run lists its
 own alone."""
 
+TEMPORARY = "replant.dev/temporary"
+"""On the objects of a drill: they may be deleted when they expire."""
+
+EXPIRES = "replant.dev/expires"
+ISOLATED = "replant.dev/isolated"
+"""On the instance and the pod of a drill's machine: by it a policy cuts it off. KubeVirt's own
+label of a pod has the guest's host name, which may be any."""
+
 ORIGIN_CLUSTER = "backup.origin.cluster"
 ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"

@@ -30,10 +30,11 @@ from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows import asking, deciding, planning, reporting, rolling_back
+from shared.workflows.clock import Clock
 from shared.workflows.following import Progress
 from shared.workflows.looking import Ask
 from shared.workflows.restoring import run_batch
-from shared.workflows.run import Clients, Clock
+from shared.workflows.run import Clients
 from tests.fake_cluster import FakeCluster, connected
 from tests.memory_services import Body
 from tests.memory_table import MemoryTable

@@ -1,5 +1,6 @@
 """A failover as its rows keep it: what was decided, which waves it has, and how far they are."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from shared.models.base import Instant, Value
@@ -70,8 +71,23 @@ class Probe(Value):
     reason: str | None = None
 
 
+class CleanUp(Value):
+    """What a drill made of one wave is deleted by the newest EXECUTION of RollbackStateMachine, the
+    TRIES-th. DONE once nothing of it is left but what it KEPT, each with kind, namespace, name and
+    reason.
+    """
+
+    wave: str
+    restore_id: str
+    execution: str | None = None
+    tries: int = 0
+    done: bool = False
+    kept: tuple[dict[str, str | None], ...] = ()
+
+
 class FailoverRecord(Value):
-    """One failover.
+    """One failover, or a DRILL, whose machines are kept for KEEP_FOR seconds and then deleted:
+    CLEANING says how far that is, wave by wave.
 
     ATTEMPT counts its executions, TAKEN_AT is when the newest began; ALARM is the alarm that
     started it, None where a person did, REASON what either said. APPROVAL is for how many seconds a
@@ -81,7 +97,8 @@ class FailoverRecord(Value):
     rollback that has hold of it, ROLLBACK how the last one ended, where no execution has taken up
     the failover since; a decision from before ASKS_SINCE was undone with what it was about.
     INCIDENT_AT is the look that saw the source alive again and was told of, SILENT_SINCE the
-    outage that came after it. REVISION counts the changes of the record.
+    outage that came after it. THROUGH_AT is when the waves of a drill were through. REVISION counts
+    the changes of the record.
     """
 
     failover_id: str
@@ -119,11 +136,25 @@ class FailoverRecord(Value):
     rollback: Rollback | None = None
     incident_at: Instant | None = None
     silent_since: Instant | None = None
+    drill: bool = False
+    keep_for: int = 0
+    through_at: Instant | None = None
+    cleaning: tuple[CleanUp, ...] = ()
     revision: int = 0
 
     @property
     def named(self) -> str:
-        return f"Failover {self.failover_id}"
+        return f"{'Drill' if self.drill else 'Failover'} {self.failover_id}"
+
+    @property
+    def since(self) -> datetime | None:
+        """What its times are measured from: when the source fell silent, or when a drill began."""
+        return self.started_at if self.drill else self.unreachable_since
+
+    @property
+    def cleaned_up(self) -> bool:
+        """Whether nothing of a drill is left."""
+        return all(each.done and not each.kept for each in self.cleaning)
 
     @property
     def answer(self) -> Decision | None:

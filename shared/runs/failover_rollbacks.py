@@ -22,8 +22,8 @@ class FailoverRollback(FailoverLedger):
         """The failover, if it may be rolled back. RUNNING tells whether another execution, which
         has not reported yet, still runs.
 
-        Raises NotFound for a failover that nobody knows, Refused while it runs, or while another
-        rollback has hold of it.
+        Raises NotFound for a failover that nobody knows, Refused for a drill, while it runs, or
+        while another rollback has hold of it.
         """
         record = self.record()
         if record is None:
@@ -31,6 +31,12 @@ class FailoverRollback(FailoverLedger):
                 f"Failover {self.id} is not known. Its id is `failoverId` in the output and the"
                 ' report of its execution, and in {"failovers": true} of the search; it is kept for'
                 " 400 days.",
+                "failoverId",
+            )
+        if record.drill:
+            raise Refused(
+                f"{self.id} is a drill, which deletes what it made by itself. Its report has what"
+                " it left, and the `restoreId` of each wave: roll those restores back.",
                 "failoverId",
             )
         undoing = record.undoing
@@ -78,7 +84,7 @@ class FailoverRollback(FailoverLedger):
         held = lock.read()
         had = held.execution == execution and held.until is not None
         if had:
-            lock.release(self.id, execution, self._now(), ran=False)
+            lock.let_go(self.id, execution)
         while record and record.undoing and record.undoing.execution == execution:
             had = True
             if self.replace(record, undoing=None):
@@ -99,7 +105,7 @@ class FailoverRollback(FailoverLedger):
                 break
             else:
                 raise Overtaken(f"The rollback of failover {self.id} was taken up by another one.")
-        self._lock(record).release(self.id, execution, self._now(), ran=False)
+        self._lock(record).let_go(self.id, execution)
 
     def _lock(self, record: FailoverRecord) -> PlanLock:
         return PlanLock(self._table, record.plan, now=self._now)

@@ -28,10 +28,10 @@ from shared.restore.rollback_request import RollbackRequest
 from shared.runs.files import StateBucket
 from shared.runs.rollbacks import RollbackLedger
 from shared.workflows import emptying
+from shared.workflows.clock import Clock
 from shared.workflows.fence import Fence
 from shared.workflows.looking import Ask, Unknown, machine_of
 from shared.workflows.publishing import publish_rollback
-from shared.workflows.run import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -282,7 +282,10 @@ def _look(run: _Run) -> tuple[Round, Standing]:
     objects = [each for machine in run.made for each in machine.objects]
     places = {each.namespace for each in objects} | {each.name for each in run.namespaces}
     contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
-    live = list_standing(run.cluster, run.restore_id, filter(None, places), contents)
+    policies = any(each.kind == "NetworkPolicy" for each in objects)
+    live = list_standing(
+        run.cluster, run.restore_id, filter(None, places), contents, policies=policies
+    )
     users, started_too = rollback.uses(live), run.call.request.delete_started
     round_ = [
         (machine.key, step)

@@ -21,7 +21,7 @@ from shared.runs import failovers
 from shared.runs.failover_rollbacks import FailoverRollback
 from shared.runs.failovers import PlanLock
 from shared.runs.rollbacks import LEASE, RollbackLedger
-from tests.failover_lab import PLAN, ROLLBACKS, FailoverLab, a_failover_lab
+from tests.failover_lab import PLAN, UNDOING, FailoverLab, a_failover_lab
 from tests.fake_cluster import Place, status
 from tests.lab import STATE
 
@@ -123,7 +123,7 @@ def test_machines_that_have_run_are_kept_and_named(site: FailoverLab) -> None:
     assert machines == {"db-1", "db-2", "web01"}
     assert "Roll back again once the reason is gone" in site.lab.topic.texts[-1]
     assert record_of(site, id_).rollback == Rollback(
-        execution=f"{ROLLBACKS}:undo-1",
+        execution=f"{UNDOING}:undo-1",
         state="partial",
         counts=output["counts"],
         finished_at=site.lab.now(),
@@ -242,6 +242,13 @@ def test_an_unknown_failover_is_named_with_its_remedy(site: FailoverLab) -> None
     assert "Failover f-0000000000000000 is not known." in caught.value.message
 
 
+def test_a_drill_is_left_to_itself(site: FailoverLab) -> None:
+    id_ = site.drill()["failoverId"]
+    with pytest.raises(Refused) as caught:
+        site.roll_back(id_)
+    assert "is a drill, which deletes what it made by itself" in caught.value.message
+
+
 def test_other_things_that_are_missing_end_the_rollback(
     site: FailoverLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +279,7 @@ def test_two_rollbacks_at_once_the_second_is_refused(site: FailoverLab) -> None:
     assert not first.done
     with pytest.raises(Refused) as caught:
         site.roll_back_once(id_, "undo-2")
-    assert f"is being rolled back by {ROLLBACKS}:undo-1" in caught.value.message
+    assert f"is being rolled back by {UNDOING}:undo-1" in caught.value.message
     site.stop_rollback("undo-2", "Refused")
     assert record_of(site, id_).undoing  # whoever is refused takes nothing from the first one
 

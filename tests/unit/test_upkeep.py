@@ -13,8 +13,8 @@ from shared.models.observations import Answer, Observation
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
+from shared.workflows.clock import Clock
 from shared.workflows.failover import returning
-from shared.workflows.run import Clock
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World

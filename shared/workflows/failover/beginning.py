@@ -1,6 +1,6 @@
 """A failover request -> a failover that has hold of its plan, or the reason why it is refused."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.catalogue import documents
 from shared.errors import NotFound
@@ -10,11 +10,16 @@ from shared.failover.request import FailoverRequest
 from shared.models.base import to_instant
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.recovery_plans import RecoveryPlan
-from shared.runs.failovers import Lock, PlanLock
+from shared.runs.failovers import Lock
 from shared.workflows.failover.steps import Clients, answer
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
 
-def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[str, Any]:
+
+def begin(
+    clients: Clients, cloudwatch: "CloudWatchClient", request: FailoverRequest, execution: str
+) -> dict[str, Any]:
     """Raises NotFound for a plan that is not in force, InvalidRequest and Refused as
     `FailoverLedger.begin` does.
     """
@@ -27,7 +32,7 @@ def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[st
         plan,
         running=lambda other: clients.runs(execution, other),
     )
-    if record.verdict is None and (refusal := _refusal(clients, record, plan)):
+    if record.verdict is None and (refusal := _refusal(clients, cloudwatch, record, plan)):
         record = ledger.change(record.attempt, verdict=FailoverState.REFUSED, why=refusal)
     if record.verdict:
         return answer(record, "report")
@@ -58,10 +63,12 @@ def _record(
     )
 
 
-def _refusal(clients: Clients, record: FailoverRecord, plan: RecoveryPlan) -> str | None:
+def _refusal(
+    clients: Clients, cloudwatch: "CloudWatchClient", record: FailoverRecord, plan: RecoveryPlan
+) -> str | None:
     """Why this failover does not even look at the source; None once it has the plan's lock."""
-    lock = PlanLock(clients.table, plan.name, now=clients.clock.now)
-    muted = _muted(clients, record.alarm) if record.alarm else None
+    lock = clients.lock(record)
+    muted = _muted(cloudwatch, record.alarm) if record.alarm else None
     if refusal := guard.holds_back(plan, record, _hold(lock.read(), muted), clients.clock.now()):
         return refusal
     held = lock.take(
@@ -87,9 +94,9 @@ def _hold(lock: Lock, muted: str | None) -> Hold:
     return Hold(muted, last)
 
 
-def _muted(clients: Clients, alarm: str) -> str | None:
+def _muted(cloudwatch: "CloudWatchClient", alarm: str) -> str | None:
     """How somebody has silenced an alarm. EventBridge tells of its state all the same."""
-    found = clients.cloudwatch.describe_alarms(
+    found = cloudwatch.describe_alarms(
         AlarmNames=[alarm], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )
     for metric in found["MetricAlarms"]:
@@ -100,7 +107,7 @@ def _muted(clients: Clients, alarm: str) -> str | None:
             return "its actions are disabled."
         if by := composite.get("ActionsSuppressedBy"):
             return f"its actions are suppressed by {by}."
-    rules = clients.cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
+    rules = cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
     for rule in rules["AlarmMuteRuleSummaries"]:
         return f"{rule['AlarmMuteRuleArn'].rpartition(':')[2]} is active."
     return None

@@ -60,7 +60,7 @@ def advance(
             record = _settle(clients, ledger, record, plan)
         record = _advance(clients, ledger, record, plan)
         if record.verdict:
-            return answer(record, "report")
+            return ended(record)
         if record.plan_hash and record.unapproved:
             return answer(record, "ask")
         if _must_look_again(record, clients.clock.now()):
@@ -68,6 +68,16 @@ def advance(
         if clients.clock.monotonic() >= until:
             return answer(record, "advance", _pause(record, clients.clock.now()))
         clients.clock.sleep(LOOK)
+
+
+def ended(record: FailoverRecord) -> dict[str, Any]:
+    """What comes after the waves: the machines of a drill are kept for a while, if any came back,
+    and then deleted in any case.
+    """
+    if not record.drill:
+        return answer(record, "report")
+    back = record.verdict in (FailoverState.SUCCEEDED, FailoverState.PARTIAL)
+    return answer(record, "clean", record.keep_for if back else 0)
 
 
 def _advance(
@@ -88,7 +98,7 @@ def _advance(
     if any(each.state is WaveState.PLANNING for each in known):
         return record
     if waves_.is_done(known):
-        return _end(ledger, record)
+        return _end(ledger, record, clients.clock.now())
     if record.unapproved or _must_look_again(record, clients.clock.now()):
         return record
     return _let_go(clients, ledger, record, plan)
@@ -98,7 +108,11 @@ def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
     """Planning and people take their time: before the first wave goes, the source is looked at once
     more. It may be back.
     """
-    if record.given or any(each.state is WaveState.PLANNING for each in record.waves):
+    if (
+        record.drill
+        or record.given
+        or any(each.state is WaveState.PLANNING for each in record.waves)
+    ):
         return False
     return not record.probes or now - record.probes[-1].at > FRESH
 
@@ -167,7 +181,7 @@ def request(record: FailoverRecord, plan: RecoveryPlan, wave: Wave) -> dict[str,
         "approvalTimeout": "P7D",
         "failOn": "never",
         "concurrency": CONCURRENCY,
-        "by": f"failover {record.failover_id}",
+        "by": record.named.lower(),
         "requestId": waves_.request_id(record.failover_id, wave.name),
     }
 
@@ -317,7 +331,7 @@ def _approve(clients: Clients, record: FailoverRecord, wave: WaveProgress) -> No
         if restore.unapproved:
             decision = Decision(
                 decision=Answer.APPROVE,
-                by=f"failover {record.failover_id}",
+                by=record.named.lower(),
                 at=clients.clock.now(),
                 attempt=restore.attempt,
                 plan_hash=restore.plan_hash,
@@ -361,9 +375,9 @@ def called_off(clients: Clients, waves: Iterable[WaveProgress], why: str) -> Ite
         yield wave.model_copy(update=changes)
 
 
-def _end(ledger: FailoverLedger, record: FailoverRecord) -> FailoverRecord:
-    outcome = waves_.outcome(record.waves)
-    return ledger.change(record.attempt, verdict=outcome, why=waves_.summary(record.waves))
+def _end(ledger: FailoverLedger, record: FailoverRecord, now: datetime) -> FailoverRecord:
+    outcome, why = waves_.outcome(record.waves), waves_.summary(record.waves)
+    return ledger.change(record.attempt, verdict=outcome, why=why, through_at=now)
 
 
 def _pause(record: FailoverRecord, now: datetime) -> int:

@@ -12,7 +12,6 @@ from shared.models.failovers import FailoverRecord, FailoverState
 from shared.pages import failover as pages
 from shared.runs import failovers
 from shared.runs.failover_rollbacks import FailoverRollback
-from shared.runs.failovers import PlanLock
 from shared.runs.ledger import Ledger
 from shared.workflows.failover.conducting import called_off
 from shared.workflows.failover.steps import Clients
@@ -82,6 +81,8 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     now = clients.clock.now()
     ledger = clients.ledger(record.failover_id)
     state = record.verdict or FailoverState.FAILED
+    if record.drill and state is FailoverState.SUCCEEDED and not record.cleaned_up:
+        state = FailoverState.PARTIAL
     made = report.report(record, ledger.plan(), machines_of(clients, record), state, now)
     published = publish(clients, record, made)
     output = report.output(made, published.address, published.digest)
@@ -99,8 +100,7 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
         rto=made["rto"]["measured"],
         rpo=made["rpo"]["worst"],
     )
-    lock = PlanLock(clients.table, record.plan, now=clients.clock.now)
-    lock.release(record.failover_id, record.execution, now, ran=record.given)
+    clients.lock(record).release(record, now)
     return output
 
 

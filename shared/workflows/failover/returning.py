@@ -20,7 +20,7 @@ from shared.restore.progress import has_run
 from shared.runs.failovers import FailoverLedger, PlanLock
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows.run import Clock
+from shared.workflows.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
