@@ -13,6 +13,7 @@ from shared.models.observations import Answer, Observation
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
+from shared.workflows import scheduling
 from shared.workflows.clock import Clock
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
@@ -210,9 +211,15 @@ def test_an_alarm_stays_when_nobody_looks_any_more(stack: Stack) -> None:
 
 def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "clients", lambda: stack.clients)
+    drills = scheduling.Kept((), (), ("payments",))
+    monkeypatch.setattr(function, "schedules", lambda: None)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Replant")
+    monkeypatch.setattr(scheduling, "keep_schedules", lambda _: drills)
     context: Any = Context()
-    assert function.handler({}, context) == {"alarms": {"put": (EAST, OUTAGE, WEST), "deleted": ()}}
-    assert function.handler({}, context) == {"alarms": {"put": (), "deleted": ()}}
+    first = function.handler({}, context)
+    assert first["alarms"] == {"put": (EAST, OUTAGE, WEST), "deleted": ()}
+    assert first["drills"]["overdue"] == ("payments",)
+    assert function.handler({}, context)["alarms"] == {"put": (), "deleted": ()}
 
 
 def test_its_names_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
