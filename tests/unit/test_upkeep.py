@@ -10,6 +10,7 @@ import pytest
 from functions import upkeep as function
 from shared.catalogue import observations
 from shared.models.observations import Answer, Observation
+from shared.observe import metrics
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
@@ -213,7 +214,8 @@ def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(function, "clients", lambda: stack.clients)
     drills = scheduling.Kept((), (), ("payments",))
     monkeypatch.setattr(function, "schedules", lambda: None)
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Replant")
+    monkeypatch.setattr(metrics, "namespace", "Replant")
+    monkeypatch.setattr(metrics, "service", "replant")
     monkeypatch.setattr(scheduling, "keep_schedules", lambda _: drills)
     context: Any = Context()
     first = function.handler({}, context)
