@@ -49,7 +49,7 @@ FUNCTIONS = (
     Function("SearchFunction", "search", ("dynamodb",), maker="table"),
     Function("CensusFunction", "census", ("dynamodb",), maker="table"),
     Function("ProbeFunction", "probe", ("dynamodb", "secretsmanager")),
-    Function("UpkeepFunction", "upkeep", ("cloudwatch", "dynamodb")),
+    Function("UpkeepFunction", "upkeep", ("cloudwatch", "dynamodb", "events", "s3", "sns")),
     Function(
         "PlanFunction",
         "plan",

@@ -18,9 +18,10 @@ from shared.failover.request import failover_request
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer, Observation
 from shared.restore import decisions
+from shared.restore.rollback_request import rollback_request
 from shared.runs.failovers import FailoverLedger
 from shared.runs.files import StateBucket
-from shared.workflows import deciding
+from shared.workflows import deciding, rolling_back
 from shared.workflows.failover import (
     asking,
     beginning,
@@ -29,17 +30,19 @@ from shared.workflows.failover import (
     drilling,
     guarding,
     reporting,
+    undoing,
 )
 from shared.workflows.failover.steps import Clients
 from shared.workflows.looking import Ask
 from shared.workflows.planning import Planned
-from tests.lab import BEGIN, DECISIONS, STATE, Json, Lab, States, a_lab
+from tests.lab import BEGIN, DECISIONS, RUN_SECONDS, STATE, Json, Lab, States, a_lab
 
 ACCOUNT = "arn:aws:states:eu-central-1:123456789012"
 RESTORES = f"{ACCOUNT}:stateMachine:restore"
 ROLLBACKS = f"{ACCOUNT}:stateMachine:rollback"
 DRILLS = f"{ACCOUNT}:stateMachine:drill"
 FAILOVERS = f"{ACCOUNT}:execution:failover"
+UNDOING = f"{ACCOUNT}:execution:rollback"
 
 PLAN = """\
 name: payments
@@ -322,6 +325,58 @@ class FailoverLab:
         if late:
             self.lab.sleep(answer["approval"])
         return conducting.advance(self.clients(), id_, attempt, late=late)
+
+    def roll_back_once(
+        self,
+        failover_id: str,
+        execution: str = "undo-1",
+        before: Json | None = None,
+        **changes: Any,
+    ) -> undoing.Progress:
+        """One call of RollbackFunction, once it was told whether the executions that it asks for
+        run.
+        """
+        request = rollback_request({"failoverId": failover_id, **changes})
+        looked: dict[str, bool] = {}
+        while True:
+            call = rolling_back.Call(
+                request,
+                f"{UNDOING}:{execution}",
+                RESTORES,
+                FAILOVERS.replace(":execution:", ":stateMachine:"),
+                looked,
+                before or {},
+                RUN_SECONDS,
+            )
+            answer = undoing.roll_back_failover(self.lab.rolling_back(), call, failover_id)
+            if not isinstance(answer, Ask):
+                return answer
+            looked[answer.execution] = self._is_running(answer.execution)
+
+    def _is_running(self, execution: str) -> bool:
+        known = execution in self.states.executions or execution in self.states.running_elsewhere
+        if not known:
+            return False
+        told = self.states.describe_execution(executionArn=execution)
+        return bool(told["status"] == "RUNNING")
+
+    def roll_back(self, failover_id: str, execution: str = "undo-1", **changes: Any) -> Json:
+        """A whole execution of the rollback."""
+        before: Json = {}
+        for _ in range(200):
+            answer = self.roll_back_once(failover_id, execution, before, **changes)
+            if answer.output is not None:
+                return answer.output
+            # As the state machine hands it on.
+            before = json.loads(json.dumps(answer._asdict()))
+            self.lab.sleep(answer.wait)
+        raise AssertionError("not done after 200 calls")
+
+    def stop_rollback(self, execution: str = "undo-1", error: str | None = None) -> None:
+        """What the status event of a rollback that did not succeed brings about."""
+        arn = f"{UNDOING}:{execution}"
+        self.lab.end(arn, error=error)
+        reporting.report_ended(self.clients(), execution=arn, error=error)
 
     def drill(self, request: Json | None = None, execution: str = "run-1") -> Json:
         """A whole execution of a drill: its output."""

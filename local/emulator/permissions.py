@@ -122,6 +122,26 @@ def _arn_of_alarm(name: str) -> str:
     return f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"
 
 
+def a_policy_sees_what_an_event_is_of() -> None:
+    """AWS gives events:source and events:detail-type of PutEvents; MiniStack does not, so a
+    condition on them never holds. Of entries that differ, which nobody here sends, it still does.
+    """
+    patch = "a_policy_sees_what_an_event_is_of"
+    context = seam(patch, iam_actions, "request_tag_context", "service", "iam_action", "body")
+    conditions = {"Source": "events:source", "DetailType": "events:detail-type"}
+
+    def with_source(service: str, iam_action: str, body: bytes, *rest: Any) -> dict[str, Any]:
+        found = dict(context(service, iam_action, body, *rest))
+        if iam_action == "events:PutEvents":
+            entries = _json(body).get("Entries", [])
+            for name, condition in conditions.items():
+                said = {each.get(name) for each in entries}
+                found |= {condition: said.pop()} if len(said) == 1 else {}
+        return found
+
+    iam_actions.request_tag_context = with_source
+
+
 def loopback_is_secure_transport() -> None:
     """AWS is reached by TLS, so policies there may deny plain http. This one is plain http, but on
     loopback, where nobody listens in: the same policies hold, and deny nothing.
@@ -143,5 +163,6 @@ PATCHES = (
     a_batch_needs_the_single_action,
     an_alarm_is_the_resource_of_every_call_about_it,
     a_policy_sees_the_leading_keys,
+    a_policy_sees_what_an_event_is_of,
     loopback_is_secure_transport,
 )

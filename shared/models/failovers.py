@@ -6,6 +6,7 @@ from enum import StrEnum
 from shared.models.base import Instant, Value
 from shared.models.observations import Answer as Observed
 from shared.models.restore_plans import Answer, Decision, in_force
+from shared.models.rollbacks import Rollback, Undoing
 
 
 class FailoverState(StrEnum):
@@ -92,8 +93,12 @@ class FailoverRecord(Value):
     started it, None where a person did, REASON what either said. APPROVAL is for how many seconds a
     decision is waited for, None where none is needed; ASKED_AT is when it was asked for. PLAN_HASH
     is over the plans of all waves. VERDICT with WHY is an end that was decided before all waves
-    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. THROUGH_AT is
-    when the waves of a drill were through. REVISION counts the changes of the record.
+    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. UNDOING is the
+    rollback that has hold of it, ROLLBACK how the last one ended, where no execution has taken up
+    the failover since; a decision from before ASKS_SINCE was undone with what it was about.
+    INCIDENT_AT is the look that saw the source alive again and was told of, SILENT_SINCE the
+    outage that came after it. THROUGH_AT is when the waves of a drill were through. REVISION counts
+    the changes of the record.
     """
 
     failover_id: str
@@ -126,6 +131,11 @@ class FailoverRecord(Value):
     rpo: str | None = None
     finished_at: Instant | None = None
     report: str | None = None
+    asks_since: Instant | None = None
+    undoing: Undoing | None = None
+    rollback: Rollback | None = None
+    incident_at: Instant | None = None
+    silent_since: Instant | None = None
     drill: bool = False
     keep_for: int = 0
     through_at: Instant | None = None
@@ -148,7 +158,10 @@ class FailoverRecord(Value):
 
     @property
     def answer(self) -> Decision | None:
-        """The decision in force."""
+        """The decision in force; one from before a rollback is not."""
+        newest = self.decisions[-1] if self.decisions else None
+        if newest and self.asks_since and newest.at < self.asks_since:
+            return None
         return in_force(self.decisions, self.attempt, self.plan_hash)
 
     @property

@@ -40,6 +40,8 @@ BEGUN_AGAIN: dict[str, object] = {
     "rpo": None,
     "finished_at": None,
     "report": None,
+    "undoing": None,
+    "rollback": None,
     "through_at": None,
     "cleaning": (),
 }
@@ -47,13 +49,15 @@ BEGUN_AGAIN: dict[str, object] = {
 
 
 class Lock(Value):
-    """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. RAN is the
-    failover that last let waves go, and ENDED_AT when that ended. Of a drill also when it EXPIRES,
-    which was the LAST that has ended, and when the last one began that succeeded.
+    """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. Of a
+    rollback of HOLDER it is a lease UNTIL then. RAN is the failover that last let waves go, and
+    ENDED_AT when that ended. Of a drill also when it EXPIRES, which was the LAST that has ended,
+    and when the last one began that succeeded.
     """
 
     holder: str | None = None
     execution: str | None = None
+    until: Instant | None = None
     expires: Instant | None = None
     ran: str | None = None
     ended_at: Instant | None = None
@@ -119,7 +123,7 @@ class FailoverLedger:
 
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
-        the same request still runs.
+        the same request still runs, or the failover is being rolled back.
         """
         while True:
             before = self.record()
@@ -137,6 +141,7 @@ class FailoverLedger:
                     " it.",
                     "requestId",
                 )
+            self._refuse_while_undone(before)
             self._name_execution(wanted.execution)
             # What changed since it was read may be this call, repeated.
             if taken := self._take(before, wanted, plan):
@@ -186,6 +191,14 @@ class FailoverLedger:
         row = self._table.get((self._pk, TOKEN))
         return str(row["body"]) if row and row["attempt"] == attempt else None
 
+    def _refuse_while_undone(self, record: FailoverRecord | None) -> None:
+        if record and record.undoing and record.undoing.until > self._now():
+            raise Refused(
+                f"This failover is being rolled back by {record.undoing.execution}. Wait for it, or"
+                f" stop it and start again after {to_instant(record.undoing.until)}.",
+                "requestId",
+            )
+
     def _take(
         self, before: FailoverRecord | None, wanted: FailoverRecord, plan: RecoveryPlan
     ) -> FailoverRecord | None:
@@ -209,7 +222,8 @@ class FailoverLedger:
         again = _begun_again(before, wanted)
         same = Put(self._row(again), "revision = :before", {":before": before.revision})
         # What was let go stays as it was planned, whatever became of the document since.
-        puts = [same] if again.given else [same, Put(text)]
+        stays = again.given or again.asks_since
+        puts = [same] if stays else [same, Put(text)]
         return again if self._table.write_together(puts) else None
 
     def _name_execution(self, execution: str) -> None:
@@ -241,14 +255,18 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         "revision": before.revision + 1,
         **BEGUN_AGAIN,
     }
-    if before.given and not before.drill:
+    if before.given and before.rollback is None and not before.drill:
         # The source was seen to be down before anything was let go: that stays the beginning.
         again |= {"unreachable_since": before.unreachable_since, "probes": before.probes}
         again |= {"waves": tuple(each.again() for each in before.waves)}
-    else:
-        again |= {"waves": (), "plan_hash": None, "approval": wanted.approval, "given": False}
-        again |= {"keep_for": wanted.keep_for}
-        again |= {"source": wanted.source, "target": wanted.target}
+        return before.model_copy(update=again)
+    again |= {"waves": (), "plan_hash": None, "given": False, "keep_for": wanted.keep_for}
+    again |= {"incident_at": None, "silent_since": None}
+    if before.rollback:
+        # What was approved was done, and undone: the source is looked at and people asked again.
+        again["asks_since"] = wanted.taken_at
+    elif before.asks_since is None:
+        again |= {"approval": wanted.approval, "source": wanted.source, "target": wanted.target}
     return before.model_copy(update=again)
 
 
@@ -271,23 +289,38 @@ class PlanLock:
         id_: str,
         execution: str,
         running: Callable[[str], bool],
+        *,
         expires: datetime | None = None,
+        until: datetime | None = None,
     ) -> Lock:
-        """The lock as it is now: whose HOLDER is ID, or another that still runs."""
+        """The lock as it is now: of this EXECUTION, or of another that still runs. UNTIL makes it a
+        lease, which ends then by itself.
+        """
         while True:
             lock = self.read()
-            if (lock.holder, lock.execution) == (id_, execution):
+            if lock.execution == execution and until is None:
                 return lock
-            if lock.holder and lock.execution and running(lock.execution):
+            if lock.execution not in (None, execution) and self._is_held(lock, running):
                 return lock
-            changes = {"holder": id_, "execution": execution}
+            changes: dict[str, object] = {"holder": id_, "execution": execution, "until": until}
             if taken := self._write(lock, **changes, expires=expires or lock.expires):
                 return taken
+
+    def _is_held(self, lock: Lock, running: Callable[[str], bool]) -> bool:
+        if lock.until:
+            return lock.until > self._now()
+        return running(lock.execution or "")
+
+    def let_go(self, id_: str, execution: str) -> None:
+        """Ends the lease of a rollback of ID."""
+        while (lock := self.read()).holder == id_ and lock.execution == execution:
+            if self._write(lock, holder=None, execution=None, until=None):
+                return
 
     def release(self, record: FailoverRecord, ended_at: datetime) -> None:
         id_ = record.failover_id
         while (lock := self.read()).holder == id_ and lock.execution == record.execution:
-            end: dict[str, object] = {"expires": None, "last": id_}
+            end: dict[str, object] = {"expires": None, "until": None, "last": id_}
             if record.given:
                 end |= {"ran": id_, "ended_at": ended_at}
             if record.verdict is FailoverState.SUCCEEDED and record.cleaned_up:
@@ -322,9 +355,20 @@ def _partition(row: Item) -> str:
 
 def _show(row: Item, stored: Item) -> dict[str, Any]:
     record = FailoverRecord.model_validate_json(stored["body"])
+    undone = record.rollback and {"rollback": record.rollback.model_dump(mode="json")}
     said = {"failover_id", "request_id", "execution", "plan", "source", "target", "by", "reason"}
-    said |= {"alarm", "why", "unreachable_since", "rto", "rpo", "started_at", "finished_at"}
+    said |= {
+        "alarm",
+        "why",
+        "unreachable_since",
+        "incident_at",
+        "rto",
+        "rpo",
+        "started_at",
+        "finished_at",
+    }
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,
+        **(undone or {}),
     }

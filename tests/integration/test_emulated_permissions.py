@@ -24,12 +24,18 @@ ONLY_MINE = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["mine#*"]}}
 @pytest.fixture(scope="module")
 def limited(stack: Stack) -> Callable[[str], Any]:
     """Clients of a role that may do everything to rows whose partition key begins with mine#, and
-    to alarms whose name begins with mine-, and send messages.
+    to alarms whose name begins with mine-, and send messages and events of source mine.
     """
     statements = [
         {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*", "Condition": ONLY_MINE},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"},
         {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "events:PutEvents",
+            "Resource": "arn:*:events:*:*:event-bus/default",
+            "Condition": {"StringEquals": {"events:source": "mine", "events:detail-type": "t"}},
+        },
         {
             "Effect": "Allow",
             "Action": "cloudwatch:*",
@@ -97,6 +103,18 @@ def test_the_right_to_send_a_message_covers_a_batch(
     entries = [{"Id": "1", "MessageBody": "x"}]
     assert not denied(lambda: limited("sqs").send_message_batch(QueueUrl=url, Entries=entries))
     assert denied(lambda: limited("sqs").purge_queue(QueueUrl=url))
+
+
+def test_the_right_to_put_events_is_of_one_source_and_one_type(
+    limited: Callable[[str], Any],
+) -> None:
+    def put(source: str, detail_type: str) -> Any:
+        entry = {"Source": source, "DetailType": detail_type, "Detail": "{}"}
+        return limited("events").put_events(Entries=[entry])
+
+    assert put("mine", "t")["FailedEntryCount"] == 0
+    assert denied(lambda: put("others", "t"))
+    assert denied(lambda: put("mine", "other"))
 
 
 def denial(condition: dict[str, Any], arn: str) -> str:

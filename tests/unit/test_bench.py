@@ -182,7 +182,16 @@ def test_a_function_is_compared_with_a_base_that_has_the_same_clients() -> None:
         assert init.base(each)["services"] == each.services
 
 
-SERVICES = ("cloudwatch", "dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions")
+SERVICES = (
+    "cloudwatch",
+    "dynamodb",
+    "events",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "stepfunctions",
+)
 
 
 def test_a_cold_start_is_told_by_the_clock_and_by_the_processor() -> None:

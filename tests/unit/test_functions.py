@@ -327,7 +327,8 @@ def test_a_bad_decision_is_not_accepted_and_its_error_is_the_message(
 def undone(restore_id: str, **event: Json) -> Json:
     """An event of RollbackFunction."""
     request = {"restoreId": restore_id}
-    return {"request": request, "execution": "arn:back:1", "restores": "arn", "looked": {}, **event}
+    called = {"request": request, "execution": "arn:back:1", "restores": "arn", "failovers": ""}
+    return {**called, "looked": {}, **event}
 
 
 def test_a_rollback_asks_for_the_restores_execution_and_then_answers_as_the_contract_has_it(

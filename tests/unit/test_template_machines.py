@@ -172,6 +172,7 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_conducts_a_failo
         ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
         ("RestoreStateMachineRole", look, f"{executions}:*"),
         ("RollbackStateMachineRole", look, f"{executions}:*"),
+        ("RollbackStateMachineRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
         ("FailoverRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),
         ("FailoverRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
         ("DrillRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),

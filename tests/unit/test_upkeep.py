@@ -16,6 +16,7 @@ from shared.watch import alarms
 from shared.watch.alarms import Owner
 from shared.workflows import scheduling
 from shared.workflows.clock import Clock
+from shared.workflows.failover import returning
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World
@@ -217,6 +218,8 @@ def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(metrics, "namespace", "Replant")
     monkeypatch.setattr(metrics, "service", "replant")
     monkeypatch.setattr(scheduling, "keep_schedules", lambda _: drills)
+    monkeypatch.setattr(function, "tellers", lambda: None)
+    monkeypatch.setattr(returning, "tell_returns", lambda _: [])
     context: Any = Context()
     first = function.handler({}, context)
     assert first["alarms"] == {"put": (EAST, OUTAGE, WEST), "deleted": ()}
@@ -232,10 +235,10 @@ def test_its_names_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("NOTIFICATION_TOPIC", "arn:topic"),
     ):
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    function.clients.cache_clear()
+    for cached in (settings, function.table, function.clients):
+        cached.cache_clear()
     assert function.clients() is function.clients()
     assert function.clients().owner == OWNER
     assert alarms.name(OWNER.stack, "east") == OUTAGE
-    settings.cache_clear()
-    function.clients.cache_clear()
+    for cached in (settings, function.table, function.clients):
+        cached.cache_clear()

@@ -7,6 +7,7 @@ from shared.errors import NotFound
 from shared.failover import guard
 from shared.failover.guard import Hold
 from shared.failover.request import FailoverRequest
+from shared.models.base import to_instant
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.recovery_plans import RecoveryPlan
 from shared.runs.failovers import Lock
@@ -75,8 +76,13 @@ def _refusal(
         record.execution,
         lambda other: clients.runs(record.execution, other),
     )
-    if held.holder == record.failover_id:
+    if held.execution == record.execution:
         return None
+    if held.until:
+        return (
+            f"Failover {held.holder} of plan {plan.name} is being rolled back by {held.execution}."
+            f" Wait for it, or stop it and start again after {to_instant(held.until)}."
+        )
     return (
         f"Plan {plan.name} is in failover {held.holder} already, as {held.execution}. One failover"
         " of a plan runs at a time: follow that one, or stop it first."

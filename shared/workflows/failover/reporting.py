@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.errors import NotFound
-from shared.failover import measures, report
+from shared.failover import measures, report, rollback_report
 from shared.failover.measures import Machine
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.pages import failover as pages
 from shared.runs import failovers
+from shared.runs.failover_rollbacks import FailoverRollback
 from shared.runs.ledger import Ledger
 from shared.workflows.failover.conducting import called_off
 from shared.workflows.failover.steps import Clients
@@ -42,15 +43,29 @@ def report_failover(
 def report_ended(clients: Clients, execution: str, error: str | None) -> dict[str, Any] | None:
     """Of an execution that ended without a report: stopped, out of its time, or failed with ERROR.
 
-    None where there is nothing to say: it had not begun, is reported, or another one goes on.
+    None where there is nothing to say: it had not begun, is reported, or another one goes on; or
+    it was a rollback, which lets go of its failover.
     """
     id_ = failovers.of_execution(clients.table, execution)
+    if id_ and _let_go(clients, id_, execution, error):
+        return None
     record = clients.ledger(id_).stop(execution) if id_ else None
     if record is None or record.outcome:
         return None
     state = FailoverState.FAILED if error else FailoverState.ABORTED
     why = f"The execution failed with {error}." if error else STOPPED
     return _save(clients, _break_off(clients, record, state, why))
+
+
+def _let_go(clients: Clients, failover_id: str, execution: str, error: str | None) -> bool:
+    """Whether the execution was a rollback that had hold of the failover."""
+    ledger = FailoverRollback(clients.table, failover_id, now=clients.clock.now)
+    if not ledger.let_go(execution):
+        return False
+    if record := ledger.record():
+        told = rollback_report.broken_off(record, execution, error)
+        clients.sns.publish(TopicArn=clients.topic, Subject=told.subject, Message=told.body)
+    return True
 
 
 def _break_off(
