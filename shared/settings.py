@@ -22,6 +22,9 @@ class Settings(BaseModel):
     failover_state_machine: str = Field("", alias="FAILOVER_STATE_MACHINE")
     rollback_state_machine: str = Field("", alias="ROLLBACK_STATE_MACHINE")
     drill_state_machine: str = Field("", alias="DRILL_STATE_MACHINE")
+    schedule_group: str = Field("", alias="SCHEDULE_GROUP")
+    schedule_role: str = Field("", alias="SCHEDULE_ROLE")
+    failover_dead_letters: str = Field("", alias="FAILOVER_DEAD_LETTERS")
     secrets_prefix: str = Field("replant/", alias="SECRETS_PREFIX")
     allow_loopback_clusters: bool = Field(False, alias="ALLOW_LOOPBACK_CLUSTERS")
 

@@ -49,7 +49,13 @@ def west(stack: Stack) -> Iterator[Api]:
             seconds=60,
             what=f"a restorable point of {vm}",
         )
-    stack.document("plans/practice.yaml", PLAN)
+    put(stack, PLAN)
+    yield stack.cluster("west")
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/practice.yaml")
+
+
+def put(stack: Stack, plan: str) -> None:
+    stack.document("plans/practice.yaml", plan)
     key = {"pk": {"S": "documents"}, "sk": {"S": "plans/practice"}}
     table = stack.client("dynamodb")
     wait(
@@ -57,8 +63,6 @@ def west(stack: Stack) -> Iterator[Api]:
         seconds=60,
         what="the plan",
     )
-    yield stack.cluster("west")
-    stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/practice.yaml")
 
 
 def test_a_drill_leaves_the_target_object_by_object_as_it_was(stack: Stack, west: Api) -> None:
@@ -104,6 +108,33 @@ def test_a_drill_that_is_stopped_in_the_middle_is_cleaned_up_all_the_same(
     assert (swept["state"], swept["cleanedUp"], swept["leftovers"]) == ("aborted", True, [])
     wait(lambda: everything(west).keys() == before.keys(), seconds=60, what="the volumes' end")
     assert everything(west) == before
+
+
+def test_a_schedule_of_the_plan_starts_it_and_goes_with_it(stack: Stack, west: Api) -> None:
+    assert west
+    before = len(drills(stack))
+    put(stack, PLAN.replace("drill:\n", "drill:\n  schedule: rate(1 minute)\n  keepFor: PT0S\n"))
+    started = wait(
+        lambda: drills(stack)[: len(drills(stack)) - before], seconds=240, what="a drill by itself"
+    )
+    put(stack, PLAN)
+    ended = stack.finish(started[-1]["executionArn"], seconds=300)
+    assert ended.output["cleanedUp"] is True, ended
+    (entry,) = (each for each in stack.search(drills=True)["drills"] if each["plan"] == "practice")
+    assert entry["overdue"] is False
+    wait(lambda: not schedules(stack), seconds=150, what="the end of the schedule")
+
+
+def drills(stack: Stack) -> list[dict[str, Any]]:
+    """The executions, the newest first."""
+    machine = stack.outputs["DrillStateMachine"]
+    found = stack.client("stepfunctions").list_executions(stateMachineArn=machine)
+    return list(found["executions"])
+
+
+def schedules(stack: Stack) -> list[str]:
+    found = stack.client("scheduler").list_schedules()["Schedules"]
+    return [each["Name"] for each in found if each["Name"] == "practice"]
 
 
 def reported(stack: Stack, execution: str) -> dict[str, Any] | None:

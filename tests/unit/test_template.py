@@ -37,6 +37,7 @@ DELIVERIES = {  # as docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 FINDING = {  # by what their names begin with; no more than by its name whether one is muted
     "cloudwatch:DescribeAlarms",
     "cloudwatch:ListAlarmMuteRules",
+    "scheduler:ListSchedules",
 }
 TALK_TO_CLUSTERS = {"PlanFunction", "ProbeFunction", "RestoreFunction", "RollbackFunction"}
 OUTPUTS = {

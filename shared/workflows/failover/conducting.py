@@ -9,7 +9,7 @@ takes one decision.
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared.errors import Overtaken
 from shared.failover import waves as waves_
@@ -38,13 +38,6 @@ GRACE = timedelta(minutes=5)
 """For how long an execution that has ended is waited for to be reported."""
 
 
-class _Seen(NamedTuple):
-    """A wave as it is now, and its restore where that has begun in this attempt."""
-
-    wave: WaveProgress
-    restore: RestoreRecord | None
-
-
 def advance(
     clients: Clients, failover_id: str, attempt: int, *, late: bool = False
 ) -> dict[str, Any]:
@@ -53,12 +46,13 @@ def advance(
     """
     ledger = clients.ledger(failover_id)
     plan = ledger.plan()
-    until = clients.clock.monotonic() + PATIENCE
+    until, first = clients.clock.monotonic() + PATIENCE, True
     while True:
         record = ledger.of_attempt(attempt)
         if late:
             record = _settle(clients, ledger, record, plan)
-        record = _advance(clients, ledger, record, plan)
+        record = _advance(clients, ledger, record, plan, closely=first)
+        first = False
         if record.verdict:
             return ended(record)
         if record.plan_hash and record.unapproved:
@@ -81,21 +75,28 @@ def ended(record: FailoverRecord) -> dict[str, Any]:
 
 
 def _advance(
-    clients: Clients, ledger: FailoverLedger, record: FailoverRecord, plan: RecoveryPlan
+    clients: Clients,
+    ledger: FailoverLedger,
+    record: FailoverRecord,
+    plan: RecoveryPlan,
+    *,
+    closely: bool,
 ) -> FailoverRecord:
-    """One look at all waves, and what follows from it."""
+    """One look at all waves, and what follows from it. CLOSELY: Step Functions is asked of each
+    wave under way, which it does not like to be once a second.
+    """
     if record.verdict:
         return record
     if record.stopped:
         raise Overtaken(f"{record.named} was stopped.")
     if record.cancelled:
         return _abort(clients, ledger, record)
-    seen = [_look(clients, each) for each in record.waves or _first(plan, record)]
-    known = _start_planning(clients, record, plan, [each.wave for each in seen])
+    seen = [_look(clients, each, closely) for each in record.waves or _first(plan, record)]
+    known = _start_planning(clients, record, plan, seen)
     record = ledger.change(
         record.attempt, waves=tuple(known), plan_hash=waves_.plan_hash(known) or record.plan_hash
     )
-    if any(each.state is WaveState.PLANNING for each in known):
+    if any(map(_plans, known)):
         return record
     if waves_.is_done(known):
         return _end(ledger, record, clients.clock.now())
@@ -108,11 +109,7 @@ def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
     """Planning and people take their time: before the first wave goes, the source is looked at once
     more. It may be back.
     """
-    if (
-        record.drill
-        or record.given
-        or any(each.state is WaveState.PLANNING for each in record.waves)
-    ):
+    if record.drill or record.given or any(map(_plans, record.waves)):
         return False
     return not record.probes or now - record.probes[-1].at > FRESH
 
@@ -189,19 +186,19 @@ def request(record: FailoverRecord, plan: RecoveryPlan, wave: Wave) -> dict[str,
 # --- Looking ------------------------------------------------------------------------------------
 
 
-def _look(clients: Clients, wave: WaveProgress) -> _Seen:
+def _look(clients: Clients, wave: WaveProgress, closely: bool) -> WaveProgress:
     """Its ledger says how far a restore is; only of one without a report is its execution asked."""
     if wave.state.final or wave.execution is None:
-        return _Seen(wave, None)
+        return wave
     restore = _ledger(clients, wave).record()
     if restore is None or restore.execution != wave.execution:
-        return _Seen(_unless_it_broke_off(clients, wave), None)
+        return _unless_it_broke_off(clients, wave)
     if restore.outcome:
-        return _Seen(_ended(clients, wave, restore), restore)
-    told = _unless_it_broke_off(clients, wave)
+        return _ended(clients, wave, restore)
+    told = _unless_it_broke_off(clients, wave) if closely or _plans(wave) else wave
     if told.state.final or restore.plan_hash is None:
-        return _Seen(told, restore)
-    return _Seen(_going_on(clients, wave, restore), restore)
+        return told
+    return _going_on(clients, wave, restore)
 
 
 def _ledger(clients: Clients, wave: WaveProgress) -> Ledger:
@@ -252,11 +249,10 @@ def _unless_it_broke_off(clients: Clients, wave: WaveProgress) -> WaveProgress:
     if told["status"] == "RUNNING" or ended is None:
         return wave
     error, cause = told.get("error") or told["status"], _cause(told.get("cause"))
-    if wave.state is WaveState.PLANNING and error == "NotFound" and cause.get("field") == "select":
+    if _plans(wave) and error == "NotFound" and cause.get("field") == "select":
         said = "None of its machines has a restore point."
         return wave.model_copy(update={"state": WaveState.SKIPPED, "reason": said})
-    begun = wave.state is not WaveState.PLANNING
-    if begun and clients.clock.now() - ended < GRACE:
+    if not _plans(wave) and clients.clock.now() - ended < GRACE:
         return wave  # its report comes yet
     reason = cause.get("message") or f"Its execution {wave.execution} ended with {error}."
     changes = {"state": WaveState.FAILED, "reason": reason, "finished_at": ended}

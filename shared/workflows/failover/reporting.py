@@ -114,7 +114,7 @@ def machines_of(clients: Clients, record: FailoverRecord) -> Iterator[Machine]:
         except NotFound:
             continue  # a wave of a month ago, which another execution has taken up now
         results = Ledger(clients.table, wave.restore_id, now=clients.clock.now).machines()
-        yield from measures.machines(wave.name, plan, results)
+        yield from measures.machines(wave, plan, results)
 
 
 def publish(clients: Clients, record: FailoverRecord, made: dict[str, Any]) -> Published:
