@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from shared.failover.report import LONGEST_SUBJECT, TOLD
 from shared.models.base import to_instant
 from shared.models.failovers import FailoverRecord
-from shared.models.observations import Observation
+from shared.models.observations import Answer, Observation
 
 SILENCE = timedelta(minutes=10)
 """How long a source that was told of must have been unreachable to be told of again."""
@@ -47,17 +47,19 @@ def judge(record: FailoverRecord, seen: Observation | None) -> Turn:
         return Turn.TELL if seen.alive else Turn.NOTHING
     if not seen.alive:
         fell = seen.unreachable_since
-        return Turn.SILENT if fell and fell != record.silent_since else Turn.NOTHING
-    if record.silent_since is None:
+        return Turn.SILENT if fell and fell != record.quiet_since else Turn.NOTHING
+    if record.quiet_since is None:
         return Turn.NOTHING
-    return Turn.TELL if seen.at - record.silent_since >= SILENCE else Turn.FLAPS
+    return Turn.TELL if seen.at - record.quiet_since >= SILENCE else Turn.FLAPS
 
 
 def _stands(record: FailoverRecord) -> bool:
-    """Whether anything of what it brought back may run; a rollback keeps what has run, unless it
-    was asked not to.
+    """Whether its source was seen to be down, as that of no planned failover is, and anything of
+    what it brought back may run; a rollback keeps what has run, unless it was asked not to.
     """
-    return record.given and not (record.rollback and record.rollback.state == "succeeded")
+    down = any(each.answer is Answer.UNREACHABLE for each in record.probes)
+    undone = record.rollback and record.rollback.state == "succeeded"
+    return record.given and down and not undone
 
 
 class Twice(NamedTuple):

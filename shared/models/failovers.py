@@ -96,7 +96,7 @@ class FailoverRecord(Value):
     were through; OUTCOME is what was reported. GIVEN says that a wave was let go. UNDOING is the
     rollback that has hold of it, ROLLBACK how the last one ended, where no execution has taken up
     the failover since; a decision from before ASKS_SINCE was undone with what it was about.
-    INCIDENT_AT is the look that saw the source alive again and was told of, SILENT_SINCE the
+    INCIDENT_AT is the look that saw the source alive again and was told of, QUIET_SINCE the
     outage that came after it. THROUGH_AT is when the waves of a drill were through. REVISION counts
     the changes of the record.
     """
@@ -135,7 +135,7 @@ class FailoverRecord(Value):
     undoing: Undoing | None = None
     rollback: Rollback | None = None
     incident_at: Instant | None = None
-    silent_since: Instant | None = None
+    quiet_since: Instant | None = None
     drill: bool = False
     keep_for: int = 0
     through_at: Instant | None = None

@@ -261,7 +261,7 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         again |= {"waves": tuple(each.again() for each in before.waves)}
         return before.model_copy(update=again)
     again |= {"waves": (), "plan_hash": None, "given": False, "keep_for": wanted.keep_for}
-    again |= {"incident_at": None, "silent_since": None}
+    again |= {"incident_at": None, "quiet_since": None}
     if before.rollback:
         # What was approved was done, and undone: the source is looked at and people asked again.
         again["asks_since"] = wanted.taken_at

@@ -15,7 +15,7 @@ import pytest
 from functions import upkeep as function
 from shared.failover import incident
 from shared.failover.incident import SILENCE, Turn, Twice
-from shared.models.failovers import FailoverRecord
+from shared.models.failovers import FailoverRecord, Probe
 from shared.models.observations import Answer, Observation
 from shared.models.rollbacks import Rollback
 from shared.runs import failovers
@@ -36,6 +36,13 @@ def at(minutes: float) -> datetime:
     return BEGIN + minutes * MINUTE
 
 
+AN_OUTAGE: Json = {
+    "given": True,
+    "unreachable_since": BEGIN,
+    "probes": (Probe(at=BEGIN, answer=Answer.UNREACHABLE),),
+}
+
+
 def a_record(**changes: Any) -> FailoverRecord:
     """Of a failover that brought machines back from a cluster that fell silent at BEGIN."""
     return FailoverRecord(
@@ -49,7 +56,7 @@ def a_record(**changes: Any) -> FailoverRecord:
         plan="payments",
         source="east",
         target="west",
-    ).model_copy(update={"given": True, "unreachable_since": BEGIN} | changes)
+    ).model_copy(update={**AN_OUTAGE, **changes})
 
 
 def a_look(minutes: float, answer: Answer, **changes: Any) -> Observation:
@@ -79,20 +86,21 @@ CASES: dict[str, tuple[Json, Observation | None, Turn]] = {
     "it rejects us, and lives": ({}, a_look(5, Answer.REJECTED), Turn.TELL),
     "no wave was let go": ({"given": False}, ALIVE, Turn.NOTHING),
     "no outage was behind it": ({"unreachable_since": None}, ALIVE, Turn.NOTHING),
+    "its source was halted, and never down": ({"probes": ()}, ALIVE, Turn.NOTHING),
     "all was rolled back": ({"rollback": undone("succeeded")}, ALIVE, Turn.NOTHING),
     "the rollback kept what had run": ({"rollback": undone("partial")}, ALIVE, Turn.TELL),
     "it was told": (TOLD, a_look(9, Answer.READY), Turn.NOTHING),
     "it was told, and is silent again": (TOLD, SILENT, Turn.SILENT),
-    "that is known": (TOLD | {"silent_since": at(25)}, SILENT, Turn.NOTHING),
-    "a newer silence": (TOLD | {"silent_since": at(12)}, SILENT, Turn.SILENT),
+    "that is known": (TOLD | {"quiet_since": at(25)}, SILENT, Turn.NOTHING),
+    "a newer silence": (TOLD | {"quiet_since": at(12)}, SILENT, Turn.SILENT),
     "told, and its credentials are gone": (TOLD, a_look(9, Answer.NO_CREDENTIALS), Turn.NOTHING),
     "back after a short silence": (
-        TOLD | {"silent_since": at(25)},
+        TOLD | {"quiet_since": at(25)},
         a_look(26, Answer.READY),
         Turn.FLAPS,
     ),
     "back after a long silence": (
-        TOLD | {"silent_since": at(25)},
+        TOLD | {"quiet_since": at(25)},
         a_look(25 + SILENCE / MINUTE, Answer.READY),
         Turn.TELL,
     ),

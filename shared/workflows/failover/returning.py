@@ -123,9 +123,9 @@ def _note(clients: Clients, record: FailoverRecord, seen: Observation, turn: Tur
     next time.
     """
     changes: dict[Turn, dict[str, Any]] = {
-        Turn.TELL: {"incident_at": seen.at, "silent_since": None},
-        Turn.SILENT: {"silent_since": seen.unreachable_since},
-        Turn.FLAPS: {"silent_since": None},
+        Turn.TELL: {"incident_at": seen.at, "quiet_since": None},
+        Turn.SILENT: {"quiet_since": seen.unreachable_since},
+        Turn.FLAPS: {"quiet_since": None},
     }
     if turn not in changes:
         return
