@@ -10,6 +10,12 @@ BATCH = "replant.dev/batch"
 """On the objects of a restore of several batches: whose machines they are, so that a run lists its
 own alone."""
 
+RUN_STRATEGY = "replant.dev/run-strategy"
+"""On a machine that a planned failover has halted: the run strategy that it had."""
+
+HALTED_BY = "replant.dev/halted-by"
+"""On such a machine: the failover."""
+
 ORIGIN_CLUSTER = "backup.origin.cluster"
 ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"

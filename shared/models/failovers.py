@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from shared.models.base import Instant, Value
+from shared.models.halts import Preparing
 from shared.models.observations import Answer as Observed
 from shared.models.restore_plans import Answer, Decision, in_force
 
@@ -78,6 +79,12 @@ class FailoverRecord(Value):
     is over the plans of all waves. VERDICT with WHY is an end that was decided before all waves
     were through; OUTCOME is what was reported. GIVEN says that a wave was let go. REVISION counts
     the changes of the record.
+
+    PLANNED: the source is alive, and its machines are halted first; REVERSE: it is the way back.
+    PREPARING is what comes next of what both need, None where nothing does; BUSY_UNTIL is when the
+    last request of that ends, SILENT_SINCE when the source did not answer any more, DOING what is
+    waited for. FREED is since when the source's machines are started again, after which no wave is
+    let go.
     """
 
     failover_id: str
@@ -111,6 +118,23 @@ class FailoverRecord(Value):
     finished_at: Instant | None = None
     report: str | None = None
     revision: int = 0
+    planned: bool = False
+    reverse: bool = False
+    preparing: Preparing | None = None
+    busy_until: Instant | None = None
+    silent_since: Instant | None = None
+    doing: str | None = None
+    freed: Instant | None = None
+
+    @property
+    def prepares(self) -> bool:
+        """Whether something is to be done on clusters before its waves are planned."""
+        return self.preparing not in (None, Preparing.READY)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may hold machines of its source halted that nothing came back for."""
+        return self.planned and not self.given
 
     @property
     def named(self) -> str:

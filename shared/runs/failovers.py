@@ -220,6 +220,8 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
     else:
         again |= {"waves": (), "plan_hash": None, "approval": wanted.approval}
         again |= {"source": wanted.source, "target": wanted.target}
+        again |= {"preparing": wanted.preparing, "doing": None, "freed": None}
+        again |= {"silent_since": None}
     return before.model_copy(update=again)
 
 

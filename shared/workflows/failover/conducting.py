@@ -58,6 +58,8 @@ def advance(
         record = ledger.of_attempt(attempt)
         if late:
             record = _settle(clients, ledger, record, plan)
+        if record.prepares and not (record.verdict or record.cancelled):
+            return answer(record, "ask" if record.unapproved else "source")
         record = _advance(clients, ledger, record, plan)
         if record.verdict:
             return answer(record, "report")
@@ -76,7 +78,7 @@ def _advance(
     """One look at all waves, and what follows from it."""
     if record.verdict:
         return record
-    if record.stopped:
+    if record.stopped or record.freed:
         raise Overtaken(f"{record.named} was stopped.")
     if record.cancelled:
         return _abort(clients, ledger, record)
@@ -98,7 +100,11 @@ def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
     """Planning and people take their time: before the first wave goes, the source is looked at once
     more. It may be back.
     """
-    if record.given or any(each.state is WaveState.PLANNING for each in record.waves):
+    if (
+        record.given
+        or record.planned
+        or any(each.state is WaveState.PLANNING for each in record.waves)
+    ):
         return False
     return not record.probes or now - record.probes[-1].at > FRESH
 
@@ -290,7 +296,10 @@ def _let_go(
     changed = tuple(_turned(each, turn, now) for each in record.waves)
     # First, so that a failover that has let a wave go is known to have done so.
     given = record.given or bool(turn.begin)
-    record = ledger.change(record.attempt, waves=changed, given=given)
+    kept = ledger.replace(record, waves=changed, given=given)
+    if kept is None:
+        return ledger.of_attempt(record.attempt)  # it may be stopped by now
+    record = kept
     by_name = {each.name: each for each in record.waves}
     for name in turn.off:
         call_off(clients, by_name[name])

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.errors import NotFound
-from shared.failover import measures, report
+from shared.failover import halting, measures, report
 from shared.failover.measures import Machine
 from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.halts import SourceMachine
 from shared.pages import failover as pages
 from shared.runs import failovers
 from shared.runs.failovers import PlanLock
+from shared.runs.halts import SourceLedger
 from shared.runs.ledger import Ledger
 from shared.workflows.failover.conducting import called_off
 from shared.workflows.failover.steps import Clients
@@ -67,7 +69,11 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     now = clients.clock.now()
     ledger = clients.ledger(record.failover_id)
     state = record.verdict or FailoverState.FAILED
+    halted = halted_of(clients, record)
+    if record.holds and (said := halting.aftermath(record.source, halted)):
+        record = record.model_copy(update={"why": f"{record.why} {said}"})
     made = report.report(record, ledger.plan(), machines_of(clients, record), state, now)
+    made["halted"] = halting.shown(halted)
     published = publish(clients, record, made)
     output = report.output(made, published.address, published.digest)
     clients.sns.publish(
@@ -87,6 +93,14 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     lock = PlanLock(clients.table, record.plan, now=clients.clock.now)
     lock.release(record.failover_id, record.execution, now, ran=record.given)
     return output
+
+
+def halted_of(clients: Clients, record: FailoverRecord) -> list[SourceMachine]:
+    """The machines of the source of a planned failover."""
+    if not record.planned:
+        return []
+    rows = SourceLedger(clients.table, record.failover_id, now=clients.clock.now)
+    return list(rows.machines().values())
 
 
 def machines_of(clients: Clients, record: FailoverRecord) -> Iterator[Machine]:
