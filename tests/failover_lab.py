@@ -196,8 +196,8 @@ Decide = Callable[["FailoverLab", FailoverRecord], object]
 @dataclass
 class FailoverLab:
     """SOURCE is how the API server of east answers. DECIDE is who answers a request for approval;
-    nobody does without. EACH_SECOND is called whenever the clock moves, and before it ALSO, which
-    is what other clusters do. SOURCE_CLIENTS are those of SourceFunction.
+    nobody does without. EACH_SECOND is called whenever the clock moves, and first of all ALSO,
+    which is what other clusters do. SOURCE_CLIENTS are those of SourceFunction.
     """
 
     lab: Lab
@@ -321,9 +321,9 @@ def a_failover_lab(plan: str = PLAN) -> Iterator[FailoverLab]:
         found = FailoverLab(lab, states)
 
         def go_on(_: float) -> None:
-            states.go_on()
             if found.also:
                 found.also()
+            states.go_on()
             if found.each_second:
                 found.each_second()
 

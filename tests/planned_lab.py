@@ -22,7 +22,7 @@ from shared.runs.files import StateBucket
 from shared.workflows.failover.preparing import Clients
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
 from tests.fake_cluster import FakeCluster, Json, Place, connected
-from tests.lab import STATE, Secrets, _document
+from tests.lab import STATE, Lab, Secrets, _document
 
 NOTED = "harvesterhci.io/vmRunStrategy"
 SHUTDOWN = 20.0  # seconds
@@ -36,6 +36,7 @@ class Source(FakeCluster):
     the catalogue.
     """
 
+    name: str = "east"
     seconds: float = 0.0
     stuck: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
@@ -44,6 +45,7 @@ class Source(FakeCluster):
     written: list[tuple[str, Json]] = field(default_factory=list)
     halted: dict[str, float] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
+    known: int = 0
 
     def machine(self, name: str, strategy: str = "RerunOnFailure", **metadata: Any) -> Json:
         made = self.add(
@@ -115,11 +117,11 @@ class Source(FakeCluster):
 
 @dataclass
 class PlannedLab:
-    """SITE is the failover's lab, EAST its living source."""
+    """SITE is the failover's lab, EAST its living source; WEST, where it goes, is one too."""
 
     site: FailoverLab
     east: Source
-    known: int = 0
+    west: Source
 
     def clients(self) -> Clients:
         lab = self.site.lab
@@ -132,35 +134,42 @@ class PlannedLab:
 
     def go_on(self) -> None:
         """What was backed up meanwhile is catalogued."""
+        self._catalogue(self.east, self.west)
+        self._catalogue(self.west, self.east)
+
+    def _catalogue(self, source: Source, other: Source) -> None:
+        """The OTHER cluster's Longhorn reads what SOURCE has written."""
         lab = self.site.lab
-        self.east.seconds = lab.seconds
-        self.east.settle()
-        while self.known < len(self.east.written):
-            name, vm = self.east.written[self.known]
-            self.known += 1
+        source.seconds = lab.seconds
+        source.settle()
+        for name, vm in source.written[source.known :]:
+            source.known += 1
+            lab.cluster = other
             lab.backup(
                 vm["metadata"]["name"],
                 id_=f"last-{name}",
                 backup=name,
+                cluster=source.name,
                 taken_at=lab.now() - timedelta(seconds=EVENT),
                 run_strategy=run_strategy(vm["spec"]),
                 annotations=vm["metadata"].get("annotations"),
             )
+            lab.cluster = self.west
 
 
 @contextmanager
 def a_planned_lab(plan: str = PLAN) -> Iterator[PlannedLab]:
     """Two databases and a web server run on east; one is backed up every night."""
     with a_failover_lab(plan) as site:
-        east = Source()
-        east.add("Namespace", "", "default")
-        found = PlannedLab(site, east)
-        lab = site.lab
+        lab, east, west = site.lab, Source(), Source(name="west")
+        Lab(cluster=east), Lab(cluster=west)  # which have what a Harvester has
+        lab.cluster = west
+        found = PlannedLab(site, east, west)
 
         def connect(
             text: str, cluster: ClusterDocument, *, deadline: float | None = None, **options: Any
         ) -> AbstractContextManager[TargetCluster]:
-            server = east if cluster.id == "east" else lab.cluster
+            server = east if cluster.id == "east" else west
             return connected(server, lambda: lab.seconds, lab.sleep, cluster, deadline)
 
         with pytest.MonkeyPatch.context() as patch:
