@@ -111,8 +111,9 @@ class Source(FakeCluster):
         backup["status"] = status
         late = since + BACKUP + EVENT
         arrives = status.get("readyToUse") and self.seconds >= late and vm not in self.lost
-        if arrives and name not in [each for each, _ in self.written]:
-            self.written.append((name, self.objects["VirtualMachine", "default", vm]))
+        machine = self.objects.get(("VirtualMachine", "default", vm))
+        if arrives and machine and name not in [each for each, _ in self.written]:
+            self.written.append((name, machine))
 
 
 @dataclass

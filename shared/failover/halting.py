@@ -63,9 +63,11 @@ class Found(NamedTuple):
 # --- Looking ------------------------------------------------------------------------------------
 
 
-def machines_of(plan: RecoveryPlan, vms: Iterable[Manifest], now: datetime) -> list[SourceMachine]:
+def machines_of(
+    plan: RecoveryPlan, vms: Iterable[Manifest], attempt: int, now: datetime
+) -> list[SourceMachine]:
     """Those that the plan means, by name."""
-    found = (machine_of(each, now) for each in vms if _is_meant(plan, each))
+    found = (machine_of(each, attempt, now) for each in vms if _is_meant(plan, each))
     return sorted(found, key=lambda each: each.key)
 
 
@@ -73,7 +75,7 @@ def names_of(plan: RecoveryPlan, vms: Iterable[Manifest]) -> list[str]:
     return [_key(each) for each in vms if _is_meant(plan, each)]
 
 
-def machine_of(vm: Manifest, now: datetime) -> SourceMachine:
+def machine_of(vm: Manifest, attempt: int, now: datetime) -> SourceMachine:
     """One that is halted by us already, by a failover that did not come so far as to start it
     again, is remembered with what it had before.
     """
@@ -81,6 +83,7 @@ def machine_of(vm: Manifest, now: datetime) -> SourceMachine:
     strategy = own_strategy(spec, metadata.get("annotations") or {})
     ours = run_strategy(spec) == HALTED and strategy != HALTED
     return SourceMachine(
+        attempt=attempt,
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=str(metadata.get("uid")),
@@ -165,7 +168,7 @@ def to_back_up(
         return Step(Do.FAIL, problem)
     if found.runs or not _is_halted(found):
         return Step(Do.FAIL, _started_meanwhile(machine))
-    if point and point.state is State.RESTORABLE:
+    if machine.point or (point and point.state is State.RESTORABLE):
         return Step(Do.DONE)
     if machine.backup is None or backup is None:
         return Step(Do.MAKE)

@@ -25,9 +25,10 @@ class SourceMachine(Value):
     was written as `running`. HALTED_AT is when it was decided to halt it, which is written down
     before it is done; None for one that was halted anyway. BACKUP is the name of its last backup,
     READY_AT is when Harvester had it, POINT the restore point of it. STARTED: the machine has the
-    strategy again that it had.
+    strategy again that it had. ATTEMPT of the failover is the last one that has looked at it.
     """
 
+    attempt: int
     namespace: str
     name: str
     uid: str

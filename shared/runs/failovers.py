@@ -279,6 +279,7 @@ def _show(row: Item, stored: Item) -> dict[str, Any]:
     record = FailoverRecord.model_validate_json(stored["body"])
     said = {"failover_id", "request_id", "execution", "plan", "source", "target", "by", "reason"}
     said |= {"alarm", "why", "unreachable_since", "rto", "rpo", "started_at", "finished_at"}
+    said |= {"planned", "reverse"}
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,

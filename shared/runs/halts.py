@@ -13,6 +13,14 @@ Machines = dict[str, SourceMachine]
 """By `namespace/name`."""
 
 
+def points(table: Table, failover: str) -> list[str]:
+    """The ids of the restore points of the last backups that a planned failover has made."""
+    rows = table.query(failover_partition(failover), MACHINE)
+    found = [SourceMachine.model_validate_json(row["body"]) for row in rows]
+    newest = max((each.attempt for each in found), default=0)
+    return [each.point for each in found if each.point and each.attempt == newest]
+
+
 class SourceLedger:
     """Of the failover ID."""
 
@@ -21,10 +29,11 @@ class SourceLedger:
         self._pk = failover_partition(id_)
         self._now = now
 
-    def machines(self) -> Machines:
+    def machines(self, attempt: int | None = None) -> Machines:
+        """Those of an ATTEMPT, or of all: an earlier one may have meant others."""
         rows = self._table.query(self._pk, MACHINE)
         found = (SourceMachine.model_validate_json(row["body"]) for row in rows)
-        return {each.key: each for each in found}
+        return {each.key: each for each in found if attempt in (None, each.attempt)}
 
     def write(self, machines: Iterable[SourceMachine]) -> None:
         """One after the other: what was written is there, whatever becomes of the rest."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidRequest, Overtaken
+from shared.errors import InvalidRequest, Overtaken, Unreachable
 from shared.kube.connection import Silence
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer
@@ -95,6 +95,14 @@ def test_what_was_halted_is_neither_changed_nor_remembered(world: PlannedLab) ->
     }
     (web,) = [each for each in world.site.report(output)["halted"] if "web01" in each["machine"]]
     assert (web["runStrategy"], web["haltedAt"]) == ("Halted", None)
+
+
+def test_only_the_last_backups_come_back(world: PlannedLab) -> None:
+    """Not a machine that is known from old backups, and that somebody has deleted on the source."""
+    world.site.lab.backup("db-0", taken_at=world.site.lab.now() - timedelta(days=30))
+    output = world.site.run(PLANNED)
+    assert output["state"] == "succeeded"
+    assert set(made(world)) == set(BEFORE)
 
 
 def test_its_progress_is_shown(world: PlannedLab) -> None:
@@ -504,6 +512,60 @@ def test_a_broken_step_starts_them_again_and_is_told(world: PlannedLab) -> None:
     assert own(world) == BEFORE
 
 
+def test_machines_that_cannot_be_started_again_are_named(world: PlannedLab) -> None:
+    def forbid() -> None:
+        if world.east.of("VirtualMachineBackup") and not world.east.down:
+            denied = status(403, "Forbidden", "admission webhook denied the request: no")
+            world.east.fail("PATCH", "VirtualMachine", denied, name="db-2", times=10_000)
+            world.site.each_second = None
+
+    broken(world)
+    world.site.each_second = forbid
+    output = world.site.run(PLANNED)
+    assert output["state"] == "failed"
+    assert "Not started again yet on east: default/db-2. Start them by hand" in output["reason"]
+    assert own(world) == BEFORE | {"db-2": "Halted"}
+    assert [each["startedAgain"] for each in world.site.report(output)["halted"]] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_the_event_of_a_stop_comes_again_while_the_source_does_not_answer(
+    world: PlannedLab,
+) -> None:
+    until(world, lambda: world.east.of("VirtualMachineBackup"))
+    world.site.stop()
+    world.east.down = "connection refused"
+    with pytest.raises(Unreachable, match="starts machines of east again: "):
+        freeing.start_after_stop(world.clients(), answer_arn())
+    world.east.down = None
+    freeing.start_after_stop(world.clients(), answer_arn())
+    assert own(world) == BEFORE
+
+
+def test_a_wave_of_a_stopped_failover_is_not_let_go(world: PlannedLab) -> None:
+    """Its machines are about to run on the source again."""
+    answer = world.site.begin(PLANNED)
+    while answer["next"] != "advance":
+        answer = world.site.step(answer)
+    freeing.start_again(world.clients(), answer["failoverId"], 1, "Lambda.Unknown")
+    with pytest.raises(Overtaken):
+        world.site.step(answer | {"next": "advance", "wait": 0})
+    assert made(world) == {}
+
+
+def test_a_cluster_whose_document_went_is_named(world: PlannedLab) -> None:
+    answer = world.site.begin(PLANNED)
+    del world.site.lab.table.packed["documents", "clusters/east"]
+    answer = world.site.step(answer)
+    record = world.site.ledger(answer["failoverId"]).record()
+    assert record
+    assert record.why
+    assert "Unknown cluster 'east'" in record.why
+
+
 def test_the_same_request_goes_on_after_a_failure_with_new_backups(world: PlannedLab) -> None:
     request = PLANNED | {"requestId": "the-same"}
     broken(world)
@@ -514,6 +576,24 @@ def test_the_same_request_goes_on_after_a_failure_with_new_backups(world: Planne
     assert output["state"] == "succeeded", output
     taken = {each["backup"] for each in world.site.report(output)["machines"]}
     assert all(f"-{2}-" in each for each in taken)
+
+
+def test_a_machine_that_went_between_two_attempts_is_no_part_of_the_second(
+    world: PlannedLab,
+) -> None:
+    request = PLANNED | {"requestId": "the-same"}
+    broken(world)
+    assert world.site.run(request)["state"] == "failed"
+    world.east.broken.clear()
+    del world.east.objects["VirtualMachine", "default", "db-1"]
+    world.site.lab.sleep(120)
+    output = world.site.run(request, "run-2")
+    assert output["state"] == "succeeded", output
+    assert set(made(world)) == {"db-2", "web01"}
+    assert [each["machine"] for each in world.site.report(output)["halted"]] == [
+        "default/db-2",
+        "default/web01",
+    ]
 
 
 @pytest.mark.parametrize("request_id", ["the-same", "another"])
@@ -545,6 +625,26 @@ def test_a_planned_failover_that_did_its_work_is_not_halted_once_more(world: Pla
 
 
 # --- The way back -------------------------------------------------------------------------------
+
+
+def test_the_look_of_a_way_back_without_problems_says_so(world: PlannedLab) -> None:
+    nothing_there(world)
+    output = world.site.show(LOOK)
+    assert (output["state"], output["problems"]) == ("planned", [])
+    assert output["reason"].endswith("Nothing stands in its way.")
+
+
+def test_the_way_back_of_a_plan_that_was_replaced_by_it_looks_at_the_same_cluster(
+    world: PlannedLab,
+) -> None:
+    answer = world.site.begin(REVERSE)
+    turned = PLAN.replace("source: east", "source: X").replace("target: west", "target: east")
+    world.site.lab.recovery_plan(turned.replace("source: X", "source: west"))
+    answer = world.site.step(answer)
+    record = world.site.ledger(answer["failoverId"]).record()
+    assert record
+    assert record.why
+    assert "default/db-1 still stands on east" in record.why
 
 
 def test_a_look_at_the_way_back_shows_the_plan_and_what_stands(world: PlannedLab) -> None:

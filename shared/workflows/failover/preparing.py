@@ -241,7 +241,9 @@ def _look(work: Work, record: FailoverRecord) -> FailoverRecord:
     """
     plan, now = work.plan, work.clients.clock.now()
     vms = {_key(each): each for each in work.source.list("VirtualMachine")}
-    machines = {each.key: each for each in halting.machines_of(plan, vms.values(), now)}
+    machines = {
+        each.key: each for each in halting.machines_of(plan, vms.values(), work.attempt, now)
+    }
     if not machines:
         said = f"None of the machines of plan {plan.name} stands on {plan.source}."
         return work.give_up(FailoverState.REFUSED, said)
@@ -285,12 +287,12 @@ def _try(work: Work, machine: SourceMachine) -> None:
 
 
 def _halt(work: Work, record: FailoverRecord) -> FailoverRecord:
-    now, rows = work.clients.clock.now(), work.rows.machines()
+    now, rows = work.clients.clock.now(), work.rows.machines(work.attempt)
     found = see(work.source, rows)
     if record.unreachable_since is None:
         listed = work.source.list("VirtualMachine")
         if changed := halting.difference(
-            rows.values(), halting.machines_of(work.plan, listed, now)
+            rows.values(), halting.machines_of(work.plan, listed, work.attempt, now)
         ):
             said = (
                 f"The machines of plan {work.plan.name} are others by now: {changed}. Start again."
@@ -357,7 +359,7 @@ def see(source: TargetCluster, rows: Machines) -> dict[str, Found]:
 
 
 def _back_up(work: Work, record: FailoverRecord) -> FailoverRecord:
-    now, rows = work.clients.clock.now(), work.rows.machines()
+    now, rows = work.clients.clock.now(), work.rows.machines(work.attempt)
     found, backups = see(work.source, rows), _backups(work.source, rows)
     rows |= {key: _noticed(each, backups.get(key), work) for key, each in rows.items()}
     points = {key: _point(work, each) for key, each in rows.items()}
@@ -397,7 +399,7 @@ def _noticed(machine: SourceMachine, backup: Object | None, work: Work) -> Sourc
 
 def _point(work: Work, machine: SourceMachine) -> RestorePoint | None:
     """Of its last backup. The times of clusters and of ours may differ, so it is known by name."""
-    if machine.ready_at is None:
+    if machine.ready_at is None or machine.point:
         return None
     found = search.of_machine(work.clients.table, machine.key, work.plan.source)
     return next((each for each in found if machine.is_last(each)), None)

@@ -99,8 +99,11 @@ def halted_of(clients: Clients, record: FailoverRecord) -> list[SourceMachine]:
     """The machines of the source of a planned failover."""
     if not record.planned:
         return []
-    rows = SourceLedger(clients.table, record.failover_id, now=clients.clock.now)
-    return list(rows.machines().values())
+    rows = SourceLedger(clients.table, record.failover_id, now=clients.clock.now).machines()
+    # Of an earlier attempt: what that could not start again.
+    halted = (each for each in rows.values() if each.halted_at and not each.started)
+    now = (each for each in rows.values() if each.attempt == record.attempt)
+    return sorted({*now, *halted}, key=lambda each: each.key)
 
 
 def machines_of(clients: Clients, record: FailoverRecord) -> Iterator[Machine]:
