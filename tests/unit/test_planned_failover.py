@@ -7,8 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 
+from shared.commands import access
 from shared.errors import InvalidRequest, Overtaken, Unreachable
+from shared.kinds import KINDS
 from shared.kube.connection import Silence
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer
@@ -103,6 +106,50 @@ def test_only_the_last_backups_come_back(world: PlannedLab) -> None:
     output = world.site.run(PLANNED)
     assert output["state"] == "succeeded"
     assert set(made(world)) == set(BEFORE)
+
+
+VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_shipped_rights_of_a_source_are_those_that_are_needed(
+    world: PlannedLab, fails: bool
+) -> None:
+    used: set[tuple[str, str, str]] = set()
+
+    def note(method: str, place: Any) -> None:
+        kind = KINDS[place[0]]
+        verb = "list" if method == "GET" and not place[2] else VERBS[method]
+        used.add((kind.group, kind.plural, verb))
+
+    world.east.before = note
+    if fails:
+        broken(world)
+    assert world.site.run(PLANNED)["state"] == ("failed" if fails else "succeeded")
+    assert world.site.show(LOOK)["problems"]
+    documents = list(yaml.safe_load_all(access.SOURCE.read_text()))
+    (role,) = [each for each in documents if each["kind"] == "ClusterRole"]
+    granted = {
+        (rule["apiGroups"][0], plural, verb)
+        for rule in role["rules"]
+        for plural in rule.get("resources", ())
+        for verb in rule["verbs"]
+    }
+    assert used == granted - {("", "nodes", "list")}, "which the probe lists"
+
+
+def test_source_and_target_have_one_account_and_one_token() -> None:
+    of_target, of_source = (
+        {
+            (each["kind"], each["metadata"]["name"]): each
+            for each in yaml.safe_load_all(file.read_text())
+            if each["metadata"].get("namespace") in (None, "replant")
+        }
+        for file in (access.TARGET, access.SOURCE)
+    )
+    shared = of_target.keys() & of_source.keys()
+    assert {kind for kind, _ in shared} == {"Namespace", "ServiceAccount", "Secret"}
+    assert all(of_target[each] == of_source[each] for each in shared)
 
 
 def test_its_progress_is_shown(world: PlannedLab) -> None:
