@@ -43,14 +43,18 @@ def catalogue(stack: Stack, machines: Fleet, size: int) -> str:
     name.
     """
     cluster = f"fleet-{size}"
+    put(stack, cluster, [*islice(machines.metadata.items(), size - BLOCKED), *bad()])
+    return cluster
+
+
+def put(stack: Stack, cluster: str, machines: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Machines, each with its metadata, that the catalogue has as those of CLUSTER."""
     table = Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
-    good = islice(machines.metadata.items(), size - BLOCKED)
     with ThreadPoolExecutor(THREADS) as pool:
-        points = pool.map(partial(_point, stack, cluster), [*good, *bad()])
+        points = pool.map(partial(_point, stack, cluster), machines)
         puts = (builders.rows(_Nothing(), point, datetime.now(UTC)) for point in points)
         table.put_many(chain.from_iterable([put.item for put in each] for each in puts))
     table.put_many([{"pk": CLUSTERS, "sk": cluster}])
-    return cluster
 
 
 class _Nothing(Table):

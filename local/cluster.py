@@ -123,11 +123,12 @@ class Cluster:
         for role in reversed(self.roles):
             processes.stop(self.process(role))
 
-    def restricted_kubeconfig(self, manifest: Path) -> str:
+    def restricted_kubeconfig(self, *manifests: Path) -> str:
         """Grant the shipped rights to the shipped account and return its kubeconfig."""
         api = self.api
-        for document in yaml.safe_load_all(manifest.read_text()):
-            api.apply(document)
+        for manifest in manifests:
+            for document in yaml.safe_load_all(manifest.read_text()):
+                api.apply(document)
         command = [
             sys.executable,
             "-m",
@@ -254,9 +255,9 @@ def start(names: Iterable[str], controllers: Controllers | None = None) -> dict[
     return clusters
 
 
-def restricted_kubeconfig(name: str, manifest_path: Path) -> str:
+def restricted_kubeconfig(name: str, manifests: Iterable[Path]) -> str:
     """The kubeconfig of the system's own account on a running cluster."""
-    return Cluster(name).restricted_kubeconfig(manifest_path)
+    return Cluster(name).restricted_kubeconfig(*manifests)
 
 
 def seeds(network: str | None) -> list[Object]:

@@ -19,7 +19,8 @@ Outputs = Mapping[str, str]
 FILE = processes.RUNTIME / "runtime.json"
 NAMES = ("east", "west")
 PARTS = (cloud.NAME, *(f"{name}-{role}" for name in NAMES for role in cluster.Cluster(name).roles))
-ACCESS = cloud.ROOT / "docs" / "target-access.yaml"
+DOCS = cloud.ROOT / "docs"
+ACCESS = (DOCS / "target-access.yaml", DOCS / "source-access.yaml")  # each is either at times
 ARCHITECTURES = {"aarch64": "arm64"}
 
 
@@ -167,10 +168,10 @@ def _attach_targets(
 
 
 def _load_secrets(endpoint: str) -> None:
-    """The kubeconfigs that the system uses have only the rights of the shipped ClusterRole."""
+    """The kubeconfigs that the system uses have only the rights of the shipped ClusterRoles."""
     with ThreadPoolExecutor() as pool:
         kubeconfigs = list(
-            pool.map(partial(cluster.restricted_kubeconfig, manifest_path=ACCESS), NAMES)
+            pool.map(partial(cluster.restricted_kubeconfig, manifests=ACCESS), NAMES)
         )
     secrets = cloud.client(endpoint, "secretsmanager")
     for name, kubeconfig in zip(NAMES, kubeconfigs, strict=True):

@@ -46,6 +46,7 @@ KINDS = {
     "VirtualMachine": Kind("kubevirt.io/v1", "virtualmachines"),
     "VirtualMachineInstance": Kind("kubevirt.io/v1", "virtualmachineinstances"),
     "KubeVirt": Kind("kubevirt.io/v1", "kubevirts"),
+    "VirtualMachineBackup": Kind("harvesterhci.io/v1beta1", "virtualmachinebackups"),
     "KeyPair": Kind("harvesterhci.io/v1beta1", "keypairs"),
     "HarvesterSetting": Kind("harvesterhci.io/v1beta1", "settings", namespaced=False),
     "BackupTarget": Kind(LONGHORN, "backuptargets"),

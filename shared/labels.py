@@ -18,6 +18,12 @@ ISOLATED = "replant.dev/isolated"
 """On the instance and the pod of a drill's machine: by it a policy cuts it off. KubeVirt's own
 label of a pod has the guest's host name, which may be any."""
 
+RUN_STRATEGY = "replant.dev/run-strategy"
+"""On a machine that a planned failover has halted: the run strategy that it had."""
+
+HALTED_BY = "replant.dev/halted-by"
+"""On such a machine: the failover."""
+
 ORIGIN_CLUSTER = "backup.origin.cluster"
 ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"

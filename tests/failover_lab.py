@@ -28,7 +28,9 @@ from shared.workflows.failover import (
     cleaning,
     conducting,
     drilling,
+    freeing,
     guarding,
+    preparing,
     reporting,
     undoing,
 )
@@ -247,7 +249,8 @@ Decide = Callable[["FailoverLab", FailoverRecord], object]
 @dataclass
 class FailoverLab:
     """SOURCE is how the API server of east answers. DECIDE is who answers a request for approval;
-    nobody does without. EACH_SECOND is called whenever the clock moves.
+    nobody does without. EACH_SECOND is called whenever the clock moves, and first of all ALSO,
+    which is what other clusters do. SOURCE_CLIENTS are those of SourceFunction.
     """
 
     lab: Lab
@@ -256,6 +259,8 @@ class FailoverLab:
     source: Answer | None = Answer.UNREACHABLE
     decide: Decide | None = None
     each_second: Callable[[], object] | None = None
+    also: Callable[[], object] | None = None
+    source_clients: Callable[[], preparing.Clients] | None = None
     probes: int = 0
 
     def clients(self) -> Clients:
@@ -303,12 +308,22 @@ class FailoverLab:
         self.states.running_elsewhere.discard(arn)
         return reporting.report_failover(self.clients(), answer["failoverId"], answer["attempt"])
 
+    def show(self, request: Json, execution: str = "run-1") -> Json:
+        """The output of a dry run."""
+        assert self.source_clients
+        wanted = failover_request(request, execution_name=execution)
+        return preparing.show(self.source_clients(), wanted)
+
     def step(self, answer: Json, arn: str = f"{FAILOVERS}:run-1") -> Json:
         """The step that the answer of another one asks for."""
         id_, attempt = answer["failoverId"], answer["attempt"]
         if answer["next"] == "ask":
             return self._ask(answer, arn)
         self.lab.sleep(answer["wait"])
+        if answer["next"] in ("source", "start"):
+            assert self.source_clients
+            step = preparing.prepare if answer["next"] == "source" else freeing.start_again
+            return step(self.source_clients(), id_, attempt)
         if answer["next"] == "probe":
             return guarding.take_probe(self.clients(), id_, attempt, self.probe())
         return conducting.advance(self.clients(), id_, attempt)
@@ -446,6 +461,8 @@ def a_failover_lab(plan: str = PLAN) -> Iterator[FailoverLab]:
         found = FailoverLab(lab, states)
 
         def go_on(_: float) -> None:
+            if found.also:
+                found.also()
             states.go_on()
             if found.each_second:
                 found.each_second()

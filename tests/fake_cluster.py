@@ -340,6 +340,10 @@ def _merge(found: Json, change: Json) -> None:
     for key, value in change.items():
         if isinstance(value, dict) and isinstance(found.get(key), dict):
             _merge(found[key], value)
+        elif value is None:
+            found.pop(key, None)
+        elif isinstance(value, dict):
+            _merge(found.setdefault(key, {}), value)
         else:
             found[key] = value
 

@@ -42,6 +42,12 @@ def sources(table: Table) -> set[str]:
     return found | {each.cluster for each in in_force(_document_rows(table, "targets"))}
 
 
+def targets_of(table: Table, cluster: str) -> list[str]:
+    """The places in force where a cluster writes its backups."""
+    targets = in_force(_document_rows(table, "targets"))
+    return [each.id for each in targets if each.cluster == cluster]
+
+
 def plan(table: Table, name: str) -> "RecoveryPlan | None":
     """The plan in force, None when there is none: `why_unknown` says why."""
     row = _document_row(table, "plans", name)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from shared.kube.kubeconfig import parse
 NAMESPACE = "replant"
 MANAGER = "replant-access"
 TOKEN_SECRET = "replant-token"  # noqa: S105 - the name of a Secret
-RIGHTS = Path(__file__).parents[2] / "docs" / "target-access.yaml"
+DOCS = Path(__file__).parents[2] / "docs"
+TARGET, SOURCE = DOCS / "target-access.yaml", DOCS / "source-access.yaml"
 TIMEOUTS = (5.0, 30.0)
 PATIENCE = 30.0
 """Seconds that the token controller gets to fill the Secret."""
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             str(options.kubeconfig), options.context
         )
         with api:
-            kubeconfig = make(api, server=options.server, apply=options.apply)
+            kubeconfig = make(api, server=options.server, apply=options.rights or ())
         print(kubeconfig, end="")  # noqa: T201 - its output
     except Refused as error:
         return _fail(error.message)
@@ -54,8 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def make(api: ApiClient, *, server: str | None = None, apply: bool = False) -> str:
-    """A self-contained kubeconfig (YAML): server, CA and the service account's token.
+def make(api: ApiClient, *, server: str | None = None, apply: Iterable[Path] = ()) -> str:
+    """A self-contained kubeconfig (YAML): server, CA and the service account's token, whose rights
+    are those of the files that were ever applied.
 
     Raises Refused where the token does not appear or the result could not be used by Replant.
     """
@@ -63,8 +66,8 @@ def make(api: ApiClient, *, server: str | None = None, apply: bool = False) -> s
         dynamic = DynamicClient(  # type: ignore[no-untyped-call]
             api, cache_file=f"{folder}/resources"
         )
-        if apply:
-            _apply(dynamic)
+        for rights in apply:
+            _apply(dynamic, rights)
         secret = _token(dynamic)
     ca = b64decode(secret["ca.crt"])
     # Behind another address stands the API server itself, whose CA is the cluster's own.
@@ -93,14 +96,19 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "administrator's kubeconfig leads through Rancher's proxy (…/k8s/clusters/…), which takes "
         "no service-account tokens",
     )
-    parser.add_argument("--apply", action="store_true", help="apply docs/target-access.yaml first")
+    for option, file, what in (
+        ("--apply", TARGET, "a cluster that is restored to, or watched"),
+        ("--apply-source", SOURCE, "a cluster whose machines a planned failover halts"),
+    ):
+        said = f"apply docs/{file.name} first: the rights on {what}"
+        parser.add_argument(option, dest="rights", action="append_const", const=file, help=said)
     return parser.parse_args(arguments)
 
 
-def _apply(dynamic: DynamicClient) -> None:
+def _apply(dynamic: DynamicClient, rights: Path) -> None:
     """A namespace that does not exist is one of a system that is not installed."""
     missing = set()
-    for manifest in yaml.safe_load_all(RIGHTS.read_text()):
+    for manifest in yaml.safe_load_all(rights.read_text()):
         resource = dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
         try:
             # By force: the shipped file says what the rights are, whoever edited them since.

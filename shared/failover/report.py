@@ -53,6 +53,8 @@ def report(
         "startedAt": to_instant(record.started_at),
         "finishedAt": to_instant(finished_at) if finished_at else None,
         "guard": guard(record),
+        "planned": record.planned,
+        "reverse": record.reverse,
         "planHash": record.plan_hash,
         "decisions": [each.model_dump(mode="json") for each in record.decisions],
         "waves": [_wave(record, each.name) for each in record.waves],

@@ -19,6 +19,7 @@ from shared.layouts.parsing import EPOCH_YEAR, document, model
 from shared.models.backups import DiskBackup, ImageBackup, MachineBackup
 from shared.models.base import Instant
 from shared.models.restore_points import Machine, NetworkInterface, SecretNames
+from shared.models.run_strategies import own_strategy
 
 IMAGE_ANNOTATION = "harvesterhci.io/imageId"
 OS_LABEL = "harvesterhci.io/os"
@@ -77,11 +78,6 @@ def image_backup(body: bytes) -> ImageBackup:
     )
 
 
-def run_strategy(spec: dict[str, Any]) -> str:
-    """`running` is the older way to say it; KubeVirt reads true as Always."""
-    return str(spec.get("runStrategy") or ("Always" if spec.get("running") else "Halted"))
-
-
 def content_hash(raw: dict[str, Any]) -> str:
     """SHA-256 of what a restore would make of it, as JSON in ASCII without spaces and with sorted
     keys: Harvester shuffles the volumes and rewrites progress.
@@ -117,8 +113,9 @@ def _machine(source: harvester_schema.SourceSpec) -> Machine:
             "memory_bytes": limits.memory or domain.memory.guest or requests.memory,
             "os": source.metadata.labels.get(OS_LABEL),
             "labels": source.metadata.labels,
-            "run_strategy": run_strategy(
-                {"runStrategy": source.spec.run_strategy, "running": source.spec.running}
+            "run_strategy": own_strategy(
+                {"runStrategy": source.spec.run_strategy, "running": source.spec.running},
+                source.metadata.annotations,
             ),
             "firmware_uuid": domain.firmware.uuid,
         },

@@ -4,6 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.models.base import Instant, Value
+from shared.models.halts import Preparing
 from shared.models.observations import Answer as Observed
 from shared.models.restore_plans import Answer, Decision, in_force
 from shared.models.rollbacks import Rollback, Undoing
@@ -99,6 +100,12 @@ class FailoverRecord(Value):
     INCIDENT_AT is the look that saw the source alive again and was told of, QUIET_SINCE the
     outage that came after it. THROUGH_AT is when the waves of a drill were through. REVISION counts
     the changes of the record.
+
+    PLANNED: the source is alive, and its machines are halted first; REVERSE: it is the way back.
+    PREPARING is what comes next of what both need, None where nothing does; BUSY_UNTIL is when the
+    last request of that ends, SILENT_SINCE when the source did not answer any more, DOING what is
+    waited for. FREED is since when the source's machines are started again, after which no wave is
+    let go.
     """
 
     failover_id: str
@@ -141,6 +148,23 @@ class FailoverRecord(Value):
     through_at: Instant | None = None
     cleaning: tuple[CleanUp, ...] = ()
     revision: int = 0
+    planned: bool = False
+    reverse: bool = False
+    preparing: Preparing | None = None
+    busy_until: Instant | None = None
+    silent_since: Instant | None = None
+    doing: str | None = None
+    freed: Instant | None = None
+
+    @property
+    def prepares(self) -> bool:
+        """Whether something is to be done on clusters before its waves are planned."""
+        return self.preparing not in (None, Preparing.READY)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may hold machines of its source halted that nothing came back for."""
+        return self.planned and not self.given
 
     @property
     def named(self) -> str:

@@ -37,7 +37,10 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield tag("p", report["reason"] or _waits(report), class_="lead")
     yield tag("h2", "At a glance")
     yield _facts(report, address)
-    yield from _guard(report["guard"])
+    if report.get("halted"):
+        yield from _halted(report)
+    else:
+        yield from _guard(report["guard"])
     if report["waves"]:
         yield from _waves(report)
     if report["machines"]:
@@ -60,7 +63,10 @@ def _facts(report: Report, address: str) -> Html:
             ("Started by alarm", report["alarm"] or ""),
             ("Started by", "" if report["alarm"] else report["by"] or "not said"),
             ("Why", report["asked"] or ""),
-            ("Source silent since", moment(since) if since else ""),
+            (
+                "Halted since" if report.get("planned") else "Source silent since",
+                moment(since) if since else "",
+            ),
             ("RTO", f"{rto['measured']}{_aim(rto)}" if rto["measured"] else ""),
             ("RPO", worst),
             ("Decided", "; ".join(decided(report))),
@@ -92,6 +98,22 @@ def _guard(guard: Report) -> Iterator[Html]:
         for each in guard["probes"]
     )
     yield table("Probes", ("At", "Answer", "Why"), rows, headed=True)
+
+
+def _halted(report: Report) -> Iterator[Html]:
+    yield tag("h2", "Machines of the source")
+    rows = (
+        (
+            each["machine"],
+            each["runStrategy"],
+            moment(each["haltedAt"]) if each["haltedAt"] else "",
+            code(each["backup"]) if each["backup"] else "",
+            "yes" if each["startedAgain"] else "",
+        )
+        for each in report["halted"][:LISTED]
+    )
+    heads = ("Machine", "Run strategy", "Halted at", "Last backup", "Started again")
+    yield table("Machines of the source", heads, rows, headed=True)
 
 
 def _waves(report: Report) -> Iterator[Html]:
@@ -147,6 +169,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"Plans {report['planHash']}"
     yield from _lost(report)
     yield ""
+    yield from _halted_lines(report)
     yield from map(_wave_line, report["waves"])
     machines = sorted(report["machines"], key=lambda each: each["state"] not in BAD)
     for each in machines[:TOLD]:
@@ -158,9 +181,27 @@ def _lines(report: Report) -> Iterator[str]:
 def _lost(report: Report) -> Iterator[str]:
     since, rpo = report["guard"]["unreachableSince"], report["rpo"]
     if since:
-        yield f"{report['source']} has not answered since {moment(since)}"
+        yield f"{_silent(report)} since {moment(since)}"
     if rpo["worst"]:
         yield f"Data that is lost: {rpo['worst']} at worst, of {visible(rpo['machine'])}{_aim(rpo)}"
+
+
+def _silent(report: Report) -> str:
+    if report.get("planned"):
+        return f"Machines of {report['source']} are halted"
+    return f"{report['source']} has not answered"
+
+
+def _halted_lines(report: Report) -> Iterator[str]:
+    """What a planned failover does to its source."""
+    every = report.get("halted") or []
+    if not every:
+        return
+    yield f"On {report['source']} it halts, and makes the last backup of:"
+    for each in every[:TOLD]:
+        yield f"  {visible(each['machine'])}  {each['runStrategy']}"
+    if len(every) > TOLD:
+        yield f"and {len(every) - TOLD:,} more machines"
 
 
 def _wave_line(wave: Report) -> str:

@@ -267,6 +267,7 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         again["asks_since"] = wanted.taken_at
     elif before.asks_since is None:
         again |= {"approval": wanted.approval, "source": wanted.source, "target": wanted.target}
+    again |= {"preparing": wanted.preparing, "doing": None, "freed": None, "silent_since": None}
     return before.model_copy(update=again)
 
 
@@ -367,6 +368,7 @@ def _show(row: Item, stored: Item) -> dict[str, Any]:
         "started_at",
         "finished_at",
     }
+    said |= {"planned", "reverse"}
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,

@@ -23,11 +23,12 @@ PART = 50  # machines; some hundred KB
 HEAD = -1
 """In place of a batch's number: what belongs to none."""
 
-Form = Literal["json", "html", "txt"]
+Form = Literal["json", "html", "txt", "yaml"]
 CONTENT_TYPES: dict[Form, str] = {
     "json": "application/json",
     "html": "text/html; charset=utf-8",
     "txt": "text/plain; charset=utf-8",
+    "yaml": "text/plain; charset=utf-8",  # which a browser shows
 }
 
 

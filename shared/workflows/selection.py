@@ -83,9 +83,22 @@ def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
 def _candidates(table: Table, wanted: Select, chosen: "Chosen | None") -> Iterator[RestorePoint]:
     if wanted.vm:
         return search.of_machine(table, wanted.vm, wanted.cluster)
+    if chosen and (last := _last_backups(table, wanted)):
+        return iter(sorted(last, key=lambda each: each.position, reverse=True))
     if chosen:
         return search.of_machines(table, None, chosen.plan.source, at=wanted.at)
     return search.of_machines(table, wanted.namespace, wanted.cluster, at=wanted.at)
+
+
+def _last_backups(table: Table, wanted: Select) -> list[RestorePoint]:
+    """Those that a planned failover has made, and nothing older: also not of a machine that its
+    source has no more. Empty of any other failover.
+    """
+    if wanted.failover is None:
+        return []
+    from shared.runs import halts  # few restores are of one
+
+    return list(search.by_id(table, halts.points(table, wanted.failover)).values())
 
 
 def _describe(wanted: Select) -> str:

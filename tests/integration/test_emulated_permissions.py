@@ -38,6 +38,11 @@ def limited(stack: Stack) -> Callable[[str], Any]:
         },
         {
             "Effect": "Allow",
+            "Action": "scheduler:*",
+            "Resource": "arn:*:scheduler:*:*:schedule/mine/*",
+        },
+        {
+            "Effect": "Allow",
             "Action": "cloudwatch:*",
             "Resource": "arn:*:cloudwatch:*:*:alarm:mine-*",
         },
@@ -251,3 +256,23 @@ def test_alarms_are_made_tagged_and_deleted_by_their_name(
     left = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix="mine-")["MetricAlarms"]
     assert left == []
     stack.client("cloudwatch").delete_alarms(AlarmNames=["other-1"])
+
+
+def test_a_policy_may_name_the_group_of_a_schedule(
+    stack: Stack, limited: Callable[[str], Any]
+) -> None:
+    stack.client("scheduler").create_schedule_group(Name="mine")
+    schedule = {
+        "Name": "nightly",
+        "ScheduleExpression": "rate(1 day)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": stack.outputs["SearchFunction"], "RoleArn": "arn:aws:iam::1:role/x"},
+    }
+    scheduler = limited("scheduler")
+    scheduler.create_schedule(GroupName="mine", **schedule)
+    assert scheduler.get_schedule(GroupName="mine", Name="nightly")["Name"] == "nightly"
+    with pytest.raises(ClientError, match="not authorized"):
+        scheduler.create_schedule(**schedule)
+    with pytest.raises(ClientError, match="not authorized"):
+        scheduler.delete_schedule(GroupName="others", Name="nightly")
+    scheduler.delete_schedule(GroupName="mine", Name="nightly")

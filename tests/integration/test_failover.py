@@ -271,7 +271,7 @@ def entry(stack: Stack, execution: str, state: str) -> dict[str, Any] | None:
 BAD = {
     "unknown plan": ({"plan": "pyments"}, "NotFound", "Unknown plan 'pyments'."),
     "typo": ({"pln": "payments"}, "InvalidRequest", "plan"),
-    "not yet": ({"plan": "payments", "planned": True}, "InvalidRequest", "not supported"),
+    "no look at that": ({"plan": "payments", "dryRun": True}, "InvalidRequest", "reverse: true"),
 }
 
 

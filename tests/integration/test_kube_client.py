@@ -360,7 +360,7 @@ def test_the_shipped_role_is_enough_for_nothing_else(
 
 
 def rules() -> Iterator[tuple[str, str, str]]:
-    documents = yaml.safe_load_all(access.RIGHTS.read_text())
+    documents = yaml.safe_load_all(access.TARGET.read_text())
     [role] = [document for document in documents if document["kind"] == "ClusterRole"]
     for rule in role["rules"]:
         for plural in rule.get("resources", ()):

@@ -30,7 +30,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         client.script.answers = [status(404, "NotFound")]
         client.script.routes = {("GET", path): Answer(200, body) for path, body in SERVED.items()}
         client.script.routes |= {
-            ("PATCH", each): Answer(200, {"kind": "Applied"}) for each in RIGHTS
+            ("PATCH", each): Answer(200, {"kind": "Applied"}) for each in RIGHTS + OF_A_SOURCE
         }
         client.script.routes["GET", TOKEN] = a_secret(CA.certificate)
         yield client
@@ -87,6 +87,13 @@ RIGHTS = (
     *OF_LONGHORN,
     TOKEN,
 )
+OF_A_SOURCE = (
+    f"{CORE}/namespaces/replant",
+    f"{CORE}/namespaces/replant/serviceaccounts/replant",
+    f"{RBAC}/clusterroles/replant-source",
+    f"{RBAC}/clusterrolebindings/replant-source",
+    TOKEN,
+)
 
 
 def a_secret(authority: str, **data: str) -> Answer:
@@ -134,6 +141,27 @@ def test_the_rights_are_applied_and_the_token_is_printed_as_a_kubeconfig(
     patched = [path for method, path, *_ in client.script.requests if method == "PATCH"]
     assert [path.partition("?")[0] for path in patched] == [*RIGHTS]
     assert all("force=True" in path or "force=true" in path for path in patched)
+
+
+@pytest.mark.parametrize(
+    ("options", "applied"),
+    [
+        ([], ()),
+        (["--apply-source"], OF_A_SOURCE),
+        (["--apply", "--apply-source"], RIGHTS + OF_A_SOURCE),
+    ],
+)
+def test_a_cluster_has_the_rights_that_it_is_for_and_one_token(
+    client: Client,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    applied: tuple[str, ...],
+) -> None:
+    assert run(client, tmp_path, *options) == 0
+    assert printed(capsys).token
+    patched = [path for method, path, *_ in client.script.requests if method == "PATCH"]
+    assert tuple(path.partition("?")[0] for path in patched) == applied
 
 
 def test_rights_in_a_namespace_that_does_not_exist_are_left_out_with_a_word(

@@ -563,14 +563,3 @@ def test_a_plan_that_is_deleted_during_its_failover_is_carried_out_all_the_same(
     record = site.ledger(answer["failoverId"]).record()
     assert record
     assert record.verdict == "succeeded"
-
-
-NOT_YET = [{"planned": True}, {"reverse": True}, {"dryRun": True}]
-
-
-@pytest.mark.parametrize("changes", NOT_YET)
-def test_what_does_not_exist_yet_is_refused_by_name(
-    site: FailoverLab, changes: dict[str, bool]
-) -> None:
-    with pytest.raises(InvalidRequest, match="not supported in this version"):
-        site.begin(HAND | changes)

@@ -17,13 +17,15 @@ from typing import Any
 import boto3
 import pytest
 
-from functions import approval, decision, plan, report, restore, rollback
+from functions import approval, decision, plan, report, restore, rollback, source
 from shared.errors import NotFound, Overtaken, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows import rolling_back
 from shared.workflows.clock import Clock
+from shared.workflows.failover import freeing
 from shared.workflows.run import Clients
+from tests.failover_lab import PLAN
 from tests.lab import DECISIONS, STATE, Lab, Secrets, a_lab
 
 Json = Any
@@ -60,7 +62,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             "stepfunctions": lab.states,
         }
         monkeypatch.setattr(boto3, "client", lambda service, **_: made[service])
-        for module in (plan, restore, report, approval, decision, rollback):
+        for module in (plan, restore, report, approval, decision, rollback, source):
             # Their table is the lab's own, which is no client of DynamoDB's.
             monkeypatch.setattr(module, "Table", lambda client, name: client)
             module.clients.cache_clear()
@@ -358,3 +360,32 @@ def test_a_run_of_a_rollback_that_was_overtaken_lets_the_next_one_go_on(
     answer = rollback.handler(undone("r-4e65d3fbe8ad6535"), CONTEXT)
     assert answer == {"looked": {}, "progress": {}, "done": False, "wait": 2}
     assert lab.cluster.writes == []
+
+
+# --- Source -------------------------------------------------------------------------------------
+
+
+def test_the_source_of_a_failover_is_looked_at_shown_and_started_again(lab: Lab) -> None:
+    lab.recovery_plan(PLAN)
+    asked = {"plan": "payments", "reverse": True, "dryRun": True}
+    shown = source.handler({"step": "show", "request": asked, "name": "run-1"}, CONTEXT)
+    assert shown
+    assert shown["state"] == "planned"
+    call = {"failoverId": "f-0123456789abcdef", "attempt": 1}
+    for step in ("prepare", "start"):
+        with pytest.raises((NotFound, Overtaken)):
+            source.handler(call | {"step": step}, CONTEXT)
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_the_end_of_an_execution_that_halted_nothing_is_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, overtaken: bool
+) -> None:
+    def overtake(*_: Any) -> None:
+        raise Overtaken("another one")
+
+    if overtaken:
+        monkeypatch.setattr(freeing, "start_after_stop", overtake)
+    detail = {"executionArn": "arn:run-1", "status": "ABORTED"}
+    event = {"detail-type": "Step Functions Execution Status Change", "detail": detail}
+    assert source.handler(event, CONTEXT) is None

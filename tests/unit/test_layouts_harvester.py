@@ -19,12 +19,13 @@ from local.samples.harvester import machine, schedule_name, vm_image
 from local.samples.replay import objects_in
 from shared.errors import Unreadable
 from shared.layouts import registry
-from shared.layouts.harvester import content_hash, image_backup, machine_backup, run_strategy
+from shared.layouts.harvester import content_hash, image_backup, machine_backup
 from shared.layouts.parsing import quantity
 from shared.models.backups import ImageBackup, MachineBackup
 from shared.models.base import from_instant
 from shared.models.facts import Kind
 from shared.models.restore_points import Machine
+from shared.models.run_strategies import run_strategy
 
 Raw = dict[str, Any]
 FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")

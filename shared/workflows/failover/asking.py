@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.errors import Overtaken
-from shared.failover import approval, report
+from shared.failover import approval, halting, report
 from shared.pages import failover as pages
 from shared.restore.approval import commands
-from shared.workflows.failover.reporting import machines_of, publish
+from shared.workflows.failover.reporting import halted_of, machines_of, publish
 from shared.workflows.failover.steps import Clients
 from shared.workflows.waking import wake
 
@@ -26,6 +26,7 @@ def ask(
     record = ledger.change(attempt, asked_at=since)
     plan = ledger.plan()
     made = report.report(record, plan, machines_of(clients, record), report.WAITING, None)
+    made["halted"] = halting.shown(halted_of(clients, record))
     address = publish(clients, record, made).address
     # Reading large plans takes its time: whoever has decided or stopped it meanwhile is not asked.
     record = ledger.of_attempt(attempt)

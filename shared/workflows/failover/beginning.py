@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from shared.catalogue import documents
-from shared.errors import NotFound
 from shared.failover import guard
 from shared.failover.guard import Hold
 from shared.failover.request import FailoverRequest
 from shared.models.base import to_instant
 from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.halts import Preparing
 from shared.models.recovery_plans import RecoveryPlan
 from shared.runs.failovers import Lock
+from shared.workflows.failover import reversing
 from shared.workflows.failover.steps import Clients, answer
 
 if TYPE_CHECKING:
@@ -23,21 +23,29 @@ def begin(
     """Raises NotFound for a plan that is not in force, InvalidRequest and Refused as
     `FailoverLedger.begin` does.
     """
-    plan = documents.plan(clients.table, request.plan)
-    if plan is None:
-        raise NotFound(documents.why_unknown(clients.table, "plans", request.plan), "plan")
+    plan = reversing.plan_of(clients.table, request.plan)
+    back = reversing.way_back(clients.table, plan) if request.reverse else None
+    if back:
+        plan = back.plan
+    if request.dry_run:
+        return {"next": "show", "wait": 0}
     ledger = clients.ledger(request.failover_id)
     record = ledger.begin(
         _record(clients, request, plan, execution),
         plan,
         running=lambda other: clients.runs(execution, other),
     )
-    if record.verdict is None and (refusal := _refusal(clients, cloudwatch, record, plan)):
+    refusal = reversing.refusal(plan, back.problems) if back and back.problems else None
+    if record.verdict is None and (
+        refusal := refusal or _refusal(clients, cloudwatch, record, plan)
+    ):
         record = ledger.change(record.attempt, verdict=FailoverState.REFUSED, why=refusal)
     if record.verdict:
         return answer(record, "report")
     # What was let go is brought to its end, whatever the source does meanwhile.
-    return answer(record, "advance" if record.given else "probe")
+    if record.given:
+        return answer(record, "advance")
+    return answer(record, "source" if record.preparing else "probe")
 
 
 def _record(
@@ -60,6 +68,9 @@ def _record(
         reason=request.reason,
         alarm=request.alarm,
         approval=request.approval(plan),
+        planned=request.planned,
+        reverse=request.reverse,
+        preparing=Preparing.LOOK if request.planned or request.reverse else None,
     )
 
 

@@ -51,6 +51,8 @@ def advance(
         record = ledger.of_attempt(attempt)
         if late:
             record = _settle(clients, ledger, record, plan)
+        if record.prepares and not (record.verdict or record.cancelled):
+            return answer(record, "ask" if record.unapproved else "source")
         record = _advance(clients, ledger, record, plan, closely=first)
         first = False
         if record.verdict:
@@ -87,7 +89,7 @@ def _advance(
     """
     if record.verdict:
         return record
-    if record.stopped:
+    if record.stopped or record.freed:
         raise Overtaken(f"{record.named} was stopped.")
     if record.cancelled:
         return _abort(clients, ledger, record)
@@ -109,7 +111,9 @@ def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
     """Planning and people take their time: before the first wave goes, the source is looked at once
     more. It may be back.
     """
-    if record.drill or record.given or any(map(_plans, record.waves)):
+    if record.drill or record.given or record.planned:
+        return False
+    if any(map(_plans, record.waves)):
         return False
     return not record.probes or now - record.probes[-1].at > FRESH
 
@@ -300,7 +304,10 @@ def _let_go(
     changed = tuple(_turned(each, turn, now) for each in record.waves)
     # First, so that a failover that has let a wave go is known to have done so.
     given = record.given or bool(turn.begin)
-    record = ledger.change(record.attempt, waves=changed, given=given)
+    kept = ledger.replace(record, waves=changed, given=given)
+    if kept is None:
+        return ledger.of_attempt(record.attempt)  # it may be stopped by now
+    record = kept
     by_name = {each.name: each for each in record.waves}
     for name in turn.off:
         call_off(clients, by_name[name])

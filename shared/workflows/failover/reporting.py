@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.errors import NotFound
-from shared.failover import measures, report, rollback_report
+from shared.failover import halting, measures, report, rollback_report
 from shared.failover.measures import Machine
 from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.halts import SourceMachine
 from shared.pages import failover as pages
 from shared.runs import failovers
 from shared.runs.failover_rollbacks import FailoverRollback
+from shared.runs.halts import SourceLedger
 from shared.runs.ledger import Ledger
 from shared.workflows.failover.conducting import called_off
 from shared.workflows.failover.steps import Clients
@@ -83,7 +85,11 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     state = record.verdict or FailoverState.FAILED
     if record.drill and state is FailoverState.SUCCEEDED and not record.cleaned_up:
         state = FailoverState.PARTIAL
+    halted = halted_of(clients, record)
+    if record.holds and (said := halting.aftermath(record.source, halted)):
+        record = record.model_copy(update={"why": f"{record.why} {said}"})
     made = report.report(record, ledger.plan(), machines_of(clients, record), state, now)
+    made["halted"] = halting.shown(halted)
     published = publish(clients, record, made)
     output = report.output(made, published.address, published.digest)
     clients.sns.publish(
@@ -102,6 +108,17 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     )
     clients.lock(record).release(record, now)
     return output
+
+
+def halted_of(clients: Clients, record: FailoverRecord) -> list[SourceMachine]:
+    """The machines of the source of a planned failover."""
+    if not record.planned:
+        return []
+    rows = SourceLedger(clients.table, record.failover_id, now=clients.clock.now).machines()
+    # Of an earlier attempt: what that could not start again.
+    halted = (each for each in rows.values() if each.halted_at and not each.started)
+    now = (each for each in rows.values() if each.attempt == record.attempt)
+    return sorted({*now, *halted}, key=lambda each: each.key)
 
 
 def machines_of(clients: Clients, record: FailoverRecord) -> Iterator[Machine]:

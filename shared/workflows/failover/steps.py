@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-Step = Literal["probe", "advance", "ask", "clean", "report"]
+Step = Literal["probe", "source", "advance", "ask", "start", "clean", "report"]
 
 
 class Clients(NamedTuple):
@@ -50,7 +50,12 @@ class Clients(NamedTuple):
 
 
 def answer(record: FailoverRecord, step: Step, wait: int = 0) -> dict[str, Any]:
-    """Which STEP comes next, in WAIT seconds. An execution's events show how far the waves are."""
+    """Which STEP comes next, in WAIT seconds. An execution's events show how far the waves are.
+
+    Before the end of a planned failover without waves, the machines of its source start again.
+    """
+    if step == "report" and record.holds and record.freed is None:
+        step = "start"
     return {
         "failoverId": record.failover_id,
         "attempt": record.attempt,
@@ -58,6 +63,7 @@ def answer(record: FailoverRecord, step: Step, wait: int = 0) -> dict[str, Any]:
         "next": step,
         "wait": wait,
         "approval": record.approval,
+        "doing": record.doing,
         "waves": [
             {"name": each.name, "state": each.state, "counts": each.counts} for each in record.waves
         ],

@@ -1,0 +1,153 @@
+"""Planned failovers on the running system: east lives, its machines are halted, Harvester's part of
+their last backups is simulated, west brings them back.
+
+Aspects: the last backup is what is restored, machines run as they ran, a stop and a cancel start
+the source again, the look at the way back, the rights of a source.
+Not aspects: what can go wrong on a source (test_planned_failover.py of the unit tests).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.api import Api
+from local.samples.guests import Nic
+from local.samples.world import a_vm_backup
+from local.stack import Ended, Stack, wait
+from tests.integration.lab_objects import faults
+
+pytestmark = pytest.mark.timeout(600)
+
+SPACE = "shop"
+PLAN = f"""\
+name: move
+source: east
+target: west
+objectives: {{rpo: PT1H, rto: PT15M}}
+trigger: {{mode: automatic}}
+mapping: {{namespaces: {{{SPACE}: TARGET}}, networks: {{"*": "none"}}}}
+waves:
+  - name: all
+    machines: [{{namespace: {SPACE}}}]
+    ready: {{condition: vm, timeout: PT2M}}
+"""
+STRATEGIES = {"db": "RerunOnFailure", "web": "Always"}
+MACHINES = f"/apis/kubevirt.io/v1/namespaces/{SPACE}/virtualmachines"
+BACKUPS = f"/apis/harvesterhci.io/v1beta1/namespaces/{SPACE}/virtualmachinebackups"
+
+
+@pytest.fixture(scope="module")
+def east(stack: Stack) -> Iterator[Api]:
+    """Two machines run there, each restored from a backup of its own."""
+    api = stack.cluster("east")
+    for vm, strategy in STRATEGIES.items():
+        stack.put(a_vm_backup(vm, SPACE, f"{vm}-old", networks=[Nic()], run_strategy=strategy))
+    for vm in STRATEGIES:
+        wait(lambda vm=vm: points(stack, vm), seconds=90, what=f"a point of {vm}")  # type: ignore[misc]
+    request = {
+        "select": {"namespace": SPACE, "cluster": "east"},
+        "target": "east",
+        "mapping": {"networks": {"*": "none"}},
+    }
+    ended = stack.finish(stack.start(request, "RestoreStateMachine"), seconds=300)
+    assert ended.output["counts"] == {"ready": 2}, ended
+    yield api
+    api.apply(faults())
+
+
+def points(stack: Stack, vm: str) -> list[dict[str, Any]]:
+    found = stack.search(vm=f"{SPACE}/{vm}", cluster="east", state="restorable")
+    return list(found.get("restorePoints", []))
+
+
+def plan(stack: Stack, namespace: str) -> None:
+    """Its machines come back in a NAMESPACE of their own."""
+    stack.document("plans/move.yaml", PLAN.replace("TARGET", namespace))
+    table = stack.client("dynamodb")
+    key = {"pk": {"S": "documents"}, "sk": {"S": "plans/move"}}
+
+    def taken() -> bool:
+        row = table.get_item(TableName=stack.outputs["CatalogueTable"], Key=key).get("Item")
+        return bool(row) and namespace in row.get("facts", {}).get("S", "")
+
+    wait(taken, seconds=60, what="the plan")
+
+
+def fail_over(stack: Stack, **request: Any) -> Ended:
+    asked = {"plan": "move", "by": "a test", **request}
+    return stack.finish(stack.start(asked, "FailoverStateMachine"), seconds=400)
+
+
+def strategies(api: Api, where: str = MACHINES) -> dict[str, str]:
+    found = api.call("GET", where)["items"]
+    return {each["metadata"]["name"]: each["spec"]["runStrategy"] for each in found}
+
+
+def halted(api: Api) -> bool:
+    return "Halted" in strategies(api).values()
+
+
+def test_a_look_at_the_way_back_names_what_a_person_must_do(stack: Stack, east: Api) -> None:
+    assert east
+    plan(stack, "shop-look")
+    ended = fail_over(stack, reverse=True, dryRun=True)
+    output = ended.output
+    assert (ended.status, output["state"]) == ("SUCCEEDED", "planned"), ended
+    said = " ".join(output["problems"])
+    assert "mapping.networks: * became none." in said
+    assert f"{SPACE}/db still stands on east" in said
+    key = output["document"].removeprefix(f"s3://{stack.state_bucket}/")
+    text = stack.s3.get_object(Bucket=stack.state_bucket, Key=key)["Body"].read().decode()
+    assert "source: west\ntarget: east\n" in text
+    assert f"shop-look: {SPACE}" in text
+    refused = fail_over(stack, reverse=True)
+    assert refused.output["state"] == "refused", refused
+    assert "dryRun: true shows the plan" in refused.output["reason"]
+
+
+def test_a_stopped_one_starts_the_machines_again(stack: Stack, east: Api) -> None:
+    plan(stack, "shop-stop")
+    execution = stack.start({"plan": "move", "planned": True}, "FailoverStateMachine")
+    wait(lambda: halted(east), seconds=120, what="the first halted machine")
+    stack.client("stepfunctions").stop_execution(executionArn=execution)
+    wait(lambda: strategies(east) == STRATEGIES, seconds=180, what="the machines that run again")
+    wait(lambda: entry(stack, execution).get("state") == "aborted", seconds=90, what="its report")
+
+
+def entry(stack: Stack, execution: str) -> dict[str, Any]:
+    found = stack.search(failovers=True, limit=5)["failovers"]
+    return next((each for each in found if each["execution"] == execution), {})
+
+
+def test_a_planned_one_moves_the_machines_with_all_that_they_wrote(stack: Stack, east: Api) -> None:
+    plan(stack, "shop-move")
+    wait(
+        lambda: (
+            len(east.call("GET", MACHINES.replace("machines", "machineinstances"))["items"]) == 2
+        ),
+        seconds=90,
+        what="machines that run",
+    )
+    ended = fail_over(stack, planned=True)
+    output = ended.output
+    assert output["state"] == "succeeded", ended
+    assert set(strategies(east).values()) == {"Halted"}
+    west = stack.cluster("west")
+    assert strategies(west, MACHINES.replace(SPACE, "shop-move")) == STRATEGIES
+    report = stack.report(output["report"])
+    taken = {each["machine"]: each["backup"] for each in report["machines"]}
+    assert all(each.startswith(f"replant-{output['failoverId']}-1-") for each in taken.values())
+    made = {each["metadata"]["name"] for each in east.call("GET", BACKUPS)["items"]}
+    assert set(taken.values()) <= made
+    assert output["rpo"]["worst"] == "PT0S"
+    assert output["rto"]["met"] is True
+    assert [each["startedAgain"] for each in report["halted"]] == [False, False]
+
+
+def test_it_is_not_halted_once_more(stack: Stack, east: Api) -> None:
+    """The machines run on west now."""
+    assert set(strategies(east).values()) == {"Halted"}
+    ended = fail_over(stack, planned=True)
+    assert ended.output["state"] == "refused", ended
+    assert "was halted by failover f-" in ended.output["reason"]
