@@ -21,6 +21,7 @@ from shared.models.rollbacks import Rollback
 from shared.runs import failovers
 from shared.runs.files import StateBucket
 from shared.settings import settings
+from shared.workflows import scheduling
 from shared.workflows import upkeep as keeping
 from shared.workflows.failover import returning
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
@@ -316,6 +317,7 @@ def kept(site: FailoverLab, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> Iterat
         return keeping.Kept((), ())
 
     monkeypatch.setattr(keeping, "keep_alarms", keep)
+    monkeypatch.setattr(scheduling, "keep_schedules", lambda _: scheduling.Kept((), (), ()))
     monkeypatch.setenv("CATALOGUE_TABLE", "table")
     monkeypatch.setenv("STATE_BUCKET", STATE)
     monkeypatch.setenv("NOTIFICATION_TOPIC", "topic")
