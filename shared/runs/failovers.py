@@ -123,7 +123,8 @@ class FailoverLedger:
 
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
-        the same request still runs, or the failover is being rolled back.
+        the same request still runs, while the failover is being rolled back, and of a planned one
+        afterwards.
         """
         while True:
             before = self.record()
@@ -142,6 +143,7 @@ class FailoverLedger:
                     "requestId",
                 )
             self._refuse_while_undone(before)
+            _refuse_old_backups(before)
             self._name_execution(wanted.execution)
             # What changed since it was read may be this call, repeated.
             if taken := self._take(before, wanted, plan):
@@ -244,6 +246,18 @@ class FailoverLedger:
 
     def _expiry(self) -> int:
         return int((self._now() + KEPT).timestamp())
+
+
+def _refuse_old_backups(before: FailoverRecord | None) -> None:
+    """The restores of waves that were let go keep their plans, also when they were rolled back: a
+    planned failover would halt its machines, back them up, and bring older backups back.
+    """
+    if before and before.planned and before.given and before.rollback:
+        raise Refused(
+            f"Failover {before.failover_id} was planned and has been rolled back: its waves would"
+            " bring the backups of then back. Start a new one, with a new requestId.",
+            "requestId",
+        )
 
 
 def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverRecord:
