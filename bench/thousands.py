@@ -21,7 +21,9 @@ from shared.models.restore_points import RestorePoint, Source, Volume
 from shared.models.row_keys import CLUSTERS
 
 PLACE = "work/bench"
-"""In the state bucket: metadata in a backup bucket would be catalogued once more."""
+"""In the state bucket: metadata in a backup bucket would be catalogued once more, and so would it
+in any bucket under a name that ends in .cfg, where the stack has made the backup bucket.
+"""
 
 THREADS = 16
 WORDS = {
@@ -92,7 +94,7 @@ def keys(stack: Stack, cluster: str) -> list[str]:
 
 def _point(stack: Stack, cluster: str, machine: tuple[str, dict[str, Any]]) -> RestorePoint:
     name, metadata = machine
-    key = f"{PLACE}/{cluster}/{name}.cfg"
+    key = f"{PLACE}/{cluster}/{name}.json"
     body = json.dumps(metadata).encode()
     put = stack.s3.put_object(Bucket=stack.state_bucket, Key=key, Body=body)
     etag = put["ETag"].strip('"')

@@ -141,12 +141,14 @@ def guard(stack: Stack) -> str:
     failover_id = wait(lambda: started(stack), seconds=60, what="the failover of the alarm")
     line(f"failover {failover_id}")
     told = 0
-    while (found := record(stack, failover_id)).asked_at is None:
+    for _ in looks(seconds=300, what="the request for approval"):
+        found = record(stack, failover_id)
+        true(found.verdict is None, f"the failover goes on: {found.why}")
         for probe in found.probes[told:]:
             line(f"{clock(probe.at)}  {probe.answer}: {(probe.reason or '').partition(';')[0]}")
         told = len(found.probes)
-        true(found.verdict is None, f"the failover goes on: {found.why}")
-        time.sleep(0.5)
+        if found.asked_at:
+            break
     true(told >= 3, "the guard has seen three probes without an answer")
     return failover_id
 
@@ -185,13 +187,13 @@ def approve(stack: Stack, failover_id: str) -> None:
 def come_back(stack: Stack, failover_id: str) -> None:
     step("The waves come up on west, one after the other:")
     ready: set[str] = set()
-    ended = False
-    while not ended:
+    for _ in looks(seconds=300, what="the end of the failover"):
         ended = record(stack, failover_id).outcome is not None
         for vm in sorted(running(stack) & REST - ready):
             line(f"{clock(datetime.now(UTC))}  {SPACE}-dr/{vm} is ready")
             ready.add(vm)
-        time.sleep(0.5)
+        if ended:
+            break
     true(ready == REST, f"all machines of the plan are ready on west, not only {ready}")
 
 
@@ -218,6 +220,15 @@ def measure(stack: Stack, failover_id: str) -> None:
     show(f"its report, in the state bucket: {key}\nthe same to look at in a browser: {PAGE}")
 
 
+def looks(*, seconds: float, what: str) -> Iterator[None]:
+    """Two in a second. Raises TimeoutError that says what was waited for."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.5)
+    raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
+
+
 def catalogue(stack: Stack) -> Table:
     return Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
 
@@ -238,7 +249,8 @@ def standing(stack: Stack) -> set[str]:
 
 def running(stack: Stack) -> set[str]:
     """The machines of the shop that are ready on west."""
-    items = stack.cluster(TARGET).call("GET", VMS)["items"]
+    where = VMS.replace("/v1/", f"/v1/namespaces/{SPACE}-dr/")
+    items = stack.cluster(TARGET).call("GET", where)["items"]
     return {each["metadata"]["name"] for each in items if each.get("status", {}).get("ready")}
 
 
