@@ -50,10 +50,11 @@ def prepared(task: dict[str, Any]) -> None:
 def main(task: dict[str, Any]) -> None:
     """A task may have `events`: [handler, event, seconds that the handler has]."""
     sys.path[:0] = task["path"]
-    known, started = len(sys.modules), time.perf_counter()
+    known, started, used = len(sys.modules), time.perf_counter(), time.process_time()
     prepared(task)
     sample = {
         "ms": (time.perf_counter() - started) * 1000,
+        "cpu": (time.process_time() - used) * 1000,
         "modules": len(sys.modules) - known,
         "mb": peak_kilobytes() / 1024,
     }

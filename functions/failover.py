@@ -19,6 +19,7 @@ from shared.workflows.failover.steps import Clients
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_cloudwatch import CloudWatchClient
 
 
 @cache
@@ -29,11 +30,15 @@ def clients() -> Clients:
         state=StateBucket(boto3.client("s3"), settings().state_bucket),
         sns=boto3.client("sns"),
         states=boto3.client("stepfunctions"),
-        cloudwatch=boto3.client("cloudwatch"),
         topic=settings().notification_topic,
         decisions=settings().decision_function,
         restores=settings().restore_state_machine,
     )
+
+
+@cache
+def cloudwatch() -> "CloudWatchClient":
+    return boto3.client("cloudwatch")
 
 
 @logger.inject_lambda_context
@@ -42,7 +47,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
         return reporting.report_ended(clients(), **ended(event["detail"]))
     if event["step"] == "begin":
         request = failover_request(event["request"], execution_name=event["name"])
-        return beginning.begin(clients(), request, event["execution"])
+        return beginning.begin(clients(), cloudwatch(), request, event["execution"])
     logger.info("step", extra={"failover": event["failoverId"], "step": event["step"]})
     call = (clients(), event["failoverId"], event["attempt"])
     match event["step"]:

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-class NotLookedAt(Exception):
-    """Of these clusters nothing is known; the log says why. Counted as an error of the function."""
-
-
 @cache
 def clients() -> probing.Clients:
     """Made once a sandbox. A service of AWS that does not answer is given up soon."""
@@ -47,16 +43,15 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
     for cluster, error in probed.failed.items():
         logger.error("not looked at", extra={"cluster": cluster}, exc_info=error)
     if probed.failed:
-        raise NotLookedAt(", ".join(probed.failed))
+        raise probing.NotLookedAt(", ".join(probed.failed))
     return None
 
 
 def publish(each: Observation) -> None:
     metrics.add_dimension("cluster", each.cluster)
     metrics.add_metric("ClusterReachable", "Count", int(each.reachable))
-    if (
-        each.credentials_usable is False
-    ):  # a metric is billed for the hours in which it is published
+    # Else not published at all: a metric is billed for the hours in which it is.
+    if each.credentials_usable is False:
         metrics.add_metric("ClusterCredentialsUnusable", "Count", 1)
     metrics.flush_metrics()  # the next cluster has a dimension of its own
     log = logger.info if each.alive and each.credentials_usable else logger.warning

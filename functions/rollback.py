@@ -1,5 +1,5 @@
-"""A restore's id -> what that restore made is deleted, as far as one run gets; called again until
-nothing is left that waits. The last call reports.
+"""The id of a restore, or of a failover -> what it made is deleted, as far as one run gets; called
+again until nothing is left that waits. The last call reports.
 """
 
 from functools import cache
@@ -14,6 +14,7 @@ from shared.observe import logger
 from shared.restore.rollback_request import rollback_request
 from shared.runs.files import StateBucket
 from shared.settings import settings
+from shared.workflows.failover.undoing import roll_back_failover
 from shared.workflows.looking import Ask
 from shared.workflows.rolling_back import CONNECTIONS, Call, Clients, roll_back
 
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 @cache
 def clients() -> Clients:
     """Made once a sandbox."""
-    config = Config(max_pool_connections=CONNECTIONS)
+    dynamodb = boto3.client("dynamodb", config=Config(max_pool_connections=CONNECTIONS))
     return Clients(
-        table=Table(boto3.client("dynamodb", config=config), settings().catalogue_table),
+        table=Table(dynamodb, settings().catalogue_table),
         secrets=boto3.client("secretsmanager"),
         state=StateBucket(boto3.client("s3"), settings().state_bucket),
         sns=boto3.client("sns"),
@@ -41,23 +42,25 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         request=rollback_request(event["request"]),
         execution=event["execution"],
         restores=event["restores"],
+        failovers=event["failovers"],
         looked=event.get("looked", {}),
         before=event.get("progress", {}),
         seconds=context.get_remaining_time_in_millis() / 1000,
     )
     carried = {"looked": call.looked, "progress": call.before}
-    restore = {"restore": call.request.restore_id}
+    whole = bool(call.request.failover_id)
+    named = {"failover" if whole else "restore": call.request.named}
+    act = roll_back_failover if whole else roll_back
     try:
-        answer = roll_back(clients(), call)
+        answer = act(clients(), call, call.request.named)
     except Overtaken as error:
         # Who overtook it goes on. If it was this execution's own repeated call, the next run does.
-        logger.warning("overtaken", extra=restore | {"why": error.message})
+        logger.warning("overtaken", extra=named | {"why": error.message})
         return carried | {"done": False, "wait": 2}
     if isinstance(answer, Ask):
         return carried | {"ask": answer.execution}
-    logger.info("rolled back", extra=restore | {"counts": answer.counts, "done": answer.done})
+    logger.info("rolled back", extra=named | {"counts": answer.counts, "done": answer.done})
     progress = answer._asdict()
     done, wait, output = (progress.pop(name) for name in ("done", "wait", "output"))
-    return {"looked": call.looked, "progress": progress, "done": done, "wait": wait} | (
-        {"output": output} if done else {}
-    )
+    told = {"looked": call.looked, "progress": progress, "done": done, "wait": wait}
+    return told | ({"output": output} if done else {})

@@ -1,4 +1,6 @@
-"""The clock -> what AWS keeps for us beside the stack, in line with the documents."""
+"""The clock -> what AWS keeps for us beside the stack, in line with the documents; and sources that
+came back, told.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -6,28 +8,55 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from shared.aws.table import Table
-from shared.observe import logger
+from shared.observe import logger, metrics
+from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.watch.alarms import Owner
-from shared.workflows import upkeep
+from shared.watch.drills import Start
+from shared.workflows import scheduling, upkeep
+from shared.workflows.failover import returning
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
+def table() -> Table:
+    """Made once a sandbox, as all clients are."""
+    return Table(boto3.client("dynamodb"), settings().catalogue_table)
+
+
+@cache
 def clients() -> upkeep.Clients:
-    """Made once a sandbox."""
-    return upkeep.Clients(
-        table=Table(boto3.client("dynamodb"), settings().catalogue_table),
-        cloudwatch=boto3.client("cloudwatch"),
-        owner=Owner(settings().stack_name, settings().notification_topic),
+    owner = Owner(settings().stack_name, settings().notification_topic)
+    return upkeep.Clients(table(), boto3.client("cloudwatch"), owner)
+
+
+@cache
+def schedules() -> scheduling.Clients:
+    start = Start(
+        settings().drill_state_machine, settings().schedule_role, settings().failover_dead_letters
     )
+    return scheduling.Clients(table(), boto3.client("scheduler"), settings().schedule_group, start)
+
+
+@cache
+def tellers() -> returning.Clients:
+    state = StateBucket(boto3.client("s3"), settings().state_bucket)
+    sns, events = boto3.client("sns"), boto3.client("events")
+    return returning.Clients(table(), state, sns, events, settings().notification_topic)
 
 
 @logger.inject_lambda_context
 def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
-    kept = upkeep.keep_alarms(clients())
-    if kept.put or kept.deleted:
-        logger.info("alarms kept in line", extra=kept._asdict())
-    return {"alarms": kept._asdict()}
+    try:
+        returns = returning.tell_returns(tellers())
+    finally:  # what cannot be told keeps no alarm from being made
+        alarms = upkeep.keep_alarms(clients())
+        drills = scheduling.keep_schedules(schedules())
+    if drills.overdue:  # else there is no metric, which costs nothing
+        metrics.add_metric("DrillsOverdue", "Count", len(drills.overdue))
+        metrics.flush_metrics()
+    kept = {"alarms": alarms._asdict(), "drills": drills._asdict(), "returns": returns}
+    logger.info("kept in line", extra=kept)
+    return kept

@@ -1,10 +1,9 @@
 """The kinds that Replant touches and where the API serves them: a table instead of discovery."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """Where the objects of one kind lie."""
 
     api_version: str
@@ -33,6 +32,7 @@ KINDS = {
     "Secret": Kind("v1", "secrets"),
     "Event": Kind("v1", "events"),
     "ResourceQuota": Kind("v1", "resourcequotas"),
+    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "VolumeSnapshotClass": Kind(

@@ -16,6 +16,14 @@ RUN_STRATEGY = "replant.dev/run-strategy"
 HALTED_BY = "replant.dev/halted-by"
 """On such a machine: the failover."""
 
+TEMPORARY = "replant.dev/temporary"
+"""On the objects of a drill: they may be deleted when they expire."""
+
+EXPIRES = "replant.dev/expires"
+ISOLATED = "replant.dev/isolated"
+"""On the instance and the pod of a drill's machine: by it a policy cuts it off. KubeVirt's own
+label of a pod has the guest's host name, which may be any."""
+
 ORIGIN_CLUSTER = "backup.origin.cluster"
 ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"

@@ -20,6 +20,11 @@ class Settings(BaseModel):
     stack_name: str = Field("", alias="STACK_NAME")
     restore_state_machine: str = Field("", alias="RESTORE_STATE_MACHINE")
     failover_state_machine: str = Field("", alias="FAILOVER_STATE_MACHINE")
+    rollback_state_machine: str = Field("", alias="ROLLBACK_STATE_MACHINE")
+    drill_state_machine: str = Field("", alias="DRILL_STATE_MACHINE")
+    schedule_group: str = Field("", alias="SCHEDULE_GROUP")
+    schedule_role: str = Field("", alias="SCHEDULE_ROLE")
+    failover_dead_letters: str = Field("", alias="FAILOVER_DEAD_LETTERS")
     secrets_prefix: str = Field("replant/", alias="SECRETS_PREFIX")
     allow_loopback_clusters: bool = Field(False, alias="ALLOW_LOOPBACK_CLUSTERS")
 

@@ -13,30 +13,38 @@ from botocore.exceptions import ClientError
 
 from shared.catalogue import observations
 from shared.errors import Overtaken, ReplantError
+from shared.failover.drill import drill_request
 from shared.failover.request import failover_request
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer, Observation
 from shared.restore import decisions
+from shared.restore.rollback_request import rollback_request
 from shared.runs.failovers import FailoverLedger
 from shared.runs.files import StateBucket
-from shared.workflows import deciding
+from shared.workflows import deciding, rolling_back
 from shared.workflows.failover import (
     asking,
     beginning,
+    cleaning,
     conducting,
+    drilling,
     freeing,
     guarding,
     preparing,
     reporting,
+    undoing,
 )
 from shared.workflows.failover.steps import Clients
 from shared.workflows.looking import Ask
 from shared.workflows.planning import Planned
-from tests.lab import BEGIN, DECISIONS, STATE, Json, Lab, States, a_lab
+from tests.lab import BEGIN, DECISIONS, RUN_SECONDS, STATE, Json, Lab, States, a_lab
 
 ACCOUNT = "arn:aws:states:eu-central-1:123456789012"
 RESTORES = f"{ACCOUNT}:stateMachine:restore"
+ROLLBACKS = f"{ACCOUNT}:stateMachine:rollback"
+DRILLS = f"{ACCOUNT}:stateMachine:drill"
 FAILOVERS = f"{ACCOUNT}:execution:failover"
+UNDOING = f"{ACCOUNT}:execution:rollback"
 
 PLAN = """\
 name: payments
@@ -73,6 +81,9 @@ class Execution:
     cause: str | None = None
     stopped_at: datetime | None = None
     reported: bool = False
+    output: Json | None = None
+    looked: dict[str, bool] = field(default_factory=dict)
+    before: Json = field(default_factory=dict)
 
 
 class StepFunctions(States):
@@ -85,6 +96,7 @@ class StepFunctions(States):
     def __init__(self, lab: Lab) -> None:
         super().__init__()
         self._lab = lab
+        self._busy = False
         self.executions: dict[str, Execution] = {}
         self.running_elsewhere: set[str] = set()
         self.starts: list[str] = []
@@ -95,7 +107,8 @@ class StepFunctions(States):
         arn = conducting.execution_of(stateMachineArn, name)
         if arn in self.executions:
             raise ExecutionAlreadyExists({"Error": {"Code": "x"}}, "StartExecution")
-        self.executions[arn] = Execution(arn, json.loads(input))
+        phase = PHASES[stateMachineArn]
+        self.executions[arn] = Execution(arn, json.loads(input), phase=phase)
         self.starts.append(name)
         self._lab.alive.add(arn)
         return {"executionArn": arn}
@@ -108,9 +121,14 @@ class StepFunctions(States):
             raise ExecutionDoesNotExist({"Error": {"Code": "x"}}, "DescribeExecution")
         told: Json = {"status": found.status, "error": found.error, "cause": found.cause}
         told["stopDate"] = found.stopped_at
+        told["output"] = None if found.output is None else json.dumps(found.output)
         return {key: value for key, value in told.items() if value is not None}
 
     def stop_execution(self, *, executionArn: str, error: str) -> Json:  # noqa: N803
+        if executionArn in self.running_elsewhere:
+            self.running_elsewhere.discard(executionArn)
+            self.stops.append(executionArn.rpartition(":")[2])
+            return {}
         found = self.executions.get(executionArn)
         if found is None:
             raise ExecutionDoesNotExist({"Error": {"Code": "x"}}, "StopExecution")
@@ -120,6 +138,16 @@ class StepFunctions(States):
         return {}
 
     def go_on(self) -> None:
+        """Not those that sleep in a step of their own."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._go_on()
+        finally:
+            self._busy = False
+
+    def _go_on(self) -> None:
         for each in list(self.executions.values()):
             if each.status == "RUNNING":
                 self._step(each)
@@ -139,6 +167,27 @@ class StepFunctions(States):
     def _end(self, execution: Execution, status: str) -> None:
         execution.status, execution.stopped_at = status, self._lab.now()
         self._lab.alive.discard(execution.arn)
+
+    def _idle(self, execution: Execution) -> str:
+        """Of a drill: a test runs it by itself."""
+        return "idle"
+
+    def _roll_back(self, execution: Execution) -> str:
+        answer = self._lab.roll_back_once(
+            execution.request["restoreId"],
+            execution=execution.arn,
+            looked=execution.looked,
+            before=execution.before,
+            deleteStarted=execution.request["deleteStarted"],
+        )
+        if isinstance(answer, Ask):
+            execution.looked[answer.execution] = answer.execution in self._lab.alive
+        elif answer.done:
+            execution.output = answer.output
+            self._end(execution, "SUCCEEDED")
+        else:
+            execution.before = answer._asdict()
+        return "roll_back"
 
     def _plan(self, execution: Execution) -> str:
         looked: dict[str, bool] = {}
@@ -171,6 +220,10 @@ class StepFunctions(States):
         self._lab.reported(execution.planned)
         self._end(execution, "SUCCEEDED")
         return "done"
+
+
+PHASES = {RESTORES: "plan", ROLLBACKS: "roll_back", DRILLS: "idle"}
+"""What an execution of a state machine begins with."""
 
 
 class CloudWatch:
@@ -213,16 +266,15 @@ class FailoverLab:
     def clients(self) -> Clients:
         states: Any = self.states
         sns: Any = self.lab.topic
-        cloudwatch: Any = self.cloudwatch
         return Clients(
             table=self.lab.table,
             state=StateBucket(self.lab.s3, STATE),  # type: ignore[arg-type]
             sns=sns,
             states=states,
-            cloudwatch=cloudwatch,
             topic="topic",
             decisions=DECISIONS,
             restores=RESTORES,
+            rollbacks=ROLLBACKS,
             clock=self.lab.clock,
         )
 
@@ -240,7 +292,9 @@ class FailoverLab:
 
     def begin(self, request: Json | None = None, execution: str = "run-1") -> Json:
         wanted = failover_request(request or {"plan": "payments"}, execution_name=execution)
-        return beginning.begin(self.clients(), wanted, f"{FAILOVERS}:{execution}")
+        cloudwatch: Any = self.cloudwatch
+        arn = f"{FAILOVERS}:{execution}"
+        return beginning.begin(self.clients(), cloudwatch, wanted, arn)
 
     def run(self, request: Json | None = None, execution: str = "run-1") -> Json:
         """A whole execution: its output."""
@@ -286,6 +340,92 @@ class FailoverLab:
         if late:
             self.lab.sleep(answer["approval"])
         return conducting.advance(self.clients(), id_, attempt, late=late)
+
+    def roll_back_once(
+        self,
+        failover_id: str,
+        execution: str = "undo-1",
+        before: Json | None = None,
+        **changes: Any,
+    ) -> undoing.Progress:
+        """One call of RollbackFunction, once it was told whether the executions that it asks for
+        run.
+        """
+        request = rollback_request({"failoverId": failover_id, **changes})
+        looked: dict[str, bool] = {}
+        while True:
+            call = rolling_back.Call(
+                request,
+                f"{UNDOING}:{execution}",
+                RESTORES,
+                FAILOVERS.replace(":execution:", ":stateMachine:"),
+                looked,
+                before or {},
+                RUN_SECONDS,
+            )
+            answer = undoing.roll_back_failover(self.lab.rolling_back(), call, failover_id)
+            if not isinstance(answer, Ask):
+                return answer
+            looked[answer.execution] = self._is_running(answer.execution)
+
+    def _is_running(self, execution: str) -> bool:
+        known = execution in self.states.executions or execution in self.states.running_elsewhere
+        if not known:
+            return False
+        told = self.states.describe_execution(executionArn=execution)
+        return bool(told["status"] == "RUNNING")
+
+    def roll_back(self, failover_id: str, execution: str = "undo-1", **changes: Any) -> Json:
+        """A whole execution of the rollback."""
+        before: Json = {}
+        for _ in range(200):
+            answer = self.roll_back_once(failover_id, execution, before, **changes)
+            if answer.output is not None:
+                return answer.output
+            # As the state machine hands it on.
+            before = json.loads(json.dumps(answer._asdict()))
+            self.lab.sleep(answer.wait)
+        raise AssertionError("not done after 200 calls")
+
+    def stop_rollback(self, execution: str = "undo-1", error: str | None = None) -> None:
+        """What the status event of a rollback that did not succeed brings about."""
+        arn = f"{UNDOING}:{execution}"
+        self.lab.end(arn, error=error)
+        reporting.report_ended(self.clients(), execution=arn, error=error)
+
+    def drill(self, request: Json | None = None, execution: str = "run-1") -> Json:
+        """A whole execution of a drill: its output."""
+        answer = self.begin_drill(request, execution)
+        return self.finish_drill(answer, execution)
+
+    def begin_drill(self, request: Json | None = None, execution: str = "run-1") -> Json:
+        arn = self.drill_arn(execution)
+        self.states.running_elsewhere.add(arn)
+        wanted = drill_request(request or {"plan": "payments"}, execution_name=execution)
+        return drilling.begin_drill(self.clients(), wanted, arn)
+
+    def finish_drill(self, answer: Json, execution: str = "run-1") -> Json:
+        for _ in range(1000):
+            if answer["next"] == "report":
+                break
+            answer = self.drill_step(answer)
+        self.states.running_elsewhere.discard(self.drill_arn(execution))
+        return reporting.report_failover(self.clients(), answer["failoverId"], answer["attempt"])
+
+    def drill_step(self, answer: Json) -> Json:
+        call = (self.clients(), answer["failoverId"], answer["attempt"])
+        self.lab.sleep(answer["wait"])
+        if answer["next"] == "advance":
+            return conducting.advance(*call)
+        return cleaning.clean(*call)
+
+    def sweep(self) -> list[str]:
+        """One call of SweepFunction."""
+        states: Any = self.states
+        return drilling.sweep(drilling.Sweeper(self.lab.table, states, DRILLS, self.lab.clock))
+
+    def drill_arn(self, execution: str) -> str:
+        return conducting.execution_of(DRILLS, execution)
 
     def stop(self, execution: str = "run-1", error: str | None = None) -> Json | None:
         """What the status event of an execution that did not succeed brings about."""

@@ -30,10 +30,11 @@ from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows import asking, deciding, planning, reporting, rolling_back
+from shared.workflows.clock import Clock
 from shared.workflows.following import Progress
 from shared.workflows.looking import Ask
 from shared.workflows.restoring import run_batch
-from shared.workflows.run import Clients, Clock
+from shared.workflows.run import Clients
 from tests.fake_cluster import FakeCluster, connected
 from tests.memory_services import Body
 from tests.memory_table import MemoryTable
@@ -430,8 +431,15 @@ class Lab:
         **changes: Any,
     ) -> rolling_back.Progress | Ask:
         """One call of RollbackFunction."""
+        request = rollback_request({"restoreId": restore_id, **changes})
+        call = rolling_back.Call(
+            request, execution, RESTORES, "", looked or {}, before or {}, RUN_SECONDS
+        )
+        return rolling_back.roll_back(self.rolling_back(), call, restore_id)
+
+    def rolling_back(self) -> rolling_back.Clients:
         sns: Any = self.topic
-        clients = rolling_back.Clients(
+        return rolling_back.Clients(
             table=self.table,
             secrets=Secrets(),  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
@@ -440,11 +448,6 @@ class Lab:
             allow_loopback=True,
             clock=self.clock,
         )
-        request = rollback_request({"restoreId": restore_id, **changes})
-        call = rolling_back.Call(
-            request, execution, RESTORES, looked or {}, before or {}, RUN_SECONDS
-        )
-        return rolling_back.roll_back(clients, call)
 
     def roll_back(
         self, restore_id: str, execution: str = "arn:rollback:1", **changes: Any

@@ -84,7 +84,10 @@ def evaluate_all(now: float) -> None:
 
 def _evaluate(alarm: Alarm, now: float) -> None:
     wanted = int(alarm.get("EvaluationPeriods") or 1)
-    breaches = _evaluated([_breach(alarm, now, back) for back in range(wanted + _FURTHER)], wanted)
+    found = [_breach(alarm, now, back) for back in range(wanted + _FURTHER)]
+    if not any(each is not None for each in found):
+        found = [_breach(alarm, now, -1)]  # of a metric that is younger than a period
+    breaches = _evaluated(found, wanted)
     new = _state(alarm, breaches)
     old = alarm["StateValue"]
     if new == old:
@@ -103,7 +106,9 @@ def _evaluated(found: list[bool | None], wanted: int) -> list[bool | None]:
 
 
 def _breach(alarm: Alarm, now: float, back: int) -> bool | None:
-    """Whether the period that ended `back` periods ago breaches; None when it has no data."""
+    """Whether the period that ended `back` periods ago breaches, -1 being the one that has not yet;
+    None when it has no data.
+    """
     period = int(alarm.get("Period") or 60)
     end = (now // period - back) * period
     points = [point for point in _points(alarm) if end - period <= point["Timestamp"] < end]

@@ -105,6 +105,26 @@ def an_alarm_is_the_resource_of_every_call_about_it() -> None:
     iam_actions.extract_resource_arn = extracted
 
 
+def a_schedule_is_known_by_its_group() -> None:
+    """AWS asks a policy about schedule/GROUP/NAME; MiniStack takes the group `default` for any."""
+    patch = "a_schedule_is_known_by_its_group"
+    names = ("service", "method", "path", "headers", "body", "query_params")
+    extract = seam(patch, iam_actions, "extract_resource_arn")
+    require(patch, callable(extract))
+
+    def extracted(*asked: Any, **more: Any) -> Any:
+        arn = extract(*asked, **more)
+        request = dict(zip(names, asked, strict=False)) | more
+        if request["service"] != "scheduler" or ":schedule/default/" not in str(arn):
+            return arn
+        query = request.get("query_params") or {}
+        named = query.get("groupName") or _json(request.get("body") or b"").get("GroupName")
+        group = named[0] if isinstance(named, list) else named
+        return arn.replace(":schedule/default/", f":schedule/{group or 'default'}/")
+
+    iam_actions.extract_resource_arn = extracted
+
+
 def _json(body: bytes) -> dict[str, Any]:
     """Of a request in JSON, as this SDK sends it; empty of any other."""
     try:
@@ -120,6 +140,26 @@ def _action(headers: Any) -> str:
 
 def _arn_of_alarm(name: str) -> str:
     return f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"
+
+
+def a_policy_sees_what_an_event_is_of() -> None:
+    """AWS gives events:source and events:detail-type of PutEvents; MiniStack does not, so a
+    condition on them never holds. Of entries that differ, which nobody here sends, it still does.
+    """
+    patch = "a_policy_sees_what_an_event_is_of"
+    context = seam(patch, iam_actions, "request_tag_context", "service", "iam_action", "body")
+    conditions = {"Source": "events:source", "DetailType": "events:detail-type"}
+
+    def with_source(service: str, iam_action: str, body: bytes, *rest: Any) -> dict[str, Any]:
+        found = dict(context(service, iam_action, body, *rest))
+        if iam_action == "events:PutEvents":
+            entries = _json(body).get("Entries", [])
+            for name, condition in conditions.items():
+                said = {each.get(name) for each in entries}
+                found |= {condition: said.pop()} if len(said) == 1 else {}
+        return found
+
+    iam_actions.request_tag_context = with_source
 
 
 def loopback_is_secure_transport() -> None:
@@ -142,6 +182,8 @@ def loopback_is_secure_transport() -> None:
 PATCHES = (
     a_batch_needs_the_single_action,
     an_alarm_is_the_resource_of_every_call_about_it,
+    a_schedule_is_known_by_its_group,
     a_policy_sees_the_leading_keys,
+    a_policy_sees_what_an_event_is_of,
     loopback_is_secure_transport,
 )

@@ -136,8 +136,8 @@ def facts(**changes: Any) -> ClusterFacts:
     """A target on which the default machine can be restored. CHANGES are also those of what it can
     be planned without.
     """
-    target = {name: changes.pop(name) for name in TargetFacts.model_fields.keys() & changes.keys()}
-    usual = {
+    target = {name: changes.pop(name) for name in changes.keys() & set(TargetFacts._fields)}
+    usual: dict[str, Any] = {
         "namespaces": {"default": "Active"},
         "storage_classes": {"harvester-longhorn": a_class()},
         "snapshot_class": "longhorn",
@@ -179,7 +179,8 @@ def knows(*points: RestorePoint, **changes: Any) -> LonghornFacts:
         if volume.engine_backup
     }
     targets = {"default": LonghornTarget(uid="t", url="s3://backups@us-east-1/")}
-    return LonghornFacts(**({"targets": targets, "backups": backups} | changes))
+    usual: dict[str, Any] = {"targets": targets, "backups": backups}
+    return LonghornFacts(**(usual | changes))
 
 
 def request(**changes: Any) -> RestoreRequest:
@@ -208,13 +209,13 @@ def planned(
     there = on or facts()
     if there.longhorn == LonghornFacts():
         known = knows(*(each.point for each in points))
-        there = there.model_copy(update={"longhorn": known})
+        there = there._replace(longhorn=known)
     asked = request(**request_changes)
     if not there.target.rights:
         names = {asked.mapping.namespace(each.point.namespace) for each in points}
         rights = dict.fromkeys(names | {LONGHORN_NAMESPACE}, RIGHTS)
-        target = there.target.model_copy(update={"rights": rights})
-        there = there.model_copy(update={"target": target})
+        target = there.target._replace(rights=rights)
+        there = there._replace(target=target)
     return planning.plan(points, asked, WEST, there)
 
 

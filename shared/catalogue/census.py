@@ -32,6 +32,11 @@ def count(table: Table, cluster: str) -> Count:
     return Count(cluster, living, len(positions), newest)
 
 
+def namespaces(table: Table, cluster: str) -> set[str]:
+    """Those that machines of a cluster have, or had."""
+    return {row["sk"].partition("/")[0] for row in table.query(newest_partition(cluster))}
+
+
 def newest_taken(table: Table, cluster: str) -> tuple[datetime, str] | None:
     """When the newest backup of a cluster was taken, restorable or not, and of which machine."""
     taken = [

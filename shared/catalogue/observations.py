@@ -3,9 +3,8 @@
 from datetime import datetime
 
 from shared.aws.table import Item, Table
-from shared.models.observations import Answer, Observation
+from shared.models.observations import Answer, Observation, SeenVersions
 from shared.models.row_keys import EXPIRES, KEPT, OBSERVATIONS, observation
-from shared.models.target_facts import Versions
 
 
 def observe(previous: Observation | None, now: Observation) -> Observation:
@@ -47,7 +46,7 @@ def record(table: Table, now: Observation) -> Observation:
             return observed
 
 
-def _versions(previous: Observation | None, now: Observation) -> Versions:
+def _versions(previous: Observation | None, now: Observation) -> SeenVersions:
     """A cluster that is gone has those that it had."""
     if previous is None:
         return now.versions

@@ -24,8 +24,8 @@ from shared.validation import parse
 READ = frozenset({"cluster", "machine", "position", "state", "body"})
 """What a search reads of a restore point's row: what the table's indexes hold of it."""
 
-_NOT_YET = "target namespace label image volume after before verified asOf as summary drills"
-LISTS = ("quarantine", "restores", "failovers")
+_NOT_YET = "target namespace label image volume after before verified asOf as summary"
+LISTS = ("quarantine", "restores", "failovers", "drills")
 """Keys that ask for a list of something else than restore points."""
 
 LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
@@ -52,6 +52,7 @@ class Question(Value):
     quarantine: bool = False
     restores: bool = False
     failovers: bool = False
+    drills: bool = False
     limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = PAGE
     cursor: str | None = None
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from shared.models.base import to_duration
+from shared.models.failovers import WaveProgress
 from shared.models.recovery_plans import Objectives
 from shared.models.restore_plans import MachineResult, MachineState, Plan
 
@@ -36,22 +37,35 @@ class Machine(NamedTuple):
         return self.ready_at - since if self.ready_at else None
 
 
-def machines(wave: str, plan: Plan, results: Mapping[str, MachineResult]) -> Iterator[Machine]:
+def machines(
+    wave: WaveProgress, plan: Plan, results: Mapping[str, MachineResult]
+) -> Iterator[Machine]:
     """Those of a wave's restore: PLAN is its outline, RESULTS are by key."""
     for each in plan.machines:
         result = results.get(each.key)
-        state = result.state if result else None
-        problem = each.problem or (result.error if result else None)
+        state, problem = _end_of(wave, result)
+        problem = each.problem.message if each.problem else problem
         yield Machine(
-            wave=wave,
+            wave=wave.name,
             name=each.vm,
             key=each.key,
             backup=each.backup,
             taken_at=each.taken_at,
             state=MachineState.BLOCKED if each.problem else state,
             ready_at=result.finished_at if result and state in BACK else None,
-            problem=problem.message if problem else None,
+            problem=problem,
         )
+
+
+def _end_of(
+    wave: WaveProgress, result: MachineResult | None
+) -> tuple[MachineState | None, str | None]:
+    """With a wave that was called off, or broke off, its machines are."""
+    if result and result.final:
+        return result.state, result.error.message if result.error else None
+    if wave.state.final:
+        return MachineState.CANCELLED, wave.reason
+    return (result.state if result else None), None
 
 
 def rto(every: Iterable[Machine], since: datetime | None, objectives: Objectives) -> dict[str, Any]:

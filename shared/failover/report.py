@@ -19,6 +19,7 @@ WAITING = "waiting"
 TOLD = 20  # machines in a message
 LONGEST = 300  # characters of a sentence in a message
 LONGEST_SUBJECT = 99  # SNS takes fewer than 100 characters, of ASCII, on one line
+DONE = (FailoverState.SUCCEEDED, FailoverState.REFUSED)
 GO_ON = "Start the same request with the same requestId to go on."
 
 Report = Mapping[str, Any]
@@ -35,7 +36,7 @@ def report(
     came back when, from which backups.
     """
     every = list(machines)
-    since = record.unreachable_since
+    since = record.since
     return {
         "failoverId": record.failover_id,
         "requestId": record.request_id,
@@ -60,7 +61,13 @@ def report(
         "rto": measures.rto(every, since, plan.objectives),
         "rpo": measures.rpo(every, since, plan.objectives),
         "machines": [_machine(each, since) for each in every],
+        **(_cleaning(record) if record.drill else {}),
     }
+
+
+def _cleaning(record: FailoverRecord) -> dict[str, Any]:
+    left = [dict(each) for wave in record.cleaning for each in wave.kept]
+    return {"drill": True, "cleanedUp": record.cleaned_up, "leftovers": left}
 
 
 def guard(record: FailoverRecord) -> dict[str, Any]:
@@ -94,17 +101,20 @@ def _machine(machine: Machine, since: datetime | None) -> dict[str, Any]:
 
 
 OUTPUT = ("failoverId", "plan", "state", "reason", "guard", "waves", "rto", "rpo")
+OF_DRILL = ("cleanedUp", "leftovers")
 
 
 def output(made: Report, address: str, digest: str) -> dict[str, Any]:
     """What the execution answers (contract, section 6); DIGEST is the SHA-256 of the report's JSON,
     by which an auditor knows it again.
     """
-    return {key: made[key] for key in OUTPUT} | {"report": address, "sha256": digest}
+    said = (*OUTPUT, *(OF_DRILL if "drill" in made else ()))
+    return {key: made[key] for key in said} | {"report": address, "sha256": digest}
 
 
 def subject(record: FailoverRecord, state: str) -> str:
-    said = f"Replant: {state}: failover of {record.plan} from {record.source} to {record.target}"
+    what = "drill" if record.drill else "failover"
+    said = f"Replant: {state}: {what} of {record.plan} from {record.source} to {record.target}"
     return said[:LONGEST_SUBJECT]
 
 
@@ -116,8 +126,8 @@ def body(made: Report, output: Report) -> str:
 
 def _lines(made: Report, output: Report) -> list[str]:
     lines = [
-        f"Failover of plan {made['plan']} from {made['source']} to {made['target']}:"
-        f" {made['state']}. {made['reason'] or ''}".rstrip()
+        f"{'Drill' if 'drill' in made else 'Failover'} of plan {made['plan']} from"
+        f" {made['source']} to {made['target']}: {made['state']}. {made['reason'] or ''}".rstrip()
     ]
     lines += ["", *(_wave_line(each) for each in made["waves"])] if made["waves"] else []
     lines += _measured(made)
@@ -126,9 +136,23 @@ def _lines(made: Report, output: Report) -> list[str]:
         lines += ["", "What did not come back, why, and what to do:", *map(_problem, bad[:TOLD])]
     if len(bad) > TOLD:
         lines.append(f"- and {len(bad) - TOLD} more: see the report.")
-    if made["state"] not in (FailoverState.SUCCEEDED, FailoverState.REFUSED):
+    lines += _left(made)
+    if made["state"] not in DONE and "drill" not in made:
         lines += ["", f"{GO_ON} It is {made['requestId']}"]
     return [*lines, "", f"Report: {output['report']}", f"Execution: {made['execution']}"]
+
+
+def _left(made: Report) -> list[str]:
+    """What a drill could not delete again."""
+    if "drill" not in made:
+        return []
+    if made["cleanedUp"]:
+        return ["", "All that the drill made is deleted again."]
+    said = [
+        f"- {each['kind']} {each['namespace'] or ''}/{each['name']}: {brief(each['reason'] or '')}"
+        for each in made["leftovers"][:TOLD]
+    ]
+    return ["", f"{len(made['leftovers'])} objects of the drill are left on the target:", *said]
 
 
 def _wave_line(wave: Report) -> str:

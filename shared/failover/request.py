@@ -14,6 +14,10 @@ LACKING: dict[str, tuple[Any, ...]] = {}
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
 
 
+def failover_id(request_id: str) -> str:
+    return "f-" + hashlib.sha256(request_id.encode()).hexdigest()[:16]
+
+
 class FailoverRequest(Value):
     """The machines of a recovery PLAN are to come back; REASON is for the report. ALARM is the one
     that started it: what holds alarms back holds this request back.
@@ -47,7 +51,7 @@ class FailoverRequest(Value):
 
     @property
     def failover_id(self) -> str:
-        return "f-" + hashlib.sha256(self.request_id.encode()).hexdigest()[:16]
+        return failover_id(self.request_id)
 
     @property
     def digest(self) -> str:

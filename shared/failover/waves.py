@@ -72,8 +72,10 @@ def summary(waves: Iterable[WaveProgress]) -> str:
     """One sentence about waves that are through."""
     waves = tuple(waves)
     bad = [each for each in waves if each.state not in GOOD]
+    back = sum(each.state is WaveState.SUCCEEDED for each in waves)
+    if not bad and not back:
+        return "None of the plan's machines has a restore point."
     if not bad:
-        back = sum(each.state is WaveState.SUCCEEDED for each in waves)
         return f"All {back} waves came back." if back != 1 else "Its only wave came back."
     said = ", ".join(f"{each.name} {each.state}" for each in bad)
     return f"{len(bad)} of {len(waves)} waves did not come back whole: {said}."

@@ -10,7 +10,6 @@ import ssl
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from ipaddress import ip_address
 from typing import NamedTuple, cast
@@ -41,8 +40,7 @@ class Silence(Exception):
         self.final = final
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one request may take: `end` in seconds of `clock`, `largest` in bytes of its answer."""
 
     end: float

@@ -4,16 +4,15 @@ disk.
 
 import ssl
 from tempfile import NamedTemporaryFile
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 
-class Credentials(BaseModel):
+class Credentials(NamedTuple):
     """One API server and one identity: a token, or a certificate with its key. All certificates are
     PEM.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     server: str
     ca: str

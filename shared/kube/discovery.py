@@ -40,8 +40,8 @@ def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFac
         return facts
     version = facts.target.versions.longhorn
     backups = longhorn.read_backups(target, needs.backups, version)
-    known = facts.longhorn.model_copy(update={"backups": backups})
-    return facts.model_copy(update={"longhorn": known})
+    known = facts.longhorn._replace(backups=backups)
+    return facts._replace(longhorn=known)
 
 
 class _Asked(NamedTuple):

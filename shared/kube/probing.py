@@ -17,8 +17,7 @@ from shared.kube.reply import Reply
 from shared.kube.resources import Object, Objects
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
-from shared.models.observations import Answer, Observation
-from shared.models.target_facts import Versions
+from shared.models.observations import Answer, Observation, SeenVersions
 
 LONGEST = 10.0
 """Seconds for one look at a cluster, with everything that is asked."""
@@ -169,9 +168,9 @@ def _available(found: Objects | None) -> bool | None:
     return None
 
 
-def _versions(target: TargetCluster) -> Versions:
+def _versions(target: TargetCluster) -> SeenVersions:
     setting = _optional(lambda: target.get("HarvesterSetting", None, "server-version"))
-    return Versions(
+    return SeenVersions(
         kubernetes=_told(_optional(target.version)),
         harvester=_told(dig(setting, "value")) or _told(dig(setting, "default")),
         longhorn=_told(_optional(lambda: longhorn.read_version(target))),

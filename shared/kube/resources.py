@@ -1,8 +1,7 @@
 """What a request is about: its path at an API server, and its name in a sentence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from shared.errors import Rejected
@@ -12,8 +11,7 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """What a request is about, for its path and for the sentence that an error starts with."""
 
     cluster: str

@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "VolumeSnapshot": (("spec", "source"),),
     "VirtualMachineInstance": (),
     "VolumeSnapshotContent": (("spec", "deletionPolicy"),),
+    "NetworkPolicy": (),
     "Volume": (("status", "kubernetesStatus"),),
 }
 """What is looked at of an object beside its metadata. All else is let go of at once: of thousands
@@ -53,15 +54,19 @@ def list_standing(
     restore_id: str,
     namespaces: Iterable[str],
     contents: Iterable[str],
+    *,
+    policies: bool = False,
 ) -> Standing:
     """By kind, namespace ("" for none) and name: NAMESPACES themselves and what of BESIDE is in
-    them, the VolumeSnapshotContents of these names and those with the restore's label, and the
-    volumes of the restore's claims. What another client took the label from is found by its name.
+    them, with POLICIES the NetworkPolicies too, the VolumeSnapshotContents of these names and those
+    with the restore's label, and the volumes of the restore's claims. What another client took the
+    label from is found by its name.
     """
     namespaces = sorted(set(namespaces))
     found = _namespaces(target, namespaces)
+    kinds = (*BESIDE, "NetworkPolicy") if policies else BESIDE
     inside = each_of(
-        (f"{kind}/{name}" for kind in BESIDE for _, _, name in found),
+        (f"{kind}/{name}" for kind in kinds for _, _, name in found),
         lambda place: _seen_in(target, *place.split("/")),
     )
     for place, every in inside.items():

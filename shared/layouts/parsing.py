@@ -6,7 +6,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -27,12 +26,7 @@ _MOST_VALUES = 200_000
 
 
 class Nullable(Foreign):
-    """Go writes nil maps, lists and pointers as null: here null is the same as absent.
-
-    Built when first used, since a cold start may never meet one.
-    """
-
-    model_config = ConfigDict(defer_build=True)
+    """Go writes nil maps, lists and pointers as null: here null is the same as absent."""
 
     @model_validator(mode="before")
     @classmethod

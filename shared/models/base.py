@@ -1,9 +1,8 @@
 """Names, instants and sizes as constrained types, and the two kinds of model: ours and foreign."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -12,18 +11,21 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PlainSerializer,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
+from pydantic_core.core_schema import (
+    CoreSchema,
+    no_info_after_validator_function,
+    plain_serializer_function_ser_schema,
+    str_schema,
+)
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # Kubernetes limits a subdomain as a whole, not its parts
 DNS_NAME = rf"{_PART}(\.{_PART})*"
 
 
-@dataclass(frozen=True)
-class matching:  # noqa: N801  # it reads as a word of an annotation
+class matching(NamedTuple):  # noqa: N801  # it reads as a word of an annotation
     """A text of that form; whoever gives another one is told WHAT it should be, not a pattern,
     which only the JSON Schema has.
     """
@@ -97,9 +99,19 @@ def _instant(value: Any) -> Any:
     return from_instant(value) if isinstance(value, str) else value
 
 
-Instant = Annotated[
-    datetime, BeforeValidator(_instant), PlainSerializer(to_instant, return_type=str)
-]
+class _Written:
+    """As text; pydantic's PlainSerializer does the same, and is in a module that takes a hundredth
+    of a cold start.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        as_text = plain_serializer_function_ser_schema(to_instant, return_schema=str_schema())
+        return {**handler(source), "serialization": as_text}
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant), _Written()]
 
 
 def _iso(value: Any) -> Any:
@@ -174,6 +186,10 @@ class Value(BaseModel):
 
 
 class Foreign(BaseModel):
-    """Data that others write: frozen, and unknown keys are ignored: newer versions add some."""
+    """Data that others write: frozen, and unknown keys are ignored: newer versions add some.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Built when first used: most are parts of others, which are built without them, and of the ways
+    in which the same is written a call meets one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)

@@ -1,11 +1,9 @@
 """What a plan needs to know of the target cluster."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pydantic import Field
-
 from shared.kinds import object_key
-from shared.models.base import Value
 from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_plans import Earlier, PlannedObject
 from shared.models.target_facts import TargetFacts
@@ -26,16 +24,16 @@ class Needs(NamedTuple):
     backups: frozenset[str]
 
 
-class StorageClass(Value):
+class StorageClass(NamedTuple):
     """A class as its name does not tell it; BINDING is its volumeBindingMode."""
 
     provisioner: str
     binding: str = "Immediate"
-    parameters: dict[str, str] = {}
+    parameters: Mapping[str, str] = {}
     is_default: bool = False
 
 
-class ClusterFacts(Value):
+class ClusterFacts(NamedTuple):
     """The cluster as a restore finds it.
 
     UNSERVED are kinds that a restore needs and the cluster does not have. NAMESPACES maps a name to
@@ -46,17 +44,17 @@ class ClusterFacts(Value):
     VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
     """
 
-    unserved: frozenset[str] = frozenset()
-    namespaces: dict[str, str]
-    storage_classes: dict[str, StorageClass]
+    namespaces: Mapping[str, str]
+    storage_classes: Mapping[str, StorageClass]
     snapshot_class: str | None
     networks: frozenset[str]
-    existing: dict[str, str]
-    unfinished: dict[str, str] = {}
-    earlier: dict[str, Earlier] = {}
-    longhorn: LonghornFacts = Field(default_factory=LonghornFacts)
+    existing: Mapping[str, str]
+    unserved: frozenset[str] = frozenset()
+    unfinished: Mapping[str, str] = {}
+    earlier: Mapping[str, Earlier] = {}
+    longhorn: LonghornFacts = LonghornFacts()
     machine_fields: Fields | None = None
-    target: TargetFacts = Field(default_factory=TargetFacts)
+    target: TargetFacts = TargetFacts()
 
     def has(self, planned: PlannedObject) -> bool:
         """Whether a machine or a claim of its name stands, which it updates or takes the place of:

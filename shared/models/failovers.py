@@ -1,11 +1,13 @@
 """A failover as its rows keep it: what was decided, which waves it has, and how far they are."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from shared.models.base import Instant, Value
 from shared.models.halts import Preparing
 from shared.models.observations import Answer as Observed
 from shared.models.restore_plans import Answer, Decision, in_force
+from shared.models.rollbacks import Rollback, Undoing
 
 
 class FailoverState(StrEnum):
@@ -70,14 +72,33 @@ class Probe(Value):
     reason: str | None = None
 
 
+class CleanUp(Value):
+    """What a drill made of one wave is deleted by the newest EXECUTION of RollbackStateMachine, the
+    TRIES-th. DONE once nothing of it is left but what it KEPT, each with kind, namespace, name and
+    reason.
+    """
+
+    wave: str
+    restore_id: str
+    execution: str | None = None
+    tries: int = 0
+    done: bool = False
+    kept: tuple[dict[str, str | None], ...] = ()
+
+
 class FailoverRecord(Value):
-    """One failover.
+    """One failover, or a DRILL, whose machines are kept for KEEP_FOR seconds and then deleted:
+    CLEANING says how far that is, wave by wave.
 
     ATTEMPT counts its executions, TAKEN_AT is when the newest began; ALARM is the alarm that
     started it, None where a person did, REASON what either said. APPROVAL is for how many seconds a
     decision is waited for, None where none is needed; ASKED_AT is when it was asked for. PLAN_HASH
     is over the plans of all waves. VERDICT with WHY is an end that was decided before all waves
-    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. REVISION counts
+    were through; OUTCOME is what was reported. GIVEN says that a wave was let go. UNDOING is the
+    rollback that has hold of it, ROLLBACK how the last one ended, where no execution has taken up
+    the failover since; a decision from before ASKS_SINCE was undone with what it was about.
+    INCIDENT_AT is the look that saw the source alive again and was told of, QUIET_SINCE the
+    outage that came after it. THROUGH_AT is when the waves of a drill were through. REVISION counts
     the changes of the record.
 
     PLANNED: the source is alive, and its machines are halted first; REVERSE: it is the way back.
@@ -117,6 +138,15 @@ class FailoverRecord(Value):
     rpo: str | None = None
     finished_at: Instant | None = None
     report: str | None = None
+    asks_since: Instant | None = None
+    undoing: Undoing | None = None
+    rollback: Rollback | None = None
+    incident_at: Instant | None = None
+    quiet_since: Instant | None = None
+    drill: bool = False
+    keep_for: int = 0
+    through_at: Instant | None = None
+    cleaning: tuple[CleanUp, ...] = ()
     revision: int = 0
     planned: bool = False
     reverse: bool = False
@@ -138,17 +168,33 @@ class FailoverRecord(Value):
 
     @property
     def named(self) -> str:
-        return f"Failover {self.failover_id}"
+        return f"{'Drill' if self.drill else 'Failover'} {self.failover_id}"
+
+    @property
+    def since(self) -> datetime | None:
+        """What its times are measured from: when the source fell silent, or when a drill began."""
+        return self.started_at if self.drill else self.unreachable_since
+
+    @property
+    def cleaned_up(self) -> bool:
+        """Whether nothing of a drill is left."""
+        return all(each.done and not each.kept for each in self.cleaning)
 
     @property
     def answer(self) -> Decision | None:
-        """The decision in force."""
+        """The decision in force; one from before a rollback is not."""
+        newest = self.decisions[-1] if self.decisions else None
+        if newest and self.asks_since and newest.at < self.asks_since:
+            return None
         return in_force(self.decisions, self.attempt, self.plan_hash)
 
     @property
     def unapproved(self) -> bool:
-        """Whether it still needs an approval."""
-        return self.approval is not None and self.answer is None
+        """Whether it still needs an approval. Of a planned one the halt is what is approved: the
+        plans of its waves, which come later, are of another hash.
+        """
+        halted = self.planned and self.unreachable_since is not None
+        return self.approval is not None and self.answer is None and not halted
 
     @property
     def cancelled(self) -> bool:

@@ -3,10 +3,10 @@
 Read from its custom resources (longhorn.io/v1beta2).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from shared.models.base import Bytes, Value
 from shared.models.restore_points import Source
 
 DONE = "Completed"
@@ -23,7 +23,7 @@ class Place(NamedTuple):
         return source.bucket == self.bucket and source.key.startswith(self.prefix)
 
 
-class LonghornTarget(Value):
+class LonghornTarget(NamedTuple):
     """A BackupTarget; PROBLEM says why it cannot be used, None where it can."""
 
     uid: str
@@ -44,14 +44,14 @@ class LonghornTarget(Value):
         return Place(bucket, f"{path}/" if path else "")
 
 
-class ImageNeeded(Value):
+class ImageNeeded(NamedTuple):
     """The backing image that a volume was made over; an empty checksum is not known."""
 
     name: str
     checksum: str = ""
 
 
-class SyncedBackup(Value):
+class SyncedBackup(NamedTuple):
     """A Backup: what Longhorn read in a backup target. SIZE is what a volume made of it will have.
 
     An empty STATE: Longhorn has found the backup, and has not read it or its volume yet. ENCRYPTED
@@ -62,24 +62,24 @@ class SyncedBackup(Value):
     volume: str
     state: str
     problem: str = ""
-    size_bytes: Bytes | None = None
+    size_bytes: int | None = None
     image: ImageNeeded | None = None
     encrypted: bool = False
 
 
-class BackingImageFacts(Value):
+class BackingImageFacts(NamedTuple):
     """A BackingImage that the cluster has; an empty checksum is not known (yet)."""
 
     checksum: str = ""
     data_engine: str = "v1"
 
 
-class LonghornFacts(Value):
+class LonghornFacts(NamedTuple):
     """By name: BackupTargets, those Backups that were asked for and exist, and BackingImages."""
 
-    targets: dict[str, LonghornTarget] = {}
-    backups: dict[str, SyncedBackup] = {}
-    images: dict[str, BackingImageFacts] = {}
+    targets: Mapping[str, LonghornTarget] = {}
+    backups: Mapping[str, SyncedBackup] = {}
+    images: Mapping[str, BackingImageFacts] = {}
 
     def reader_of(self, source: Source) -> str | None:
         """The BackupTarget that reads the place where an object lies: the one that lies closest."""

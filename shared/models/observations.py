@@ -6,7 +6,6 @@ from enum import StrEnum
 from pydantic import Field
 
 from shared.models.base import ClusterId, Instant, Value
-from shared.models.target_facts import Versions
 
 SOON = timedelta(days=14)
 """How long before their end credentials are told of: time to renew them on a working day."""
@@ -28,6 +27,15 @@ ALIVE = frozenset({Answer.READY, Answer.NOT_READY, Answer.REJECTED})
 """An API server that answers anything is alive."""
 
 
+class SeenVersions(Value):
+    """As each system writes its own; None was never seen."""
+
+    kubernetes: str | None = None
+    harvester: str | None = None
+    longhorn: str | None = None
+    kubevirt: str | None = None
+
+
 class Observation(Value):
     """A cluster as it was when the look at it began, at AT.
 
@@ -44,7 +52,7 @@ class Observation(Value):
     nodes_ready: int | None = None
     storage_ready: bool | None = None
     backup_target_available: bool | None = None
-    versions: Versions = Field(default_factory=Versions)
+    versions: SeenVersions = Field(default_factory=SeenVersions)
     credentials_expire: Instant | None = None
     unreachable_since: Instant | None = None
     last_alive: Instant | None = None

@@ -3,16 +3,17 @@
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shared.models.base import (
     ClusterId,
     Duration,
+    Instant,
     Label,
     LabelKey,
     LabelValue,
@@ -21,12 +22,12 @@ from shared.models.base import (
     matching,
     waitable,
 )
+from shared.models.mapping import ANY, KEEP, NONE
 from shared.models.mapping import Mapping as NameMapping
 from shared.models.restore_plans import Condition
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "verified": ("any",),
-    "drill": (),
     "standby": (),
     "replicate": (),
 }
@@ -102,6 +103,12 @@ def _at_most_a_month(value: timedelta) -> timedelta:
     return value
 
 
+def _at_most_a_day(value: timedelta) -> timedelta:
+    if not timedelta(0) <= value <= timedelta(days=1):
+        raise ValueError("must be between PT0S and P1D")
+    return value
+
+
 class Objectives(Value):
     """What is aimed at: how old the data may be that is lost (RPO), and how long it may take until
     the last machine is ready (RTO).
@@ -132,6 +139,81 @@ class Guard(Value):
     unreachable_for: Annotated[Duration, AfterValidator(waitable)] = timedelta(minutes=2)
 
 
+_MachinePattern = Annotated[
+    str,
+    Field(max_length=317),
+    matching(
+        r"[a-z0-9.*?-]+/[a-z0-9.*?-]+", "namespace/name such as db/pg-1, with * for any characters"
+    ),
+]
+_Http = Annotated[
+    str,
+    Field(max_length=1000),
+    matching(
+        r"https?://:[0-9]{1,5}(/[\x21-\x7e]*)?", "a port and a path such as http://:8080/health"
+    ),
+]
+_Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+
+def _is_schedule(schedule: str) -> str:
+    from shared.schedules import check  # few plans have one
+
+    check(schedule)
+    return schedule
+
+
+_Schedule = Annotated[str, Field(max_length=256), AfterValidator(_is_schedule)]
+_NamespaceEnd = Annotated[
+    str,
+    matching(
+        r"-[-a-z0-9]{0,60}[a-z0-9]", "the end of a namespace's name, of a-z, 0-9 and -, as -drill"
+    ),
+]
+
+
+class DrillProbe(Value):
+    """When a MACHINE of a drill, or each that fits the pattern, counts as ready: KubeVirt asks a
+    TCP port of it, or an HTTP path.
+    """
+
+    machine: _MachinePattern
+    tcp: _Port | None = None
+    http: _Http | None = None
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> "DrillProbe":
+        if (self.tcp is None) == (self.http is None):
+            raise ValueError("must have one of tcp and http")
+        return self
+
+    def fits(self, namespace: str, vm: str) -> bool:
+        return fnmatchcase(f"{namespace}/{vm}", self.machine)
+
+
+class Drill(Value):
+    """How the plan is practised: when, in namespaces of which end, on which networks, and for how
+    long the machines are kept to be looked at.
+    """
+
+    schedule: _Schedule | None = None
+    namespace_suffix: _NamespaceEnd = "-drill"
+    networks: Annotated[dict[str, str], Field(max_length=MOST_GROUPS)] = {ANY: NONE}
+    keep_for: Annotated[Duration, AfterValidator(_at_most_a_day)] = timedelta(hours=1)
+    probes: Annotated[tuple[DrillProbe, ...], Field(max_length=MOST_GROUPS)] = ()
+
+    @field_validator("networks")
+    @classmethod
+    def _isolated(cls, networks: dict[str, str]) -> dict[str, str]:
+        """What `*` does not catch would be on the machine's own network."""
+        if ANY not in networks:
+            raise ValueError("must have *, so that no machine comes onto a network of its own")
+        if KEEP in networks.values():
+            raise ValueError("must not keep a network: a drill's machines are apart from others")
+        NameMapping(networks=networks)  # the names as any mapping has them
+        return networks
+
+
 class RecoveryPlan(Value):
     """The machines of cluster SOURCE that come back on cluster TARGET; a machine that several waves
     name is of the first of them.
@@ -144,6 +226,7 @@ class RecoveryPlan(Value):
     trigger: Trigger = Field(default_factory=Trigger)
     guard: Guard = Field(default_factory=Guard)
     mapping: NameMapping = Field(default_factory=NameMapping)
+    drill: Drill = Field(default_factory=Drill)
     waves: Annotated[tuple[Wave, ...], Field(min_length=1, max_length=MOST_WAVES)]
 
     @model_validator(mode="after")
@@ -177,18 +260,36 @@ class RecoveryPlan(Value):
         """The name of the wave with which a machine comes back; None for one that is not meant."""
         return next((each.name for each in self.waves if each.has(namespace, vm, labels)), None)
 
-    def only(self, wave: str) -> "RecoveryPlan":
-        """The plan as if it had the machines of one wave alone; the earlier ones' are not its."""
-        return _OneWave(**{**dict(self), "wave": wave})
+    def temporary_until(self) -> datetime | None:
+        """When what is restored by it may be deleted; None: it stays."""
+        return None
 
 
-class _OneWave(RecoveryPlan):
-    """WAVE is the only one whose machines are meant."""
+class DrillPlan(RecoveryPlan):
+    """A plan as a drill restores it: apart from all else, until EXPIRES. A machine in a namespace
+    that its mapping does not lead elsewhere is none of it, whenever it came into the catalogue.
+    """
 
-    wave: Label
+    expires: Instant
+
+    def wave_of(self, namespace: str, vm: str, labels: Mapping[str, str]) -> str | None:
+        if namespace not in self.mapping.namespaces:
+            return None
+        return super().wave_of(namespace, vm, labels)
+
+    def temporary_until(self) -> datetime | None:
+        return self.expires
+
+
+class Chosen(NamedTuple):
+    """The machines of a plan that are selected: all, or those of one WAVE."""
+
+    plan: RecoveryPlan
+    wave: str | None = None
 
     def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
-        return self.wave_of(namespace, vm, labels) == self.wave
+        found = self.plan.wave_of(namespace, vm, labels)
+        return found is not None and self.wave in (None, found)
 
 
 def before(waves: Iterable[Wave]) -> dict[str, tuple[str, ...]]:

@@ -17,18 +17,19 @@ class Fate(StrEnum):
 
 
 class Undoing(Value):
-    """The rollback that has hold of a restore UNTIL then; RUN counts its runs: only the newest may
-    act.
+    """The rollback that has hold of a restore, or of a failover, UNTIL then; RUN counts its runs:
+    only the newest may act. FAILOVER is the one that it undoes, where the restore is a wave of it.
     """
 
     execution: str
     started_at: Instant
     until: Instant
     run: int = 0
+    failover: str | None = None
 
 
 class Rollback(Value):
-    """How the newest rollback of a restore ended."""
+    """How the newest rollback of a restore, or of a failover, ended."""
 
     execution: str
     state: str

@@ -32,6 +32,9 @@ HISTORY = "restore#history"
 FAILOVERS = "failover#history"
 """The place of each failover in time, below what the role that writes them may write."""
 
+DRILLS = "failover#drills"
+"""A row a recovery plan that was ever drilled."""
+
 EXPIRES = "expires"
 """The table's TTL attribute, in seconds since 1970: DynamoDB deletes the row some time after it."""
 
@@ -137,6 +140,11 @@ def failover_execution(execution: str) -> str:
 def plan_lock(plan: str) -> str:
     """Which failover has hold of a recovery plan."""
     return f"failover#plan#{plan}"
+
+
+def drill_lock(plan: str) -> Key:
+    """Which drill has hold of a recovery plan, and which was the last."""
+    return DRILLS, plan
 
 
 def moment(state: str, position: str) -> str:

@@ -1,11 +1,14 @@
-"""What a target cluster has, allows and has in use already: facts for a plan."""
+"""What a target cluster has, allows and has in use already: facts for a plan.
 
-from pydantic import Field
+They never leave the process, so they are tuples: a model costs thrice as much to import, and is
+built once more when the first fact is made.
+"""
 
-from shared.models.base import Value
+from collections.abc import Mapping
+from typing import NamedTuple
 
 
-class Versions(Value):
+class Versions(NamedTuple):
     """As each system writes its own; None is unknown."""
 
     kubernetes: str | None = None
@@ -14,7 +17,7 @@ class Versions(Value):
     kubevirt: str | None = None
 
 
-class Right(Value):
+class Right(NamedTuple):
     """A rule of the credentials; `*` is any (rbac.authorization.k8s.io/v1)."""
 
     groups: tuple[str, ...]
@@ -26,7 +29,7 @@ class Right(Value):
         return all("*" in allowed or each in allowed for allowed, each in wanted)
 
 
-class Rights(Value):
+class Rights(NamedTuple):
     """What the credentials may do in one namespace; one that is not WHOLE may lack some of it."""
 
     rules: tuple[Right, ...] = ()
@@ -36,16 +39,16 @@ class Rights(Value):
         return any(each.allows(group, resource, verb) for each in self.rules)
 
 
-class Quota(Value):
+class Quota(NamedTuple):
     """A ResourceQuota: quantities by resource. A SCOPED one counts some of the pods only."""
 
     name: str
-    hard: dict[str, str]
-    used: dict[str, str] = {}
+    hard: Mapping[str, str]
+    used: Mapping[str, str] = {}
     scoped: bool = False
 
 
-class DiskRoom(Value):
+class DiskRoom(NamedTuple):
     """A disk of Longhorn's that takes replicas: ROOM is in bytes, for the sizes of volumes, however
     little they hold. Negative where it has promised more than it may.
     """
@@ -55,29 +58,29 @@ class DiskRoom(Value):
     room: int
 
 
-class InUse(Value):
+class InUse(NamedTuple):
     """What machines of the target have, each with its machine (`namespace/name`): hardware
     addresses, firmware ids (`uuid …`, `serial …`), IP addresses that a machine was seen with.
     NETWORK_DATA is what machines have of it in themselves, by machine.
     """
 
-    macs: dict[str, str] = {}
-    firmware: dict[str, str] = {}
-    addresses: dict[str, str] = {}
-    network_data: dict[str, tuple[str, ...]] = {}
+    macs: Mapping[str, str] = {}
+    firmware: Mapping[str, str] = {}
+    addresses: Mapping[str, str] = {}
+    network_data: Mapping[str, tuple[str, ...]] = {}
 
 
-class TargetFacts(Value):
+class TargetFacts(NamedTuple):
     """What a restore can be planned without.
 
     RIGHTS and QUOTAS are by namespace. KEY_PAIRS are `namespace/name`. DISKS are None where they
     are not known. UNSEEN says of what could not be looked at why not, by the name of its check.
     """
 
-    versions: Versions = Field(default_factory=Versions)
-    rights: dict[str, Rights] = {}
-    quotas: dict[str, tuple[Quota, ...]] = {}
-    in_use: InUse = Field(default_factory=InUse)
+    versions: Versions = Versions()
+    rights: Mapping[str, Rights] = {}
+    quotas: Mapping[str, tuple[Quota, ...]] = {}
+    in_use: InUse = InUse()
     key_pairs: frozenset[str] = frozenset()
     disks: tuple[DiskRoom, ...] | None = None
-    unseen: dict[str, str] = {}
+    unseen: Mapping[str, str] = {}

@@ -29,11 +29,33 @@ def namespace(name: str, restore_id: str) -> PlannedObject:
 
 
 def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
-    """The disks, the machine, not started, then its Secrets, which the machine owns."""
+    """The disks, the machine, not started, then its Secrets, which the machine owns. A temporary
+    machine is cut off from every network before it is there.
+    """
     disks: list[PlannedObject] = []
     for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
-    return (*disks, _virtual_machine(wanted, disks), *_secrets(wanted))
+    made = (*disks, _virtual_machine(wanted, disks), *_secrets(wanted))
+    return (_isolation(wanted), *made) if wanted.request.temporary else made
+
+
+def _isolation(wanted: Wanted) -> PlannedObject:
+    """A policy of its own for each machine: so it goes with the machine, holds in a namespace that
+    was there before, and cuts off nothing else.
+    """
+    name = _isolation_name(wanted)
+    pods = {"matchLabels": {labels.ISOLATED: name}}
+    return build_object(
+        wanted,
+        "NetworkPolicy",
+        name,
+        {"spec": {"podSelector": pods, "policyTypes": ["Ingress", "Egress"]}},
+        reason="a drill: over its pod's network it reaches nothing, and nothing reaches it",
+    )
+
+
+def _isolation_name(wanted: Wanted) -> str:
+    return names.isolation(wanted.restore_id, wanted.namespace, wanted.name)
 
 
 def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
@@ -67,6 +89,10 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     vm = virtual_machine.with_secrets(
         vm, {name: names.secret(wanted.restore_id, name) for name in secrets}
     )
+    if temporary := wanted.request.temporary:
+        vm = virtual_machine.with_instance_label(vm, labels.ISOLATED, _isolation_name(wanted))
+        probe = temporary.probe_of(point.namespace, point.vm)
+        vm = virtual_machine.with_readiness_probe(vm, probe.tcp, probe.http) if probe else vm
     claims = [each.manifest for each in disks if each.kind == "PersistentVolumeClaim"]
     vm = virtual_machine.with_claim_templates(vm, claims)
     return build_object(

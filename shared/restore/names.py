@@ -66,6 +66,11 @@ def snapshot(restore_id: str, namespace: str, claim: str) -> str:
     return f"replant-{restore_id}-{hashlib.sha256(f'{namespace}/{claim}'.encode()).hexdigest()[:8]}"
 
 
+def isolation(restore_id: str, namespace: str, vm: str) -> str:
+    """Of the policy that cuts a machine off."""
+    return snapshot(restore_id, namespace, vm)
+
+
 def secret(restore_id: str, name: str) -> str:
     """Its own for each restore, so that a name that is taken can only be taken by us.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from shared.models.recovery_plans import RecoveryPlan, Wave
+from shared.models.recovery_plans import Chosen, RecoveryPlan, Wave
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint
 from shared.validation import listed
@@ -12,17 +12,14 @@ FEW = 10
 
 
 def of_plan(
-    plan: RecoveryPlan,
+    chosen: Chosen,
     points: Iterable[RestorePoint],
     others: Iterable[RecoveryPlan],
     target: str,
-    wave: str | None = None,
 ) -> Iterator[Check]:
-    """POINTS are what is restored of it, or of one WAVE of a failover; OTHERS all plans of its
-    source, TARGET is where to.
-    """
-    points = tuple(points)
-    waves = [each for each in plan.waves if wave in (None, each.name)]
+    """POINTS are what is restored of it, OTHERS all plans of its source, TARGET is where to."""
+    points, plan = tuple(points), chosen.plan
+    waves = [each for each in plan.waves if chosen.wave in (None, each.name)]
     if len(waves) > 1:
         said = f"The {len(plan.waves)} waves of plan {plan.name} come back at once: a restore heeds"
         yield _warn(plan, f"{said} neither their order, nor ready, nor onFailure; a failover does.")

@@ -21,6 +21,7 @@ from shared.models.base import (
     At,
     ClusterId,
     Duration,
+    Instant,
     Label,
     LabelKey,
     LabelValue,
@@ -35,7 +36,7 @@ from shared.models.restore_plans import Condition, FailOn
 from shared.validation import parse
 
 if TYPE_CHECKING:
-    from shared.models.recovery_plans import RecoveryPlan
+    from shared.models.recovery_plans import DrillProbe, RecoveryPlan
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.verified": ("any",),
@@ -160,10 +161,20 @@ class RestoreRequest(Value):
         return "r-" + hashlib.sha256(self.request_id.encode()).hexdigest()[:16]
 
     def of_plan(self, plan: "RecoveryPlan") -> "RestoreRequest":
-        """With the mapping of the plan that it selects, unless it has one of its own."""
-        if "mapping" in self.model_fields_set:
-            return self
-        return self.model_copy(update={"mapping": plan.mapping})
+        """With the mapping of the plan that it selects, unless it has one of its own; what a drill
+        restores is temporary.
+        """
+        request = self
+        if "mapping" not in self.model_fields_set:
+            request = self.model_copy(update={"mapping": plan.mapping})
+        if expires := plan.temporary_until():
+            drill = {"expires": expires, "probes": plan.drill.probes}
+            return TemporaryRequest.model_construct(**{**dict(request), **drill})
+        return request
+
+    @property
+    def temporary(self) -> "TemporaryRequest | None":
+        return None
 
     @property
     def approval(self) -> int | None:
@@ -177,6 +188,22 @@ class RestoreRequest(Value):
         """The same for two requests that ask the same, whoever asks and however they write it."""
         asked = self.model_dump(mode="json", exclude={"by"})
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+class TemporaryRequest(RestoreRequest):
+    """Of machines that are apart from all others and may be deleted when they EXPIRE; PROBES say
+    when some of them are ready. Nobody can type one: a drill makes it of its plan.
+    """
+
+    expires: Instant
+    probes: tuple[Any, ...] = ()
+
+    @property
+    def temporary(self) -> "TemporaryRequest | None":
+        return self
+
+    def probe_of(self, namespace: str, vm: str) -> "DrillProbe | None":
+        return next((each for each in self.probes if each.fits(namespace, vm)), None)
 
 
 def restore_request(body: Any, *, execution_name: str) -> RestoreRequest:

@@ -21,8 +21,14 @@ from shared.validation import listed, shown
 Live = Mapping[tuple[str, str, str], Mapping[str, Any]]
 """What stands on the target cluster, by kind, namespace ("" for none) and name."""
 
-ORDER = ("VirtualMachine", "PersistentVolumeClaim", "VolumeSnapshot", "VolumeSnapshotContent")
-"""In which the objects of a machine go; its Secrets go with it."""
+ORDER = (
+    "VirtualMachine",
+    "PersistentVolumeClaim",
+    "VolumeSnapshot",
+    "VolumeSnapshotContent",
+    "NetworkPolicy",
+)
+"""In which the objects of a machine go; its Secrets go with it. What cuts it off goes last."""
 
 MADE = ("create", "unchanged")
 UPDATED = ("update", "unchanged")

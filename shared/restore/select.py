@@ -10,7 +10,7 @@ from shared.models.restore_points import RestorePoint, State
 from shared.restore.request import Select
 
 if TYPE_CHECKING:
-    from shared.models.recovery_plans import RecoveryPlan
+    from shared.models.recovery_plans import Chosen
 
 
 class Choice(NamedTuple):
@@ -26,16 +26,16 @@ class Choice(NamedTuple):
 
 
 def choose(
-    points: Iterable[RestorePoint], select: Select, plan: "RecoveryPlan | None" = None
+    points: Iterable[RestorePoint], select: Select, chosen: "Chosen | None" = None
 ) -> tuple[Choice, ...]:
     """For each machine of POINTS, which come newest first, its newest restorable point at or before
     the instant asked for.
 
     A deleted point is as good as absent: a machine of which no other is left is not accounted for,
     since a catalogue keeps it for its history only, long after the machine itself was given up. A
-    machine's labels, which PLAN may ask for as well, are those of its newest point at or before the
-    instant, whether that can be restored or not; of one that has none so early, those of its
-    oldest.
+    machine's labels, which the CHOSEN plan may ask for as well, are those of its newest point at or
+    before the instant, whether that can be restored or not; of one that has none so early, those of
+    its oldest.
     """
     oldest: dict[tuple[str, str, str], RestorePoint] = {}
     newest: dict[tuple[str, str, str], RestorePoint] = {}
@@ -53,13 +53,13 @@ def choose(
     return tuple(
         _choice(oldest[machine], newest.get(machine), restorable.get(machine), select)
         for machine in oldest
-        if _is_meant(newest.get(machine, oldest[machine]), select, plan)
+        if _is_meant(newest.get(machine, oldest[machine]), select, chosen)
     )
 
 
-def _is_meant(point: RestorePoint, select: Select, plan: "RecoveryPlan | None") -> bool:
+def _is_meant(point: RestorePoint, select: Select, chosen: "Chosen | None") -> bool:
     """Whether it is one of the plan's machines, and has all labels that are asked for."""
-    if plan and not plan.has(point.namespace, point.vm, point.machine.labels):
+    if chosen and not chosen.has(point.namespace, point.vm, point.machine.labels):
         return False
     return (select.labels or {}).items() <= point.machine.labels.items()
 

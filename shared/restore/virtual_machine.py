@@ -46,6 +46,9 @@ NAME_LABELS = (
 """Labels whose value is the name of their machine."""
 
 LONGEST_LABEL = 63
+PROBED = {"initialDelaySeconds": 5, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3}
+"""How a drill's probe asks: often, since the time until it answers is measured."""
+
 CLAIM_TEMPLATES = "harvesterhci.io/volumeClaimTemplates"
 CLAIM_FIELDS = ("accessModes", "volumeMode", "storageClassName")
 CLOUD_INIT = ("cloudInitNoCloud", "cloudInitConfigDrive")
@@ -172,6 +175,29 @@ def without_source_affinity(vm: Manifest) -> Manifest:
     else:
         del changed["nodeAffinity"][REQUIRED]
     return _with(vm, "affinity", changed)
+
+
+def with_instance_label(vm: Manifest, label: str, value: str) -> Manifest:
+    """KubeVirt gives it to the instance, and to the pod that this runs in."""
+    vm = copy.deepcopy(vm)
+    metadata = vm["spec"]["template"].setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), label: value}
+    return vm
+
+
+def with_readiness_probe(vm: Manifest, tcp: int | None, http: str | None) -> Manifest:
+    """The instance is ready when the port TCP takes a connection, or when HTTP (`http://:8080/x`)
+    answers well; in place of the probe that it had.
+    """
+    asks: dict[str, Any] = {"tcpSocket": {"port": tcp}}
+    if http is not None:
+        scheme, _, rest = http.partition("://:")
+        port, slash, path = rest.partition("/")
+        get = {"scheme": scheme.upper(), "port": int(port), "path": slash + path or "/"}
+        asks = {"httpGet": get}
+    vm = copy.deepcopy(vm)
+    vm["spec"]["template"]["spec"]["readinessProbe"] = PROBED | asks
+    return vm
 
 
 def with_secrets(vm: Manifest, renamed: dict[str, str]) -> Manifest:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.kinds import KINDS
+from shared.models.base import to_instant
 from shared.models.cluster_facts import ClusterFacts
 from shared.models.mapping import Mapping
 from shared.models.restore_plans import Check, Fill, PlannedObject, Verdict
@@ -110,6 +111,9 @@ def build_object(  # noqa: PLR0913  # the parts of an object, by name
             **names.origin(wanted.point),
         },
     }
+    if temporary := wanted.request.temporary:
+        metadata["labels"][labels.TEMPORARY] = "true"
+        metadata["annotations"][labels.EXPIRES] = to_instant(temporary.expires)
     namespace = None
     if KINDS[kind].namespaced:
         namespace = wanted.namespace

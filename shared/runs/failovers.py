@@ -10,14 +10,16 @@ from typing import Any
 from shared.aws.table import Item, Put, Table
 from shared.errors import InvalidRequest, NotFound, Overtaken, Refused
 from shared.models.base import Instant, Value, to_instant
-from shared.models.failovers import FailoverRecord
-from shared.models.recovery_plans import RecoveryPlan
+from shared.models.failovers import FailoverRecord, FailoverState
+from shared.models.recovery_plans import Chosen, DrillPlan, RecoveryPlan
 from shared.models.restore_plans import Decision
 from shared.models.row_keys import (
+    DRILLS,
     EXPIRES,
     FAILOVERS,
     KEPT,
     RECORD,
+    drill_lock,
     failover_execution,
     failover_partition,
     plan_lock,
@@ -38,19 +40,29 @@ BEGUN_AGAIN: dict[str, object] = {
     "rpo": None,
     "finished_at": None,
     "report": None,
+    "undoing": None,
+    "rollback": None,
+    "through_at": None,
+    "cleaning": (),
 }
 """Of the record of a failover that another execution takes up."""
 
 
 class Lock(Value):
-    """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. RAN is the
-    failover that last let waves go, and ENDED_AT when that ended.
+    """Who has hold of a recovery plan: HOLDER with its EXECUTION, None while nobody has. Of a
+    rollback of HOLDER it is a lease UNTIL then. RAN is the failover that last let waves go, and
+    ENDED_AT when that ended. Of a drill also when it EXPIRES, which was the LAST that has ended,
+    and when the last one began that succeeded.
     """
 
     holder: str | None = None
     execution: str | None = None
+    until: Instant | None = None
+    expires: Instant | None = None
     ran: str | None = None
     ended_at: Instant | None = None
+    last: str | None = None
+    succeeded_at: Instant | None = None
     revision: int = 0
 
 
@@ -60,8 +72,16 @@ def of_execution(table: Table, execution: str) -> str | None:
     return str(row["failover"]) if row else None
 
 
+def chosen(table: Table, id_: str, wave: str) -> Chosen:
+    """The machines of a wave, by the recovery plan as it was when a failover or a drill began.
+
+    Raises NotFound.
+    """
+    return Chosen(plan_of(table, id_), wave)
+
+
 def plan_of(table: Table, id_: str) -> RecoveryPlan:
-    """The recovery plan as it was when a failover began. Raises NotFound."""
+    """Raises NotFound."""
     row = table.get((failover_partition(id_), PLAN))
     if row is None:
         raise NotFound(
@@ -69,7 +89,8 @@ def plan_of(table: Table, id_: str) -> RecoveryPlan:
             " its execution.",
             "select.failover",
         )
-    return RecoveryPlan.model_validate_json(row["body"])
+    kind = DrillPlan if row.get("drill") else RecoveryPlan
+    return kind.model_validate_json(row["body"])
 
 
 class FailoverLedger:
@@ -102,7 +123,7 @@ class FailoverLedger:
 
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
-        the same request still runs.
+        the same request still runs, or the failover is being rolled back.
         """
         while True:
             before = self.record()
@@ -120,6 +141,7 @@ class FailoverLedger:
                     " it.",
                     "requestId",
                 )
+            self._refuse_while_undone(before)
             self._name_execution(wanted.execution)
             # What changed since it was read may be this call, repeated.
             if taken := self._take(before, wanted, plan):
@@ -150,6 +172,13 @@ class FailoverLedger:
                 return stopped
         return None
 
+    def take_over(self, record: FailoverRecord, execution: str) -> FailoverRecord | None:
+        """For an execution that ends what another one has left, as it is; None when it changed
+        since it was read.
+        """
+        self._name_execution(execution)
+        return self.replace(record, execution=execution, attempt=record.attempt + 1, stopped=False)
+
     def keep_token(self, attempt: int, token: str) -> None:
         """What wakes the execution that waits for a decision, for that attempt or a newer one."""
         self._table.put(
@@ -162,13 +191,25 @@ class FailoverLedger:
         row = self._table.get((self._pk, TOKEN))
         return str(row["body"]) if row and row["attempt"] == attempt else None
 
+    def _refuse_while_undone(self, record: FailoverRecord | None) -> None:
+        if record and record.undoing and record.undoing.until > self._now():
+            raise Refused(
+                f"This failover is being rolled back by {record.undoing.execution}. Wait for it, or"
+                f" stop it and start again after {to_instant(record.undoing.until)}.",
+                "requestId",
+            )
+
     def _take(
         self, before: FailoverRecord | None, wanted: FailoverRecord, plan: RecoveryPlan
     ) -> FailoverRecord | None:
         text = self._other_row(PLAN, plan.model_dump_json())
+        text["drill"] = isinstance(plan, DrillPlan)
         if before is None:
             # Together, or a call that is repeated later would give it a second place in time.
             first = Put(self._row(wanted), "attribute_not_exists(pk)")
+            if wanted.drill:
+                # Which drills there were is told by plan.
+                return wanted if self._table.write_together([first, Put(text)]) else None
             place = Put(
                 {
                     "pk": FAILOVERS,
@@ -181,7 +222,8 @@ class FailoverLedger:
         again = _begun_again(before, wanted)
         same = Put(self._row(again), "revision = :before", {":before": before.revision})
         # What was let go stays as it was planned, whatever became of the document since.
-        puts = [same] if before.given else [same, Put(text)]
+        stays = again.given or again.asks_since
+        puts = [same] if stays else [same, Put(text)]
         return again if self._table.write_together(puts) else None
 
     def _name_execution(self, execution: str) -> None:
@@ -213,45 +255,77 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         "revision": before.revision + 1,
         **BEGUN_AGAIN,
     }
-    if before.given:
+    if before.given and before.rollback is None and not before.drill:
         # The source was seen to be down before anything was let go: that stays the beginning.
         again |= {"unreachable_since": before.unreachable_since, "probes": before.probes}
         again |= {"waves": tuple(each.again() for each in before.waves)}
-    else:
-        again |= {"waves": (), "plan_hash": None, "approval": wanted.approval}
-        again |= {"source": wanted.source, "target": wanted.target}
-        again |= {"preparing": wanted.preparing, "doing": None, "freed": None}
-        again |= {"silent_since": None}
+        return before.model_copy(update=again)
+    again |= {"waves": (), "plan_hash": None, "given": False, "keep_for": wanted.keep_for}
+    again |= {"incident_at": None, "quiet_since": None}
+    again |= {"preparing": wanted.preparing, "doing": None, "freed": None, "silent_since": None}
+    if before.rollback:
+        # What was approved was done, and undone: the source is looked at and people asked again.
+        again["asks_since"] = wanted.taken_at
+    elif before.asks_since is None:
+        again |= {"approval": wanted.approval, "source": wanted.source, "target": wanted.target}
     return before.model_copy(update=again)
 
 
 class PlanLock:
-    """Of the recovery plan PLAN: one failover of it at a time."""
+    """Of the recovery plan PLAN: one failover of it at a time, and beside it one DRILL."""
 
-    def __init__(self, table: Table, plan: str, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, table: Table, plan: str, *, now: Callable[[], datetime], drill: bool = False
+    ) -> None:
         self._table = table
-        self._key = (plan_lock(plan), RECORD)
+        self._key = drill_lock(plan) if drill else (plan_lock(plan), RECORD)
         self._now = now
 
     def read(self) -> Lock:
         row = self._table.get(self._key)
         return Lock.model_validate_json(row["body"]) if row else Lock()
 
-    def take(self, id_: str, execution: str, running: Callable[[str], bool]) -> Lock:
-        """The lock as it is now: whose HOLDER is ID, or another that still runs."""
+    def take(
+        self,
+        id_: str,
+        execution: str,
+        running: Callable[[str], bool],
+        *,
+        expires: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Lock:
+        """The lock as it is now: of this EXECUTION, or of another that still runs. UNTIL makes it a
+        lease, which ends then by itself.
+        """
         while True:
             lock = self.read()
-            if (lock.holder, lock.execution) == (id_, execution):
+            if lock.execution == execution and until is None:
                 return lock
-            if lock.holder and lock.execution and running(lock.execution):
+            if lock.execution not in (None, execution) and self._is_held(lock, running):
                 return lock
-            if taken := self._write(lock, holder=id_, execution=execution):
+            changes: dict[str, object] = {"holder": id_, "execution": execution, "until": until}
+            if taken := self._write(lock, **changes, expires=expires or lock.expires):
                 return taken
 
-    def release(self, id_: str, execution: str, ended_at: datetime, *, ran: bool) -> None:
-        """RAN: it has let waves go."""
+    def _is_held(self, lock: Lock, running: Callable[[str], bool]) -> bool:
+        if lock.until:
+            return lock.until > self._now()
+        return running(lock.execution or "")
+
+    def let_go(self, id_: str, execution: str) -> None:
+        """Ends the lease of a rollback of ID."""
         while (lock := self.read()).holder == id_ and lock.execution == execution:
-            end: dict[str, object] = {"ran": id_, "ended_at": ended_at} if ran else {}
+            if self._write(lock, holder=None, execution=None, until=None):
+                return
+
+    def release(self, record: FailoverRecord, ended_at: datetime) -> None:
+        id_ = record.failover_id
+        while (lock := self.read()).holder == id_ and lock.execution == record.execution:
+            end: dict[str, object] = {"expires": None, "until": None, "last": id_}
+            if record.given:
+                end |= {"ran": id_, "ended_at": ended_at}
+            if record.verdict is FailoverState.SUCCEEDED and record.cleaned_up:
+                end["succeeded_at"] = record.started_at
             if self._write(lock, holder=None, execution=None, **end):
                 return
 
@@ -266,6 +340,11 @@ class PlanLock:
         return changed if self._table.put(row, condition=condition, values=values) else None
 
 
+def drill_locks(table: Table) -> dict[str, Lock]:
+    """Of all plans that were ever drilled, by their names."""
+    return {row["sk"]: Lock.model_validate_json(row["body"]) for row in table.query(DRILLS)}
+
+
 def newest(table: Table, before: str | None = None) -> Iterator[history.Shown]:
     """The failovers, newest first, each with its position, which lies below BEFORE."""
     return history.entries(table, FAILOVERS, before, partition=_partition, show=_show)
@@ -277,10 +356,22 @@ def _partition(row: Item) -> str:
 
 def _show(row: Item, stored: Item) -> dict[str, Any]:
     record = FailoverRecord.model_validate_json(stored["body"])
+    undone = record.rollback and {"rollback": record.rollback.model_dump(mode="json")}
     said = {"failover_id", "request_id", "execution", "plan", "source", "target", "by", "reason"}
-    said |= {"alarm", "why", "unreachable_since", "rto", "rpo", "started_at", "finished_at"}
-    said |= {"planned", "reverse"}
+    said |= {
+        "alarm",
+        "why",
+        "unreachable_since",
+        "incident_at",
+        "rto",
+        "rpo",
+        "started_at",
+        "finished_at",
+        "planned",
+        "reverse",
+    }
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,
+        **(undone or {}),
     }

@@ -234,6 +234,11 @@ class Ledger:
         """One of this ledger's rows, to be written."""
         return {"pk": self.pk, "sk": sk, "body": body, EXPIRES: self._expiry()}
 
+    def execution_row(self, execution: str) -> Item:
+        """The row that says that an execution has this ledger, to be written."""
+        row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
+        return row | {EXPIRES: self._expiry()}
+
     def _expiry(self) -> int:
         """Counted from the last change of a row."""
         return int((self._now() + KEPT).timestamp())
@@ -248,9 +253,8 @@ class Ledger:
 
     def _name_execution(self, execution: str) -> None:
         """First, so that the event of a stopped execution always finds its restore."""
-        row = {"pk": _execution_partition(execution), "sk": RECORD, "ledger": self.id}
         self.table.put(
-            row | {EXPIRES: self._expiry()},
+            self.execution_row(execution),
             condition="attribute_not_exists(pk) OR ledger = :ledger",
             values={":ledger": self.id},
         )

@@ -54,17 +54,20 @@ class RollbackLedger(Ledger):
             )
         return record
 
-    def take(self, execution: str, running: Callable[[str], bool]) -> RestoreRecord:
+    def take(
+        self, execution: str, running: Callable[[str], bool], failover: str | None = None
+    ) -> RestoreRecord:
         """Begins a run of the rollback: from here on every older run stops, and so does the
-        restore. Raises what `look` raises.
+        restore. FAILOVER is the one that the rollback undoes. Raises what `look` raises.
         """
         while True:
             record = self.look(execution, running)
             now = self._now()
             mine = record.undoing
             if mine is None or mine.execution != execution:
-                mine = Undoing(execution=execution, started_at=now, until=now)
-                self._name_execution(execution)
+                mine = Undoing(execution=execution, started_at=now, until=now, failover=failover)
+                # Written over: the rollback of a failover goes through several restores.
+                self.table.write_together([Put(self.execution_row(execution))])
             undoing = mine.model_copy(update={"run": mine.run + 1, "until": now + LEASE})
             if taken := self._replace(record, undoing=undoing, stopped=True):
                 return taken
@@ -77,16 +80,16 @@ class RollbackLedger(Ledger):
             return None
         return f"The rollback of restore {self.id} was stopped, or taken up by a newer run."
 
-    def let_go(self, execution: str) -> bool:
+    def let_go(self, execution: str) -> Undoing | None:
         """Ends the hold of a rollback that broke off or was stopped: its run sees it within a
-        second. False where that rollback has none.
+        second. None where that rollback has no hold.
         """
-        while (record := self.record()) and record.undoing:
-            if record.undoing.execution != execution:
-                return False
+        while (record := self.record()) and (undoing := record.undoing):
+            if undoing.execution != execution:
+                return None
             if self._replace(record, undoing=None):
-                return True
-        return False
+                return undoing
+        return None
 
     def release(self, execution: str, rollback: Rollback) -> None:
         """Notes how a rollback ended, and lets go. Raises Overtaken when it has no hold any more,

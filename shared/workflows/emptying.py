@@ -4,7 +4,7 @@ from shared.errors import Refused, Rejected, Unavailable
 from shared.kube import contents
 from shared.kube.client import TargetCluster
 from shared.restore import rollback
-from shared.workflows.run import Clock
+from shared.workflows.clock import Clock
 
 PATIENCE = 20.0
 """Seconds that the cluster gets to count, and that what goes after its owner gets to go."""

@@ -24,9 +24,8 @@ from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows import replacing
+from shared.workflows.clock import Clock
 from shared.workflows.looking import Ask, Unknown, machine_of
-from shared.workflows.run import Clock
 from shared.workflows.selection import find_plan, is_restorable, select_points
 
 if TYPE_CHECKING:
@@ -111,18 +110,16 @@ def plan_restore(
 
 def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
     """Raises NotFound and InvalidRequest, as a selection does."""
-    recovery_plan = find_plan(clients.table, request.select)
+    chosen = find_plan(clients.table, request.select)
     checks: tuple[Check, ...] = ()
-    choices = select_points(clients.table, request.select, recovery_plan)
+    choices = select_points(clients.table, request.select, chosen)
     points = [choice.point for choice in choices]
-    if recovery_plan:
+    if chosen:
         from shared.restore import plan_checks  # few restores are of a plan
 
-        request = request.of_plan(recovery_plan)
-        others = documents.plans_of(clients.table, recovery_plan.source)
-        checks = tuple(
-            plan_checks.of_plan(recovery_plan, points, others, request.target, request.select.wave)
-        )
+        request = request.of_plan(chosen.plan)
+        others = documents.plans_of(clients.table, chosen.plan.source)
+        checks = tuple(plan_checks.of_plan(chosen, points, others, request.target))
     return _Chosen(request, choices, points, planning.needs(points, request), checks)
 
 
@@ -215,7 +212,8 @@ def _known(clients: Clients, source: ClusterDocument) -> Versions:
     stated = _stated(source)
     if seen is None:
         return stated
-    return seen.versions.model_copy(update=stated.model_dump(exclude_none=True))
+    said = {name: each for name, each in stated._asdict().items() if each is not None}
+    return Versions(**(seen.versions.model_dump() | said))
 
 
 def _stated(cluster: ClusterDocument) -> Versions:
@@ -233,7 +231,7 @@ def _observe(
     except Rejected as error:
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
-    return facts.model_copy(update={"unfinished": _unfinished(clients, makers)})
+    return facts._replace(unfinished=_unfinished(clients, makers))
 
 
 def _with_earlier(
@@ -242,12 +240,14 @@ def _with_earlier(
     """With what earlier restores have made of that which is to be replaced, by its NAMES: each
     other machine of these namespaces may be of a restore of its own, which is not looked at.
     """
+    from shared.workflows import replacing  # few restores replace machines
+
     makers = {facts.existing.get(name, "") for name in names} - {""}
     try:
         found = replacing.find_earlier(clients.table, clients.clock, target, makers)
     except Rejected as error:
         raise Refused(error.message, "target") from None
-    return facts.model_copy(update={"earlier": found})
+    return facts._replace(earlier=found)
 
 
 def _sync(
@@ -273,10 +273,10 @@ def _sync(
         while backup_checks.unsynced(points, known) and clock.monotonic() < until:
             clock.sleep(SYNC_POLL)
             read = longhorn.read_backups(target, wanted, facts.target.versions.longhorn)
-            known = known.model_copy(update={"backups": known.backups | read})
+            known = known._replace(backups={**known.backups, **read})
     except (Conflict, Rejected, Unavailable) as error:
         raise Refused(error.message, "target") from None
-    return facts.model_copy(update={"longhorn": known})
+    return facts._replace(longhorn=known)
 
 
 def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from shared.kube import probing
 from shared.kube.probing import no_credentials, unreachable
 from shared.models.documents import ClusterDocument
 from shared.models.observations import Answer, Observation
-from shared.workflows.run import Clock
+from shared.workflows.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -28,6 +28,10 @@ AT_ONCE = 64
 
 PAUSE = 5.0
 """Seconds before an outage is believed: a second look decides."""
+
+
+class NotLookedAt(Exception):
+    """Of these clusters nothing is known; the log says why. Counted as an error of the function."""
 
 
 class Clients(NamedTuple):

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from shared.pages import rollback
+from shared.pages import failover_rollback, rollback
 from shared.pages.page import page
 from shared.pages.text_table import text_table
 from shared.runs.files import StateBucket
@@ -24,4 +24,13 @@ def publish_rollback(state: StateBucket, name: str, report: dict[str, Any]) -> s
     state.save_report(name, json.dumps(report | {"report": address}, indent=2))
     state.save_report(name, rollback.page(report, address), "html")
     state.save_report(name, rollback.text(report), "txt")
+    return address
+
+
+def publish_failover_rollback(state: StateBucket, name: str, report: dict[str, Any]) -> str:
+    """As `publish`, of the rollback of a failover."""
+    address = state.report_address(name)
+    state.save_report(name, json.dumps(report | {"report": address}, indent=2))
+    state.save_report(name, failover_rollback.page(report, address), "html")
+    state.save_report(name, failover_rollback.text(report), "txt")
     return address

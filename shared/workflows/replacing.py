@@ -16,7 +16,8 @@ from shared.models.restore_plans import Earlier, MachinePlan, MachineResult, Pro
 from shared.restore import rollback
 from shared.restore.rollback import CHANGED_HANDS, Do, Made, Step, Uses
 from shared.runs.ledger import Ledger
-from shared.workflows.run import Clock, Run
+from shared.workflows.clock import Clock
+from shared.workflows.run import Run
 
 POLL = 1.0  # seconds between two looks
 UNENDED = "its restore has not come to its end: resume it, or roll it back"

@@ -125,7 +125,10 @@ def _unreported(clients: Clients, ended: Ended) -> Ledger | None:
     ledger_id = ledgers.of_execution(clients.table, ended.execution)
     if ledger_id is None:
         return None
-    if RollbackLedger(clients.table, ledger_id, now=clients.now).let_go(ended.execution):
+    undoing = RollbackLedger(clients.table, ledger_id, now=clients.now).let_go(ended.execution)
+    if undoing and undoing.failover:
+        return None  # of a whole failover, which FailoverFunction tells of
+    if undoing:
         told = rollback_report.broken_off(ledger_id, ended.execution, ended.error)
         clients.sns.publish(TopicArn=clients.topic, Subject=told.subject, Message=told.body)
         return None

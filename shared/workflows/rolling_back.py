@@ -9,7 +9,6 @@ is kept, with the reason.
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws import secrets
@@ -29,10 +28,10 @@ from shared.restore.rollback_request import RollbackRequest
 from shared.runs.files import StateBucket
 from shared.runs.rollbacks import RollbackLedger
 from shared.workflows import emptying
+from shared.workflows.clock import Clock
 from shared.workflows.fence import Fence
 from shared.workflows.looking import Ask, Unknown, machine_of
 from shared.workflows.publishing import publish_rollback
-from shared.workflows.run import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -74,16 +73,30 @@ class Clients(NamedTuple):
 
 class Call(NamedTuple):
     """One call of the rollback function: by which EXECUTION, which executions were LOOKED at and
-    whether they ran, and what the call before it answered. RESTORES is the state machine of the
-    restores of this stack.
+    whether they ran, and what the call before it answered. RESTORES and FAILOVERS are the state
+    machines of this stack.
     """
 
     request: RollbackRequest
     execution: str
     restores: str
+    failovers: str
     looked: Mapping[str, bool]
     before: Mapping[str, Any]
     seconds: float
+
+    def runs(self, execution: str) -> bool:
+        """Raises Unknown for one that nobody has looked at."""
+        ours = (each.replace(":stateMachine:", ":execution:") for each in self._machines)
+        if machine_of(execution) not in ours:
+            return False  # of a stack that is gone, whose table this one took over: not ours
+        if execution not in self.looked:
+            raise Unknown(execution)
+        return self.looked[execution]
+
+    @property
+    def _machines(self) -> tuple[str, str]:
+        return self.restores, self.failovers
 
 
 class Progress(NamedTuple):
@@ -121,38 +134,31 @@ class _Run(NamedTuple):
 
     @property
     def restore_id(self) -> str:
-        return self.call.request.restore_id
+        return self.ledger.id
 
 
 Round = list[tuple[str, Step]]
 """What is to be done with each object, and the machine that it is of."""
 
 
-def roll_back(clients: Clients, call: Call) -> Progress | Ask:
-    """Raises NotFound, Refused, Unreachable as long as nothing was deleted, Overtaken, and Rejected
+def roll_back(clients: Clients, call: Call, restore_id: str) -> Progress | Ask:
+    """The request names the restore, or the failover that it is a wave of.
+
+    Raises NotFound, Refused, Unreachable as long as nothing was deleted, Overtaken, and Rejected
     when the credentials may not look.
     """
-    ledger = RollbackLedger(clients.table, call.request.restore_id, now=clients.clock.now)
-    running = partial(_runs, call)
+    ledger = RollbackLedger(clients.table, restore_id, now=clients.clock.now)
     try:
         if call.request.dry_run:
-            record = ledger.look(call.execution, running)
+            record = ledger.look(call.execution, call.runs)
         else:
-            record = ledger.take(call.execution, running)
+            record = ledger.take(call.execution, call.runs, call.request.failover_id)
     except Unknown as unknown:
         return Ask(str(unknown))
     plan = _plan(clients, record)
     if plan is None:
         return _finish(clients, call, ledger, record, "no cluster", [])
     return _run(clients, call, ledger, record, plan)
-
-
-def _runs(call: Call, execution: str) -> bool:
-    if machine_of(execution) != call.restores.replace(":stateMachine:", ":execution:"):
-        return False  # of a stack that is gone, whose table this one took over: not ours to look at
-    if execution not in call.looked:
-        raise Unknown(execution)
-    return call.looked[execution]
 
 
 def _plan(clients: Clients, record: RestoreRecord) -> Plan | None:
@@ -276,7 +282,10 @@ def _look(run: _Run) -> tuple[Round, Standing]:
     objects = [each for machine in run.made for each in machine.objects]
     places = {each.namespace for each in objects} | {each.name for each in run.namespaces}
     contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
-    live = list_standing(run.cluster, run.restore_id, filter(None, places), contents)
+    policies = any(each.kind == "NetworkPolicy" for each in objects)
+    live = list_standing(
+        run.cluster, run.restore_id, filter(None, places), contents, policies=policies
+    )
     users, started_too = rollback.uses(live), run.call.request.delete_started
     round_ = [
         (machine.key, step)
@@ -420,11 +429,12 @@ def _finish(
     address = publish_rollback(clients.state, f"{record.restore_id}-{suffix}", made)
     output = report.output(undone, made["state"], address)
     if not call.request.dry_run:
-        clients.sns.publish(
-            TopicArn=clients.topic,
-            Subject=report.subject(made),
-            Message=report.body(made, output),
-        )
+        if call.request.failover_id is None:  # else all waves are told of together
+            clients.sns.publish(
+                TopicArn=clients.topic,
+                Subject=report.subject(made),
+                Message=report.body(made, output),
+            )
         ended = Rollback(
             execution=call.execution,
             state=made["state"],

@@ -1,8 +1,7 @@
 """One run of a restore: one call of the restore function, and what all of its steps share."""
 
-import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared import labels
@@ -11,6 +10,7 @@ from shared.kube.client import TargetCluster
 from shared.models.restore_plans import MachinePlan, MachineResult, Plan, RestoreRecord
 from shared.runs.batches import Batch, Taken
 from shared.runs.files import StateBucket
+from shared.workflows.clock import Clock
 from shared.workflows.fence import Fence
 from shared.workflows.sharing import Share
 
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 
 Results = dict[str, MachineResult]
 """What became of each machine so far, by `namespace/name` on the target cluster."""
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Clock(NamedTuple):
-    """The time of day in UTC, seconds that only grow, and waiting: parameters, so that tests own
-    them.
-    """
-
-    now: Callable[[], datetime] = _now
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 class Clients(NamedTuple):

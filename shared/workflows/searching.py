@@ -1,5 +1,6 @@
 """A question -> what answers it: the catalogue, or the history of restores and failovers."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.aws.table import Table
@@ -21,4 +22,8 @@ def answer(table: Table, asked: Question) -> dict[str, Any]:
 
         before = read_cursor(asked.cursor, failovers.POSITION)
         return page_of("failovers", failovers.newest(table, before), asked.limit)
+    if asked.drills:
+        from shared.workflows.failover import practice
+
+        return {"drills": practice.drills(table, datetime.now(UTC)), "cursor": None}
     return search.answer(table, asked)

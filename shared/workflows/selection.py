@@ -11,36 +11,38 @@ from shared.restore.request import Select
 from shared.restore.select import Choice, choose
 
 if TYPE_CHECKING:
-    from shared.models.recovery_plans import RecoveryPlan
+    from shared.models.recovery_plans import Chosen
 
 
-def find_plan(table: Table, wanted: Select) -> "RecoveryPlan | None":
+def find_plan(table: Table, wanted: Select) -> "Chosen | None":
     """The recovery plan that is selected, or that a failover has begun with, as far as its wave
     goes. Raises NotFound for one that is not in force.
     """
     if wanted.failover and wanted.wave:
         from shared.runs import failovers  # few restores are of one
 
-        return failovers.plan_of(table, wanted.failover).only(wanted.wave)
+        return failovers.chosen(table, wanted.failover, wanted.wave)
     if wanted.plan is None:
         return None
+    from shared.models.recovery_plans import Chosen  # few restores are of a plan
+
     plan = documents.plan(table, wanted.plan)
     if plan is None:
         raise NotFound(documents.why_unknown(table, "plans", wanted.plan), "select.plan")
-    return plan
+    return Chosen(plan)
 
 
 def select_points(
-    table: Table, wanted: Select, plan: "RecoveryPlan | None" = None
+    table: Table, wanted: Select, chosen: "Chosen | None" = None
 ) -> tuple[Choice, ...]:
-    """PLAN is the one that is selected. Raises NotFound for what the catalogue does not know,
-    InvalidRequest for what is not one thing.
+    """CHOSEN is the recovery plan that is selected. Raises NotFound for what the catalogue does not
+    know, InvalidRequest for what is not one thing.
     """
     if wanted.id:
         return _by_id(table, (wanted.id,))
     if wanted.ids:
         return _by_id(table, wanted.ids)
-    choices = choose(_candidates(table, wanted, plan), wanted, plan)
+    choices = choose(_candidates(table, wanted, chosen), wanted, chosen)
     if not choices:
         raise NotFound(
             f"select: no restore point of {_describe(wanted)} is known."
@@ -78,15 +80,13 @@ def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
     return tuple(Choice(known[id_]) for id_ in ids)
 
 
-def _candidates(
-    table: Table, wanted: Select, plan: "RecoveryPlan | None"
-) -> Iterator[RestorePoint]:
+def _candidates(table: Table, wanted: Select, chosen: "Chosen | None") -> Iterator[RestorePoint]:
     if wanted.vm:
         return search.of_machine(table, wanted.vm, wanted.cluster)
-    if plan and (last := _last_backups(table, wanted)):
+    if chosen and (last := _last_backups(table, wanted)):
         return iter(sorted(last, key=lambda each: each.position, reverse=True))
-    if plan:
-        return search.of_machines(table, None, plan.source, at=wanted.at)
+    if chosen:
+        return search.of_machines(table, None, chosen.plan.source, at=wanted.at)
     return search.of_machines(table, wanted.namespace, wanted.cluster, at=wanted.at)
 
 

@@ -9,7 +9,7 @@ from shared.catalogue import documents, observations
 from shared.watch import alarms
 from shared.watch.alarms import Alarm, Owner
 from shared.watch.difference import difference
-from shared.workflows.run import Clock
+from shared.workflows.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

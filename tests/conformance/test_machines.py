@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from local.api import Object, said
+from local.api import Object, path, said
+from shared.labels import ISOLATED
+from shared.restore.virtual_machine import PROBED
 from tests.conformance.lab import Lab
 from tests.integration.lab_objects import KUBEVIRT, claim, content, manifest, snapshot
 
@@ -246,3 +248,22 @@ def test_one_field_that_is_not_declared_refuses_the_whole_machine(lab: Lab) -> N
         lab.api.call("POST", f"{where}?fieldValidation=Strict", wanted)
     assert caught.value.status == 400
     assert 'unknown field "spec.template.spec.domain.newer"' in said(caught.value)
+
+
+@pytest.mark.only_real("the simulated cluster has no pods")
+def test_a_label_of_a_machines_template_is_on_its_pod_and_a_probe_decides_when_it_is_ready(
+    lab: Lab,
+) -> None:
+    """What a drill relies on: a policy that finds the pod, and KubeVirt's own readiness probe."""
+    disk(lab)
+    wanted = machine(lab, "RerunOnFailure")
+    template = wanted["spec"]["template"]
+    template.setdefault("metadata", {}).setdefault("labels", {})[ISOLATED] = "replant-r-1"
+    template["spec"]["readinessProbe"] = PROBED | {"tcpSocket": {"port": 5432}}
+    lab.create(wanted)
+    pods = path("v1", "pods", lab.namespace)
+    lab.wait(lambda: bool(lab.api.call("GET", pods)["items"]), "its pod")
+    (pod,) = lab.api.call("GET", pods)["items"]
+    assert pod["metadata"]["labels"][ISOLATED] == "replant-r-1"
+    (compute,) = (each for each in pod["spec"]["containers"] if each["name"] == "compute")
+    assert compute["readinessProbe"]["tcpSocket"]["port"] == 5432

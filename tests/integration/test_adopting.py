@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -60,10 +59,12 @@ def test_a_first_deployment_that_fails_leaves_the_protected_table_until_it_is_un
 
 
 def real_stack(emulator: Emulator) -> dict[str, str]:
-    found: list[dict[str, Any]] = emulator.client("cloudformation").list_stack_resources(
-        StackName=cloud.STACK
-    )["StackResourceSummaries"]
-    return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+    pages = emulator.client("cloudformation").get_paginator("list_stack_resources")
+    return {
+        each["LogicalResourceId"]: each["PhysicalResourceId"]
+        for page in pages.paginate(StackName=cloud.STACK)
+        for each in page["StackResourceSummaries"]
+    }
 
 
 def reached(emulator: Emulator, wanted: str) -> None:

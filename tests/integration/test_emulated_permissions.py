@@ -24,12 +24,23 @@ ONLY_MINE = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["mine#*"]}}
 @pytest.fixture(scope="module")
 def limited(stack: Stack) -> Callable[[str], Any]:
     """Clients of a role that may do everything to rows whose partition key begins with mine#, and
-    to alarms whose name begins with mine-, and send messages.
+    to alarms whose name begins with mine-, and send messages and events of source mine.
     """
     statements = [
         {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*", "Condition": ONLY_MINE},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"},
         {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "events:PutEvents",
+            "Resource": "arn:*:events:*:*:event-bus/default",
+            "Condition": {"StringEquals": {"events:source": "mine", "events:detail-type": "t"}},
+        },
+        {
+            "Effect": "Allow",
+            "Action": "scheduler:*",
+            "Resource": "arn:*:scheduler:*:*:schedule/mine/*",
+        },
         {
             "Effect": "Allow",
             "Action": "cloudwatch:*",
@@ -97,6 +108,18 @@ def test_the_right_to_send_a_message_covers_a_batch(
     entries = [{"Id": "1", "MessageBody": "x"}]
     assert not denied(lambda: limited("sqs").send_message_batch(QueueUrl=url, Entries=entries))
     assert denied(lambda: limited("sqs").purge_queue(QueueUrl=url))
+
+
+def test_the_right_to_put_events_is_of_one_source_and_one_type(
+    limited: Callable[[str], Any],
+) -> None:
+    def put(source: str, detail_type: str) -> Any:
+        entry = {"Source": source, "DetailType": detail_type, "Detail": "{}"}
+        return limited("events").put_events(Entries=[entry])
+
+    assert put("mine", "t")["FailedEntryCount"] == 0
+    assert denied(lambda: put("others", "t"))
+    assert denied(lambda: put("mine", "other"))
 
 
 def denial(condition: dict[str, Any], arn: str) -> str:
@@ -233,3 +256,23 @@ def test_alarms_are_made_tagged_and_deleted_by_their_name(
     left = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix="mine-")["MetricAlarms"]
     assert left == []
     stack.client("cloudwatch").delete_alarms(AlarmNames=["other-1"])
+
+
+def test_a_policy_may_name_the_group_of_a_schedule(
+    stack: Stack, limited: Callable[[str], Any]
+) -> None:
+    stack.client("scheduler").create_schedule_group(Name="mine")
+    schedule = {
+        "Name": "nightly",
+        "ScheduleExpression": "rate(1 day)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": stack.outputs["SearchFunction"], "RoleArn": "arn:aws:iam::1:role/x"},
+    }
+    scheduler = limited("scheduler")
+    scheduler.create_schedule(GroupName="mine", **schedule)
+    assert scheduler.get_schedule(GroupName="mine", Name="nightly")["Name"] == "nightly"
+    with pytest.raises(ClientError, match="not authorized"):
+        scheduler.create_schedule(**schedule)
+    with pytest.raises(ClientError, match="not authorized"):
+        scheduler.delete_schedule(GroupName="others", Name="nightly")
+    scheduler.delete_schedule(GroupName="mine", Name="nightly")

@@ -1,7 +1,6 @@
 """Two stacks in one account, the second with every option: neither touches the other."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -46,12 +45,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 def resources(emulator: Emulator, stack: str) -> dict[str, str]:
-    found: list[dict[str, Any]] = emulator.client("cloudformation").list_stack_resources(
-        StackName=stack
-    )["StackResourceSummaries"]
+    pages = emulator.client("cloudformation").get_paginator("list_stack_resources")
     return {
         each["LogicalResourceId"]: each["PhysicalResourceId"]
-        for each in found
+        for page in pages.paginate(StackName=stack)
+        for each in page["StackResourceSummaries"]
         if each["ResourceType"] not in NAMELESS
     }
 

@@ -15,11 +15,11 @@ Json = Any
 NAME = "backup-web01-0"
 POINT = a_point()
 HERE = LonghornTarget(uid="t", url="s3://backups@us-east-1/")
-DOWN = HERE.model_copy(update={"problem": "403 Forbidden"})
+DOWN = HERE._replace(problem="403 Forbidden")
 
 
 def synced(**changes: Any) -> SyncedBackup:
-    return knows(POINT).backups[NAME].model_copy(update=changes)
+    return knows(POINT).backups[NAME]._replace(**changes)
 
 
 def verdict(longhorn: LonghornFacts, *, dry_run: bool = False) -> Check:

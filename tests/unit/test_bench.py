@@ -182,7 +182,25 @@ def test_a_function_is_compared_with_a_base_that_has_the_same_clients() -> None:
         assert init.base(each)["services"] == each.services
 
 
-SERVICES = ("cloudwatch", "dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions")
+SERVICES = (
+    "cloudwatch",
+    "dynamodb",
+    "events",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "stepfunctions",
+)
+
+
+def test_a_cold_start_is_told_by_the_clock_and_by_the_processor() -> None:
+    base, ours = {"ms": 100.0, "cpu": 80.0}, {"ms": 120.0, "cpu": 88.0}
+    table = init.times({"PlanFunction": [(base, ours)]})
+    (row,) = table.rows
+    told = dict(zip(table.columns, row, strict=True))
+    assert told["replant ÷ base (lower is better)"] == "1.20"
+    assert told["CPU of replant ÷ CPU of base"] == "1.10"
 
 
 def test_the_proxy_keeps_bytes_whole_in_order_and_late() -> None:

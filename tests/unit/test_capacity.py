@@ -112,7 +112,7 @@ def test_volumes_of_another_storage_and_of_no_class_are_not_longhorn_s() -> None
     where = on(0)
     ceph = {"ceph": a_class(provisioner="rbd.csi.ceph.com")}
     for classes in (ceph, {}):
-        other = where.model_copy(update={"storage_classes": classes})
+        other = where._replace(storage_classes=classes)
         assert verdicts(a_guest(), where=other) == [("pass", "west")]
 
 
@@ -140,6 +140,6 @@ def test_a_claim_that_other_checks_are_about_is_not_counted(
     claim.manifest["spec"]["resources"] = {"requests": {"storage": storage}}
     where = on(10)
     if classes is not None:
-        where = where.model_copy(update={"storage_classes": classes})
+        where = where._replace(storage_classes=classes)
     counted = capacity.check("west", where, [machine])
     assert counted.verdict == ("block" if classes else "pass")

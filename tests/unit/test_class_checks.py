@@ -25,15 +25,12 @@ def verdicts(
     metadata = a_metadata(disks_=disks(storage_class=storage_class), edit=edit)
     point = a_point(metadata)
     longhorn = knows(point)
-    backups = {
-        name: each.model_copy(update={"encrypted": encrypted})
-        for name, each in longhorn.backups.items()
-    }
+    backups = {name: each._replace(encrypted=encrypted) for name, each in longhorn.backups.items()}
     there = facts(
         storage_classes={
             name: each for name, each in zip(("gold", "silver"), classes, strict=False) if each
         },
-        longhorn=longhorn.model_copy(update={"backups": backups}),
+        longhorn=longhorn._replace(backups=backups),
     )
     wanted = Wanted(point, metadata, request(mapping=mapping or {}), "west", there)
     found = class_checks.of_disk(wanted, point.volumes[0])

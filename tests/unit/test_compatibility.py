@@ -40,7 +40,7 @@ def told(checks: list[Check], verdict: str) -> list[str]:
 
 
 def target(**versions: str | None) -> Versions:
-    return GOOD.model_copy(update=versions)
+    return GOOD._replace(**versions)
 
 
 def test_every_rule_has_a_reason_a_remedy_and_a_source() -> None:

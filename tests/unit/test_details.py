@@ -37,10 +37,8 @@ def test_the_size_is_what_longhorn_on_the_target_makes() -> None:
     metadata = a_metadata()
     known = knows(a_point(metadata))
     (name, backup), *_ = known.backups.items()
-    grown = {name: backup.model_copy(update={"size_bytes": 50 * GIB})}
-    details = a_machine(
-        metadata, on=facts(longhorn=known.model_copy(update={"backups": grown}))
-    ).details
+    grown = {name: backup._replace(size_bytes=50 * GIB)}
+    details = a_machine(metadata, on=facts(longhorn=known._replace(backups=grown))).details
     assert details
     assert details.size_bytes == details.disks[0].size_bytes == 50 * GIB
 

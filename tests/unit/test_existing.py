@@ -15,7 +15,7 @@ from shared.kube.update import DONE
 from shared.restore.merging import changes, paths
 from shared.runs import rates
 from shared.workflows import replacing
-from shared.workflows.run import Clock
+from shared.workflows.clock import Clock
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
 

@@ -35,8 +35,8 @@ def certificate(end: datetime) -> str:
 
 
 def end_of(pem: str) -> datetime | None:
-    known = {"server": "https://east", "ca": ""}
-    return expiry(Credentials(**known, client_certificate=SecretStr(pem)))
+    known = Credentials(server="https://east", ca="")
+    return expiry(known._replace(client_certificate=SecretStr(pem)))
 
 
 @pytest.mark.parametrize("days", [1, 365, 365 * 22, 365 * 30])  # from 2050 on in another form

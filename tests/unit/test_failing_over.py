@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest, NotFound, Refused
+from shared.failover.request import failover_id
+from shared.kube.connection import Silence
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
@@ -226,6 +228,9 @@ def test_a_wave_that_fails_stops_those_that_wait_for_it(site: FailoverLab) -> No
     output = site.run()
     assert output["state"] == "partial"
     assert waves(output) == {"databases": "partial", "web": "cancelled"}
+    (web01,) = [each for each in site.report(output)["machines"] if each["wave"] == "web"]
+    assert web01["state"] == "cancelled"
+    assert web01["problem"].startswith("Wave databases before it ended partial")
     web = output["waves"][1]
     assert "Wave databases before it ended partial, and its onFailure is stop." in web["reason"]
     assert "web01" not in made(site)
@@ -263,14 +268,54 @@ def test_waves_that_wait_for_nothing_run_side_by_side_and_one_without_machines_i
     assert output["waves"][2]["reason"] == "None of its machines has a restore point."
 
 
-def test_a_wave_that_cannot_be_planned_says_why(site: FailoverLab) -> None:
-    """The target is down as well."""
-    site.lab.cluster.fail("GET", "Namespace", status(403, "Forbidden", "no"), times=99)
+BAD_TARGETS: dict[str, tuple[Any, str]] = {
+    "down": (Silence("accepts no connection"), "accepts no connection"),
+    "not ours any more": (status(403, "Forbidden", "no"), "ask the cluster's administrator"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TARGETS)
+def test_a_target_that_cannot_be_planned_for_says_why(site: FailoverLab, case: str) -> None:
+    fault, said = BAD_TARGETS[case]
+    site.lab.cluster.fail("GET", "Namespace", fault, times=99)
     output = site.run()
     assert output["state"] == "failed"
-    assert waves(output)["databases"] == "failed"
-    assert output["waves"][0]["reason"]
+    assert set(waves(output).values()) <= {"failed", "cancelled"}
+    assert said in output["waves"][0]["reason"]
     assert made(site) == []
+
+
+def test_a_target_that_is_full_says_so_before_anything_is_made(site: FailoverLab) -> None:
+    for (kind, _, _), node in site.lab.cluster.objects.items():
+        if kind == "LonghornNode":
+            node["status"]["diskStatus"]["disk-1"]["storageMaximum"] = 2**36 + 2**37
+    output = site.run()
+    assert output["state"] == "failed"
+    problems = [each["problem"] for each in site.report(output)["machines"]]
+    assert "Add a disk, free some, or choose another cluster." in problems[0]
+    assert made(site) == []
+
+
+@pytest.mark.parametrize("site", [ASKS], indirect=True)
+def test_an_approval_after_the_time_for_it_is_told_that_it_is_too_late(site: FailoverLab) -> None:
+    site.run()
+    record = site.ledger(failover_id("run-1")).record()
+    assert record
+    late = site.answer(record, "approve")
+    assert not late.accepted
+    assert late.message.startswith(
+        f"There is nothing to decide about failover {record.failover_id}"
+    )
+    assert "not approved in time" in late.message
+
+
+def test_a_plan_without_any_restore_point_says_so(site: FailoverLab) -> None:
+    site.lab.recovery_plan(PLAN.replace('"db-*"', '"x-*"').replace('"web*"', '"y-*"'))
+    output = site.run()
+    assert (output["state"], output["reason"]) == (
+        "failed",
+        "None of the plan's machines has a restore point.",
+    )
 
 
 def test_a_machine_without_a_restorable_point_is_told_and_the_others_come_back(
@@ -281,8 +326,10 @@ def test_a_machine_without_a_restorable_point_is_told_and_the_others_come_back(
     site.lab.backup("db-3", state=State.INCOMPLETE, reasons=("its volume is missing",))
     output = site.run()
     assert output["waves"][0]["counts"] == {"blocked": 1, "ready": 2}
-    (bad,) = [each for each in site.report(output)["machines"] if each["problem"]]
+    bad, called_off = [each for each in site.report(output)["machines"] if each["problem"]]
     assert (bad["machine"], bad["state"]) == ("default/db-3", "blocked")
+    assert "its volume is missing" in bad["problem"]
+    assert (called_off["machine"], called_off["state"]) == ("default/web01", "cancelled")
 
 
 # --- Decisions ----------------------------------------------------------------------------------

@@ -6,6 +6,9 @@ them.
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -19,8 +22,9 @@ from shared.errors import NotFound, Overtaken, Refused
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows import rolling_back
+from shared.workflows.clock import Clock
 from shared.workflows.failover import freeing
-from shared.workflows.run import Clients, Clock
+from shared.workflows.run import Clients
 from tests.failover_lab import PLAN
 from tests.lab import DECISIONS, STATE, Lab, Secrets, a_lab
 
@@ -71,6 +75,28 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         yield lab
         settings.cache_clear()
         metrics.clear_metrics()
+
+
+@pytest.mark.parametrize("name", ["catalogue", "plan", "restore", "rollback"])
+def test_a_cold_start_looks_for_no_garbage(name: str) -> None:
+    program = f"""
+import gc
+import functions
+
+def looks():
+    return sum(each["collections"] for each in gc.get_stats())
+
+before = looks()
+from functions import {name}
+
+{name}.clients()
+print(looks() - before)
+"""
+    environment = {**os.environ, **ENVIRONMENT, "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True
+    )
+    assert done.stdout == b"0\n"
 
 
 PARENT: Json = {"execution": "arn:run-1", "redriven": 0}
@@ -303,7 +329,8 @@ def test_a_bad_decision_is_not_accepted_and_its_error_is_the_message(
 def undone(restore_id: str, **event: Json) -> Json:
     """An event of RollbackFunction."""
     request = {"restoreId": restore_id}
-    return {"request": request, "execution": "arn:back:1", "restores": "arn", "looked": {}, **event}
+    called = {"request": request, "execution": "arn:back:1", "restores": "arn", "failovers": ""}
+    return {**called, "looked": {}, **event}
 
 
 def test_a_rollback_asks_for_the_restores_execution_and_then_answers_as_the_contract_has_it(

@@ -26,12 +26,10 @@ def verdict(
 ) -> Check | None:
     """PARAMETERS are those of the disk's class on the target."""
     known = knows(POINT, images=images)
-    backups = {
-        name: each.model_copy(update={"image": needed}) for name, each in known.backups.items()
-    }
+    backups = {name: each._replace(image=needed) for name, each in known.backups.items()}
     there = facts(
         storage_classes={"harvester-longhorn": a_class(parameters=parameters)},
-        longhorn=known.model_copy(update={"backups": backups}),
+        longhorn=known._replace(backups=backups),
     )
     return image_checks.of_disk(wanted()._replace(facts=there), POINT.volumes[0])
 

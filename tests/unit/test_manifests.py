@@ -207,12 +207,9 @@ def test_an_odd_size_of_the_engines_volume_is_asked_for_to_the_byte() -> None:
 def test_the_size_is_what_longhorn_on_the_target_says_and_else_what_the_catalogue_knows() -> None:
     point = a_point()
     known = knows(point)
-    of_target = {
-        name: each.model_copy(update={"size_bytes": 50 * GIB})
-        for name, each in known.backups.items()
-    }
-    assert requested(point, known.model_copy(update={"backups": of_target})) == str(50 * GIB)
-    assert requested(point, known.model_copy(update={"backups": {}})) == str(40 * GIB)
+    of_target = {name: each._replace(size_bytes=50 * GIB) for name, each in known.backups.items()}
+    assert requested(point, known._replace(backups=of_target)) == str(50 * GIB)
+    assert requested(point, known._replace(backups={})) == str(40 * GIB)
 
 
 def requested(point: RestorePoint, longhorn: LonghornFacts) -> str:

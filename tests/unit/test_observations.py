@@ -6,8 +6,7 @@ import pytest
 
 from shared.catalogue import observations
 from shared.catalogue.observations import observe, read, record
-from shared.models.observations import SOON, Answer, Observation
-from shared.models.target_facts import Versions
+from shared.models.observations import SOON, Answer, Observation, SeenVersions
 from tests.memory_table import MemoryTable
 
 NOON = datetime(2026, 8, 15, 12, tzinfo=UTC)
@@ -62,10 +61,10 @@ def test_when_it_was_last_alive_stays_known() -> None:
 
 
 def test_a_cluster_that_is_gone_has_the_versions_that_it_had() -> None:
-    first = seen(R, versions=Versions(kubernetes="v1.34.1", longhorn="v1.11.3"))
-    second = observe(first, seen(R, 1, versions=Versions(kubernetes="v1.35.0")))
+    first = seen(R, versions=SeenVersions(kubernetes="v1.34.1", longhorn="v1.11.3"))
+    second = observe(first, seen(R, 1, versions=SeenVersions(kubernetes="v1.35.0")))
     gone = observe(second, seen(U, 2))
-    assert gone.versions == Versions(kubernetes="v1.35.0", longhorn="v1.11.3")
+    assert gone.versions == SeenVersions(kubernetes="v1.35.0", longhorn="v1.11.3")
 
 
 @pytest.mark.parametrize("answer", Answer)

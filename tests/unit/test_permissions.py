@@ -154,7 +154,7 @@ def existing(on_existing: str, *lacking: tuple[str, str], more: Any = ()) -> Che
     earlier = Earlier(restore_id="r-0000000000000001", machine="default/web01")
     rights = everywhere(*lacking)
     for place, each in rights.items():
-        rights[place] = each.model_copy(update={"rules": (*each.rules, *more)})
+        rights[place] = each._replace(rules=(*each.rules, *more))
     where = facts(rights=rights, existing=names, earlier=dict.fromkeys(names, earlier))
     plan = planned(metadata, on=where, dryRun=True, onExisting=on_existing, start=False)
     (check,) = (each for each in plan.checks if each.check == "permissions")

@@ -18,8 +18,7 @@ from shared.kube.probing import judge, probe
 from shared.kube.reply import Reply
 from shared.models.documents import ClusterDocument
 from shared.models.observations import Answer as Told
-from shared.models.observations import Observation
-from shared.models.target_facts import Versions
+from shared.models.observations import Observation, SeenVersions
 from tests.certificates import Authority
 from tests.unit.scripted_server import CA, CLIENT, PLANTED, Answer, Client, scripted, status
 
@@ -103,7 +102,7 @@ def test_a_cluster_that_is_well_tells_all_of_itself(client: Client) -> None:
         nodes_ready=2,
         storage_ready=True,
         backup_target_available=True,
-        versions=Versions(kubernetes="v1.34.1+rke2r1", harvester="v1.8.2", longhorn="v1.11.3"),
+        versions=SeenVersions(kubernetes="v1.34.1+rke2r1", harvester="v1.8.2", longhorn="v1.11.3"),
     )
     assert client.script.connections == 1, "each connection is a handshake"
 

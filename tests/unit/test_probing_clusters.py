@@ -21,8 +21,8 @@ from shared.models.observations import Answer, Observation
 from shared.observe import metrics
 from shared.settings import settings
 from shared.workflows import probing
+from shared.workflows.clock import Clock
 from shared.workflows.probing import Clients, probe_all, probe_one
-from shared.workflows.run import Clock
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World
 from tests.unit.test_catalogue_function import Context
@@ -301,7 +301,7 @@ def test_a_look_that_breaks_is_an_error_after_the_others_were_told(
     fleet: Fleet, called: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.looks["east"] = [ValueError("a defect")]
-    with pytest.raises(function.NotLookedAt, match="east"):
+    with pytest.raises(probing.NotLookedAt, match="east"):
         called({})
     assert '"ClusterReachable":[1' in capsys.readouterr().out
 

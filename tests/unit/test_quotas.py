@@ -99,7 +99,7 @@ def test_everything_that_is_made_is_counted(resource: str, told: str) -> None:
 def test_a_whole_namespace_is_left_out_and_no_other() -> None:
     machines = [a_guest("web01"), a_guest("web02"), a_guest("db01", namespace="shop")]
     where = on({"requests.storage": "30Gi"})
-    where = where.model_copy(update={"namespaces": {"default": "Active", "shop": "Active"}})
+    where = where._replace(namespaces={"default": "Active", "shop": "Active"})
     plan = planned(*machines, on=where)
     assert [(each.key, bool(each.problem)) for each in plan.machines] == [
         ("default/web01", True),

@@ -162,9 +162,9 @@ def test_every_mistake_is_answered_with_its_remedy(mistake: str) -> None:
     assert refusal(text).startswith(sentence)
 
 
-@pytest.mark.parametrize("key", ["drill", "standby", "replicate", "verified"])
+@pytest.mark.parametrize("key", ["standby", "replicate", "verified"])
 def test_what_no_feature_heeds_yet_is_refused_rather_than_ignored(key: str) -> None:
-    """Whoever writes a drill must not believe that anything waits for it."""
+    """Whoever writes a standby must not believe that anything waits for it."""
     said = refusal(PLAN + f"{key}: {{mode: automatic}}\n")
     assert said.startswith(f"{key}: this value is not supported in this version.")
     assert read(PLAN + "verified: any\n") == read(PLAN)
@@ -227,7 +227,7 @@ def test_a_plan_goes_into_quarantine_when_its_cluster_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [PLAN.replace("target: west", "target: wset"), "{", PLAN + "drill: {}\n"]
+    "bad", [PLAN.replace("target: west", "target: wset"), "{", PLAN + "standby: {}\n"]
 )
 def test_the_last_good_version_stays_in_force(bad: str) -> None:
     table = MemoryTable()

@@ -712,6 +712,7 @@ def test_a_rollback_that_lost_its_hold_says_so(lab: Lab) -> None:
         ({}, "restoreId"),
         ({"restoreId": "r-1"}, "restoreId"),
         ({"failoverId": "f-1"}, "failoverId"),
+        ({"restoreId": f"r-{'0' * 16}", "failoverId": f"f-{'0' * 16}"}, "both are given"),
         ({"restoreId": "r-4e65d3fbe8ad6535", "force": True}, "force"),
         ({"restoreId": "r-4e65d3fbe8ad6535", "dryRun": "yes"}, "dryRun"),
     ],

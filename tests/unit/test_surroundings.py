@@ -71,7 +71,7 @@ def test_versions_are_read_of_each_system(lab: Lab) -> None:
 
 def test_what_a_document_states_wins_over_what_is_read(lab: Lab) -> None:
     stated = Versions(kubernetes="1.30.0", harvester="1.6.1", longhorn="1.9.2")
-    assert observe(lab, stated=stated).versions == stated.model_copy(update={"kubevirt": "v1.7.0"})
+    assert observe(lab, stated=stated).versions == stated._replace(kubevirt="v1.7.0")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ DELIVERIES = {  # as docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 FINDING = {  # by what their names begin with; no more than by its name whether one is muted
     "cloudwatch:DescribeAlarms",
     "cloudwatch:ListAlarmMuteRules",
+    "scheduler:ListSchedules",
 }
 TALK_TO_CLUSTERS = {
     "PlanFunction",
@@ -57,6 +58,7 @@ OUTPUTS = {
     "RestoreStateMachine",
     "RollbackStateMachine",
     "FailoverStateMachine",
+    "DrillStateMachine",
     "NotificationTopic",
     "Dashboard",
 }
@@ -92,7 +94,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 14
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 16
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

@@ -65,9 +65,10 @@ def test_every_rule_every_end_of_a_restore_and_what_may_be_throttled_unseen_has_
     ends = {(metric, "RestoreStateMachine") for metric in BAD_ENDS}
     # Whoever asks or decides is told that it is throttled; the census comes again; a request for
     # approval that cannot be made fails its execution; of a rollback that fails the topic is told;
-    # upkeep comes again as well; a planned failover that cannot prepare its source is told of too.
+    # upkeep and the sweep come again as well; a planned failover that cannot prepare its source is
+    # told of too.
     harmless = {"SearchFunction", "DecisionFunction", "CensusFunction", "ApprovalFunction"}
-    harmless |= {"RollbackFunction", "UpkeepFunction", "SourceFunction"}
+    harmless |= {"RollbackFunction", "UpkeepFunction", "SweepFunction", "SourceFunction"}
     unseen = {("Throttles", function) for function in set(FUNCTIONS) - harmless}
     assert rules | ends | unseen <= watched
 

@@ -102,6 +102,7 @@ def test_only_who_asks_and_who_decides_may_wake_an_execution_and_only_ours() -> 
         "ApprovalRole",
         "DecisionRole",
         "FailoverRole",
+        "DrillRole",
     }
     assert statements == [one for each in WAKING for one in allowed(each)]
     assert all(each["Action"] == "states:SendTaskSuccess" for each in statements)
@@ -164,14 +165,20 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_conducts_a_failo
                     found.add((role, actions, statement["Resource"]["Fn::Sub"]))
     arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution"
     executions = f"{arn}:${{RestoreStateMachine.Name}}"
+    drills = f"{arn}:${{DrillStateMachine.Name}}:*"
     look = frozenset({looks})
     of_batches = frozenset({looks, "states:StopExecution", "states:RedriveExecution"})
     assert found == {
         ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
         ("RestoreStateMachineRole", look, f"{executions}:*"),
         ("RollbackStateMachineRole", look, f"{executions}:*"),
+        ("RollbackStateMachineRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
         ("FailoverRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),
         ("FailoverRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
+        ("DrillRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),
+        ("DrillRole", look, f"{arn}:${{RollbackStateMachine.Name}}:*"),
+        ("DrillRole", look, f"{arn}:${{DrillStateMachine.Name}}:*"),
+        ("SweepRole", frozenset({looks, "states:StopExecution"}), drills),
     }
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
     assert inside

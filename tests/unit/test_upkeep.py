@@ -10,10 +10,13 @@ import pytest
 from functions import upkeep as function
 from shared.catalogue import observations
 from shared.models.observations import Answer, Observation
+from shared.observe import metrics
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
-from shared.workflows.run import Clock
+from shared.workflows import scheduling
+from shared.workflows.clock import Clock
+from shared.workflows.failover import returning
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World
@@ -210,9 +213,18 @@ def test_an_alarm_stays_when_nobody_looks_any_more(stack: Stack) -> None:
 
 def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "clients", lambda: stack.clients)
+    drills = scheduling.Kept((), (), ("payments",))
+    monkeypatch.setattr(function, "schedules", lambda: None)
+    monkeypatch.setattr(metrics, "namespace", "Replant")
+    monkeypatch.setattr(metrics, "service", "replant")
+    monkeypatch.setattr(scheduling, "keep_schedules", lambda _: drills)
+    monkeypatch.setattr(function, "tellers", lambda: None)
+    monkeypatch.setattr(returning, "tell_returns", lambda _: [])
     context: Any = Context()
-    assert function.handler({}, context) == {"alarms": {"put": (EAST, OUTAGE, WEST), "deleted": ()}}
-    assert function.handler({}, context) == {"alarms": {"put": (), "deleted": ()}}
+    first = function.handler({}, context)
+    assert first["alarms"] == {"put": (EAST, OUTAGE, WEST), "deleted": ()}
+    assert first["drills"]["overdue"] == ("payments",)
+    assert function.handler({}, context)["alarms"] == {"put": (), "deleted": ()}
 
 
 def test_its_names_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +235,10 @@ def test_its_names_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("NOTIFICATION_TOPIC", "arn:topic"),
     ):
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    function.clients.cache_clear()
+    for cached in (settings, function.table, function.clients):
+        cached.cache_clear()
     assert function.clients() is function.clients()
     assert function.clients().owner == OWNER
     assert alarms.name(OWNER.stack, "east") == OUTAGE
-    settings.cache_clear()
-    function.clients.cache_clear()
+    for cached in (settings, function.table, function.clients):
+        cached.cache_clear()

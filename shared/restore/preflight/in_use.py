@@ -71,7 +71,7 @@ def check(target: str, machines: Iterable[Named], facts: TargetFacts) -> Iterato
     machines = tuple(machines)
     wanted = frozenset(static.address for each in machines for static in each.identity.fixed)
     found = facts.in_use
-    there = Owners(found.macs, found.firmware, _addresses(found, wanted))
+    there = Owners(dict(found.macs), dict(found.firmware), _addresses(found, wanted))
     mine = Owners({}, {}, {})
     if wanted and CHECK in facts.unseen:
         why = short(facts.unseen[CHECK])

@@ -1,19 +1,25 @@
 """A failover request -> a failover that has hold of its plan, or the reason why it is refused."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.failover import guard
 from shared.failover.guard import Hold
 from shared.failover.request import FailoverRequest
+from shared.models.base import to_instant
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.halts import Preparing
 from shared.models.recovery_plans import RecoveryPlan
-from shared.runs.failovers import Lock, PlanLock
+from shared.runs.failovers import Lock
 from shared.workflows.failover import reversing
 from shared.workflows.failover.steps import Clients, answer
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
 
-def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[str, Any]:
+
+def begin(
+    clients: Clients, cloudwatch: "CloudWatchClient", request: FailoverRequest, execution: str
+) -> dict[str, Any]:
     """Raises NotFound for a plan that is not in force, InvalidRequest and Refused as
     `FailoverLedger.begin` does.
     """
@@ -30,7 +36,9 @@ def begin(clients: Clients, request: FailoverRequest, execution: str) -> dict[st
         running=lambda other: clients.runs(execution, other),
     )
     refusal = reversing.refusal(plan, back.problems) if back and back.problems else None
-    if record.verdict is None and (refusal := refusal or _refusal(clients, record, plan)):
+    if record.verdict is None and (
+        refusal := refusal or _refusal(clients, cloudwatch, record, plan)
+    ):
         record = ledger.change(record.attempt, verdict=FailoverState.REFUSED, why=refusal)
     if record.verdict:
         return answer(record, "report")
@@ -66,10 +74,12 @@ def _record(
     )
 
 
-def _refusal(clients: Clients, record: FailoverRecord, plan: RecoveryPlan) -> str | None:
+def _refusal(
+    clients: Clients, cloudwatch: "CloudWatchClient", record: FailoverRecord, plan: RecoveryPlan
+) -> str | None:
     """Why this failover does not even look at the source; None once it has the plan's lock."""
-    lock = PlanLock(clients.table, plan.name, now=clients.clock.now)
-    muted = _muted(clients, record.alarm) if record.alarm else None
+    lock = clients.lock(record)
+    muted = _muted(cloudwatch, record.alarm) if record.alarm else None
     if refusal := guard.holds_back(plan, record, _hold(lock.read(), muted), clients.clock.now()):
         return refusal
     held = lock.take(
@@ -77,8 +87,13 @@ def _refusal(clients: Clients, record: FailoverRecord, plan: RecoveryPlan) -> st
         record.execution,
         lambda other: clients.runs(record.execution, other),
     )
-    if held.holder == record.failover_id:
+    if held.execution == record.execution:
         return None
+    if held.until:
+        return (
+            f"Failover {held.holder} of plan {plan.name} is being rolled back by {held.execution}."
+            f" Wait for it, or stop it and start again after {to_instant(held.until)}."
+        )
     return (
         f"Plan {plan.name} is in failover {held.holder} already, as {held.execution}. One failover"
         " of a plan runs at a time: follow that one, or stop it first."
@@ -90,9 +105,9 @@ def _hold(lock: Lock, muted: str | None) -> Hold:
     return Hold(muted, last)
 
 
-def _muted(clients: Clients, alarm: str) -> str | None:
+def _muted(cloudwatch: "CloudWatchClient", alarm: str) -> str | None:
     """How somebody has silenced an alarm. EventBridge tells of its state all the same."""
-    found = clients.cloudwatch.describe_alarms(
+    found = cloudwatch.describe_alarms(
         AlarmNames=[alarm], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )
     for metric in found["MetricAlarms"]:
@@ -103,7 +118,7 @@ def _muted(clients: Clients, alarm: str) -> str | None:
             return "its actions are disabled."
         if by := composite.get("ActionsSuppressedBy"):
             return f"its actions are suppressed by {by}."
-    rules = clients.cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
+    rules = cloudwatch.list_alarm_mute_rules(AlarmName=alarm, Statuses=["ACTIVE"])
     for rule in rules["AlarmMuteRuleSummaries"]:
         return f"{rule['AlarmMuteRuleArn'].rpartition(':')[2]} is active."
     return None

@@ -9,7 +9,7 @@ takes one decision.
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared.errors import Overtaken
 from shared.failover import waves as waves_
@@ -38,13 +38,6 @@ GRACE = timedelta(minutes=5)
 """For how long an execution that has ended is waited for to be reported."""
 
 
-class _Seen(NamedTuple):
-    """A wave as it is now, and its restore where that has begun in this attempt."""
-
-    wave: WaveProgress
-    restore: RestoreRecord | None
-
-
 def advance(
     clients: Clients, failover_id: str, attempt: int, *, late: bool = False
 ) -> dict[str, Any]:
@@ -53,16 +46,17 @@ def advance(
     """
     ledger = clients.ledger(failover_id)
     plan = ledger.plan()
-    until = clients.clock.monotonic() + PATIENCE
+    until, first = clients.clock.monotonic() + PATIENCE, True
     while True:
         record = ledger.of_attempt(attempt)
         if late:
             record = _settle(clients, ledger, record, plan)
         if record.prepares and not (record.verdict or record.cancelled):
             return answer(record, "ask" if record.unapproved else "source")
-        record = _advance(clients, ledger, record, plan)
+        record = _advance(clients, ledger, record, plan, closely=first)
+        first = False
         if record.verdict:
-            return answer(record, "report")
+            return ended(record)
         if record.plan_hash and record.unapproved:
             return answer(record, "ask")
         if _must_look_again(record, clients.clock.now()):
@@ -72,25 +66,42 @@ def advance(
         clients.clock.sleep(LOOK)
 
 
+def ended(record: FailoverRecord) -> dict[str, Any]:
+    """What comes after the waves: the machines of a drill are kept for a while, if any came back,
+    and then deleted in any case.
+    """
+    if not record.drill:
+        return answer(record, "report")
+    back = record.verdict in (FailoverState.SUCCEEDED, FailoverState.PARTIAL)
+    return answer(record, "clean", record.keep_for if back else 0)
+
+
 def _advance(
-    clients: Clients, ledger: FailoverLedger, record: FailoverRecord, plan: RecoveryPlan
+    clients: Clients,
+    ledger: FailoverLedger,
+    record: FailoverRecord,
+    plan: RecoveryPlan,
+    *,
+    closely: bool,
 ) -> FailoverRecord:
-    """One look at all waves, and what follows from it."""
+    """One look at all waves, and what follows from it. CLOSELY: Step Functions is asked of each
+    wave under way, which it does not like to be once a second.
+    """
     if record.verdict:
         return record
     if record.stopped or record.freed:
         raise Overtaken(f"{record.named} was stopped.")
     if record.cancelled:
         return _abort(clients, ledger, record)
-    seen = [_look(clients, each) for each in record.waves or _first(plan, record)]
-    known = _start_planning(clients, record, plan, [each.wave for each in seen])
+    seen = [_look(clients, each, closely) for each in record.waves or _first(plan, record)]
+    known = _start_planning(clients, record, plan, seen)
     record = ledger.change(
         record.attempt, waves=tuple(known), plan_hash=waves_.plan_hash(known) or record.plan_hash
     )
-    if any(each.state is WaveState.PLANNING for each in known):
+    if any(map(_plans, known)):
         return record
     if waves_.is_done(known):
-        return _end(ledger, record)
+        return _end(ledger, record, clients.clock.now())
     if record.unapproved or _must_look_again(record, clients.clock.now()):
         return record
     return _let_go(clients, ledger, record, plan)
@@ -100,11 +111,8 @@ def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
     """Planning and people take their time: before the first wave goes, the source is looked at once
     more. It may be back.
     """
-    if (
-        record.given
-        or record.planned
-        or any(each.state is WaveState.PLANNING for each in record.waves)
-    ):
+    unguarded = record.drill or record.planned  # the source lives
+    if unguarded or record.given or any(map(_plans, record.waves)):
         return False
     return not record.probes or now - record.probes[-1].at > FRESH
 
@@ -173,7 +181,7 @@ def request(record: FailoverRecord, plan: RecoveryPlan, wave: Wave) -> dict[str,
         "approvalTimeout": "P7D",
         "failOn": "never",
         "concurrency": CONCURRENCY,
-        "by": f"failover {record.failover_id}",
+        "by": record.named.lower(),
         "requestId": waves_.request_id(record.failover_id, wave.name),
     }
 
@@ -181,19 +189,19 @@ def request(record: FailoverRecord, plan: RecoveryPlan, wave: Wave) -> dict[str,
 # --- Looking ------------------------------------------------------------------------------------
 
 
-def _look(clients: Clients, wave: WaveProgress) -> _Seen:
+def _look(clients: Clients, wave: WaveProgress, closely: bool) -> WaveProgress:
     """Its ledger says how far a restore is; only of one without a report is its execution asked."""
     if wave.state.final or wave.execution is None:
-        return _Seen(wave, None)
+        return wave
     restore = _ledger(clients, wave).record()
     if restore is None or restore.execution != wave.execution:
-        return _Seen(_unless_it_broke_off(clients, wave), None)
+        return _unless_it_broke_off(clients, wave)
     if restore.outcome:
-        return _Seen(_ended(clients, wave, restore), restore)
-    told = _unless_it_broke_off(clients, wave)
+        return _ended(clients, wave, restore)
+    told = _unless_it_broke_off(clients, wave) if closely or _plans(wave) else wave
     if told.state.final or restore.plan_hash is None:
-        return _Seen(told, restore)
-    return _Seen(_going_on(clients, wave, restore), restore)
+        return told
+    return _going_on(clients, wave, restore)
 
 
 def _ledger(clients: Clients, wave: WaveProgress) -> Ledger:
@@ -244,11 +252,10 @@ def _unless_it_broke_off(clients: Clients, wave: WaveProgress) -> WaveProgress:
     if told["status"] == "RUNNING" or ended is None:
         return wave
     error, cause = told.get("error") or told["status"], _cause(told.get("cause"))
-    if wave.state is WaveState.PLANNING and error == "NotFound" and cause.get("field") == "select":
+    if _plans(wave) and error == "NotFound" and cause.get("field") == "select":
         said = "None of its machines has a restore point."
         return wave.model_copy(update={"state": WaveState.SKIPPED, "reason": said})
-    begun = wave.state is not WaveState.PLANNING
-    if begun and clients.clock.now() - ended < GRACE:
+    if not _plans(wave) and clients.clock.now() - ended < GRACE:
         return wave  # its report comes yet
     reason = cause.get("message") or f"Its execution {wave.execution} ended with {error}."
     changes = {"state": WaveState.FAILED, "reason": reason, "finished_at": ended}
@@ -326,7 +333,7 @@ def _approve(clients: Clients, record: FailoverRecord, wave: WaveProgress) -> No
         if restore.unapproved:
             decision = Decision(
                 decision=Answer.APPROVE,
-                by=f"failover {record.failover_id}",
+                by=record.named.lower(),
                 at=clients.clock.now(),
                 attempt=restore.attempt,
                 plan_hash=restore.plan_hash,
@@ -370,9 +377,9 @@ def called_off(clients: Clients, waves: Iterable[WaveProgress], why: str) -> Ite
         yield wave.model_copy(update=changes)
 
 
-def _end(ledger: FailoverLedger, record: FailoverRecord) -> FailoverRecord:
-    outcome = waves_.outcome(record.waves)
-    return ledger.change(record.attempt, verdict=outcome, why=waves_.summary(record.waves))
+def _end(ledger: FailoverLedger, record: FailoverRecord, now: datetime) -> FailoverRecord:
+    outcome, why = waves_.outcome(record.waves), waves_.summary(record.waves)
+    return ledger.change(record.attempt, verdict=outcome, why=why, through_at=now)
 
 
 def _pause(record: FailoverRecord, now: datetime) -> int:

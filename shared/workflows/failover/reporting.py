@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.errors import NotFound
-from shared.failover import halting, measures, report
+from shared.failover import halting, measures, report, rollback_report
 from shared.failover.measures import Machine
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.halts import SourceMachine
 from shared.pages import failover as pages
 from shared.runs import failovers
-from shared.runs.failovers import PlanLock
+from shared.runs.failover_rollbacks import FailoverRollback
 from shared.runs.halts import SourceLedger
 from shared.runs.ledger import Ledger
 from shared.workflows.failover.conducting import called_off
@@ -45,15 +45,29 @@ def report_failover(
 def report_ended(clients: Clients, execution: str, error: str | None) -> dict[str, Any] | None:
     """Of an execution that ended without a report: stopped, out of its time, or failed with ERROR.
 
-    None where there is nothing to say: it had not begun, is reported, or another one goes on.
+    None where there is nothing to say: it had not begun, is reported, or another one goes on; or
+    it was a rollback, which lets go of its failover.
     """
     id_ = failovers.of_execution(clients.table, execution)
+    if id_ and _let_go(clients, id_, execution, error):
+        return None
     record = clients.ledger(id_).stop(execution) if id_ else None
     if record is None or record.outcome:
         return None
     state = FailoverState.FAILED if error else FailoverState.ABORTED
     why = f"The execution failed with {error}." if error else STOPPED
     return _save(clients, _break_off(clients, record, state, why))
+
+
+def _let_go(clients: Clients, failover_id: str, execution: str, error: str | None) -> bool:
+    """Whether the execution was a rollback that had hold of the failover."""
+    ledger = FailoverRollback(clients.table, failover_id, now=clients.clock.now)
+    if not ledger.let_go(execution):
+        return False
+    if record := ledger.record():
+        told = rollback_report.broken_off(record, execution, error)
+        clients.sns.publish(TopicArn=clients.topic, Subject=told.subject, Message=told.body)
+    return True
 
 
 def _break_off(
@@ -72,6 +86,8 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     halted = halted_of(clients, record)
     if record.holds and (said := halting.aftermath(record.source, halted)):
         record = record.model_copy(update={"why": f"{record.why} {said}"})
+    if record.drill and state is FailoverState.SUCCEEDED and not record.cleaned_up:
+        state = FailoverState.PARTIAL
     made = report.report(record, ledger.plan(), machines_of(clients, record), state, now)
     made["halted"] = halting.shown(halted)
     published = publish(clients, record, made)
@@ -90,8 +106,7 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
         rto=made["rto"]["measured"],
         rpo=made["rpo"]["worst"],
     )
-    lock = PlanLock(clients.table, record.plan, now=clients.clock.now)
-    lock.release(record.failover_id, record.execution, now, ran=record.given)
+    clients.lock(record).release(record, now)
     return output
 
 
@@ -116,7 +131,7 @@ def machines_of(clients: Clients, record: FailoverRecord) -> Iterator[Machine]:
         except NotFound:
             continue  # a wave of a month ago, which another execution has taken up now
         results = Ledger(clients.table, wave.restore_id, now=clients.clock.now).machines()
-        yield from measures.machines(wave.name, plan, results)
+        yield from measures.machines(wave, plan, results)
 
 
 def publish(clients: Clients, record: FailoverRecord, made: dict[str, Any]) -> Published:

@@ -4,36 +4,40 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from shared.aws.table import Table
 from shared.models.failovers import FailoverRecord
-from shared.runs.failovers import FailoverLedger
+from shared.runs.failovers import FailoverLedger, PlanLock
 from shared.runs.files import StateBucket
+from shared.workflows.clock import Clock
 from shared.workflows.looking import machine_of
-from shared.workflows.run import Clock
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-Step = Literal["probe", "source", "advance", "ask", "start", "report"]
+Step = Literal["probe", "source", "advance", "ask", "start", "clean", "report"]
 
 
 class Clients(NamedTuple):
-    """What a failover reads and writes. TOPIC, DECISIONS (the function that takes them) and
-    RESTORES (the state machine that brings a wave back) are ARNs.
+    """What a failover or a drill reads and writes. TOPIC and RESTORES, the state machine that
+    brings a wave back, are ARNs; of a failover so is DECISIONS, the function that takes them, of a
+    drill ROLLBACKS, the state machine that deletes what it made.
     """
 
     table: Table
     state: StateBucket
     sns: "SNSClient"
     states: "SFNClient"
-    cloudwatch: "CloudWatchClient"
     topic: str
-    decisions: str
     restores: str
+    rollbacks: str = ""
+    decisions: str = ""
     clock: Clock = Clock()
 
     def ledger(self, id_: str) -> FailoverLedger:
         return FailoverLedger(self.table, id_, now=self.clock.now)
+
+    def lock(self, record: FailoverRecord) -> PlanLock:
+        """Of a plan: a drill holds up no failover, and no failover a drill."""
+        return PlanLock(self.table, record.plan, now=self.clock.now, drill=record.drill)
 
     def runs(self, mine: str, other: str) -> bool:
         """Whether another execution runs. One of a stack that is gone does not."""
