@@ -190,8 +190,11 @@ class FailoverRecord(Value):
 
     @property
     def unapproved(self) -> bool:
-        """Whether it still needs an approval."""
-        return self.approval is not None and self.answer is None
+        """Whether it still needs an approval. Of a planned one the halt is what is approved: the
+        plans of its waves, which come later, are of another hash.
+        """
+        halted = self.planned and self.unreachable_since is not None
+        return self.approval is not None and self.answer is None and not halted
 
     @property
     def cancelled(self) -> bool:

@@ -276,12 +276,12 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         return before.model_copy(update=again)
     again |= {"waves": (), "plan_hash": None, "given": False, "keep_for": wanted.keep_for}
     again |= {"incident_at": None, "quiet_since": None}
+    again |= {"preparing": wanted.preparing, "doing": None, "freed": None, "silent_since": None}
     if before.rollback:
         # What was approved was done, and undone: the source is looked at and people asked again.
         again["asks_since"] = wanted.taken_at
     elif before.asks_since is None:
         again |= {"approval": wanted.approval, "source": wanted.source, "target": wanted.target}
-    again |= {"preparing": wanted.preparing, "doing": None, "freed": None, "silent_since": None}
     return before.model_copy(update=again)
 
 
@@ -381,8 +381,9 @@ def _show(row: Item, stored: Item) -> dict[str, Any]:
         "rpo",
         "started_at",
         "finished_at",
+        "planned",
+        "reverse",
     }
-    said |= {"planned", "reverse"}
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,

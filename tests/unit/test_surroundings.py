@@ -17,7 +17,7 @@ from shared.kube.parallel import READERS
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.cluster_facts import Needs
 from shared.models.documents import ClusterDocument
-from shared.models.observations import Answer, Observation
+from shared.models.observations import Answer, Observation, SeenVersions
 from shared.models.target_facts import InUse, Quota, TargetFacts, Versions
 from tests.fake_cluster import ALL_RIGHTS, Place, connected, status
 from tests.lab import STATE, Lab, a_lab
@@ -88,7 +88,7 @@ def test_versions_of_a_source_that_no_document_states_are_as_the_probe_saw_them_
     lab.backup()
     lab.know_cluster("east", **stated)
     for answer in (Answer.READY, Answer.UNREACHABLE) if seen else ():
-        versions = Versions(**seen) if answer is Answer.READY else Versions()
+        versions = SeenVersions(**seen) if answer is Answer.READY else SeenVersions()
         at = lab.now()
         look = Observation(cluster="east", at=at, answer=answer, versions=versions)
         observations.record(lab.table, look)

@@ -266,8 +266,9 @@ def _held(work: Work, key: str, holder: str | None) -> str | None:
     if holder is None:
         return None
     other = work.clients.ledger(holder).record()
-    if other and not other.given:
-        return None  # it could not start it again, and this one takes it over
+    undone = other and other.rollback and other.rollback.state == "succeeded"
+    if other and (undone or not other.given):
+        return None  # what it brought back is gone, or never came: this one takes it over
     return (
         f"{key} on {work.plan.source} was halted by failover {holder}, which brought it to another"
         " cluster. What runs there is the machine now: go back with reverse: true, or delete the"
@@ -298,8 +299,7 @@ def _halt(work: Work, record: FailoverRecord) -> FailoverRecord:
                 f"The machines of plan {work.plan.name} are others by now: {changed}. Start again."
             )
             return work.give_up(FailoverState.REFUSED, said)
-        # Approved: what is planned of the waves later is restored without another question.
-        record = work.next(Preparing.HALT, unreachable_since=now, approval=None)
+        record = work.next(Preparing.HALT, unreachable_since=now)
     steps = {key: halting.to_halt(rows[key], found[key], work.ledger.id, now) for key in rows}
     if failed := _failed(steps):
         return work.give_up(FailoverState.FAILED, failed)
