@@ -42,7 +42,7 @@ outage: .venv/.done ## Take a cluster's API server away (CLUSTER=east|west)
 recover: .venv/.done ## Bring a cluster back with its data (CLUSTER=east|west)
 	@$(DEV)/python -m local recover $(CLUSTER)
 
-demo: environments host-build ## Tell the whole story on this machine: backups arrive, a machine is restored
+demo: environments host-build ## Tell the whole story on this machine: a machine is restored, then a cluster is lost
 	@$(DEV)/python -m local.demo
 
 test: .venv/.done ## Check, build and run every test; prints how long each part took

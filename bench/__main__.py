@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
-from bench import batch, cfg, document, event, init, line, memory, ready, restore, rollback
+from bench import (
+    batch,
+    cfg,
+    document,
+    event,
+    failover,
+    init,
+    line,
+    memory,
+    ready,
+    restore,
+    rollback,
+)
 from bench.figures import Table, markdown
 
 
@@ -23,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "restore": restore.tables,
     "batch": batch.tables,
     "rollback": rollback.tables,
+    "failover": failover.tables,
     "line": line.tables,
     "ready": ready.tables,
     "memory": memory.tables,

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
-from urllib.request import urlopen
 
-from bench import init, memory, spent, thousands, wire
+from bench import asked, init, memory, spent, thousands, wire
+from bench.asked import Asked
 from bench.figures import OURS, Pair, Table, comparison, number
 from bench.machines import OBJECTS, SOURCE, Fleet, fleet, planned, requests
 from bench.memory import MB, MIB
@@ -29,8 +29,6 @@ from shared.workflows.planning import READERS
 TARGET = "east"
 FUNCTION = "PlanFunction"
 BARE = "bare reads"
-OF_FUNCTIONS = ("dynamodb", "s3", "secretsmanager", "sns")
-"""The services that functions ask; the rest is asked by the benchmark itself."""
 
 
 class Row(NamedTuple):
@@ -49,15 +47,6 @@ class Planned(NamedTuple):
 
     seconds: Pair
     peaks: list[float]
-
-
-class Asked(NamedTuple):
-    """What one execution asked of AWS: requests by service and operation, and the states that were
-    entered.
-    """
-
-    requests: Counter[str]
-    transitions: int
 
 
 class Costs(NamedTuple):
@@ -102,13 +91,12 @@ def _measured(running: Running, place: Place, machines: Fleet, row: Row) -> Meas
         between = spent.of_parties(servers, running.aws)
         found.costs.raw.append((between - start).servers)
         namespace = _namespace(place, row.size, number_of_round, OURS)
-        before = _requests(stack)
+        before = asked.requests(stack)
         started = time.perf_counter()
         execution = _restore(stack, _request(cluster, namespace), row.size)
         found.seconds.ours.append(time.perf_counter() - started)
         found.costs.ours.append(spent.of_parties(servers, running.aws) - between)
-        asked = Asked(_requests(stack) - before, _transitions(stack, execution))
-        found = found._replace(asked=asked)
+        found = found._replace(asked=asked.of(stack, [execution], before))
     return found
 
 
@@ -180,32 +168,6 @@ def _restore(stack: Stack, request: dict[str, Any], size: int) -> str:
     if any(word not in said[vm] for vm, word in thousands.WORDS.items()):
         raise RuntimeError(f"the bad machines are told as {said}")
     return ended.arn
-
-
-def _requests(stack: Stack) -> Counter[str]:
-    """To what functions ask, since the embedded AWS began."""
-    with urlopen(f"{stack.endpoint}/_local/requests", timeout=30) as answer:  # noqa: S310 - loopback
-        counted = Counter(json.load(answer))
-    return Counter(
-        {what: times for what, times in counted.items() if what.split()[0] in OF_FUNCTIONS}
-    )
-
-
-def _transitions(stack: Stack, execution: str) -> int:
-    """States that the execution and its children have entered, which is what AWS counts."""
-    states = stack.client("stepfunctions")
-    children = [
-        child["executionArn"]
-        for run in states.list_map_runs(executionArn=execution)["mapRuns"]
-        for child in states.list_executions(mapRunArn=run["mapRunArn"])["executions"]
-    ]
-    pages = states.get_paginator("get_execution_history")
-    return sum(
-        event["type"].endswith("StateEntered")
-        for arn in (execution, *children)
-        for page in pages.paginate(executionArn=arn)
-        for event in page["events"]
-    )
 
 
 def _size(row: Row) -> str:

@@ -66,11 +66,11 @@ FUNCTIONS = (
     Function(
         "FailoverFunction", "failover", ("cloudwatch", "dynamodb", "s3", "sns", "stepfunctions")
     ),
+    Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
     Function("AlarmFunction", "alarm", ("dynamodb", "stepfunctions")),
     Function("DrillFunction", "drill", ("dynamodb", "s3", "sns", "stepfunctions")),
     Function("SweepFunction", "sweep", ("dynamodb", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
-    Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
 )
 
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from bench import wire
 from bench.wire import Sent
 from local.samples import builders
 from local.samples.encoding import Object
-from local.samples.guests import Nic
+from local.samples.guests import Nic, Traits
 from local.samples.world import a_vm_backup
 from shared.aws.table import Table
 from shared.kube import connecting
@@ -43,16 +43,15 @@ class Fleet(NamedTuple):
     metadata: dict[str, dict[str, Any]]
 
 
-def fleet(size: int) -> Fleet:
+def fleet(size: int, **traits: Unpack[Traits]) -> Fleet:
     """SIZE machines; only what the catalogue reads is kept of a backup, no blocks."""
     backups: dict[str, tuple[Object, ...]] = {}
     metadata = {}
     for number in range(size):
         name = f"vm-{number:04}"
         secrets = {f"{name}-init": {"userdata": USERDATA.format(name)}}
-        made = a_vm_backup(
-            name, SOURCE, f"{name}-nightly", disks=2, secrets=secrets, networks=[Nic()]
-        )
+        own: Traits = {**traits, "secrets": secrets, "networks": [Nic()]}
+        made = a_vm_backup(name, SOURCE, f"{name}-nightly", disks=2, **own)
         backups[name] = tuple((key, body) for key, body in made if key.endswith(".cfg"))
         metadata[name] = json.loads(made.metadata[-1][1])
     return Fleet(backups, metadata)

@@ -21,7 +21,9 @@ from shared.models.restore_points import RestorePoint, Source, Volume
 from shared.models.row_keys import CLUSTERS
 
 PLACE = "work/bench"
-"""In the state bucket: metadata in a backup bucket would be catalogued once more."""
+"""In the state bucket: metadata in a backup bucket would be catalogued once more, and so would it
+in any bucket under a name that ends in .cfg, where the stack has made the backup bucket.
+"""
 
 THREADS = 16
 WORDS = {
@@ -43,14 +45,18 @@ def catalogue(stack: Stack, machines: Fleet, size: int) -> str:
     name.
     """
     cluster = f"fleet-{size}"
+    put(stack, cluster, [*islice(machines.metadata.items(), size - BLOCKED), *bad()])
+    return cluster
+
+
+def put(stack: Stack, cluster: str, machines: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Machines, each with its metadata, that the catalogue has as those of CLUSTER."""
     table = Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
-    good = islice(machines.metadata.items(), size - BLOCKED)
     with ThreadPoolExecutor(THREADS) as pool:
-        points = pool.map(partial(_point, stack, cluster), [*good, *bad()])
+        points = pool.map(partial(_point, stack, cluster), machines)
         puts = (builders.rows(_Nothing(), point, datetime.now(UTC)) for point in points)
         table.put_many(chain.from_iterable([put.item for put in each] for each in puts))
     table.put_many([{"pk": CLUSTERS, "sk": cluster}])
-    return cluster
 
 
 class _Nothing(Table):
@@ -88,7 +94,7 @@ def keys(stack: Stack, cluster: str) -> list[str]:
 
 def _point(stack: Stack, cluster: str, machine: tuple[str, dict[str, Any]]) -> RestorePoint:
     name, metadata = machine
-    key = f"{PLACE}/{cluster}/{name}.cfg"
+    key = f"{PLACE}/{cluster}/{name}.json"
     body = json.dumps(metadata).encode()
     put = stack.s3.put_object(Bucket=stack.state_bucket, Key=key, Body=body)
     etag = put["ETag"].strip('"')

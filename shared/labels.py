@@ -10,12 +10,6 @@ BATCH = "replant.dev/batch"
 """On the objects of a restore of several batches: whose machines they are, so that a run lists its
 own alone."""
 
-RUN_STRATEGY = "replant.dev/run-strategy"
-"""On a machine that a planned failover has halted: the run strategy that it had."""
-
-HALTED_BY = "replant.dev/halted-by"
-"""On such a machine: the failover."""
-
 TEMPORARY = "replant.dev/temporary"
 """On the objects of a drill: they may be deleted when they expire."""
 
@@ -23,6 +17,12 @@ EXPIRES = "replant.dev/expires"
 ISOLATED = "replant.dev/isolated"
 """On the instance and the pod of a drill's machine: by it a policy cuts it off. KubeVirt's own
 label of a pod has the guest's host name, which may be any."""
+
+RUN_STRATEGY = "replant.dev/run-strategy"
+"""On a machine that a planned failover has halted: the run strategy that it had."""
+
+HALTED_BY = "replant.dev/halted-by"
+"""On such a machine: the failover."""
 
 ORIGIN_CLUSTER = "backup.origin.cluster"
 ORIGIN_FINGERPRINT = "backup.origin.fingerprint"

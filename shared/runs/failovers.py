@@ -123,7 +123,8 @@ class FailoverLedger:
 
         RUNNING tells whether another execution, which has not reported yet, still runs. Raises
         InvalidRequest when another request has the requestId, Refused while another execution of
-        the same request still runs, or the failover is being rolled back.
+        the same request still runs, while the failover is being rolled back, and of a planned one
+        afterwards.
         """
         while True:
             before = self.record()
@@ -142,6 +143,7 @@ class FailoverLedger:
                     "requestId",
                 )
             self._refuse_while_undone(before)
+            _refuse_old_backups(before)
             self._name_execution(wanted.execution)
             # What changed since it was read may be this call, repeated.
             if taken := self._take(before, wanted, plan):
@@ -246,6 +248,18 @@ class FailoverLedger:
         return int((self._now() + KEPT).timestamp())
 
 
+def _refuse_old_backups(before: FailoverRecord | None) -> None:
+    """The restores of waves that were let go keep their plans, also when they were rolled back: a
+    planned failover would halt its machines, back them up, and bring older backups back.
+    """
+    if before and before.planned and before.given and before.rollback:
+        raise Refused(
+            f"Failover {before.failover_id} was planned and has been rolled back: its waves would"
+            " bring the backups of then back. Start a new one, with a new requestId.",
+            "requestId",
+        )
+
+
 def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverRecord:
     """The record for the execution that takes up a failover which another one has ended with."""
     again: dict[str, object] = {
@@ -262,12 +276,12 @@ def _begun_again(before: FailoverRecord, wanted: FailoverRecord) -> FailoverReco
         return before.model_copy(update=again)
     again |= {"waves": (), "plan_hash": None, "given": False, "keep_for": wanted.keep_for}
     again |= {"incident_at": None, "quiet_since": None}
-    again |= {"preparing": wanted.preparing, "doing": None, "freed": None, "silent_since": None}
     if before.rollback:
         # What was approved was done, and undone: the source is looked at and people asked again.
         again["asks_since"] = wanted.taken_at
     elif before.asks_since is None:
         again |= {"approval": wanted.approval, "source": wanted.source, "target": wanted.target}
+    again |= {"preparing": wanted.preparing, "doing": None, "freed": None, "silent_since": None}
     return before.model_copy(update=again)
 
 
@@ -367,9 +381,8 @@ def _show(row: Item, stored: Item) -> dict[str, Any]:
         "rpo",
         "started_at",
         "finished_at",
-        "planned",
-        "reverse",
     }
+    said |= {"planned", "reverse"}
     return {
         **record.model_dump(mode="json", include=said | {"report"}),
         "state": record.outcome or history.RUNNING,

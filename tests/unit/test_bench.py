@@ -7,7 +7,7 @@ import json
 import ssl
 import sys
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -21,7 +21,20 @@ import yaml
 from botocore.exceptions import ClientError
 
 from bench import __main__ as command
-from bench import batch, document, init, machines, memory, probe, ready, restore, thousands, wire
+from bench import (
+    asked,
+    batch,
+    document,
+    failover,
+    init,
+    machines,
+    memory,
+    probe,
+    ready,
+    restore,
+    thousands,
+    wire,
+)
 from bench.figures import Pair, Table, comparison, markdown, number, spread
 from bench.proxy import relay
 from bench.requests import Call, Requests, sent_again, told
@@ -118,7 +131,7 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         command.main(["events"])
     assert (
-        "there are event, init, restore, batch, rollback, line, ready, memory, cfg"
+        "there are event, init, restore, batch, rollback, failover, line, ready, memory, cfg"
         in capsys.readouterr().err
     )
 
@@ -256,14 +269,61 @@ def test_memory_is_told_with_its_growth_from_row_to_row() -> None:
 
 
 def test_what_is_asked_of_aws_is_told_for_each_machine_and_for_a_thousand() -> None:
-    asked = batch.Asked(Counter({"s3 GET": 300, "dynamodb Query": 200}), 30)
-    assert batch.asked_of(batch.Row(250, 1), asked) == (
+    of_execution = asked.Asked(Counter({"s3 GET": 300, "dynamodb Query": 200}), 30)
+    assert batch.asked_of(batch.Row(250, 1), of_execution) == (
         "250 VMs, 1,976 objects",
         "500",
         "2.00",
         "300 s3 GET, 200 dynamodb Query",
         "30",
         "120",
+    )
+
+
+def test_what_is_asked_of_aws_has_its_price() -> None:
+    requests = Counter({"s3 GET": 2_500_000, "dynamodb PutItem": 1_600_000})
+    found = asked.Asked(requests, transitions=40_000, calls=5_000_000, seconds=60_000)
+    assert found.dollars == pytest.approx(1 + 1 + 1 + 1 + 1, rel=0.001)
+
+
+def test_a_request_without_a_price_is_an_error() -> None:
+    with pytest.raises(KeyError, match="sqs"):
+        _ = asked.Asked(Counter({"sqs SendMessage": 1}), 0).dollars
+
+
+def test_the_stages_of_a_failover_are_seconds_after_its_alarm() -> None:
+    ready = {"one": (22, 30), "two": (34, 40), "three": (44, 48)}
+    let_go = {"one": 20, "two": 32, "three": 43}
+    report = {
+        "startedAt": "2026-11-30T10:00:02Z",
+        "finishedAt": "2026-11-30T10:00:55Z",
+        "guard": {"probes": [{"at": "2026-11-30T10:00:03Z"}, {"at": "2026-11-30T10:00:09Z"}]},
+        "waves": [
+            {"name": wave, "startedAt": f"2026-11-30T10:00:{second}Z"}
+            for wave, second in let_go.items()
+        ],
+        "machines": [
+            {"wave": wave, "readyAt": f"2026-11-30T10:00:{second}Z"}
+            for wave, seconds in ready.items()
+            for second in reversed(seconds)
+        ],
+    }
+    fired = datetime(2026, 11, 30, 10, tzinfo=UTC)
+    assert failover.stages(report, fired) == failover.Stages(
+        begun=2, guarded=9, let_go=20, first=22, last=48, reported=55, gates=5
+    )
+
+
+def test_what_a_failover_asks_of_aws_is_told_with_its_cents() -> None:
+    found = asked.Asked(Counter({"s3 GET": 100}), transitions=400)
+    assert failover.asked_of(failover.Row(50, 1), found) == (
+        "50 VMs, 400 objects",
+        "100",
+        "2.00",
+        "100 s3 GET",
+        "400",
+        "8,000",
+        "0.0201",
     )
 
 

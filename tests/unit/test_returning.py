@@ -21,6 +21,7 @@ from shared.models.rollbacks import Rollback
 from shared.runs import failovers
 from shared.runs.files import StateBucket
 from shared.settings import settings
+from shared.workflows import scheduling
 from shared.workflows import upkeep as keeping
 from shared.workflows.failover import returning
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
@@ -309,7 +310,6 @@ def test_what_is_told_stays_small_whatever_comes_back() -> None:
 def kept(site: FailoverLab, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The function's clients are the lab's; each call that keeps alarms is listed."""
     fakes = {"dynamodb": site.lab.table, "s3": site.lab.s3, "sns": site.lab.topic, "events": bus}
-    fakes["cloudwatch"] = None
     kept: list[Any] = []
 
     def keep(each: Any) -> keeping.Kept:
@@ -317,10 +317,11 @@ def kept(site: FailoverLab, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> Iterat
         return keeping.Kept((), ())
 
     monkeypatch.setattr(keeping, "keep_alarms", keep)
+    monkeypatch.setattr(scheduling, "keep_schedules", lambda _: scheduling.Kept((), (), ()))
     monkeypatch.setenv("CATALOGUE_TABLE", "table")
     monkeypatch.setenv("STATE_BUCKET", STATE)
     monkeypatch.setenv("NOTIFICATION_TOPIC", "topic")
-    monkeypatch.setattr("boto3.client", lambda name: fakes[name])
+    monkeypatch.setattr("boto3.client", fakes.get)
     monkeypatch.setattr(function, "Table", lambda client, _: client)
     caches = (settings, function.table, function.clients, function.tellers)
     for each in caches:

@@ -398,6 +398,15 @@ def test_the_same_request_starts_it_again_with_a_look_at_the_source(site: Failov
     assert site.roll_back(id_, "undo-2", deleteStarted=True)["counts"]["deleted"] == 12
 
 
+def test_a_planned_one_would_bring_back_older_backups_than_it_makes(site: FailoverLab) -> None:
+    id_ = failed_over(site)
+    site.ledger(id_).change(1, planned=True)
+    site.roll_back(id_, deleteStarted=True)
+    with pytest.raises(Refused) as caught:
+        site.begin({"plan": "payments", "requestId": "run-1"}, "run-2")
+    assert "Start a new one, with a new requestId." in caught.value.message
+
+
 def test_the_source_may_be_back_when_it_is_started_again(site: FailoverLab) -> None:
     id_ = failed_over(site)
     site.roll_back(id_)

@@ -111,8 +111,9 @@ def _must_look_again(record: FailoverRecord, now: datetime) -> bool:
     """Planning and people take their time: before the first wave goes, the source is looked at once
     more. It may be back.
     """
-    unguarded = record.drill or record.planned  # the source lives
-    if unguarded or record.given or any(map(_plans, record.waves)):
+    if record.drill or record.given or record.planned:
+        return False
+    if any(map(_plans, record.waves)):
         return False
     return not record.probes or now - record.probes[-1].at > FRESH
 

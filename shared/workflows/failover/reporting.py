@@ -83,11 +83,11 @@ def _save(clients: Clients, record: FailoverRecord) -> dict[str, Any]:
     now = clients.clock.now()
     ledger = clients.ledger(record.failover_id)
     state = record.verdict or FailoverState.FAILED
+    if record.drill and state is FailoverState.SUCCEEDED and not record.cleaned_up:
+        state = FailoverState.PARTIAL
     halted = halted_of(clients, record)
     if record.holds and (said := halting.aftermath(record.source, halted)):
         record = record.model_copy(update={"why": f"{record.why} {said}"})
-    if record.drill and state is FailoverState.SUCCEEDED and not record.cleaned_up:
-        state = FailoverState.PARTIAL
     made = report.report(record, ledger.plan(), machines_of(clients, record), state, now)
     made["halted"] = halting.shown(halted)
     published = publish(clients, record, made)

@@ -1,21 +1,12 @@
-"""The story on screen, with the real stack: backups arrive, are catalogued, planned, and one
-machine stands on west.
-"""
+"""The first chapter: backups arrive, are catalogued, planned, and one machine stands on west."""
 
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from kubernetes.client import ApiException
-
-from local import runtime
-from local.api import said
+from local.demo.backups import a_backup
+from local.demo.telling import show, step, true
 from local.samples.guests import Nic
-from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from local.tables import table
 
@@ -30,45 +21,6 @@ REQUEST: dict[str, Any] = {
 CLOUD_INIT = {"web-cloudinit": {"userdata": "#cloud-config\nhostname: web\n"}}
 
 
-class UntrueError(AssertionError):
-    """A step of the story did not come true."""
-
-
-def main() -> int:
-    """0 only when every step of the story was true."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    started = time.monotonic()
-    try:
-        with running() as stack:
-            tell(stack)
-    except ApiException as error:
-        return untrue(f"the API server of west answers {said(error)}")
-    except (UntrueError, TimeoutError) as error:
-        return untrue(str(error))
-    except KeyboardInterrupt:
-        return 130
-    print(f"\nAll true, after {time.monotonic() - started:.0f} s.")
-    return 0
-
-
-def untrue(reason: str) -> int:
-    print(f"\nThe story is not true: {reason}", file=sys.stderr)
-    return 1
-
-
-@contextmanager
-def running() -> Iterator[Stack]:
-    """The stack that is up, or one of our own for the length of the story."""
-    ours = not runtime.FILE.exists()
-    if runtime.up() != 0:
-        raise UntrueError("the embedded runtime did not start; the lines above say why")
-    try:
-        yield Stack.running()
-    finally:
-        if ours:
-            runtime.down()
-
-
 def tell(stack: Stack) -> None:
     arrive(stack)
     catalogue(stack)
@@ -78,13 +30,13 @@ def tell(stack: Stack) -> None:
 
 
 def arrive(stack: Stack) -> None:
-    chapter(
+    step(
         "Cluster east backs up two machines; a third upload breaks off, and a fourth file is"
         " damaged."
     )
-    web = a_vm_backup("web", "shop", "nightly", disks=2, networks=[Nic()], secrets=CLOUD_INIT)
-    ledger = a_vm_backup("ledger", "shop", "monthly", version="1.2")
-    broken_off = a_vm_backup("mail", "shop", "nightly-mail")
+    web = a_backup("web", disks=2, networks=[Nic()], secrets=CLOUD_INIT)
+    ledger = a_backup("ledger", version="1.2")
+    broken_off = a_backup("mail")
     stack.put(web.metadata)
     early = wait(
         lambda: stack.newest("shop/web"),
@@ -98,7 +50,7 @@ def arrive(stack: Stack) -> None:
 
 
 def catalogue(stack: Stack) -> None:
-    chapter("The catalogue, from events alone:")
+    step("The catalogue, from events alone:")
     for vm in ("shop/web", "shop/ledger"):
         newest = partial(stack.newest, vm, "restorable")
         wait(newest, seconds=60, what=f"a restorable point of {vm}")
@@ -117,7 +69,7 @@ def catalogue(stack: Stack) -> None:
 
 
 def plan(stack: Stack) -> None:
-    chapter("What would happen: a dry run against west.")
+    step("What would happen: a dry run against west.")
     ended = stack.restore({**REQUEST, "dryRun": True})
     true(
         ended.status == "SUCCEEDED" and ended.output["state"] == "planned",
@@ -143,7 +95,7 @@ def plan(stack: Stack) -> None:
 
 
 def restore(stack: Stack) -> dict[str, Any]:
-    chapter("The same request without dryRun, through Step Functions:")
+    step("The same request without dryRun, through Step Functions:")
     started = time.monotonic()
     ended = stack.restore(REQUEST)
     true(
@@ -162,7 +114,7 @@ def restore(stack: Stack) -> dict[str, Any]:
 
 
 def look(stack: Stack, restored: dict[str, Any]) -> None:
-    chapter("On west, as `kubectl get virtualmachines -A` would show it:")
+    step("On west, as `kubectl get virtualmachines -A` would show it:")
     machines = stack.cluster("west").call("GET", "/apis/kubevirt.io/v1/virtualmachines")["items"]
     ours = [
         vm
@@ -181,20 +133,3 @@ def listed(vm: dict[str, Any]) -> tuple[str, str, str, bool, str]:
     meta, status = vm["metadata"], vm["status"]
     origin = meta["annotations"]["backup.origin.cluster"]
     return meta["namespace"], meta["name"], status["printableStatus"], status["ready"], origin
-
-
-def chapter(text: str) -> None:
-    print(f"\n{text}", flush=True)
-
-
-def show(text: str) -> None:
-    print("\n" + "\n".join(f"  {line}" for line in text.splitlines()), flush=True)
-
-
-def true(fact: bool, sentence: str) -> None:
-    if not fact:
-        raise UntrueError(sentence)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
