@@ -70,7 +70,6 @@ FUNCTIONS = (
     Function("DrillFunction", "drill", ("dynamodb", "s3", "sns", "stepfunctions")),
     Function("SweepFunction", "sweep", ("dynamodb", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
-    Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
 )
 
 

@@ -15,6 +15,7 @@ from shared.kinds import KINDS
 from shared.kube.connection import Silence
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer
+from shared.models.rollbacks import Rollback
 from shared.models.run_strategies import run_strategy
 from shared.runs.halts import SourceLedger
 from shared.workflows.failover import freeing, preparing
@@ -669,6 +670,30 @@ def test_a_planned_failover_that_did_its_work_is_not_halted_once_more(world: Pla
     assert output["state"] == "refused"
     assert "was halted by failover f-" in output["reason"]
     assert set(own(world).values()) == {"Halted"}, "and nothing starts beside its copy"
+
+
+def test_after_its_rollback_a_new_planned_failover_halts_the_same_machines(
+    world: PlannedLab,
+) -> None:
+    first = world.site.run(PLANNED)
+    assert first["state"] == "succeeded"
+    ledger = world.site.ledger(first["failoverId"])
+    undone = Rollback(
+        execution="undo",
+        state="succeeded",
+        counts={},
+        finished_at=world.site.lab.now(),
+        report="s3://x",
+    )
+    ledger.change(1, rollback=undone)
+    answer = world.site.begin(PLANNED, "run-2")
+    for _ in range(3):
+        answer = world.site.step(answer)
+    record = world.site.ledger(answer["failoverId"]).record()
+    assert record
+    assert record.verdict is None, record.why
+    rows = source_of(world, answer["failoverId"])
+    assert {each.name: each.strategy for each in rows.values()} == BEFORE
 
 
 # --- The way back -------------------------------------------------------------------------------
