@@ -70,6 +70,7 @@ FUNCTIONS = (
     Function("DrillFunction", "drill", ("dynamodb", "s3", "sns", "stepfunctions")),
     Function("SweepFunction", "sweep", ("dynamodb", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
+    Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
 )
 
 
