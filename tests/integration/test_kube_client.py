@@ -393,6 +393,9 @@ BUILDERS: dict[str, Callable[[str], Object]] = {
     "ResourceQuota": lambda namespace: manifest(
         "ResourceQuota", namespace, "ours", spec={"hard": {"count/secrets": "9"}}
     ),
+    "NetworkPolicy": lambda namespace: manifest(
+        "NetworkPolicy", namespace, "ours", spec={"podSelector": {}, "policyTypes": ["Egress"]}
+    ),
     "Secret": secret,
     "PersistentVolumeClaim": claim,
     "VirtualMachine": vm,
