@@ -28,6 +28,15 @@ PERIODS = 20  # more than any alarm needs until it sees its cause
 LONGEST = yaml.safe_load((ROOT / "statemachines/restore.asl.yaml").read_text())["TimeoutSeconds"]
 CANCEL = {"restoreId": "r-0000000000000000", "decision": "cancel"}
 UNKNOWN = {"restoreId": "r-0000000000000000", "attempt": 1}
+STEP = {"step": "advance", "failoverId": "f-0000000000000000", "attempt": 1, "late": False}
+PREPARE = {"step": "prepare", "failoverId": "f-0000000000000000", "attempt": 1}
+OVERDUE = """\
+name: overdue
+source: east
+target: west
+drill: {schedule: "cron(0 3 1 * ? *)"}
+waves: [{name: all, machines: [{namespace: nobody}]}]
+"""
 
 
 def function(stack: Stack, name: str) -> str:
@@ -74,6 +83,32 @@ def keeps_failing(stack: Stack, which: str) -> None:
 
 def restore_cannot_begin(stack: Stack) -> None:
     assert stack.restore(NOBODY).status == "FAILED"
+
+
+def cannot_begin(stack: Stack, machine: str) -> None:
+    assert stack.finish(stack.start({"plan": "nobodys"}, machine)).status == "FAILED"
+
+
+def an_alarm_fires(stack: Stack) -> None:
+    watch = stack.client("cloudwatch")
+    alarm = described(stack, "DeadLetterAlarm")["AlarmName"]
+    watch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="test")
+    watch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+    watch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="test")
+
+
+def a_drill_is_overdue(stack: Stack) -> Iterator[float]:
+    """A plan that was never practised."""
+    stack.document("plans/overdue.yaml", OVERDUE)
+
+    def listed() -> bool:
+        return any(each["overdue"] for each in stack.search(drills=True)["drills"])
+
+    wait(listed, seconds=60, what="the overdue drill")
+    stack.client("lambda").invoke(FunctionName=function(stack, "UpkeepFunction"), Payload=b"{}")
+    yield time.time()
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/overdue.yaml")
+    wait(lambda: not listed(), seconds=60, what="the end of the plan")
 
 
 def restore_is_unsuccessful(stack: Stack) -> None:
@@ -144,7 +179,7 @@ def refused(stack: Stack, name: str, happens: Callable[[Stack], Any]) -> Iterato
     """The target is a queue whose policy does not know the rule; the event is a dead letter."""
     events, sqs = stack.client("events"), stack.client("sqs")
     rule = next(each["Name"] for each in events.list_rules()["Rules"] if name in each["Name"])
-    (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
+    target, *_ = events.list_targets_by_rule(Rule=rule)["Targets"]
     closed = sqs.create_queue(QueueName=f"closed-{name}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=closed, AttributeNames=["QueueArn"])["Attributes"]
     letters = queue(stack, target["DeadLetterConfig"]["Arn"].rpartition(":")[2])
@@ -210,6 +245,21 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
         stack, "StoppedRestoreRule", a_restore_is_stopped
     ),
     "StoppedRestoreAlarm": lambda stack: refused(stack, "StoppedRestoreRule", a_restore_is_stopped),
+    "FailoverErrorAlarm": lambda stack: fails(stack, "FailoverFunction", STEP),
+    "FailoverThrottleAlarm": lambda stack: throttled(stack, "FailoverFunction"),
+    "FailoverExecutionAlarm": lambda stack: cannot_begin(stack, "FailoverStateMachine"),
+    "AlarmThrottleAlarm": lambda stack: throttled(stack, "AlarmFunction"),
+    "FailoverAlarmRuleAlarm": lambda stack: refused(stack, "FailoverAlarmRule", an_alarm_fires),
+    "FailoverDeadLettersAlarm": lambda stack: refused(stack, "FailoverAlarmRule", an_alarm_fires),
+    "StoppedFailoverRuleAlarm": lambda stack: refused(
+        stack, "StoppedFailoverRule", lambda stack: cannot_begin(stack, "FailoverStateMachine")
+    ),
+    "SourceErrorAlarm": lambda stack: fails(stack, "SourceFunction", PREPARE),
+    "DrillErrorAlarm": lambda stack: fails(stack, "DrillFunction", STEP),
+    "DrillThrottleAlarm": lambda stack: throttled(stack, "DrillFunction"),
+    "DrillExecutionAlarm": lambda stack: cannot_begin(stack, "DrillStateMachine"),
+    "SweepErrorAlarm": lambda stack: keeps_failing(stack, "SweepFunction"),
+    "OverdueDrillAlarm": a_drill_is_overdue,
 }
 ELSEWHERE = {"DeadLetterAlarm"}  # tests/integration/test_bad_objects.py
 
