@@ -34,6 +34,6 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         verdict = decide(clients(), wanted)
     except (InvalidRequest, NotFound) as error:
         return {"accepted": False, "message": error.message, "error": error.as_dict()}
-    about = {"restore": wanted.restore_id, "decision": wanted.decision}
+    about = {"about": wanted.failover_id or wanted.restore_id, "decision": wanted.decision}
     logger.info("decided", extra=about | {"accepted": verdict.accepted})
     return {"accepted": verdict.accepted, "message": verdict.message}

@@ -28,7 +28,8 @@ def text(report: Report) -> str:
 
 
 def _title(report: Report) -> str:
-    return f"Failover of {report['plan']} from {report['source']} to {report['target']}"
+    what = "Drill" if report.get("drill") else "Failover"
+    return f"{what} of {report['plan']} from {report['source']} to {report['target']}"
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
@@ -39,6 +40,8 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield _facts(report, address)
     if report.get("halted"):
         yield from _halted(report)
+    elif report.get("drill"):
+        yield from _clean_up(report)
     else:
         yield from _guard(report["guard"])
     if report["waves"]:
@@ -86,6 +89,18 @@ def _aim(measure: Report) -> str:
     if not measure["objective"]:
         return ""
     return f" (objective {measure['objective']}: {'met' if measure['met'] else 'missed'})"
+
+
+def _clean_up(report: Report) -> Iterator[Html]:
+    yield tag("h2", "Clean-up")
+    if report["cleanedUp"]:
+        yield tag("p", "All that the drill made is deleted again.")
+        return
+    rows = (
+        (f"{each['kind']} {each['namespace'] or ''}/{each['name']}", each["reason"] or "")
+        for each in report["leftovers"]
+    )
+    yield table("What is left", ("Object", "Why"), rows)
 
 
 def _guard(guard: Report) -> Iterator[Html]:

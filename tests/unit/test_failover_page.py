@@ -130,6 +130,18 @@ def test_a_refusal_has_its_evidence_and_no_machines() -> None:
     assert "It was not probed." in pages.page(unprobed, "s3://x")
 
 
+def test_a_drill_is_called_one_and_says_what_is_left() -> None:
+    kept = {"kind": "VirtualMachine", "namespace": "x", "name": "y", "reason": "changed hands"}
+    drill = a_report(drill=True, cleanedUp=False, leftovers=[kept])
+    page = pages.page(drill, "s3://x")
+    assert "Drill of payments from east to west" in page
+    assert "VirtualMachine x/y" in page
+    assert "What was seen of the source" not in page
+    clean = drill | {"cleanedUp": True, "leftovers": []}
+    assert "All that the drill made is deleted again." in pages.page(clean, "s3://x")
+    assert pages.text(clean).startswith("Drill of payments")
+
+
 def test_one_that_waits_says_so() -> None:
     waiting = a_report(state="waiting", reason=None, finishedAt=None)
     assert "waits for a decision about exactly these plans" in pages.page(waiting, "s3://x")
