@@ -26,7 +26,7 @@ def main(name: str) -> None:
     for each in cluster.seeds(NETWORK):
         made.api.apply(each)
     target.attach(made.api, "default", target.url_of(stack.bucket), stack.endpoint)
-    kubeconfig = made.restricted_kubeconfig(*ACCESS)
+    kubeconfig = made.restricted_kubeconfig(ACCESS)
     secrets = stack.client("secretsmanager")
     secrets.create_secret(Name=documents.secret(name), SecretString=kubeconfig)
     stack.document(f"clusters/{name}.yaml", yaml.safe_dump(documents.cluster(name)))

@@ -20,7 +20,8 @@ FILE = processes.RUNTIME / "runtime.json"
 NAMES = ("east", "west")
 PARTS = (cloud.NAME, *(f"{name}-{role}" for name in NAMES for role in cluster.Cluster(name).roles))
 DOCS = cloud.ROOT / "docs"
-ACCESS = (DOCS / "target-access.yaml", DOCS / "source-access.yaml")  # each is either at times
+ACCESS = DOCS / "target-access.yaml"
+OF_A_SOURCE = DOCS / "source-access.yaml"
 ARCHITECTURES = {"aarch64": "arm64"}
 
 
@@ -169,10 +170,10 @@ def _attach_targets(
 
 def _load_secrets(endpoint: str) -> None:
     """The kubeconfigs that the system uses have only the rights of the shipped ClusterRoles."""
+    rights = {name: [ACCESS] for name in NAMES}
+    rights["east"].append(OF_A_SOURCE)  # which the samples make the source of all backups
     with ThreadPoolExecutor() as pool:
-        kubeconfigs = list(
-            pool.map(partial(cluster.restricted_kubeconfig, manifests=ACCESS), NAMES)
-        )
+        kubeconfigs = list(pool.map(cluster.restricted_kubeconfig, rights, rights.values()))
     secrets = cloud.client(endpoint, "secretsmanager")
     for name, kubeconfig in zip(NAMES, kubeconfigs, strict=True):
         secrets.create_secret(Name=documents.secret(name), SecretString=kubeconfig)

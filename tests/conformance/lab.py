@@ -58,7 +58,7 @@ class Lab:
         """Its default backup target is the stack's bucket, and the stack knows it as a cluster."""
         lab = cls(cluster.api, is_real, stack, cluster.name)
         lab.poll(target.POLL_SECONDS)
-        kubeconfig = cluster.restricted_kubeconfig(*ACCESS)
+        kubeconfig = cluster.restricted_kubeconfig(ACCESS)
         stack.client("secretsmanager").create_secret(
             Name=documents.secret(cluster.name), SecretString=kubeconfig
         )

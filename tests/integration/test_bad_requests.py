@@ -77,7 +77,7 @@ def failed(ended: Ended, error: str, field: str | None, *words: str) -> None:
     ("question", "field", "words"),
     [
         ({"clustre": "east"}, "clustre", ["'clustre'", "Did you mean 'cluster'?"]),
-        ({"xyz": "mint"}, "xyz", ["'xyz'", "Known here: cluster, cursor, id"]),
+        ({"xyz": "mint"}, "xyz", ["'xyz'", "Known here: cluster, cursor, drills, failovers, id"]),
         ({"label": "tier=db"}, "label", ["label", "'tier=db'", "Leave it out"]),
         (
             {"asOf": "2026-08-15T01:00:00Z"},

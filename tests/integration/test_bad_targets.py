@@ -226,7 +226,9 @@ def without_right(api: Api, verb: str, group: str, resource: str) -> Iterator[No
         rule
         | {
             "verbs": [
-                each for each in rule["verbs"] if each != verb or resource not in rule["resources"]
+                each
+                for each in rule["verbs"]
+                if each != verb or resource not in rule.get("resources", ())
             ]
         }
         for rule in rules
