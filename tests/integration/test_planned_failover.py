@@ -19,7 +19,7 @@ from tests.integration.lab_objects import faults
 
 pytestmark = pytest.mark.timeout(600)
 
-SPACE = "shop"
+SPACE = "depot"
 PLAN = f"""\
 name: move
 source: east
@@ -90,7 +90,7 @@ def halted(api: Api) -> bool:
 
 def test_a_look_at_the_way_back_names_what_a_person_must_do(stack: Stack, east: Api) -> None:
     assert east
-    plan(stack, "shop-look")
+    plan(stack, "depot-look")
     ended = fail_over(stack, reverse=True, dryRun=True)
     output = ended.output
     assert (ended.status, output["state"]) == ("SUCCEEDED", "planned"), ended
@@ -100,14 +100,14 @@ def test_a_look_at_the_way_back_names_what_a_person_must_do(stack: Stack, east: 
     key = output["document"].removeprefix(f"s3://{stack.state_bucket}/")
     text = stack.s3.get_object(Bucket=stack.state_bucket, Key=key)["Body"].read().decode()
     assert "source: west\ntarget: east\n" in text
-    assert f"shop-look: {SPACE}" in text
+    assert f"depot-look: {SPACE}" in text
     refused = fail_over(stack, reverse=True)
     assert refused.output["state"] == "refused", refused
     assert "dryRun: true shows the plan" in refused.output["reason"]
 
 
 def test_a_stopped_one_starts_the_machines_again(stack: Stack, east: Api) -> None:
-    plan(stack, "shop-stop")
+    plan(stack, "depot-stop")
     execution = stack.start({"plan": "move", "planned": True}, "FailoverStateMachine")
     wait(lambda: halted(east), seconds=120, what="the first halted machine")
     stack.client("stepfunctions").stop_execution(executionArn=execution)
@@ -121,7 +121,7 @@ def entry(stack: Stack, execution: str) -> dict[str, Any]:
 
 
 def test_a_planned_one_moves_the_machines_with_all_that_they_wrote(stack: Stack, east: Api) -> None:
-    plan(stack, "shop-move")
+    plan(stack, "depot-move")
     wait(
         lambda: (
             len(east.call("GET", MACHINES.replace("machines", "machineinstances"))["items"]) == 2
@@ -134,7 +134,7 @@ def test_a_planned_one_moves_the_machines_with_all_that_they_wrote(stack: Stack,
     assert output["state"] == "succeeded", ended
     assert set(strategies(east).values()) == {"Halted"}
     west = stack.cluster("west")
-    assert strategies(west, MACHINES.replace(SPACE, "shop-move")) == STRATEGIES
+    assert strategies(west, MACHINES.replace(SPACE, "depot-move")) == STRATEGIES
     report = stack.report(output["report"])
     taken = {each["machine"]: each["backup"] for each in report["machines"]}
     assert all(each.startswith(f"replant-{output['failoverId']}-1-") for each in taken.values())
