@@ -433,16 +433,25 @@ def test_a_deletion_is_of_one_object_and_where_it_says_so_of_one_state(
     target: TargetCluster, namespace: str
 ) -> None:
     first = target.create(vm(namespace))
-    started = target.patch("VirtualMachine", namespace, "web01", STARTED, uid=first.uid)
+    target.patch("VirtualMachine", namespace, "web01", STARTED, uid=first.uid)
     rejected(lambda: target.delete("VirtualMachine", namespace, "web01", uid=NOBODY), Conflict)
     old = first.resource_version
     rejected(
         lambda: target.delete("VirtualMachine", namespace, "web01", uid=first.uid, version=old),
         Conflict,
     )
-    assert target.get("VirtualMachine", namespace, "web01")
-    version = started.resource_version
-    target.delete("VirtualMachine", namespace, "web01", uid=first.uid, version=version)
+
+    def deleted_as_it_is() -> bool:
+        found = target.get("VirtualMachine", namespace, "web01")
+        assert found
+        version = found["metadata"]["resourceVersion"]
+        try:
+            target.delete("VirtualMachine", namespace, "web01", uid=first.uid, version=version)
+        except Conflict:  # a controller wrote its status after the look
+            return False
+        return True
+
+    eventually(deleted_as_it_is, "its version is never the one that was read")
     eventually(lambda: target.get("VirtualMachine", namespace, "web01") is None, "it is there")
     target.delete("VirtualMachine", namespace, "web01", uid=first.uid)
 
