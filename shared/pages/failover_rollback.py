@@ -3,17 +3,12 @@ terminal.
 """
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from shared.pages.frame import document
 from shared.pages.machine import badge
 from shared.pages.markup import Html, code, facts, table, tag
+from shared.pages.rollback import kept, place, tally
 from shared.pages.words import Report, between, moment, visible
-
-TOLD = 20  # kept objects in the text
-WIDTH = 96
-FATES = {"deleted": "deleted", "gone": "gone already", "kept": "kept"}
-PLANNED = {"deleted": "would be deleted", "gone": "gone already", "kept": "would be kept"}
 
 
 def page(report: Report, address: str) -> str:
@@ -32,15 +27,10 @@ def _title(report: Report) -> str:
     return f"{what} of failover {report['failoverId']} on {report['target']}"
 
 
-def _counts(report: Report, counts: Report) -> str:
-    said = PLANNED if report["dryRun"] else FATES
-    return ", ".join(f"{number:,} {said[fate]}" for fate, number in counts.items())
-
-
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield tag("p", "Replant", class_="brand")
     yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", f"Objects: {_counts(report, report['counts'])}.", class_="lead")
+    yield tag("p", f"Objects: {tally(report, report['counts'])}.", class_="lead")
     yield tag("h2", "At a glance")
     yield facts(
         (
@@ -62,31 +52,21 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield table("Waves", heads, (_wave(report, each) for each in report["waves"]), headed=True)
     if report["kept"]:
         yield tag("h2", "What is kept")
-        rows = ((f"{each['kind']} {_place(each)}", each["reason"]) for each in report["kept"])
+        rows = ((f"{each['kind']} {place(each)}", each["reason"]) for each in report["kept"])
         yield table("What is kept", ("Object", "Why"), rows, headed=True)
 
 
 def _wave(report: Report, wave: Report) -> tuple[str | Html, ...]:
     address = code(wave["report"]) if wave["report"] else ""
-    counts = _counts(report, wave["counts"])
+    counts = tally(report, wave["counts"])
     where = code(wave["restoreId"])
     return wave["name"], badge(wave["state"]), counts, where, address, wave["reason"] or ""
 
 
 def _lines(report: Report) -> Iterator[str]:
     yield f"{_title(report)}: {report['state']}"
-    yield f"Objects: {_counts(report, report['counts'])}"
+    yield f"Objects: {tally(report, report['counts'])}"
     for wave in report["waves"]:
-        counts = _counts(report, wave["counts"])
+        counts = tally(report, wave["counts"])
         yield f"Wave {visible(wave['name'])}: {wave['state']}, {counts}"
-    kept = report["kept"]
-    for each in kept[:TOLD]:
-        yield f"{each['kind']} {visible(_place(each))}"
-        for line in wrap(visible(each["reason"]), WIDTH):
-            yield f"    {line}"
-    if len(kept) > TOLD:
-        yield f"and {len(kept) - TOLD:,} more"
-
-
-def _place(each: Report) -> str:
-    return f"{each['namespace']}/{each['name']}" if each["namespace"] else str(each["name"])
+    yield from kept(report)

@@ -37,15 +37,16 @@ def _said(report: Report) -> dict[str, str]:
     return PLANNED if report["dryRun"] else FATES
 
 
-def _summary(report: Report) -> str:
+def tally(report: Report, counts: Report) -> str:
+    """COUNTS, of the whole rollback or of one wave, in words."""
     said = _said(report)
-    return ", ".join(f"{number:,} {said[fate]}" for fate, number in report["counts"].items())
+    return ", ".join(f"{number:,} {said[fate]}" for fate, number in counts.items())
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield tag("p", "Replant", class_="brand")
     yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", f"Objects: {_summary(report)}.", class_="lead")
+    yield tag("p", f"Objects: {tally(report, report['counts'])}.", class_="lead")
     yield tag("h2", "At a glance")
     yield facts(
         (
@@ -64,7 +65,7 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield _told_of(report, address)
     said = _said(report)
     rows = (
-        (f"{each['kind']} {_place(each)}", said[each["fate"]], each["machine"], each["reason"])
+        (f"{each['kind']} {place(each)}", said[each["fate"]], each["machine"], each["reason"])
         for each in report["objects"][:LISTED]
     )
     yield table("Objects", ("Object", "What became of it", "Machine", "Why"), rows, headed=True)
@@ -80,15 +81,21 @@ def _told_of(report: Report, address: str) -> Html:
 
 def _lines(report: Report) -> Iterator[str]:
     yield f"{_title(report)}: {report['state']}"
-    yield f"Objects: {_summary(report)}"
-    kept = report["kept"]
-    for each in kept[:TOLD]:
-        yield f"{each['kind']} {visible(_place(each))}"
+    yield f"Objects: {tally(report, report['counts'])}"
+    yield from kept(report)
+
+
+def kept(report: Report) -> Iterator[str]:
+    """What is kept and why, for a terminal: twenty objects, and how many more there are."""
+    objects = report["kept"]
+    for each in objects[:TOLD]:
+        yield f"{each['kind']} {visible(place(each))}"
         for line in wrap(visible(each["reason"]), WIDTH):
             yield f"    {line}"
-    if len(kept) > TOLD:
-        yield f"and {len(kept) - TOLD:,} more"
+    if len(objects) > TOLD:
+        yield f"and {len(objects) - TOLD:,} more"
 
 
-def _place(each: Report) -> str:
+def place(each: Report) -> str:
+    """Of an object: its namespace, where it has one, and its name."""
     return f"{each['namespace']}/{each['name']}" if each["namespace"] else str(each["name"])
