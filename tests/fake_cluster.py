@@ -59,7 +59,8 @@ class FakeCluster:
     """WRITES are the requests that changed something, in order. BEFORE is called ahead of each
     request. SCHEMAS are OpenAPI documents by path. RIGHTS are what reviews of them answer, by
     namespace; all there are where nothing is said. LOST_BACKUPS were deleted in the bucket by what
-    was deleted here. A quota COUNTS all but UNCOUNTED, such as `count/secrets`.
+    was deleted here. A quota COUNTS all but UNCOUNTED, such as `count/secrets`. BIND_SNAPSHOTS are
+    the writes of binding that the snapshot-controller gets to.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class FakeCluster:
     starting: bool = False
     unserved: frozenset[str] = frozenset()
     bind: bool = True
+    bind_snapshots: tuple[str, ...] = deletion.BINDING
     copied: int = 100
     run: bool = True
     schemas: dict[str, Json] = field(default_factory=dict)

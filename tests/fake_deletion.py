@@ -23,6 +23,7 @@ OTHERS = {
 """Kinds of other clients, which the product knows nothing of."""
 
 SNAPSHOTS = "snapshot.storage.kubernetes.io"
+BEING_DELETED = f"{SNAPSHOTS}/volumesnapshot-being-deleted"
 HELD_BY = {
     "VirtualMachine": "kubevirt.io/virtualMachineControllerFinalize",
     "PersistentVolumeClaim": "kubernetes.io/pvc-protection",
@@ -32,6 +33,10 @@ HELD_BY = {
 IN_USE = (
     'admission webhook "validator.harvesterhci.io" denied the request: can not delete the volume'
 )
+
+
+BINDING = ("content", "snapshot")
+"""What the snapshot-controller writes to, in its order, to bind a snapshot."""
 
 
 def counted_as(kind: Kind) -> str:
@@ -81,6 +86,10 @@ def users(cluster: "FakeCluster", claim: "Place") -> list[str]:
 
 def settle(cluster: "FakeCluster") -> None:
     """One round of the controllers."""
+    for (kind, _, name), each in list(cluster.objects.items()):
+        content = cluster.objects.get(("VolumeSnapshotContent", "", name))
+        if kind == "VolumeSnapshot" and content:
+            _bind(cluster, each, content)
     for place, each in list(cluster.objects.items()):
         if place in cluster.objects and each["metadata"].get("deletionTimestamp"):
             _finalize(cluster, place)
@@ -91,6 +100,15 @@ def settle(cluster: "FakeCluster") -> None:
             del cluster.objects[place]
         if place[0] == "ResourceQuota" and place[2].startswith("replant-") and cluster.counts:
             each["status"] = {"used": _used(cluster, place[1], each["spec"]["hard"])}
+
+
+def _bind(cluster: "FakeCluster", snapshot: Json, content: Json) -> None:
+    if snapshot["metadata"].get("deletionTimestamp"):
+        return
+    if "content" in cluster.bind_snapshots:
+        content["spec"]["volumeSnapshotRef"]["uid"] = snapshot["metadata"]["uid"]
+    if "snapshot" in cluster.bind_snapshots:
+        snapshot["status"] = {"boundVolumeSnapshotContentName": content["metadata"]["name"]}
 
 
 def _finalize(cluster: "FakeCluster", place: "Place") -> None:
@@ -120,11 +138,16 @@ def _end_snapshot(cluster: "FakeCluster", place: "Place") -> bool:
     content = cluster.objects.get(("VolumeSnapshotContent", "", place[2]))
     if content and content["spec"]["deletionPolicy"] != "Retain":
         cluster.lost_backups.append(content["spec"]["source"]["snapshotHandle"])
+    if content and dig(cluster.objects[place], "status", "boundVolumeSnapshotContentName"):
+        content["metadata"].setdefault("annotations", {})[BEING_DELETED] = "yes"
     return True
 
 
 def _end_content(cluster: "FakeCluster", place: "Place") -> bool:
     spec = cluster.objects[place]["spec"]
+    told = BEING_DELETED in (dig(cluster.objects[place], "metadata", "annotations") or {})
+    if spec["volumeSnapshotRef"].get("uid") and not told:
+        return False
     if ("VolumeSnapshot", spec["volumeSnapshotRef"]["namespace"], place[2]) in cluster.objects:
         return False
     if spec["deletionPolicy"] != "Retain":

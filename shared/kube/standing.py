@@ -37,9 +37,9 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("status", "ready"),
     ),
     "PersistentVolumeClaim": (("spec", "volumeName"),),
-    "VolumeSnapshot": (("spec", "source"),),
+    "VolumeSnapshot": (("spec", "source"), ("status", "boundVolumeSnapshotContentName")),
     "VirtualMachineInstance": (),
-    "VolumeSnapshotContent": (("spec", "deletionPolicy"),),
+    "VolumeSnapshotContent": (("spec", "deletionPolicy"), ("spec", "volumeSnapshotRef", "uid")),
     "NetworkPolicy": (),
     "Volume": (("status", "kubernetesStatus"),),
 }

@@ -5,6 +5,11 @@ Ledger, UID and label must agree. A machine's objects go in the reverse order of
 next kind when the one before it is gone: Harvester refuses to delete a claim whose machine stands,
 and a content waits for its snapshot. What was there before a kept object stays with it, so that
 what is kept stays usable and is found by a later rollback.
+
+A VolumeSnapshot goes only once it is bound. The snapshot-controller binds in two writes, to the
+content and then to the snapshot's status, and tells a content that it may go by that status alone
+(external-snapshotter, pkg/common-controller, processSnapshotWithDeletionTimestamp). A snapshot that
+is deleted between the two leaves a content that no one ever lets go.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -57,6 +62,13 @@ CLAIM_OF_VOLUME = (
 
 HOLDS = 5  # kinds that are named of what a namespace holds
 STARTED = "it may hold data that exists nowhere else; with deleteStarted it goes"
+
+
+class May(NamedTuple):
+    """What may go as well: machines that have been STARTED, snapshots that nobody began to bind."""
+
+    started: bool = False
+    unbound: bool = False
 
 
 class Do(StrEnum):
@@ -166,14 +178,14 @@ def _claims_of(vm: Mapping[str, Any]) -> set[str]:
     }
 
 
-def steps(made: Made, live: Live, users: Uses, *, delete_started: bool) -> list[Step]:
+def steps(made: Made, live: Live, users: Uses, may: May) -> list[Step]:
     """In the order in which they are done; what waits says for what. USERS are those of LIVE."""
     machine, disks = _split(made.objects)
-    first = [_of_machine(made, each, live, delete_started) for each in machine]
+    first = [_of_machine(made, each, live, may) for each in machine]
     every = [*first, *_of_secrets(made, first)]
     kept = next((each for each in first if each.do is Do.KEEP and _stands(each, live)), None)
     for disk in reversed(disks):
-        every += _of_disk(made, disk, live, users, kept, delete_started=delete_started)
+        every += _of_disk(made, disk, live, users, kept, may)
     return _in_order(every)
 
 
@@ -193,15 +205,15 @@ def _split(
     return machine, disks
 
 
-def _of_machine(made: Made, vm: ObjectResult, live: Live, delete_started: bool) -> Step:
+def _of_machine(made: Made, vm: ObjectResult, live: Live, may: May) -> Step:
     found = _find(vm, live)
     if settled := _settled(made, vm, found):
         return settled
     why = _why_started(made, vm, live)
-    if why and not delete_started:
+    if why and not may.started:
         return _keep(vm, f"{why}: {STARTED}")
     # One that was not started is deleted in this state only: a start changes it.
-    return _delete(vm, found, exactly=not delete_started)
+    return _delete(vm, found, exactly=not may.started)
 
 
 def _why_started(made: Made, vm: ObjectResult, live: Live) -> str | None:
@@ -243,11 +255,10 @@ def _of_disk(
     live: Live,
     users: Uses,
     kept: Step | None,
-    *,
-    delete_started: bool,
+    may: May,
 ) -> Iterator[Step]:
     for each in sorted(disk, key=lambda one: _rank(one.kind)):
-        step = _of_part(made, each, live, users, kept, delete_started=delete_started)
+        step = _of_part(made, each, live, users, kept, may)
         yield step
         if step.do is Do.KEEP and _stands(step, live):
             kept = step
@@ -259,8 +270,7 @@ def _of_part(
     live: Live,
     users: Uses,
     kept: Step | None,
-    *,
-    delete_started: bool,
+    may: May,
 ) -> Step:
     found = _find(each, live)
     if settled := _settled(made, each, found):
@@ -268,16 +278,20 @@ def _of_part(
     if kept:
         return _keep(each, f"it belongs to {subject(kept.made)}, which is kept")
     if each.kind == "PersistentVolumeClaim":
-        why = _why_claim_stays(made, each, live, users, delete_started=delete_started)
+        why = _why_claim_stays(made, each, live, users, may)
         return _keep(each, why) if why else _delete(each, found)
     if why := _why_backup_would_go(each, live):
         return _keep(each, why)
+    if _is_unbound(each, found, live, may):
+        return Step(
+            each, Do.WAIT, "waits until the snapshot-controller has bound it", each.uid or ""
+        )
     # Of a content the state is the last look's: another deletion policy is another state.
     return _delete(each, found, exactly=each.kind == "VolumeSnapshotContent")
 
 
 def _why_claim_stays(
-    made: Made, claim: ObjectResult, live: Live, users: Uses, *, delete_started: bool
+    made: Made, claim: ObjectResult, live: Live, users: Uses, may: May
 ) -> str | None:
     place = claim.namespace or "", claim.name
     own = [each.uid for each in made.objects if each.kind == "VirtualMachine"]
@@ -287,9 +301,9 @@ def _why_claim_stays(
     if snapshots := users.snapshots.get(place):
         said = f"VolumeSnapshot {_listed_in(place[0], snapshots)} was made of it"
         return f"{said}, and would lose its data"
-    if made.started and not delete_started:
+    if made.started and not may.started:
         return f"the restore started its machine: {STARTED}"
-    if pods := _pods(made, claim, live, now=delete_started):
+    if pods := _pods(made, claim, live, now=may.started):
         return f"pod {listed(pods)} has used it: {STARTED}"
     return None
 
@@ -323,6 +337,16 @@ def _why_backup_would_go(each: ObjectResult, live: Live) -> str | None:
         f"the deletionPolicy of VolumeSnapshotContent {each.name} was changed to {shown(policy)}:"
         f" deleting it would delete the backup. Set it to {RETAIN} and roll back again"
     )
+
+
+def _is_unbound(each: ObjectResult, found: Mapping[str, Any] | None, live: Live, may: May) -> bool:
+    """Whether it is a snapshot that still comes to its content."""
+    content = live.get(("VolumeSnapshotContent", "", each.name))
+    if each.kind != "VolumeSnapshot" or content is None:
+        return False
+    begun = dig(content, "spec", "volumeSnapshotRef", "uid")
+    ended = dig(found, "status", "boundVolumeSnapshotContentName")
+    return not ended and bool(begun or not may.unbound)
 
 
 def _in_order(every: Iterable[Step]) -> list[Step]:

@@ -14,7 +14,7 @@ from shared.kube.create import ENDING, Outcome, ended
 from shared.kube.standing import Standing, list_standing
 from shared.models.restore_plans import Earlier, MachinePlan, MachineResult, Problem
 from shared.restore import rollback
-from shared.restore.rollback import CHANGED_HANDS, Do, Made, Step, Uses
+from shared.restore.rollback import CHANGED_HANDS, Do, Made, May, Step, Uses
 from shared.runs.ledger import Ledger
 from shared.workflows.clock import Clock
 from shared.workflows.run import Run
@@ -73,7 +73,7 @@ def find_earlier(
         live = _look(target, restore_id, made)
         users = rollback.uses(live)
         for machine in made:
-            why = _why_not(rollback.steps(machine, live, users, delete_started=False))
+            why = _why_not(rollback.steps(machine, live, users, May()))
             if record.outcome is None:
                 why = UNENDED
             earlier = Earlier(restore_id=restore_id, machine=machine.key, why=why)
@@ -144,7 +144,7 @@ def _remove(run: Run, known: Predecessors, made: Made, until: float) -> Outcome 
     since = clock.monotonic() - POLL
     while True:
         _, live, users = known.look(made.restore_id, since)
-        steps = rollback.steps(made, live, users, delete_started=False)
+        steps = rollback.steps(made, live, users, May())
         if why := _why_not(steps):
             said = f"What restore {made.restore_id} made is not replaced: {why}"
             return Outcome((), Problem(code="Conflict", message=said))

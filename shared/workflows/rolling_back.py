@@ -23,7 +23,7 @@ from shared.models.restore_plans import ObjectResult, Plan, RestoreRecord
 from shared.models.rollbacks import Fate, Rollback, Undoing, Undone
 from shared.restore import rollback
 from shared.restore import rollback_report as report
-from shared.restore.rollback import Do, Made, Step
+from shared.restore.rollback import Do, Made, May, Step
 from shared.restore.rollback_request import RollbackRequest
 from shared.runs.files import StateBucket
 from shared.runs.rollbacks import RollbackLedger
@@ -48,6 +48,11 @@ PATIENCE = timedelta(minutes=10)
 REFUSED_FOR = timedelta(minutes=1)
 """How long what the API server refuses is tried: Harvester lets go of a claim soon after its
 machine."""
+
+UNBOUND_FOR = timedelta(minutes=1)
+"""How long snapshots that nobody binds are waited for: a controller that runs binds in seconds, and
+one that does not will never.
+"""
 
 DOWN_FOR = timedelta(hours=1)
 """How long a cluster that does not answer is waited for, once something was deleted."""
@@ -237,11 +242,11 @@ def _proceed(run: _Run) -> tuple[Progress, list[Undone] | None]:
     progress = _from_before(run)
     while True:
         try:
-            round_, live = _look(run)
+            round_, live = _look(run, unbound_too=_stands_still(run, progress) > UNBOUND_FOR)
         except Unreachable as error:
             if not run.wanted:
                 raise
-            if clock.now() - from_instant(progress.moved_at) > DOWN_FOR:
+            if _stands_still(run, progress) > DOWN_FOR:
                 return progress, _give_up(run, error.message)
             progress = progress._replace(down=True)
         else:
@@ -277,7 +282,7 @@ def _advance(progress: Progress, round_: Round, now: datetime) -> Progress:
     )
 
 
-def _look(run: _Run) -> tuple[Round, Standing]:
+def _look(run: _Run, *, unbound_too: bool) -> tuple[Round, Standing]:
     """What is to be done, as the cluster is at this moment: namespaces once the rest is done."""
     objects = [each for machine in run.made for each in machine.objects]
     places = {each.namespace for each in objects} | {each.name for each in run.namespaces}
@@ -286,11 +291,11 @@ def _look(run: _Run) -> tuple[Round, Standing]:
     live = list_standing(
         run.cluster, run.restore_id, filter(None, places), contents, policies=policies
     )
-    users, started_too = rollback.uses(live), run.call.request.delete_started
+    users, may = rollback.uses(live), May(run.call.request.delete_started, unbound_too)
     round_ = [
         (machine.key, step)
         for machine in run.made
-        for step in rollback.steps(machine, live, users, delete_started=started_too)
+        for step in rollback.steps(machine, live, users, may)
     ]
     if any(step.pending for _, step in round_) and not run.call.request.dry_run:
         return round_ + [(NAMESPACES, _waits(each)) for each in run.namespaces], live
@@ -311,12 +316,17 @@ def _is_over(run: _Run, round_: Round, progress: Progress) -> bool:
     pending = [step for _, step in round_ if step.pending]
     if not pending or run.call.request.dry_run:
         return True
-    still = run.clients.clock.now() - from_instant(progress.moved_at)
+    still = _stands_still(run, progress)
     doable = [step for step in pending if step.do is Do.DELETE]
     held = [step for step in doable if step.uid in run.problems]
     if doable and len(held) == len(doable) and still > REFUSED_FOR:
         return True
     return still > PATIENCE
+
+
+def _stands_still(run: _Run, progress: Progress) -> timedelta:
+    """How long nothing has gone away."""
+    return run.clients.clock.now() - from_instant(progress.moved_at)
 
 
 def _act(run: _Run, round_: Round) -> None:

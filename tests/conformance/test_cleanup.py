@@ -23,6 +23,8 @@ from tests.integration.lab_objects import KUBEVIRT, claim, content, manifest, sn
 REAL_ONLY = "what is deleted in which order is the real controllers' to say"
 HOLD = "example.org/hold"
 AS_SOURCE = "snapshot.storage.kubernetes.io/volumesnapshot-as-source-protection"
+OF_CONTENT = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+BEING_DELETED = "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"
 NAMESPACED = {
     "VirtualMachine": (KUBEVIRT, "virtualmachines"),
     "Secret": ("v1", "secrets"),
@@ -232,6 +234,22 @@ def test_a_content_that_is_deleted_first_stays_until_its_snapshot_is_gone(lab: L
     for each in (snapshot(lab.namespace), content(lab.namespace)):
         lab.gone(each)
     assert lab.in_bucket(backup)
+
+
+def test_a_content_whose_snapshot_went_before_it_was_bound_to_the_end_is_never_let_go(
+    lab: Lab,
+) -> None:
+    """Binding is two writes, to the content and to the snapshot's status, and only by the second
+    does the snapshot-controller find the content that it has to tell. Why a rollback waits for it.
+    """
+    half = content(lab.namespace)
+    half["spec"]["volumeSnapshotRef"]["uid"] = "00000000-0000-4000-8000-000000000000"
+    lab.apply(half)
+    lab.wait(lambda: OF_CONTENT in lab.get(half)["metadata"].get("finalizers", ()), "it is held")
+    lab.delete(half)
+    assert lab.never(lambda: not lab.exists(half))
+    lab.patch(half, {"metadata": {"annotations": {BEING_DELETED: "yes"}}})
+    lab.gone(half)
 
 
 def test_a_snapshot_stays_until_the_claim_that_waits_for_it_is_gone(lab: Lab) -> None:

@@ -18,6 +18,7 @@ from shared.labels import LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
 from shared.models.rollbacks import Undoing
 from shared.restore import rollback
+from shared.restore.rollback import May
 from shared.runs import history
 from shared.runs.batches import Batch
 from shared.runs.ledger import Ledger
@@ -514,6 +515,47 @@ def test_a_missing_right_keeps_the_machine_and_its_disks_and_no_other_one(lab: L
     assert "web02" not in json.dumps(output["kept"])
 
 
+def test_a_snapshot_goes_once_it_is_bound_since_its_content_would_stay_for_ever(lab: Lab) -> None:
+    backed_up(lab, "web01")
+    settled(lab)
+    was = before(lab)
+    lab.cluster.bind_snapshots = ("content",)
+    restore_id = halted(lab)
+    bound_at = lab.seconds + 120
+
+    def bind(_: str, __: Place) -> None:
+        if lab.seconds > bound_at:
+            lab.cluster.bind_snapshots = ("content", "snapshot")
+
+    lab.cluster.before = bind
+    output = lab.roll_back(restore_id)
+    settled(lab)
+    assert (output["state"], output["kept"], before(lab)) == ("succeeded", [], was)
+    assert bound_at < lab.seconds < bound_at + 60
+
+
+def test_a_snapshot_that_is_never_bound_to_the_end_is_kept_and_named(lab: Lab) -> None:
+    lab.cluster.bind_snapshots = ("content",)
+    output = lab.roll_back(halted(lab))
+    assert output["state"] == "partial"
+    assert {each["kind"]: each["reason"].split(" Volume")[0] for each in output["kept"]} == {
+        "VolumeSnapshot": "waits until the snapshot-controller has bound it",
+        "VolumeSnapshotContent": "waits until",
+    }
+
+
+def test_a_snapshot_that_nobody_binds_is_waited_for_only_a_minute(lab: Lab) -> None:
+    backed_up(lab, "web01")
+    settled(lab)
+    was = before(lab)
+    lab.cluster.bind_snapshots = ()
+    output = lab.roll_back(halted(lab))
+    settled(lab)
+    assert (output["state"], output["kept"], before(lab)) == ("succeeded", [], was)
+    waited = rolling_back.UNBOUND_FOR.total_seconds()
+    assert waited < lab.seconds < 2 * waited
+
+
 def test_a_finalizer_that_hangs_is_waited_for_and_then_named(lab: Lab) -> None:
     restore_id = halted(lab)
     lab.cluster.objects[CLAIM]["metadata"]["finalizers"] = ["example.org/hold"]
@@ -849,7 +891,7 @@ def test_of_thousands_of_machines_what_stands_is_gone_through_once(lab: Lab) -> 
     live = Gone(lab.cluster.objects)
     users = rollback.uses(live)
     for machine in made:
-        assert rollback.steps(machine, live, users, delete_started=False)
+        assert rollback.steps(machine, live, users, May())
     assert live.times == 1
 
 
