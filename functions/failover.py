@@ -52,7 +52,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
     call = (clients(), event["failoverId"], event["attempt"])
     match event["step"]:
         case "guard":
-            return guarding.take_probe(*call, event["probe"])
+            return guarding.take_probe(*call, event["probes"])
         case "ask":
             return asking.ask(*call, event["token"], datetime.fromisoformat(event["since"]))
         case "advance":

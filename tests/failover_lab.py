@@ -248,15 +248,17 @@ Decide = Callable[["FailoverLab", FailoverRecord], object]
 
 @dataclass
 class FailoverLab:
-    """SOURCE is how the API server of east answers. DECIDE is who answers a request for approval;
-    nobody does without. EACH_SECOND is called whenever the clock moves, and first of all ALSO,
-    which is what other clusters do. SOURCE_CLIENTS are those of SourceFunction.
+    """SOURCE is how the API server of east answers; SECOND holds how it does to the second place to
+    probe from, if there is one. None: the probe fails. DECIDE is who answers a request for
+    approval; nobody does without. EACH_SECOND is called whenever the clock moves, and first of all
+    ALSO, which is what other clusters do. SOURCE_CLIENTS are those of SourceFunction.
     """
 
     lab: Lab
     states: StepFunctions
     cloudwatch: CloudWatch = field(default_factory=CloudWatch)
     source: Answer | None = Answer.UNREACHABLE
+    second: tuple[()] | tuple[Answer | None] = ()
     decide: Decide | None = None
     each_second: Callable[[], object] | None = None
     also: Callable[[], object] | None = None
@@ -286,9 +288,19 @@ class FailoverLab:
         self.probes += 1
         if self.source is None:
             return None
-        reason = None if self.source is Answer.READY else f"It is {self.source}."
-        seen = Observation(cluster="east", at=self.lab.now(), answer=self.source, reason=reason)
-        return observations.record(self.lab.table, seen).model_dump(mode="json")
+        seen = observations.record(self.lab.table, self._seen(self.source))
+        return seen.model_dump(mode="json")
+
+    def told(self) -> dict[str, Json | None]:
+        """What the state machine tells the guard."""
+        told = {"first": self.probe()}
+        for answer in self.second:
+            told["second"] = self._seen(answer).model_dump(mode="json") if answer else None
+        return told
+
+    def _seen(self, answer: Answer) -> Observation:
+        reason = None if answer is Answer.READY else f"It is {answer}."
+        return Observation(cluster="east", at=self.lab.now(), answer=answer, reason=reason)
 
     def begin(self, request: Json | None = None, execution: str = "run-1") -> Json:
         wanted = failover_request(request or {"plan": "payments"}, execution_name=execution)
@@ -325,7 +337,7 @@ class FailoverLab:
             step = preparing.prepare if answer["next"] == "source" else freeing.start_again
             return step(self.source_clients(), id_, attempt)
         if answer["next"] == "probe":
-            return guarding.take_probe(self.clients(), id_, attempt, self.probe())
+            return guarding.take_probe(self.clients(), id_, attempt, self.told())
         return conducting.advance(self.clients(), id_, attempt)
 
     def _ask(self, answer: Json, arn: str) -> Json:

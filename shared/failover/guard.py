@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from shared.models.base import to_instant
-from shared.models.failovers import FailoverRecord, Probe
+from shared.models.failovers import FailoverRecord, Place, Probe
 from shared.models.observations import ALIVE, Answer
 from shared.models.recovery_plans import RecoveryPlan
 
@@ -25,6 +25,12 @@ NO_CREDENTIALS = (
     " clusters/{source}.yaml, and start the failover again."
 )
 
+REPAIR = {
+    Place.FIRST: "Look at the log of ProbeFunction, and start the failover again.",
+    Place.SECOND: "Look at the log of SecondProbeFunction, or set the stack's parameter"
+    " SecondProbeSubnetIds to nothing, and start the failover again.",
+}
+
 
 class Verdict(NamedTuple):
     """PASSED: the source is down; REFUSAL says why the failover ends; else the next probe comes in
@@ -37,23 +43,28 @@ class Verdict(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known of the source: PROBES of this failover, the oldest first; since when it has not
-    answered, as the catalogue has it; when its NEWEST backup was taken, and of which machine.
+    """What is known of the source: PROBES of this failover, the oldest first; the FRESH ones among
+    them, one from each place; since when it has not answered, as the catalogue has it; when its
+    NEWEST backup was taken, and of which machine.
     """
 
     probes: tuple[Probe, ...]
+    fresh: tuple[Probe, ...]
     unreachable_since: datetime | None
     newest: tuple[datetime, str] | None
 
 
 def judge(plan: RecoveryPlan, evidence: Evidence, now: datetime) -> Verdict:
-    """What the newest probe says together with those before it."""
-    newest = evidence.probes[-1]
-    if refusal := _answers(plan.source, newest):
-        return Verdict(refusal=refusal)
-    if newest.answer is None:
-        return _failed(plan, evidence.probes)
-    since = evidence.unreachable_since or newest.at
+    """What the newest probes say together with those before them. A source that answers in one
+    place is alive; it is down when it is silent in each.
+    """
+    fresh = evidence.fresh
+    for each in fresh:
+        if refusal := _answers(plan.source, each):
+            return Verdict(refusal=refusal)
+    if failed := [each for each in fresh if each.answer is None]:
+        return _failed(plan, evidence.probes, failed[0])
+    since = evidence.unreachable_since or fresh[0].at
     if evidence.newest and evidence.newest[0] > since:
         taken, which = evidence.newest
         return Verdict(
@@ -61,7 +72,7 @@ def judge(plan: RecoveryPlan, evidence: Evidence, now: datetime) -> Verdict:
             f" {to_instant(since)}: of {which} at {to_instant(taken)}. It is alive, and only its"
             " API server cannot be reached from here. Look at the network between."
         )
-    silent = sum(each.answer is Answer.UNREACHABLE for each in evidence.probes)
+    silent = min(_silent(evidence.probes, each.place) for each in fresh)
     longer = plan.guard.unreachable_for - (now - since)
     if silent >= plan.guard.probes and longer <= timedelta(0):
         return Verdict(passed=True)
@@ -70,11 +81,13 @@ def judge(plan: RecoveryPlan, evidence: Evidence, now: datetime) -> Verdict:
 
 def _answers(source: str, probe: Probe) -> str | None:
     """Why there is no outage."""
+    seen_from = " to the second place to probe from" if probe.place is Place.SECOND else ""
     if probe.answer in ALIVE:
         said = probe.reason or "it is ready."
         return (
-            f"{source} answers: at {to_instant(probe.at)} its API server said {probe.answer}:"
-            f" {said} A failover would let its machines run twice. Nothing was done."
+            f"{source} answers{seen_from}: at {to_instant(probe.at)} its API server said"
+            f" {probe.answer}: {said} A failover would let its machines run twice. Nothing was"
+            " done."
         )
     if probe.answer is Answer.NO_CREDENTIALS:
         reason = probe.reason or "there are no credentials for it."
@@ -82,19 +95,23 @@ def _answers(source: str, probe: Probe) -> str | None:
     return None
 
 
-def _failed(plan: RecoveryPlan, probes: tuple[Probe, ...]) -> Verdict:
+def _silent(probes: tuple[Probe, ...], place: Place) -> int:
+    return sum(each.place is place and each.answer is Answer.UNREACHABLE for each in probes)
+
+
+def _failed(plan: RecoveryPlan, probes: tuple[Probe, ...], newest: Probe) -> Verdict:
     """The probe itself did not work: one such says nothing, many in a row that nobody can see."""
     failures = 0
-    for each in reversed(probes):
+    for each in reversed([each for each in probes if each.place is newest.place]):
         if each.answer is not None:
             break
         failures += 1
     if failures < MOST_FAILURES:
         return Verdict(wait=SOONEST)
-    reason = probes[-1].reason or "it gave no reason."
+    reason = newest.reason or "it gave no reason."
     return Verdict(
-        refusal=f"{failures} probes of {plan.source} in a row could not be made: {reason} Look at"
-        " the log of ProbeFunction, and start the failover again."
+        refusal=f"{failures} probes of {plan.source} in a row could not be made: {reason}"
+        f" {REPAIR[newest.place]}"
     )
 
 

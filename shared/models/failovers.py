@@ -64,10 +64,20 @@ class WaveProgress(Value):
         return WaveProgress(name=self.name, restore_id=self.restore_id, started_at=self.started_at)
 
 
+class Place(StrEnum):
+    """FIRST is that of all functions that talk to clusters, SECOND that of SecondProbeFunction."""
+
+    FIRST = "first"
+    SECOND = "second"
+
+
 class Probe(Value):
-    """What a probe of the source said at an instant; ANSWER None: the probe itself failed."""
+    """What a probe of the source said at an instant; ANSWER None: the probe itself failed. PLACE is
+    where in the network it was made.
+    """
 
     at: Instant
+    place: Place = Place.FIRST
     answer: Observed | None
     reason: str | None = None
 

@@ -109,10 +109,10 @@ def _guard(guard: Report) -> Iterator[Html]:
         yield tag("p", "It was not probed.")
         return
     rows = (
-        (moment(each["at"]), each["answer"] or "no probe", each["reason"] or "")
+        (moment(each["at"]), each["place"], each["answer"] or "no probe", each["reason"] or "")
         for each in guard["probes"]
     )
-    yield table("Probes", ("At", "Answer", "Why"), rows, headed=True)
+    yield table("Probes", ("At", "From place", "Answer", "Why"), rows, headed=True)
 
 
 def _halted(report: Report) -> Iterator[Html]:

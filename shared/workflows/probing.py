@@ -35,13 +35,16 @@ class NotLookedAt(Exception):
 
 
 class Clients(NamedTuple):
-    """What the probe reads and writes."""
+    """What the probe reads and writes. RECORDED are looks from one place only: what is out of reach
+    from another would go and come back all the time.
+    """
 
     table: Table
     secrets: "SecretsManagerClient"
     allow_loopback: bool
     secrets_prefix: str
     clock: Clock = Clock()
+    recorded: bool = True
 
 
 class Probed(NamedTuple):
@@ -56,7 +59,7 @@ def probe_one(clients: Clients, cluster: str) -> Observation:
     document = documents.document(clients.table, "clusters", cluster)
     if document is None:
         raise NotFound(documents.why_unknown(clients.table, "clusters", cluster), "cluster")
-    return observations.record(clients.table, _look(clients, document))
+    return _record(clients, _look(clients, document))
 
 
 def probe_all(clients: Clients, *, together: float = TOGETHER) -> Probed:
@@ -71,6 +74,22 @@ def probe_all(clients: Clients, *, together: float = TOGETHER) -> Probed:
     return _gather(clients, looks, began)
 
 
+def blind_spots(clients: Clients, probed: Probed) -> dict[str, str]:
+    """Which clusters answer the recorded looks and not these ones, from another place; or could not
+    be looked at. By cluster, with the reason.
+    """
+    found = {cluster: str(error) for cluster, error in probed.failed.items()}
+    for each in probed.observations:
+        recorded = observations.read(clients.table, each.cluster)
+        if recorded and recorded.alive and not each.alive:
+            found[each.cluster] = each.reason or str(each.answer)
+    return found
+
+
+def _record(clients: Clients, seen: Observation) -> Observation:
+    return observations.record(clients.table, seen) if clients.recorded else seen
+
+
 def _gather(clients: Clients, looks: Mapping[str, Future[Observation]], at: datetime) -> Probed:
     seen: list[Observation] = []
     failed: dict[str, BaseException] = {}
@@ -79,7 +98,7 @@ def _gather(clients: Clients, looks: Mapping[str, Future[Observation]], at: date
             failed[cluster] = TimeoutError("there was no time left to look at it")
         elif not look.done():
             late = unreachable(cluster, at, _late(cluster))
-            seen.append(observations.record(clients.table, late))
+            seen.append(_record(clients, late))
         elif error := look.exception():
             failed[cluster] = error
         else:
@@ -101,7 +120,7 @@ def _look_twice(clients: Clients, cluster: ClusterDocument) -> Observation:
         clients.clock.sleep(PAUSE)
         second = _look(clients, cluster)
         seen = seen if second.answer is Answer.UNREACHABLE else second
-    return observations.record(clients.table, seen)
+    return _record(clients, seen)
 
 
 def _look(clients: Clients, cluster: ClusterDocument) -> Observation:

@@ -237,6 +237,7 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "ReportThrottleAlarm": lambda stack: throttled(stack, "ReportFunction"),
     "ProbeErrorAlarm": lambda stack: fails_without_table(stack, "ProbeFunction", {}),
     "ProbeThrottleAlarm": lambda stack: throttled(stack, "ProbeFunction"),
+    "SecondProbeErrorAlarm": lambda stack: keeps_failing(stack, "SecondProbeFunction"),
     "UpkeepErrorAlarm": lambda stack: keeps_failing(stack, "UpkeepFunction"),
     "BackupObjectRuleAlarm": lambda stack: refused(stack, "BackupObjectRule", object_arrives),
     "UndeliveredEventsAlarm": lambda stack: refused(stack, "DocumentRule", document_arrives),

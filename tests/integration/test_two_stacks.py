@@ -98,6 +98,14 @@ ENDPOINTS = {**VPC, "CreateVpcEndpoints": "true", "RouteTableIds": "rtb-1"}
             "CreateVpcEndpoints needs RouteTableIds",
         ),
         ({**VPC, "RouteTableIds": "rtb-1"}, "RouteTableIds is for endpoints"),
+        (
+            {"SecondProbeSubnetIds": "subnet-1"},
+            "SecondProbeSubnetIds is given without SecondProbeSecurityGroupIds",
+        ),
+        (
+            {"SecondProbeSecurityGroupIds": "sg-1"},
+            "SecondProbeSecurityGroupIds is given without SecondProbeSubnetIds",
+        ),
         ({**VPC, "EndpointSubnetIds": "subnet-1"}, "EndpointSubnetIds is for endpoints"),
         (
             {"BackupBuckets": "mine", "ObjectLockDays": "7"},

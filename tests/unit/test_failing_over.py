@@ -15,6 +15,7 @@ from shared.failover.request import failover_id
 from shared.kube.connection import Silence
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer
+from shared.workflows.failover import guarding
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
 from tests.fake_cluster import status
 from tests.lab import BEGIN
@@ -135,6 +136,53 @@ def test_one_probe_that_fails_is_made_again(site: FailoverLab) -> None:
     while answer["next"] == "probe":
         answer = site.step(answer)
     assert answer["next"] == "advance"
+
+
+def test_a_source_must_be_silent_in_both_places_where_there_are_two(site: FailoverLab) -> None:
+    site.second = (Answer.UNREACHABLE,)
+    output = site.run()
+    assert output["state"] == "succeeded"
+    probes = output["guard"]["probes"]
+    assert [each["place"] for each in probes[:4]] == ["first", "second"] * 2
+    assert {each["answer"] for each in probes} == {"unreachable"}
+    assert len(probes) >= 6
+
+
+def test_a_source_that_answers_in_the_second_place_only_is_a_refusal(site: FailoverLab) -> None:
+    """What cannot be reached from the first is the network, not the source."""
+    site.second = (Answer.READY,)
+    output = site.run()
+    assert (output["state"], output["waves"]) == ("refused", [])
+    assert output["reason"].startswith("east answers to the second place to probe from: at ")
+    assert [(each["place"], each["answer"]) for each in output["guard"]["probes"]] == [
+        ("first", "unreachable"),
+        ("second", "ready"),
+    ]
+
+
+def test_a_second_place_that_sees_nothing_at_all_is_named_with_the_remedies(
+    site: FailoverLab,
+) -> None:
+    site.second = (None,)
+    output = site.run()
+    assert output["state"] == "refused"
+    assert output["reason"] == (
+        "5 probes of east in a row could not be made: SecondProbeFunction failed. Look at the log"
+        " of SecondProbeFunction, or set the stack's parameter SecondProbeSubnetIds to nothing, and"
+        " start the failover again."
+    )
+
+
+def test_a_step_that_is_repeated_counts_the_probe_of_no_place_twice(site: FailoverLab) -> None:
+    answer = site.begin()
+    told = site.told() | {"second": None}
+    for _ in range(2):
+        again = guarding.take_probe(site.clients(), answer["failoverId"], answer["attempt"], told)
+        site.lab.sleep(1)
+    assert again["next"] == "probe"
+    record = site.ledger(answer["failoverId"]).record()
+    assert record
+    assert [each.place for each in record.probes] == ["first", "second", "second"]
 
 
 def test_a_backup_that_is_newer_than_the_outage_means_that_the_source_lives(

@@ -28,6 +28,10 @@ def a_machine(number: int = 0, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def _probe(at: str, answer: str | None, reason: str, place: str = "first") -> dict[str, str | None]:
+    return {"at": at, "place": place, "answer": answer, "reason": reason}
+
+
 def a_report(**changes: Any) -> dict[str, Any]:
     return {
         "failoverId": "f-0123456789abcdef",
@@ -46,8 +50,8 @@ def a_report(**changes: Any) -> dict[str, Any]:
         "finishedAt": "2026-09-01T03:12:00Z",
         "guard": {
             "probes": [
-                {"at": "2026-09-01T03:00:00Z", "answer": "unreachable", "reason": "timed out"},
-                {"at": "2026-09-01T03:01:00Z", "answer": None, "reason": "the probe failed"},
+                _probe("2026-09-01T03:00:00Z", "unreachable", "timed out"),
+                _probe("2026-09-01T03:01:00Z", None, "the probe failed", place="second"),
             ],
             "unreachableSince": "2026-09-01T03:00:00Z",
         },

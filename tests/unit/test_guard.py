@@ -37,7 +37,7 @@ def evidence(
     )
     taken = None if newest is None else (BEGIN + timedelta(seconds=newest), "default/web01")
     silent = None if since is None else BEGIN + timedelta(seconds=since)
-    return Evidence(probes, silent, taken)
+    return Evidence(probes, probes[-1:], silent, taken)
 
 
 PASSES: dict[str, tuple[RecoveryPlan, Evidence, int]] = {

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from functions import probe as function
+from functions import second_probe as second_function
 from shared.catalogue import documents, observations
 from shared.errors import NotFound
 from shared.kube import probing as kube
@@ -316,7 +317,57 @@ def test_one_cluster_is_answered_as_json_and_no_metric(
     assert json.dumps(answer)
 
 
-def test_its_clients_give_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+# The second place
+
+
+@pytest.fixture
+def second(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """Calls the function of the second place."""
+    unrecorded = fleet.clients._replace(recorded=False)
+    monkeypatch.setattr(second_function, "clients", lambda: unrecorded)
+    context: Any = Context()
+    return lambda event: second_function.handler(event, context)
+
+
+def test_a_look_from_the_second_place_is_answered_and_not_written_down(
+    fleet: Fleet, second: Callable[[Any], Any]
+) -> None:
+    fleet.looks["east"] = [Answer.UNREACHABLE]
+    assert second({"cluster": "east"})["answer"] == "unreachable"
+    assert observations.read(fleet.table, "east") is None
+
+
+def test_what_the_first_place_alone_sees_is_an_error_before_a_failover_depends_on_it(
+    fleet: Fleet, second: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    probe_all(fleet.clients)
+    assert second({}) is None
+    fleet.looks["west"] = [Answer.UNREACHABLE]
+    with pytest.raises(probing.NotLookedAt, match="west"):
+        second({})
+    assert fleet.seen("west").alive
+    (told,) = [vars(each) for each in caplog.records]
+    assert (told["cluster"], told["why"]) == ("west", "unreachable")
+
+
+def test_an_outage_that_both_places_see_is_no_error_of_the_second(
+    fleet: Fleet, second: Callable[[Any], Any]
+) -> None:
+    fleet.looks["west"] = [Answer.UNREACHABLE]
+    probe_all(fleet.clients)
+    assert second({}) is None
+
+
+def test_a_look_from_the_second_place_that_breaks_is_an_error(
+    fleet: Fleet, second: Callable[[Any], Any]
+) -> None:
+    fleet.looks["east"] = [ValueError("a defect")]
+    with pytest.raises(probing.NotLookedAt, match="east"):
+        second({})
+
+
+@pytest.mark.parametrize("function", [function, second_function])
+def test_its_clients_give_up_in_time(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, Any] = {}
     monkeypatch.setattr(
         boto3, "client", lambda name, config: made.setdefault(name, SimpleNamespace(config=config))

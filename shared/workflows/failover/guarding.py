@@ -8,7 +8,7 @@ from shared.catalogue import census, observations
 from shared.errors import Overtaken
 from shared.failover import guard
 from shared.failover.guard import Evidence, Verdict
-from shared.models.failovers import FailoverRecord, FailoverState, Probe
+from shared.models.failovers import FailoverRecord, FailoverState, Place, Probe
 from shared.models.observations import Observation
 from shared.models.recovery_plans import RecoveryPlan
 from shared.workflows.failover.conducting import called_off
@@ -17,26 +17,28 @@ from shared.workflows.failover.steps import Clients, answer
 MOST_KEPT = 100
 """Probes in the record, the newest: a plan may want the source watched for a day."""
 
+FUNCTION = {Place.FIRST: "ProbeFunction", Place.SECOND: "SecondProbeFunction"}
+Told = Mapping[str, Mapping[str, Any] | None]
 
-def take_probe(
-    clients: Clients, failover_id: str, attempt: int, told: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """TOLD is what a probe has answered, as its function returns it; None where that failed.
+
+def take_probe(clients: Clients, failover_id: str, attempt: int, told: Told) -> dict[str, Any]:
+    """TOLD is what the probe of each Place has answered, as its function returns it; None where it
+    failed.
 
     Raises Overtaken when another execution has taken up the failover.
     """
     ledger = clients.ledger(failover_id)
     plan = ledger.plan()
     now = clients.clock.now()
-    probe = _probe(told, now)
+    fresh = tuple(_probe(Place(place), answered, now) for place, answered in told.items())
     while True:
         record = ledger.of_attempt(attempt)
         if record.verdict:
             return answer(record, "report")
         if record.stopped:
             raise Overtaken(f"Failover {failover_id} was stopped.")
-        probes = _with(record.probes, probe)
-        evidence = _evidence(clients, plan, probes)
+        probes = _with(record.probes, fresh)
+        evidence = _evidence(clients, plan, probes, fresh)
         verdict = guard.judge(plan, evidence, now)
         found = _found(verdict, evidence)
         if verdict.refusal:
@@ -46,24 +48,25 @@ def take_probe(
     return _answer(kept, verdict)
 
 
-def _probe(told: Mapping[str, Any] | None, now: datetime) -> Probe:
+def _probe(place: Place, told: Mapping[str, Any] | None, now: datetime) -> Probe:
     if told is None:
-        return Probe(at=now, answer=None, reason="ProbeFunction ended with an error.")
+        return Probe(at=now, place=place, answer=None, reason=f"{FUNCTION[place]} failed.")
     seen = Observation.model_validate(told)
-    return Probe(at=seen.at, answer=seen.answer, reason=seen.reason)
+    return Probe(at=seen.at, place=place, answer=seen.answer, reason=seen.reason)
 
 
-def _with(before: tuple[Probe, ...], probe: Probe) -> tuple[Probe, ...]:
-    """A call that is repeated brings the same probe again."""
-    if any(each.at == probe.at and each.answer == probe.answer for each in before):
-        return before
-    return (*before, probe)[-MOST_KEPT:]
+def _with(before: tuple[Probe, ...], fresh: tuple[Probe, ...]) -> tuple[Probe, ...]:
+    """A call that is repeated brings the same probes again."""
+    return (*before, *(each for each in fresh if each not in before))[-MOST_KEPT:]
 
 
-def _evidence(clients: Clients, plan: RecoveryPlan, probes: tuple[Probe, ...]) -> Evidence:
+def _evidence(
+    clients: Clients, plan: RecoveryPlan, probes: tuple[Probe, ...], fresh: tuple[Probe, ...]
+) -> Evidence:
     seen = observations.read(clients.table, plan.source)
     return Evidence(
         probes=probes,
+        fresh=fresh,
         unreachable_since=seen.unreachable_since if seen else None,
         newest=census.newest_taken(clients.table, plan.source),
     )
@@ -73,7 +76,7 @@ def _found(verdict: Verdict, evidence: Evidence) -> dict[str, object]:
     """What of it is written down."""
     if verdict.refusal:
         return {"verdict": FailoverState.REFUSED, "why": verdict.refusal}
-    since = evidence.unreachable_since or evidence.probes[-1].at
+    since = evidence.unreachable_since or evidence.fresh[0].at
     return {"unreachable_since": since} if verdict.passed else {}
 
 
