@@ -16,10 +16,10 @@ from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows.failover import asking, beginning, conducting, guarding, reporting
 from shared.workflows.failover.steps import Clients
+from shared.workflows.looking import error_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from mypy_boto3_cloudwatch import CloudWatchClient
 
 
 @cache
@@ -36,18 +36,15 @@ def clients() -> Clients:
     )
 
 
-@cache
-def cloudwatch() -> "CloudWatchClient":
-    return boto3.client("cloudwatch")
-
-
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] | None:
     if event.get("detail-type") == "Step Functions Execution Status Change":
-        return reporting.report_ended(clients(), **ended(event["detail"]))
+        detail = event["detail"]
+        return reporting.report_ended(clients(), detail["executionArn"], error_of(detail))
     if event["step"] == "begin":
         request = failover_request(event["request"], execution_name=event["name"])
-        return beginning.begin(clients(), cloudwatch(), request, event["execution"])
+        cloudwatch = boto3.client("cloudwatch")
+        return beginning.begin(clients(), cloudwatch, request, event["execution"])
     logger.info("step", extra={"failover": event["failoverId"], "step": event["step"]})
     call = (clients(), event["failoverId"], event["attempt"])
     match event["step"]:
@@ -59,8 +56,3 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
             return conducting.advance(*call, late=event["late"])
         case _:
             return reporting.report_failover(*call, event.get("error"))
-
-
-def ended(detail: dict[str, Any]) -> dict[str, Any]:
-    error = (detail.get("error") or "an unnamed error") if detail["status"] == "FAILED" else None
-    return {"execution": detail["executionArn"], "error": error}

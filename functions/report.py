@@ -1,8 +1,4 @@
-"""A restore that has ended -> its report, the message about it, and the execution's output.
-
-Called by the state machine at its end, and by the status event of an execution that ended in any
-other way than success.
-"""
+"""A restore that has ended -> its report, the message about it, and its execution's output."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +13,7 @@ from shared.observe import logger, metrics
 from shared.runs.files import StateBucket
 from shared.settings import settings
 from shared.workflows import reporting
+from shared.workflows.looking import error_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -58,5 +55,6 @@ def finished(event: dict[str, Any]) -> reporting.Finished:
 
 
 def ended(detail: dict[str, Any]) -> reporting.Ended:
-    error = (detail.get("error") or "an unnamed error") if detail["status"] == "FAILED" else None
-    return reporting.Ended(detail["executionArn"], detail.get("redriveCount") or 0, error)
+    return reporting.Ended(
+        detail["executionArn"], detail.get("redriveCount") or 0, error_of(detail)
+    )

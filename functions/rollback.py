@@ -1,6 +1,4 @@
-"""The id of a restore, or of a failover -> what it made is deleted, as far as one run gets; called
-again until nothing is left that waits. The last call reports.
-"""
+"""What a restore or a failover made -> deleted, as far as one call gets; the last one reports."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -47,20 +45,16 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         before=event.get("progress", {}),
         seconds=context.get_remaining_time_in_millis() / 1000,
     )
-    carried = {"looked": call.looked, "progress": call.before}
-    whole = bool(call.request.failover_id)
-    named = {"failover" if whole else "restore": call.request.named}
-    act = roll_back_failover if whole else roll_back
+    act = roll_back_failover if call.request.failover_id else roll_back
     try:
         answer = act(clients(), call, call.request.named)
     except Overtaken as error:
-        # Who overtook it goes on. If it was this execution's own repeated call, the next run does.
-        logger.warning("overtaken", extra=named | {"why": error.message})
-        return carried | {"done": False, "wait": 2}
+        # Who overtook it goes on; the next run does, if it was this execution's own repeated call.
+        logger.warning("overtaken", extra={"rollback": call.request.named, "why": error.message})
+        return {"looked": call.looked, "progress": call.before, "done": False, "wait": 2}
     if isinstance(answer, Ask):
-        return carried | {"ask": answer.execution}
-    logger.info("rolled back", extra=named | {"counts": answer.counts, "done": answer.done})
+        return {"looked": call.looked, "progress": call.before, "ask": answer.execution}
     progress = answer._asdict()
-    done, wait, output = (progress.pop(name) for name in ("done", "wait", "output"))
-    told = {"looked": call.looked, "progress": progress, "done": done, "wait": wait}
-    return told | ({"output": output} if done else {})
+    logger.info("rolled back", extra={"rollback": call.request.named} | answer.counts)
+    told = {name: progress.pop(name) for name in ("done", "wait", "output")}
+    return told | {"looked": call.looked, "progress": progress}

@@ -1,6 +1,4 @@
-"""The clock -> what AWS keeps for us beside the stack, in line with the documents; and sources that
-came back, told.
-"""
+"""The clock -> what AWS keeps for us, as the documents say; and sources that came back, told."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any

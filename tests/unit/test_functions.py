@@ -343,7 +343,7 @@ def test_a_rollback_asks_for_the_restores_execution_and_then_answers_as_the_cont
     report.handler(restore.handler(event, CONTEXT) | PARENT, CONTEXT)
     answer = rollback.handler(undone(event["restoreId"]), CONTEXT)
     while not answer["done"]:
-        assert set(answer) == {"looked", "progress", "done", "wait"}
+        assert set(answer) == {"looked", "progress", "done", "wait", "output"}
         event = undone(event["restoreId"], progress=answer["progress"])
         answer = rollback.handler(event, CONTEXT)
     assert answer["output"]["state"] == "succeeded"
