@@ -55,6 +55,6 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     if isinstance(answer, Ask):
         return {"looked": call.looked, "progress": call.before, "ask": answer.execution}
     progress = answer._asdict()
-    logger.info("rolled back", extra={"rollback": call.request.named} | answer.counts)
+    logger.info("rolled back", extra={"rollback": call.request.named, **answer.counts})
     told = {name: progress.pop(name) for name in ("done", "wait", "output")}
     return told | {"looked": call.looked, "progress": progress}

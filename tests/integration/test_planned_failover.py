@@ -1,17 +1,19 @@
 """Planned failovers on the running system: east lives, its machines are halted, Harvester's part of
 their last backups is simulated, west brings them back.
 
-Aspects: the last backup is what is restored, machines run as they ran, a stop and a cancel start
-the source again, the look at the way back, the rights of a source.
+Aspects: the last backup is what is restored, machines run as they ran, a stop starts the source
+again, the look at the way back, the way back itself, the rights of a source.
 Not aspects: what can go wrong on a source (test_planned_failover.py of the unit tests).
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from local.api import Api
+from local.longhorn import target
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from local.stack import Ended, Stack, wait
@@ -26,7 +28,7 @@ source: east
 target: west
 objectives: {{rpo: PT1H, rto: PT15M}}
 trigger: {{mode: automatic}}
-mapping: {{namespaces: {{{SPACE}: TARGET}}, networks: {{"*": "none"}}}}
+mapping: {{namespaces: {{{SPACE}: TARGET}}}}
 waves:
   - name: all
     machines: [{{namespace: {SPACE}}}]
@@ -34,6 +36,7 @@ waves:
 """
 STRATEGIES = {"db": "RerunOnFailure", "web": "Always"}
 MACHINES = f"/apis/kubevirt.io/v1/namespaces/{SPACE}/virtualmachines"
+CLAIMS = f"/api/v1/namespaces/{SPACE}/persistentvolumeclaims"
 BACKUPS = f"/apis/harvesterhci.io/v1beta1/namespaces/{SPACE}/virtualmachinebackups"
 
 
@@ -61,9 +64,9 @@ def points(stack: Stack, vm: str) -> list[dict[str, Any]]:
     return list(found.get("restorePoints", []))
 
 
-def plan(stack: Stack, namespace: str) -> None:
+def plan(stack: Stack, namespace: str, text: str = PLAN) -> None:
     """Its machines come back in a NAMESPACE of their own."""
-    stack.document("plans/move.yaml", PLAN.replace("TARGET", namespace))
+    stack.document("plans/move.yaml", text.replace("TARGET", namespace))
     table = stack.client("dynamodb")
     key = {"pk": {"S": "documents"}, "sk": {"S": "plans/move"}}
 
@@ -84,13 +87,29 @@ def strategies(api: Api, where: str = MACHINES) -> dict[str, str]:
     return {each["metadata"]["name"]: each["spec"]["runStrategy"] for each in found}
 
 
+@contextmanager
+def backups_of_its_own(stack: Stack, east: Api) -> Iterator[None]:
+    """West writes its backups to a place of its own, which east reads and the catalogue knows."""
+    west, url = stack.cluster("west"), target.url_of(stack.bucket, "of-west/")
+    where = f"id: of-west\nurl: s3://{stack.bucket}/of-west/\ncluster: west\n"
+    stack.document("targets/of-west.yaml", where)
+    target.attach(east, "of-west", url, stack.endpoint)
+    target.attach(west, "default", url, stack.endpoint)
+    try:
+        yield
+    finally:
+        target.attach(west, "default", target.url_of(stack.bucket), stack.endpoint)
+        stack.s3.delete_object(Bucket=stack.state_bucket, Key="targets/of-west.yaml")
+
+
 def halted(api: Api) -> bool:
     return "Halted" in strategies(api).values()
 
 
 def test_a_look_at_the_way_back_names_what_a_person_must_do(stack: Stack, east: Api) -> None:
     assert east
-    plan(stack, "depot-look")
+    one_way = PLAN.replace("TARGET}", 'TARGET}, networks: {"*": "none"}')
+    plan(stack, "depot-look", one_way)
     ended = fail_over(stack, reverse=True, dryRun=True)
     output = ended.output
     assert (ended.status, output["state"]) == ("SUCCEEDED", "planned"), ended
@@ -151,3 +170,26 @@ def test_it_is_not_halted_once_more(stack: Stack, east: Api) -> None:
     ended = fail_over(stack, planned=True)
     assert ended.output["state"] == "refused", ended
     assert "was halted by failover f-" in ended.output["reason"]
+
+
+def test_the_way_back_takes_home_what_was_written_since(stack: Stack, east: Api) -> None:
+    """Once a person has taken the originals away, which nobody else does."""
+    for where in (MACHINES, CLAIMS):
+        for each in east.call("GET", where)["items"]:
+            east.call("DELETE", f"{where}/{each['metadata']['name']}")
+        wait(lambda where=where: not east.call("GET", where)["items"], seconds=120, what="room")  # type: ignore[misc]
+    there = MACHINES.replace(SPACE, "depot-move")
+    west = stack.cluster("west")
+    assert strategies(west, there) == STRATEGIES
+    with backups_of_its_own(stack, east):
+        ended = fail_over(stack, reverse=True, planned=True)
+    output = ended.output
+    assert output["state"] == "succeeded", ended
+    assert strategies(east) == STRATEGIES
+    assert set(strategies(west, there).values()) == {"Halted"}
+    assert (output["rpo"]["worst"], output["rto"]["met"]) == ("PT0S", True)
+    report = stack.report(output["report"])
+    assert (report["source"], report["target"]) == ("west", "east")
+    taken = {each["backup"] for each in report["machines"]}
+    made = west.call("GET", BACKUPS.replace(SPACE, "depot-move"))["items"]
+    assert taken == {each["metadata"]["name"] for each in made}
