@@ -76,8 +76,8 @@ def fails_without_table(stack: Stack, which: str, event: dict[str, Any]) -> None
         )
 
 
-def keeps_failing(stack: Stack, which: str) -> None:
-    for _ in range(3):
+def keeps_failing(stack: Stack, which: str, times: int = 3) -> None:
+    for _ in range(times):
         fails_without_table(stack, which, {})
 
 
@@ -237,7 +237,7 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "ReportThrottleAlarm": lambda stack: throttled(stack, "ReportFunction"),
     "ProbeErrorAlarm": lambda stack: fails_without_table(stack, "ProbeFunction", {}),
     "ProbeThrottleAlarm": lambda stack: throttled(stack, "ProbeFunction"),
-    "SecondProbeErrorAlarm": lambda stack: keeps_failing(stack, "SecondProbeFunction"),
+    "SecondProbeErrorAlarm": lambda stack: keeps_failing(stack, "SecondProbeFunction", 6),
     "UpkeepErrorAlarm": lambda stack: keeps_failing(stack, "UpkeepFunction"),
     "BackupObjectRuleAlarm": lambda stack: refused(stack, "BackupObjectRule", object_arrives),
     "UndeliveredEventsAlarm": lambda stack: refused(stack, "DocumentRule", document_arrives),

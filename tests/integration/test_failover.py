@@ -218,7 +218,11 @@ def test_a_source_that_is_alive_is_refused_with_the_evidence(stack: Stack, west:
     ended = fail_over(stack)
     assert (ended.status, ended.output["state"]) == ("SUCCEEDED", "refused"), ended
     assert ended.output["reason"].startswith("east answers: at ")
-    assert [each["answer"] for each in ended.output["guard"]["probes"]] == ["ready"]
+    probes = ended.output["guard"]["probes"]
+    assert [(each["place"], each["answer"]) for each in probes] == [
+        ("first", "ready"),
+        ("second", "ready"),
+    ]
     assert west.answers("/api/v1/namespaces/pay-alive") is False
 
 
