@@ -28,6 +28,11 @@ def number(quantity: str | int | float) -> Fraction:
     return Fraction(match[1]) * _UNITS[match[2]]
 
 
+def in_gib(size: int) -> str:
+    """For people."""
+    return f"{size / GIB:.1f} GiB"
+
+
 def in_bytes(size: int) -> str:
     """As people write it where it is whole."""
     for unit, name in ((GIB, "Gi"), (MIB, "Mi")):

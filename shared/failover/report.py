@@ -3,12 +3,13 @@ topic is told: pure.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from shared.failover import measures
 from shared.failover.measures import Machine
+from shared.failover.waves import crowded
 from shared.models.base import to_duration, to_instant
 from shared.models.failovers import FailoverRecord, FailoverState
 from shared.models.recovery_plans import RecoveryPlan
@@ -57,7 +58,7 @@ def report(
         "reverse": record.reverse,
         "planHash": record.plan_hash,
         "decisions": [each.model_dump(mode="json") for each in record.decisions],
-        "waves": [_wave(record, each.name) for each in record.waves],
+        "waves": list(_waves(record)),
         "rto": measures.rto(every, since, plan.objectives),
         "rpo": measures.rpo(every, since, plan.objectives),
         "machines": [_machine(each, since) for each in every],
@@ -78,10 +79,12 @@ def guard(record: FailoverRecord) -> dict[str, Any]:
     }
 
 
-def _wave(record: FailoverRecord, name: str) -> dict[str, Any]:
-    (wave,) = (each for each in record.waves if each.name == name)
+def _waves(record: FailoverRecord) -> Iterator[dict[str, Any]]:
     said = {"name", "state", "restore_id", "plan_hash", "counts", "started_at", "finished_at"}
-    return wave.model_dump(mode="json", include=said | {"reason"})
+    notes = crowded(record.waves, record.target)
+    for wave in record.waves:
+        shown = wave.model_dump(mode="json", include=said | {"reason"})
+        yield shown | {"note": notes.get(wave.name)}
 
 
 def _machine(machine: Machine, since: datetime | None) -> dict[str, Any]:
@@ -160,7 +163,8 @@ def _wave_line(wave: Report) -> str:
     said = f"- wave {wave['name']}: {wave['state']}"
     if counts:
         said += f" ({counts})"
-    return f"{said}: {brief(wave['reason'])}" if wave["reason"] else said
+    why = wave["reason"] or wave["note"]
+    return f"{said}: {brief(why)}" if why else said
 
 
 def _measured(made: Report) -> list[str]:

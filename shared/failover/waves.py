@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from shared.models.failovers import FailoverState, WaveProgress, WaveState
 from shared.models.recovery_plans import RecoveryPlan, before
+from shared.quantities import in_gib
 
 GOOD = {WaveState.SUCCEEDED, WaveState.SKIPPED}
 
@@ -66,6 +67,24 @@ def _called_off(others: Iterable[WaveProgress], stops: set[str]) -> str | None:
                 " what its report names, and start the failover again with the same requestId."
             )
     return None
+
+
+def crowded(waves: Iterable[WaveProgress], target: str) -> dict[str, str]:
+    """Why there may be no room for a wave, by name: each was planned as if alone. WAVES are in
+    the order in which they come.
+    """
+    need, found = 0, {}
+    for wave in waves:
+        if wave.space is None:
+            continue
+        need += wave.space.need
+        if need > wave.space.left and wave.state is not WaveState.SUCCEEDED:
+            found[wave.name] = (
+                f"Its volumes and those of the waves before it need {in_gib(need)}, and Longhorn's"
+                f" disks on {target} had {in_gib(wave.space.left)} left. Add disks, or free some,"
+                " before it begins."
+            )
+    return found
 
 
 def summary(waves: Iterable[WaveProgress]) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from shared.models.base import Instant, Value
 from shared.models.halts import Preparing
 from shared.models.observations import Answer as Observed
-from shared.models.restore_plans import Answer, Decision, in_force
+from shared.models.restore_plans import Answer, Decision, Space, in_force
 from shared.models.rollbacks import Rollback, Undoing
 
 
@@ -44,7 +44,8 @@ class WaveState(StrEnum):
 class WaveProgress(Value):
     """One wave of a failover, which is a restore of its own; EXECUTION is that of this attempt.
 
-    COUNTS are its machines by state, REASON is why it ended otherwise than well.
+    COUNTS are its machines by state, SPACE is what they need, REASON is why it ended otherwise than
+    well.
     """
 
     name: str
@@ -52,6 +53,7 @@ class WaveProgress(Value):
     execution: str | None = None
     state: WaveState = WaveState.PLANNING
     plan_hash: str | None = None
+    space: Space | None = None
     counts: dict[str, int] = {}
     started_at: Instant | None = None
     finished_at: Instant | None = None
@@ -60,7 +62,7 @@ class WaveProgress(Value):
     def again(self) -> "WaveProgress":
         """As another execution takes it up: what is back stays, the rest goes on."""
         if self.state is WaveState.SUCCEEDED:
-            return self
+            return self.model_copy(update={"space": None})  # it has what it needs
         return WaveProgress(name=self.name, restore_id=self.restore_id, started_at=self.started_at)
 
 

@@ -172,6 +172,15 @@ BATCH = 250
 and memory, and 5,000 machines are twenty batches."""
 
 
+class Space(Value):
+    """Bytes of Longhorn's disks: what the volumes of a restore NEED with one replica each, and what
+    was LEFT when it was planned.
+    """
+
+    need: int
+    left: int
+
+
 class Plan(Value):
     """Everything that a restore will do, decided before anything is done; TIMEOUT in seconds.
 
@@ -193,6 +202,7 @@ class Plan(Value):
     checks: tuple[Check, ...]
     fail_on: FailOn = FailOn.FAILED
     estimate: Estimate | None = None
+    space: Space | None = None
     size: int = 0
     batch_size: int = BATCH
     first: int = 0
@@ -226,7 +236,7 @@ class Plan(Value):
         """The plan with its size, and its hash: of what it will do where, whoever asked under which
         id.
         """
-        formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate")
+        formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "space")
         cut = ("size", "batch_size", "first", "worst", "hash")
         left_out: Any = {
             "machines": {"__all__": {"details"}},
@@ -385,17 +395,16 @@ class RestoreRecord(Value):
     """One restore as the ledger keeps it.
 
     ATTEMPT counts its executions, TAKEN_AT is when the newest began. PLAN_HASH is the plan in
-    force, of so many BATCHES; it stays once a run was GIVEN it. OUTCOME is the state that was
-    reported, with what the history shows of it: COUNTS, FINISHED_AT and the address of the REPORT.
-    UNDOING is the rollback that has hold of it, ROLLBACK how the last one ended, where no execution
-    has taken up the restore since.
-    REDRIVEN counts the times that this execution was redriven; what it has seen in its attempts
-    from STANDS_SINCE on stands, for a redrive does not repeat the batches that have ended. BY is
-    who asked for the first execution. APPROVAL is for how many seconds a decision about the plan is
-    waited for, None where it needs none; DECISIONS are those that were taken, the newest last, and
-    none of before
-    ASKS_SINCE is in force: the restore was rolled back by then. FAILOVER is the one whose wave it
-    is. REVISION counts the changes of the record.
+    force, of so many BATCHES, which needs this SPACE; it stays once a run was GIVEN it. OUTCOME is
+    the state that was reported, with what the history shows of it: COUNTS, FINISHED_AT and the
+    address of the REPORT. UNDOING is the rollback that has hold of it, ROLLBACK how the last one
+    ended, where no execution has taken up the restore since. REDRIVEN counts the times that this
+    execution was redriven; what it has seen in its attempts from STANDS_SINCE on stands, for a
+    redrive does not repeat the batches that have ended. BY is who asked for the first execution.
+    APPROVAL is for how many seconds a decision about the plan is waited for, None where it needs
+    none; DECISIONS are those that were taken, the newest last, and none of before ASKS_SINCE is in
+    force: the restore was rolled back by then. FAILOVER is the one whose wave it is. REVISION
+    counts the changes of the record.
     """
 
     restore_id: str
@@ -406,6 +415,7 @@ class RestoreRecord(Value):
     started_at: Instant
     taken_at: Instant
     plan_hash: str | None = None
+    space: Space | None = None
     batches: int = 1
     given: bool = False
     stopped: bool = False

@@ -141,7 +141,7 @@ def _waves(report: Report) -> Iterator[Html]:
             moment(each["startedAt"]) if each["startedAt"] else "",
             between(each["startedAt"], each["finishedAt"]),
             code(each["restoreId"]),
-            each["reason"] or "",
+            each["reason"] or each["note"] or "",
         )
         for each in report["waves"]
     )
@@ -220,8 +220,9 @@ def _halted_lines(report: Report) -> Iterator[str]:
 
 
 def _wave_line(wave: Report) -> str:
-    why = f": {visible(wave['reason'])}" if wave["reason"] else ""
-    return f"wave {wave['name']}: {wave['state']} {_counted(wave)}{why}".rstrip()
+    said = wave["reason"] or wave["note"]
+    why = f": {visible(said)}" if said else ""
+    return f"wave {wave['name']}: {wave['state']} {_counted(wave)}".rstrip() + why
 
 
 def _machine_lines(machine: Report) -> Iterator[str]:

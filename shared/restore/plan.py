@@ -149,6 +149,7 @@ def plan(
         namespaces=together.namespaces,
         absent=tuple(sorted({each.namespace for each in machines} - facts.namespaces.keys())),
         machines=together.machines,
+        space=together.space,
         batch_size=BATCH,
         fail_on=request.fail_on,
         checks=(

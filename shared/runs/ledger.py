@@ -18,6 +18,7 @@ from shared.models.restore_plans import (
     MachineResult,
     ObjectResult,
     RestoreRecord,
+    Space,
 )
 from shared.models.row_keys import EXPIRES, KEPT, RECORD, ledger_partition
 from shared.runs import history
@@ -106,13 +107,15 @@ class Ledger:
             if taken := self._take(before, wanted, asked):
                 return taken
 
-    def keep_plan(self, attempt: int, plan_hash: str, batches: int) -> RestoreRecord:
+    def keep_plan(
+        self, attempt: int, plan_hash: str, batches: int, space: Space | None = None
+    ) -> RestoreRecord:
         """With the plan in force: PLAN_HASH, or that of a call which was faster."""
         while True:
             record = self.of_attempt(attempt)
             if record.plan_hash:
                 return record
-            if kept := self._replace(record, plan_hash=plan_hash, batches=batches):
+            if kept := self._replace(record, plan_hash=plan_hash, batches=batches, space=space):
                 return kept
 
     def give_plan(self, attempt: int) -> RestoreRecord:

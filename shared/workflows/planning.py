@@ -308,4 +308,4 @@ def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
 def _keep(clients: Clients, ledger: Ledger, attempt: int, plan: Plan) -> RestoreRecord:
     """The plan is there before it is named; of two calls both go on with the first one's."""
     clients.state.save_plan(ledger.id, plan)
-    return ledger.keep_plan(attempt, plan.hash, plan.batches)
+    return ledger.keep_plan(attempt, plan.hash, plan.batches, plan.space)

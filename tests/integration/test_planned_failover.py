@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import yaml
 
 from local.api import Api
+from local.cloud import ROOT
 from local.longhorn import target
 from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
@@ -85,6 +87,21 @@ def fail_over(stack: Stack, **request: Any) -> Ended:
 def strategies(api: Api, where: str = MACHINES) -> dict[str, str]:
     found = api.call("GET", where)["items"]
     return {each["metadata"]["name"]: each["spec"]["runStrategy"] for each in found}
+
+
+@contextmanager
+def a_source_as_well(stack: Stack) -> Iterator[Api]:
+    """West, with the rights of a source."""
+    west = stack.cluster("west")
+    given = list(yaml.safe_load_all((ROOT / "docs" / "source-access.yaml").read_text()))
+    for each in given:
+        west.apply(each)
+    try:
+        yield west
+    finally:
+        for each in given:
+            if each["kind"].startswith("ClusterRole"):
+                west.call("DELETE", west.path_of(each))
 
 
 @contextmanager
@@ -179,12 +196,11 @@ def test_the_way_back_takes_home_what_was_written_since(stack: Stack, east: Api)
             east.call("DELETE", f"{where}/{each['metadata']['name']}")
         wait(lambda where=where: not east.call("GET", where)["items"], seconds=120, what="room")  # type: ignore[misc]
     there = MACHINES.replace(SPACE, "depot-move")
-    west = stack.cluster("west")
-    assert strategies(west, there) == STRATEGIES
-    with backups_of_its_own(stack, east):
+    with a_source_as_well(stack) as west, backups_of_its_own(stack, east):
+        assert strategies(west, there) == STRATEGIES
         ended = fail_over(stack, reverse=True, planned=True)
     output = ended.output
-    assert output["state"] == "succeeded", ended
+    assert output["state"] == "succeeded", output["reason"]
     assert strategies(east) == STRATEGIES
     assert set(strategies(west, there).values()) == {"Halted"}
     assert (output["rpo"]["worst"], output["rto"]["met"]) == ("PT0S", True)

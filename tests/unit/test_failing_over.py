@@ -392,6 +392,24 @@ def reject(site: FailoverLab, record: FailoverRecord) -> None:
 
 
 @pytest.mark.parametrize("site", [ASKS], indirect=True)
+def test_who_decides_is_told_that_the_waves_fit_alone_and_not_together(site: FailoverLab) -> None:
+    """Each plan sees the target as it is before any wave."""
+    for number, node in enumerate(site.lab.cluster.of("LonghornNode").values()):
+        disk = {"storageMaximum": 2**40, "storageScheduled": 2**41 - 2**37 - 100 * 2**30}
+        node["status"]["diskStatus"]["disk-1"] = disk
+        node["spec"]["allowScheduling"] = number == 0
+    site.decide = approve
+    output = site.run()
+    (asked,) = [text for text in site.lab.topic.texts if "waits for a decision" in text]
+    assert (
+        "wave web: waiting: Its volumes and those of the waves before it need 120.0 GiB, and"
+        " Longhorn's disks on west had 100.0 GiB left. Add disks, or free some, before it begins."
+    ) in " ".join(asked.split())
+    assert waves(output) == {"databases": "succeeded", "web": "succeeded"}
+    assert {each["note"] for each in site.report(output)["waves"]} == {None}
+
+
+@pytest.mark.parametrize("site", [ASKS], indirect=True)
 def test_nothing_is_made_before_somebody_approves_all_waves_at_once(site: FailoverLab) -> None:
     seen: list[Any] = []
 

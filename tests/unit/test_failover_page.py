@@ -67,6 +67,7 @@ def a_report(**changes: Any) -> dict[str, Any]:
                 "startedAt": "2026-09-01T03:02:00Z",
                 "finishedAt": "2026-09-01T03:10:00Z",
                 "reason": None,
+                "note": None,
             },
             {
                 "name": "web",
@@ -77,6 +78,7 @@ def a_report(**changes: Any) -> dict[str, Any]:
                 "startedAt": None,
                 "finishedAt": None,
                 "reason": "Longhorn's disks on west are full.",
+                "note": "There may be no room.",
             },
         ],
         "rto": {"objective": "PT5M", "measured": "PT10M", "met": False},

@@ -575,7 +575,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
 
 
 FORMAL = {
-    *("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate"),
+    *("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "space"),
     *("size", "batch_size", "first", "worst", "hash"),
 }
 OF_PLAN: dict[str, Json] = {

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_DRIVER
 from shared.models.cluster_facts import ClusterFacts
-from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Verdict
-from shared.quantities import GIB, number
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Space, Verdict
+from shared.quantities import in_gib, number
 from shared.validation import short
 
 CHECK = "capacity"
@@ -40,10 +40,18 @@ def check_machines(
     for machine in machines:
         large = [each for each in _volumes([machine], facts) if each.size > most]
         if large:
-            said = f"Claim {large[0].claim} has {_gib(large[0].size)}"
-            left = f"no disk of Longhorn's on {target} has more than {_gib(max(0, most))} left"
+            said = f"Claim {large[0].claim} has {in_gib(large[0].size)}"
+            left = f"no disk of Longhorn's on {target} has more than {in_gib(max(0, most))} left"
             remedy = "Add a disk, free some, or choose another cluster."
             yield _say(machine.key, "block", f"{said}, and {left}. {remedy}")
+
+
+def space(facts: ClusterFacts, machines: Iterable[MachinePlan]) -> Space | None:
+    """None where it cannot be seen."""
+    if facts.target.disks is None:
+        return None
+    need = sum(each.size for each in _volumes(machines, facts))
+    return Space(need=need, left=sum(max(0, disk.room) for disk in facts.target.disks))
 
 
 def check(target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]) -> Check:
@@ -58,16 +66,16 @@ def check(target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]) -> 
     room = sum(max(0, disk.room) for disk in disks)
     once = sum(each.size for each in volumes)
     if once > room:
-        said = f"Longhorn's disks on {target} have {_gib(room)} left, and what is restored has"
+        said = f"Longhorn's disks on {target} have {in_gib(room)} left, and what is restored has"
         remedy = "Add disks, free some, or restore fewer machines at a time."
-        return _say(target, "block", f"{said} {_gib(once)}. {remedy}")
+        return _say(target, "block", f"{said} {in_gib(once)}. {remedy}")
     # Replicas of one volume lie on different nodes: where there are fewer, it has fewer anyway.
     nodes = len({disk.node for disk in disks})
     needed = sum(each.size * min(each.replicas, nodes) for each in volumes)
     if needed > room:
-        said = f"Longhorn's disks on {target} have {_gib(room)} left, and what is restored has"
+        said = f"Longhorn's disks on {target} have {in_gib(room)} left, and what is restored has"
         remedy = "Volumes would be degraded. Add disks, free some, or map to a class with fewer."
-        return _say(target, "warn", f"{said} {_gib(needed)} with its replicas. {remedy}")
+        return _say(target, "warn", f"{said} {in_gib(needed)} with its replicas. {remedy}")
     return _say(target, "pass", f"Longhorn's disks on {target} have room for every replica.")
 
 
@@ -93,10 +101,6 @@ def _volume(claim: PlannedObject, facts: ClusterFacts) -> _Volume | None:
     told = found.parameters.get("numberOfReplicas", "")
     replicas = int(told) if told.isascii() and told.isdecimal() and len(told) < 3 else REPLICAS
     return _Volume(f"{claim.namespace}/{claim.name}", size, max(1, replicas))
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"
 
 
 def _say(subject: str, verdict: Verdict, message: str) -> Check:

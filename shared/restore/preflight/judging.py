@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from shared.models.cluster_facts import ClusterFacts
-from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Problem
+from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Problem, Space
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
 from shared.restore import manifests
@@ -29,6 +29,7 @@ class Together(NamedTuple):
     namespaces: tuple[PlannedObject, ...]
     of_target: tuple[Check, ...]
     of_machines: tuple[Check, ...]
+    space: Space | None
 
 
 class Read(NamedTuple):
@@ -68,6 +69,7 @@ def judge(
             capacity.check(target, facts, _made(machines)),
         ),
         of_machines=(*taken, *keys, *large, *full),
+        space=capacity.space(facts, _made(machines)),
     )
 
 

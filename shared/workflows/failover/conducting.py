@@ -210,7 +210,7 @@ def _ledger(clients: Clients, wave: WaveProgress) -> Ledger:
 
 def _going_on(clients: Clients, wave: WaveProgress, restore: RestoreRecord) -> WaveProgress:
     """One that is planned: it waits to be let go, or its machines come back."""
-    changes: dict[str, object] = {"plan_hash": restore.plan_hash}
+    changes: dict[str, object] = {"plan_hash": restore.plan_hash, "space": restore.space}
     if restore.unapproved:
         return wave.model_copy(update=changes | {"state": WaveState.WAITING})
     changes |= {"state": WaveState.RUNNING, "counts": _counts(clients, wave)}
