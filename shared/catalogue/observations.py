@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from shared.aws.table import Item, Table
-from shared.models.observations import Answer, Observation, SeenVersions
+from shared.models.observations import BLIND, Observation, SeenVersions
 from shared.models.row_keys import EXPIRES, KEPT, OBSERVATIONS, observation
 
 
@@ -58,7 +58,7 @@ def _unreachable_since(previous: Observation | None, now: Observation) -> object
     if now.alive:
         return None
     before = previous and previous.unreachable_since
-    if now.answer is Answer.NO_CREDENTIALS:
+    if now.answer in BLIND:
         return before
     return before or now.at
 

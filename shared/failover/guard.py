@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.models.base import to_instant
 from shared.models.failovers import FailoverRecord, Place, Probe
-from shared.models.observations import ALIVE, Answer
+from shared.models.observations import ALIVE, BLIND, Answer
 from shared.models.recovery_plans import RecoveryPlan
 
 SOONEST = 5
@@ -20,8 +20,8 @@ LATEST = 30
 MOST_FAILURES = 5
 """Probes in a row that could not be made, after which nobody waits for another."""
 
-NO_CREDENTIALS = (
-    "Nobody can see whether {source} is down: {reason} That is no outage. Repair the secret of"
+NOBODY_SEES = (
+    "Nobody can see whether {source} is down: {reason}. That is no outage. Repair the secret of"
     " clusters/{source}.yaml, and start the failover again."
 )
 
@@ -89,9 +89,9 @@ def _answers(source: str, probe: Probe) -> str | None:
             f" {probe.answer}: {said} A failover would let its machines run twice. Nothing was"
             " done."
         )
-    if probe.answer is Answer.NO_CREDENTIALS:
-        reason = probe.reason or "there are no credentials for it."
-        return NO_CREDENTIALS.format(source=source, reason=reason)
+    if probe.answer in BLIND:
+        reason = (probe.reason or "there are no credentials for it").rstrip(".")
+        return NOBODY_SEES.format(source=source, reason=reason)
     return None
 
 

@@ -40,6 +40,13 @@ class Silence(Exception):
         self.final = final
 
 
+class Distrust(Silence):
+    """Somebody is there, whose certificate the kubeconfig does not expect."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, final=True)
+
+
 class Limits(NamedTuple):
     """What one request may take: `end` in seconds of `clock`, `largest` in bytes of its answer."""
 
@@ -225,17 +232,15 @@ def _no_handshake(error: Exception, limits: Limits) -> Silence:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return Silence("broke off the TLS handshake; check that an API server listens there")
     if "mismatch" in error.verify_message:
-        return Silence(
+        return Distrust(
             "presents a certificate for another name; set tls-server-name or server "
-            "in the kubeconfig",
-            final=True,
+            "in the kubeconfig"
         )
     if "expired" in error.verify_message:
-        return Silence("presents an expired certificate; renew it on the cluster", final=True)
-    return Silence(
+        return Distrust("presents an expired certificate; renew it on the cluster")
+    return Distrust(
         "presents a certificate that certificate-authority-data of the kubeconfig does not fit; "
-        "renew the kubeconfig",
-        final=True,
+        "renew the kubeconfig"
     )
 
 

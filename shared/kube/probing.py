@@ -11,6 +11,7 @@ from shared.errors import Refused, Rejected, Unreachable
 from shared.jsonpath import dig
 from shared.kube import longhorn
 from shared.kube.client import TargetCluster
+from shared.kube.connection import Distrust
 from shared.kube.expiry import expiry
 from shared.kube.kubeconfig import parse
 from shared.kube.reply import Reply
@@ -76,7 +77,10 @@ def _look(target: TargetCluster, at: datetime) -> Observation:
     try:
         reply = target.readiness()
     except Unreachable as error:
-        return unreachable(target.cluster, at, error.message)
+        seen = unreachable(target.cluster, at, error.message)
+        if isinstance(error.__cause__, Distrust):
+            return seen.model_copy(update={"answer": Answer.UNTRUSTED})
+        return seen
     except Refused as error:  # the server's name leads to an address that no kubeconfig may name
         return no_credentials(target.cluster, at, error.message)
     answer, why = judge(reply, target.cluster)

@@ -66,8 +66,8 @@ class Transport:
         """The answer to a request for TARGET (path and query), whatever its status; one that stays
         temporary is returned after the last attempt.
 
-        Raises Unreachable where no answer came or no time is left, Refused where the server's name
-        leads to a refused address.
+        Raises Unreachable where no answer came or no time is left (a Silence is its cause), Refused
+        where the server's name leads to a refused address.
         """
         head = self._head(verb, target, body)
         limits = Limits(self._end(), verb.largest, self._clock)
@@ -84,7 +84,7 @@ class Transport:
                 break
             repeated = repeated or _lost(outcome)
         if isinstance(outcome, Silence):
-            raise Unreachable(f"cluster {self._cluster}: {self._url} {outcome.why}")
+            raise Unreachable(f"cluster {self._cluster}: {self._url} {outcome.why}") from outcome
         if repeated:
             return replace(outcome, repeated=True)
         return outcome

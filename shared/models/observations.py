@@ -13,7 +13,8 @@ SOON = timedelta(days=14)
 
 class Answer(StrEnum):
     """READY and NOT_READY are the API server's own words. REJECTED are the credentials, which is no
-    outage; NO_CREDENTIALS: there are none to ask with, which says nothing about the cluster.
+    outage; NO_CREDENTIALS: there are none to ask with, UNTRUSTED: who answers has a certificate
+    of another CA or name, or one that has expired. Neither says anything about the cluster.
     """
 
     READY = "ready"
@@ -21,10 +22,14 @@ class Answer(StrEnum):
     UNREACHABLE = "unreachable"
     REJECTED = "rejected"
     NO_CREDENTIALS = "no-credentials"
+    UNTRUSTED = "untrusted"
 
 
 ALIVE = frozenset({Answer.READY, Answer.NOT_READY, Answer.REJECTED})
 """An API server that answers anything is alive."""
+
+BLIND = frozenset({Answer.NO_CREDENTIALS, Answer.UNTRUSTED})
+"""With what is stored nobody can see whether the cluster is alive."""
 
 
 class SeenVersions(Value):
@@ -63,13 +68,13 @@ class Observation(Value):
 
     @property
     def reachable(self) -> bool:
-        """Whether nothing is known of an outage: without credentials, what was known before."""
+        """Whether nothing is known of an outage: where nobody can see, what was known before."""
         return self.unreachable_since is None
 
     @property
     def credentials_usable(self) -> bool | None:
         """Whether they are accepted and stay so for a while; None where nobody could say."""
-        if self.answer in {Answer.REJECTED, Answer.NO_CREDENTIALS}:
+        if self.answer in BLIND | {Answer.REJECTED}:
             return False
         if self.credentials_expire and self.credentials_expire - self.at < SOON:
             return False

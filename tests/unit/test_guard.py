@@ -85,6 +85,7 @@ REFUSALS: dict[str, tuple[Evidence, str]] = {
     "unready": (evidence(Answer.NOT_READY), "its API server said not-ready"),
     "rejected": (evidence(Answer.REJECTED), "its API server said rejected"),
     "no credentials": (evidence(Answer.NO_CREDENTIALS), "That is no outage."),
+    "another's certificate": (evidence(Answer.UNTRUSTED), "That is no outage."),
     "a newer backup": (evidence(DOWN, newest=1), "east has made a backup since"),
     "failing probes": (evidence(DOWN, *[None] * 5), "5 probes of east in a row"),
 }

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from shared.errors import Refused, Rejected, Unreachable
 from shared.kube import connection
+from shared.kube.connection import Distrust
 from tests.certificates import Authority
 from tests.unit.scripted_server import (
     BUSY,
@@ -225,8 +226,9 @@ def test_an_expired_certificate_is_said_at_once(
         raise error
 
     monkeypatch.setattr(ssl.SSLContext, "wrap_socket", expired)
-    with pytest.raises(Unreachable, match="expired certificate"):
+    with pytest.raises(Unreachable, match="expired certificate") as caught:
         client.target(VERSION).version()
+    assert isinstance(caught.value.__cause__, Distrust)
     assert client.pauses == []
 
 

@@ -45,6 +45,8 @@ R, U, N = Answer.READY, Answer.UNREACHABLE, Answer.NO_CREDENTIALS
         pytest.param([U, Answer.REJECTED], None, id="who rejects is alive"),
         pytest.param([R, N], None, id="without credentials no outage begins"),
         pytest.param([R, U, N], 1, id="nor does one end"),
+        pytest.param([R, Answer.UNTRUSTED], None, id="a changed certificate begins none"),
+        pytest.param([R, U, Answer.UNTRUSTED], 1, id="and ends none"),
         pytest.param([R, U, N, U], 1, id="and it goes on"),
         pytest.param([N, U], 1, id="nothing was known before"),
     ],
