@@ -22,6 +22,7 @@ from local.api import JSON, MERGE, Api, Object, path, said
 from local.longhorn import target
 from local.longhorn.resources import BACKUP_VOLUME, NAMESPACE
 from local.longhorn.resources import VERSION as LONGHORN
+from local.longhorn.store import Store
 from local.samples.harvester import vm_backup_key
 from local.watch.world import text
 
@@ -142,9 +143,8 @@ class Backups(threading.Thread):
             "secretBackups": list(self._secrets(vm)),
         }
         body = json.dumps({name: part for name, part in document.items() if part}).encode()
-        target.store(self._api, "default").put(
-            vm_backup_key(metadata["namespace"], metadata["name"]), body
-        )
+        store = target.store(self._api, "default")
+        store.put(_key(store, metadata), body)
         now = text(datetime.now(UTC))
         conditions = [
             {"type": kind, "status": "True", "lastUpdateTime": now}
@@ -175,8 +175,8 @@ class Backups(threading.Thread):
             where = path(LONGHORN, "backups", NAMESPACE, disk["longhornBackupName"])
             if self._engine_backup(disk):
                 self._api.call("DELETE", where)
-        key = vm_backup_key(metadata["namespace"], metadata["name"])
-        target.store(self._api, "default").delete(key)
+        store = target.store(self._api, "default")
+        store.delete(_key(store, metadata))
         where = path(HARVESTER, PLURAL, metadata["namespace"], metadata["name"])
         self._api.call("PATCH", where, {"metadata": {"finalizers": None}}, MERGE)
 
@@ -187,6 +187,11 @@ class Backups(threading.Thread):
             if error.status == 404:
                 return None
             raise
+
+
+def _key(store: Store, metadata: Object) -> str:
+    """Beside Longhorn's data, also where that has a prefix, as Harvester's own cannot."""
+    return store.where.prefix + vm_backup_key(metadata["namespace"], metadata["name"])
 
 
 def _kept(found: Object) -> Object:
