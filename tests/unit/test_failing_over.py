@@ -4,21 +4,24 @@ Aspects: the guard, the lock, what holds alarms back, waves in their order, deci
 resuming, what is measured and told. Not aspects: what becomes of one machine (test_restoring.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from shared.aws.table import Throttled
 from shared.errors import InvalidRequest, NotFound, Refused
 from shared.failover.request import failover_id
 from shared.kube.connection import Silence
 from shared.models.failovers import FailoverRecord
 from shared.models.observations import Answer
-from shared.workflows.failover import guarding
+from shared.workflows.failover import conducting, guarding, reporting
 from tests.failover_lab import PLAN, FailoverLab, a_failover_lab
 from tests.fake_cluster import status
 from tests.lab import BEGIN
+from tests.memory_table import Watched
 
 DENIED = 'admission webhook "validator.harvesterhci.io" denied the request: no'
 ASKS = PLAN.replace("mode: automatic", "mode: approve")
@@ -596,6 +599,54 @@ def test_a_call_that_comes_twice_changes_nothing(site: FailoverLab) -> None:
     starts = list(site.states.starts)
     site.step(answer)
     assert site.states.starts == starts
+
+
+class Throttling:
+    """DynamoDB that lets so many requests of a step through, and then none."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Throttled("others are asking")
+
+    def repeat(self, step: Callable[[], Any]) -> Any:
+        """As Step Functions does, each time one request further."""
+        for let_through in range(60):
+            self.left = let_through
+            try:
+                return step()
+            except Throttled:
+                continue
+        self.left = 10_000
+        return step()
+
+
+def test_a_region_that_throttles_at_every_place_makes_nothing_twice_and_loses_nothing(
+    site: FailoverLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throttling = Throttling()
+    clients = site.clients()
+    clients = clients._replace(table=Watched(clients.table, throttling))
+    monkeypatch.setattr(site, "clients", lambda: clients)
+    answer = throttling.repeat(site.begin)
+    id_, attempt = answer["failoverId"], answer["attempt"]
+    while answer["next"] != "report":
+        site.lab.sleep(answer["wait"])
+        if answer["next"] == "probe":
+            told = site.told()
+            step = partial(guarding.take_probe, clients, id_, attempt, told)
+        else:
+            step = partial(conducting.advance, clients, id_, attempt)
+        answer = throttling.repeat(step)
+    output = throttling.repeat(partial(reporting.report_failover, clients, id_, attempt))
+    assert waves(output) == {"databases": "succeeded", "web": "succeeded"}
+    assert len(set(site.states.starts)) == len(site.states.starts) == 2
+    assert output["state"] == "succeeded"
+    assert output["guard"]["unreachableSince"] == "2026-09-01T03:00:00Z"
+    assert len(site.report(output)["machines"]) == 3
 
 
 def test_a_second_execution_of_the_same_request_is_refused_while_the_first_runs(
