@@ -49,6 +49,7 @@ FUNCTIONS = (
     Function("SearchFunction", "search", ("dynamodb",), maker="table"),
     Function("CensusFunction", "census", ("dynamodb",), maker="table"),
     Function("ProbeFunction", "probe", ("dynamodb", "secretsmanager")),
+    Function("SecondProbeFunction", "second_probe", ("dynamodb", "secretsmanager")),
     Function("UpkeepFunction", "upkeep", ("cloudwatch", "dynamodb", "events", "s3", "sns")),
     Function(
         "PlanFunction",

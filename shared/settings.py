@@ -2,40 +2,46 @@
 
 import os
 from functools import cache
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+WORDS = {"true": True, "false": False}
 
 
-class Settings(BaseModel):
-    """A function uses the fields that its template entry sets; the others stay empty."""
+class Settings(NamedTuple):
+    """A function uses the fields that its template entry sets; the others stay empty. Each is an
+    environment variable of the same name in capitals. No model: it would be built at every start.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    catalogue_table: str = Field(alias="CATALOGUE_TABLE")
-    state_bucket: str = Field("", alias="STATE_BUCKET")
-    backup_buckets: str = Field("", alias="BACKUP_BUCKETS")
-    catalogue_queue: str = Field("", alias="CATALOGUE_QUEUE")
-    notification_topic: str = Field("", alias="NOTIFICATION_TOPIC")
-    decision_function: str = Field("", alias="DECISION_FUNCTION")
-    stack_name: str = Field("", alias="STACK_NAME")
-    restore_state_machine: str = Field("", alias="RESTORE_STATE_MACHINE")
-    failover_state_machine: str = Field("", alias="FAILOVER_STATE_MACHINE")
-    rollback_state_machine: str = Field("", alias="ROLLBACK_STATE_MACHINE")
-    drill_state_machine: str = Field("", alias="DRILL_STATE_MACHINE")
-    schedule_group: str = Field("", alias="SCHEDULE_GROUP")
-    schedule_role: str = Field("", alias="SCHEDULE_ROLE")
-    failover_dead_letters: str = Field("", alias="FAILOVER_DEAD_LETTERS")
-    secrets_prefix: str = Field("replant/", alias="SECRETS_PREFIX")
-    allow_loopback_clusters: bool = Field(False, alias="ALLOW_LOOPBACK_CLUSTERS")
+    catalogue_table: str
+    state_bucket: str = ""
+    backup_buckets: str = ""
+    catalogue_queue: str = ""
+    notification_topic: str = ""
+    decision_function: str = ""
+    stack_name: str = ""
+    restore_state_machine: str = ""
+    failover_state_machine: str = ""
+    rollback_state_machine: str = ""
+    drill_state_machine: str = ""
+    schedule_group: str = ""
+    schedule_role: str = ""
+    failover_dead_letters: str = ""
+    secrets_prefix: str = "replant/"
+    allow_loopback_clusters: bool = False
 
 
 @cache
 def settings() -> Settings:
     """Raises RuntimeError that names the environment variable."""
-    try:
-        return Settings.model_validate(dict(os.environ))
-    except ValidationError as error:
-        names = ", ".join(str(problem["loc"][0]) for problem in error.errors())
-        raise RuntimeError(
-            f"environment variable {names} is missing or wrong; template.yaml sets it"
-        ) from None
+    found = {name: os.environ.get(name.upper()) for name in Settings._fields}
+    given: dict[str, str] = {name: value for name, value in found.items() if value is not None}
+    loopback = given.pop("allow_loopback_clusters", "false")
+    if loopback not in WORDS:
+        raise _fault("ALLOW_LOOPBACK_CLUSTERS")
+    if "catalogue_table" not in given:
+        raise _fault("CATALOGUE_TABLE")
+    return Settings(**given, allow_loopback_clusters=WORDS[loopback])
+
+
+def _fault(name: str) -> RuntimeError:
+    return RuntimeError(f"environment variable {name} is missing or wrong; template.yaml sets it")

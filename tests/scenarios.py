@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 from local.samples.encoding import Object
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Table
-from shared.catalogue import events, search
+from shared.catalogue import documents, events, reading, search
 from shared.catalogue.ingest import Index
 from shared.catalogue.telling import SINGLY
 from shared.models.restore_points import RestorePoint, State
@@ -281,7 +281,7 @@ def old_version_that_is_removed_changes_nothing(world: World) -> None:
     before = only(world.table)
     world.settle(event._replace(number=3, removes=1) for event in events)
     assert only(world.table) == before
-    assert search.document(world.table, "targets", "east-s3")
+    assert documents.document(world.table, "targets", "east-s3")
 
 
 def current_version_that_is_removed_uncovers_the_one_before(world: World) -> None:
@@ -323,9 +323,9 @@ def garbage_that_is_removed_uncovers_the_good_version(world: World) -> None:
 def deleted_document_does_not_come_back_with_garbage(world: World) -> None:
     gone, garbage = (target(number=2)._replace(body=None), target(number=3)._replace(body=b"?"))
     world.settle([target(), *objects(a_vm_backup()), gone, garbage])
-    assert search.document(world.table, "targets", "east-s3") is None
+    assert documents.document(world.table, "targets", "east-s3") is None
     assert (only(world.table).state, quarantined(world.table)) == (State.DELETED, [garbage.key])
-    said = search.why_unknown(world.table, "targets", "east-s3")
+    said = documents.why_unknown(world.table, "targets", "east-s3")
     assert said.startswith("targets/east-s3.yaml is in quarantine, and no earlier version")
 
 
@@ -342,8 +342,8 @@ def second_target_of_a_place_is_a_conflict(world: World) -> None:
     before = only(world.table)
     world.settle([second])
     assert (only(world.table), quarantined(world.table)) == (before, [second.key])
-    assert search.document(world.table, "targets", "a-mistyped") is None
-    said = search.why_unknown(world.table, "targets", "a-mistyped")
+    assert documents.document(world.table, "targets", "a-mistyped") is None
+    said = documents.why_unknown(world.table, "targets", "a-mistyped")
     assert "targets/east-s3.yaml gave s3://backups/ to cluster 'east' first" in said
     world.settle([first._replace(number=3)])  # a change of anything else leaves it the first
     assert (only(world.table).cluster, quarantined(world.table)) == ("east", [second.key])
@@ -364,7 +364,7 @@ def conflict_ends_when_the_first_target_moves(world: World) -> None:
     world.settle([target(), target("other", cluster="west", number=2)])
     world.settle([target(prefix="east", number=3)])
     assert quarantined(world.table) == []
-    assert search.document(world.table, "targets", "other")
+    assert documents.document(world.table, "targets", "other")
 
 
 def deleted_points_stay_in_the_unfiltered_search(world: World) -> None:
@@ -413,7 +413,7 @@ def namespace_is_asked_for_what_there_was_at_an_instant(world: World) -> None:
 
     def found(day: int, hour: int) -> list[str]:
         at = datetime(2026, 8, day, hour, tzinfo=UTC)
-        asked = search.of_machines(world.table, "default", None, at=at)
+        asked = reading.of_machines(world.table, "default", None, at=at)
         return [point.backup for point in asked]
 
     assert (found(15, 1), found(15, 0), found(14, 1)) == (["b2"], ["b1"], ["b1"])

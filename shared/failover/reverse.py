@@ -9,7 +9,6 @@ from ipaddress import ip_network
 from itertools import combinations
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 
 from shared.models.addresses import AddressRange
@@ -63,6 +62,8 @@ def invert(plan: RecoveryPlan, used: Used = NOTHING) -> Reverse:
 
 def document(plan: RecoveryPlan, problems: Iterable[str]) -> str:
     """The YAML of a reverse plan, as plans/NAME.yaml has it, with what is to be filled in above."""
+    import yaml  # only where a plan is shown: it costs a cold start more than all else here
+
     said = plan.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return "".join(_head(plan, list(problems))) + yaml.safe_dump(said, sort_keys=False, width=100)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from shared.aws.table import Table
-from shared.catalogue import documents, search
+from shared.catalogue import documents, reading
 from shared.errors import InvalidRequest, NotFound
 from shared.models.restore_points import RestorePoint, State
 from shared.restore.request import Select
@@ -69,7 +69,7 @@ def _one_machine(wanted: Select, choices: tuple[Choice, ...]) -> None:
 
 
 def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
-    known = search.by_id(table, ids)
+    known = reading.by_id(table, ids)
     unknown = [id_ for id_ in ids if id_ not in known]
     if unknown:
         raise NotFound(
@@ -82,12 +82,12 @@ def _by_id(table: Table, ids: tuple[str, ...]) -> tuple[Choice, ...]:
 
 def _candidates(table: Table, wanted: Select, chosen: "Chosen | None") -> Iterator[RestorePoint]:
     if wanted.vm:
-        return search.of_machine(table, wanted.vm, wanted.cluster)
+        return reading.of_machine(table, wanted.vm, wanted.cluster)
     if chosen and (last := _last_backups(table, wanted)):
         return iter(sorted(last, key=lambda each: each.position, reverse=True))
     if chosen:
-        return search.of_machines(table, None, chosen.plan.source, at=wanted.at)
-    return search.of_machines(table, wanted.namespace, wanted.cluster, at=wanted.at)
+        return reading.of_machines(table, None, chosen.plan.source, at=wanted.at)
+    return reading.of_machines(table, wanted.namespace, wanted.cluster, at=wanted.at)
 
 
 def _last_backups(table: Table, wanted: Select) -> list[RestorePoint]:
@@ -98,7 +98,7 @@ def _last_backups(table: Table, wanted: Select) -> list[RestorePoint]:
         return []
     from shared.runs import halts  # few restores are of one
 
-    return list(search.by_id(table, halts.points(table, wanted.failover)).values())
+    return list(reading.by_id(table, halts.points(table, wanted.failover)).values())
 
 
 def _describe(wanted: Select) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from local.samples.world import a_vm_backup
-from shared.catalogue import search
+from shared.catalogue import reading, search
 from shared.catalogue.events import Recompute
 from shared.models.restore_points import RestorePoint
 from shared.models.row_keys import POINT
@@ -30,7 +30,7 @@ def test_an_index_holds_what_a_search_reads_and_nothing_else(
     table: MemoryTable, index: str
 ) -> None:
     assert INDEXES[index]["Projection"]["ProjectionType"] == "INCLUDE"
-    assert projected(row(table), index).keys() == {"pk", "sk"} | search.READ
+    assert projected(row(table), index).keys() == {"pk", "sk"} | reading.READ
 
 
 @pytest.mark.parametrize("asked", [{"cluster": "east"}, {"vm": "default/web01"}])

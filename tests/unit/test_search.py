@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.samples.world import a_vm_backup
-from shared.catalogue import search
+from shared.catalogue import documents, reading, search
 from shared.errors import InvalidRequest, NotFound
 from tests.memory_table import MemoryTable
 from tests.scenarios import STATE, Happened, World, objects, target
@@ -125,7 +125,7 @@ def test_latest_is_the_newest_of_those_that_match(table: MemoryTable) -> None:
 
 def test_points_are_found_by_their_ids(table: MemoryTable) -> None:
     known = [point["id"] for point in asked(table)["restorePoints"]]
-    assert set(search.by_id(table, [*known, "nothing"])) == set(known)
+    assert set(reading.by_id(table, [*known, "nothing"])) == set(known)
 
 
 def test_an_id_is_not_hidden_by_newer_points(table: MemoryTable) -> None:
@@ -161,15 +161,15 @@ def test_who_needs_a_quarantined_document_is_told_its_reason() -> None:
     with pytest.raises(NotFound) as refusal:
         asked(table, cluster="west")
     assert refusal.value.message.startswith(sentence)
-    assert search.document(table, "clusters", "west") is None
-    assert search.why_unknown(table, "clusters", "west").startswith(sentence)
+    assert documents.document(table, "clusters", "west") is None
+    assert documents.why_unknown(table, "clusters", "west").startswith(sentence)
 
 
 def test_a_document_that_never_was_is_told_with_those_that_are(table: MemoryTable) -> None:
-    assert search.why_unknown(table, "targets", "wset") == (
+    assert documents.why_unknown(table, "targets", "wset") == (
         "Unknown target 'wset'. Known: east, west. Put targets/wset.yaml into the state bucket."
     )
-    assert search.why_unknown(MemoryTable(), "clusters", "west").startswith(
+    assert documents.why_unknown(MemoryTable(), "clusters", "west").startswith(
         "Unknown cluster 'west'. Known: none."
     )
 
@@ -187,7 +187,7 @@ def test_a_namespace_is_asked_for_the_newest_of_each_state_by_then_or_the_oldest
     table: MemoryTable, day: int | None, backups: set[str]
 ) -> None:
     at = datetime(2026, 8, day, 1, tzinfo=UTC) if day else None
-    found = list(search.of_machines(table, "default", "east", at=at))
+    found = list(reading.of_machines(table, "default", "east", at=at))
     assert {point.backup for point in found} == backups
     assert found == sorted(found, key=lambda point: point.position, reverse=True)
 
@@ -207,22 +207,22 @@ def test_an_empty_catalogue_answers_empty_pages() -> None:
 
 
 def test_machines_and_namespaces_are_listed_newest_first(table: MemoryTable) -> None:
-    machine = list(search.of_machine(table, "default/web01", "east"))
+    machine = list(reading.of_machine(table, "default/web01", "east"))
     assert [point.taken_at.day for point in machine] == [14, 13, 12, 11, 10]
-    assert len(list(search.of_machines(table, "default", None, at=None))) == 8
-    assert list(search.of_machines(table, "def", None, at=None)) == []
-    everything = list(search.of_machines(table, None, "east", at=None))
+    assert len(list(reading.of_machines(table, "default", None, at=None))) == 8
+    assert list(reading.of_machines(table, "def", None, at=None)) == []
+    everything = list(reading.of_machines(table, None, "east", at=None))
     assert {point.namespace for point in everything} >= {"default"}
 
 
 def test_a_document_is_in_force_until_it_is_deleted(table: MemoryTable) -> None:
-    found = search.document(table, "targets", "east")
+    found = documents.document(table, "targets", "east")
     assert found
     assert found.cluster == "east"
-    assert search.document(table, "targets", "nothing") is None
+    assert documents.document(table, "targets", "nothing") is None
     own = MemoryTable()
     World(own).settle([target(), target(number=2)._replace(body=None)])
-    assert search.document(own, "targets", "east-s3") is None
+    assert documents.document(own, "targets", "east-s3") is None
 
 
 def cursor(position: str) -> str:

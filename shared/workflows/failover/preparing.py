@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws import secrets
 from shared.aws.table import Table
-from shared.catalogue import documents, search
+from shared.catalogue import documents, reading
 from shared.errors import Conflict, NotFound, Overtaken, Refused, Rejected, Unavailable, Unreachable
 from shared.failover import halting, reverse
 from shared.failover.halting import Do, Found, Step
@@ -401,7 +401,7 @@ def _point(work: Work, machine: SourceMachine) -> RestorePoint | None:
     """Of its last backup. The times of clusters and of ours may differ, so it is known by name."""
     if machine.ready_at is None or machine.point:
         return None
-    found = search.of_machine(work.clients.table, machine.key, work.plan.source)
+    found = reading.of_machine(work.clients.table, machine.key, work.plan.source)
     return next((each for each in found if machine.is_last(each)), None)
 
 

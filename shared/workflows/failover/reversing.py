@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.aws.table import Table
-from shared.catalogue import documents, search
+from shared.catalogue import documents, reading
 from shared.errors import NotFound
 from shared.failover import reverse
 from shared.failover.request import FailoverRequest
@@ -29,7 +29,7 @@ def plan_of(table: Table, name: str) -> RecoveryPlan:
 
 def way_back(table: Table, plan: RecoveryPlan) -> Reverse:
     namespaces, classes, networks = set(), set(), set()
-    for point in search.of_machines(table, None, plan.source, at=None):
+    for point in reading.of_machines(table, None, plan.source, at=None):
         if plan.has(point.namespace, point.vm, point.machine.labels if point.machine else {}):
             namespaces.add(point.namespace)
             classes |= {each.storage_class for each in point.volumes if each.storage_class}
