@@ -56,7 +56,9 @@ class MemoryS3:
         versions = self.versions.get((bucket, key), [])
         self.versions[bucket, key] = [each for each in versions if each.id != id_]
 
-    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> Any:
+    def get_object(
+        self, *, Bucket: str, Key: str, VersionId: str | None = None, Range: str = ""
+    ) -> Any:
         if code := self.refusals.get((Bucket, Key)):
             raise _error(code)
         versions = self.versions.get((Bucket, Key), [])
@@ -65,11 +67,19 @@ class MemoryS3:
         if not versions or versions[-1].body is None:
             raise _error("NoSuchKey" if VersionId is None else "NoSuchVersion")
         found = versions[-1]
-        body = Body(found.body or b"")
+        content = found.body or b""
+        size = self.sizes.get((Bucket, Key), len(content))
+        part = {}
+        if Range:
+            if not size:
+                raise _error("InvalidRange")
+            content = content[: int(Range.removeprefix("bytes=0-")) + 1]
+            part = {"ContentRange": f"bytes 0-{len(content) - 1}/{size}"}
+        body = Body(content)
         self.opened.append(body)
-        return {
+        return part | {
             "Body": body,
-            "ContentLength": self.sizes.get((Bucket, Key), len(found.body or b"")),
+            "ContentLength": len(content) if Range else size,
             "ETag": f'"etag-{found.id}"',
             "VersionId": found.id,
             "LastModified": WRITTEN + timedelta(seconds=int(found.id[1:])),

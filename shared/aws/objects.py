@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 CHUNK = 2**20
+EMPTY = "InvalidRange"  # of an object without a byte, whatever is asked for
 GONE = ("NoSuchKey", "NoSuchVersion", "404")
 CLOSED = {
     "InvalidObjectState": "It lies in an archive (storage class Glacier), which S3 does not read."
@@ -42,20 +43,21 @@ class Found(NamedTuple):
 
 @contextmanager
 def opened(
-    s3: "S3Client", bucket: str, key: str, version_id: str | None = None
+    s3: "S3Client", bucket: str, key: str, version_id: str | None = None, *, head: int = 0
 ) -> Iterator[Found | None]:
-    """A version of an object, or what is current; None when there is none.
+    """A version of an object, or what is current; None when there is none. Of a HEAD only so many
+    bytes are asked for, and its size is the whole object's all the same.
 
     Raises Unreadable for one that S3 keeps and does not give.
     """
-    found = _get(s3, bucket, key, version_id)
+    found = _get(s3, bucket, key, version_id, head)
     if found is None:
         yield None
         return
     body = found["Body"]
     try:
         yield Found(
-            size=found["ContentLength"],
+            size=_size(found),
             etag=found["ETag"].strip('"'),
             version_id=found.get("VersionId"),
             modified=found["LastModified"],
@@ -86,15 +88,24 @@ def metadata(s3: "S3Client", source: Source) -> dict[str, Any]:
     return document
 
 
+def _size(found: "GetObjectOutputTypeDef") -> int:
+    """`bytes 0-1023/146515` says the size of the whole."""
+    whole = found.get("ContentRange", "").rpartition("/")[2]
+    return int(whole) if whole.isdecimal() else found["ContentLength"]
+
+
 def _get(
-    s3: "S3Client", bucket: str, key: str, version_id: str | None
+    s3: "S3Client", bucket: str, key: str, version_id: str | None, head: int
 ) -> "GetObjectOutputTypeDef | None":
+    asked: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+    if head:
+        asked["Range"] = f"bytes=0-{head - 1}"
     try:
-        if version_id:
-            return s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)
-        return s3.get_object(Bucket=bucket, Key=key)
+        return s3.get_object(Bucket=bucket, Key=key, **asked)
     except s3.exceptions.ClientError as error:
         code = error.response["Error"]["Code"]
+        if code == EMPTY and head:
+            return _get(s3, bucket, key, version_id, 0)
         if code in GONE:
             return None
         if code in CLOSED:

@@ -14,6 +14,7 @@ from shared.models.backups import (
     DiskBackup,
     EngineBackup,
     EngineVolume,
+    FolderBackup,
     MachineBackup,
 )
 from shared.models.base import Instant, to_instant
@@ -36,17 +37,25 @@ class Engine(NamedTuple):
     image: Row | None
 
 
+class Named(NamedTuple):
+    """What a restore point is of."""
+
+    namespace: str
+    vm: str
+    backup: str
+
+
 class Feed(NamedTuple):
     """The metadata that a point is made from, and the target that owns it."""
 
     row: Row
-    backup: MachineBackup
+    backup: MachineBackup | FolderBackup
     owner: BackupTarget
 
 
 def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> RestorePoint:
-    """ENGINES has an entry for each disk of the feed's machine."""
-    backup = feed.backup
+    """Of Harvester's metadata; ENGINES has an entry for each disk of the feed's machine."""
+    backup = _backup(feed)
     judged = [_judge(disk, engines[disk.disk]) for disk in backup.disks]
     reasons = _own_reasons(feed) + [reason for _, reason in judged if reason]
     taken_at, taken_at_source = _taken_at(feed, engines)
@@ -62,7 +71,7 @@ def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> Res
         taken_at_source=taken_at_source,
         indexed_at=indexed_at,
         state=State.INCOMPLETE if reasons else State.RESTORABLE,
-        reasons=_shortened(reasons),
+        reasons=shortened(reasons),
         fingerprint=_fingerprint(feed, engines, taken_at),
         source=feed.row.source(),
         machine=backup.machine,
@@ -85,7 +94,7 @@ def newest(feeds: Iterable[Feed]) -> Feed | None:
     return max(feeds, key=_precedence, default=None)
 
 
-def point_id(target: str, backup: MachineBackup) -> str:
+def point_id(target: str, backup: Named | MachineBackup) -> str:
     """Deterministic: the same backup of the same target has the same id in every table."""
     parts = "\0".join((target, backup.namespace, backup.vm, backup.backup))
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
@@ -96,10 +105,15 @@ def _precedence(feed: Feed) -> tuple[bool, str, str]:
     return feed.row.problem is None, written, feed.row.key
 
 
+def _backup(feed: Feed) -> MachineBackup:
+    assert isinstance(feed.backup, MachineBackup)  # noqa: S101  # no other comes here
+    return feed.backup
+
+
 def _own_reasons(feed: Feed) -> list[str]:
     lacking = [
         f"{gap} is not in the backup; Harvester saves volumes of Longhorn claims only"
-        for gap in feed.backup.gaps
+        for gap in _backup(feed).gaps
     ]
     if feed.row.problem is None:
         return lacking
@@ -135,15 +149,16 @@ def _reason(disk: DiskBackup, engine: Engine) -> str | None:
         )
     volume = f"volume {disk.engine_volume}"
     backup = f"backup {disk.engine_backup} of {volume}"
-    lack = (
-        _lack(engine.backup, backup)
+    lacks = (
+        lack(engine.backup, backup)
         or _unfinished(engine.backup, backup)
-        or _lack(engine.volume, f"volume.cfg of {volume}")
+        or lack(engine.volume, f"volume.cfg of {volume}")
     )
-    return f"disk {disk.disk}: {lack}" if lack else None
+    return f"disk {disk.disk}: {lacks}" if lacks else None
 
 
-def _lack(row: Row | None, what: str) -> str | None:
+def lack(row: Row | None, what: str) -> str | None:
+    """Why an object cannot be used, which the sentence calls WHAT; None where it can."""
     if row is None:
         return f"{what} has not been seen in the bucket"
     if row.deleted:
@@ -173,7 +188,7 @@ def _required_image(engine: Engine) -> Requirement | None:
     if volume is None or not volume.backing_image:
         return None
     image = facts_of(engine.image, BackingImage)
-    lacks = _lack(engine.image, "") is not None or image is None or not image.complete
+    lacks = lack(engine.image, "") is not None or image is None or not image.complete
     if not lacks and _same_sum(image, volume):
         return None
     return Requirement(
@@ -187,7 +202,7 @@ def _same_sum(image: BackingImage | None, volume: EngineVolume) -> bool:
     return not known or (image is not None and image.checksum == known)
 
 
-def _shortened(reasons: list[str]) -> tuple[str, ...]:
+def shortened(reasons: list[str]) -> tuple[str, ...]:
     """As many as a row has room for; the rest is counted."""
     told: list[str] = []
     left = REASONS_LIMIT
@@ -207,8 +222,8 @@ def _taken_at(feed: Feed, engines: Engines) -> When:
     times = [known.snapshot_at for known in backups if known and known.snapshot_at]
     if times and len(times) == len(engines):
         return min(times), "longhorn"
-    if feed.backup.named_at:
-        return feed.backup.named_at, "name"
+    if named_at := _backup(feed).named_at:
+        return named_at, "name"
     assert feed.row.object_time is not None  # noqa: S101  # a row with facts was read
     return feed.row.object_time, "object"
 
@@ -219,19 +234,21 @@ def _fingerprint(feed: Feed, engines: Engines, taken_at: Instant) -> str | None:
     A function of what the objects said and never of what happened when, since events come in any
     order: what was deleted or overwritten by garbage since has still said it.
     """
-    lost = [_reason(disk, _as_read(engines[disk.disk])) for disk in feed.backup.disks]
-    if feed.backup.gaps or any(lost):
+    backup = _backup(feed)
+    lost = [_reason(disk, _as_read(engines[disk.disk])) for disk in backup.disks]
+    if backup.gaps or any(lost):
         return None
-    parts = (feed.owner.cluster, to_instant(taken_at), feed.backup.content)
+    parts = (feed.owner.cluster, to_instant(taken_at), backup.content)
     return "sha256:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _as_read(engine: Engine) -> Engine:
     """The same as if its last good versions still lay in the bucket."""
-    return Engine(*(_last_good(row) for row in engine))
+    return Engine(*(last_good(row) for row in engine))
 
 
-def _last_good(row: Row | None) -> Row | None:
+def last_good(row: Row | None) -> Row | None:
+    """As if its last good version still lay in the bucket; None where there never was one."""
     if row is None or row.facts is None:
         return None
     return row.model_copy(update={"gone_order": "", "refused_order": ""})

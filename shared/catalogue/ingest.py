@@ -15,13 +15,14 @@ from shared.aws.table import Key, Table
 from shared.catalogue import plans
 from shared.catalogue.assemble import point_id
 from shared.catalogue.events import Recompute, Replay, Task, Walk
+from shared.catalogue.folders import folder_of
 from shared.catalogue.points import Points
 from shared.catalogue.quarantine import Quarantine
-from shared.catalogue.references import pointers, task_of
+from shared.catalogue.references import name_of, pointers, task_of
 from shared.catalogue.rows import Row
 from shared.catalogue.targets import owner, same_claim
 from shared.catalogue.telling import Telling
-from shared.models.backups import EngineVolume, MachineBackup
+from shared.models.backups import EngineVolume
 from shared.models.documents import BackupTarget
 from shared.models.facts import Kind
 from shared.models.restore_points import Quarantined
@@ -32,6 +33,7 @@ from shared.models.row_keys import (
     PREFIXES,
     REFERENCE,
     bucket_partition,
+    folder_partition,
     image_partition,
     references,
 )
@@ -42,7 +44,10 @@ FEW = 8
 STEP = 200
 """Rows of one step of a walk."""
 
-OF_OTHERS = {Kind.CLUSTER, Kind.TARGET, Kind.PLAN}
+METADATA = {Kind.MACHINE, Kind.FOLDER}
+"""What a restore point is made from; all else is a part of some."""
+
+OF_OTHERS = {Kind.CLUSTER, Kind.TARGET, Kind.PLAN, Kind.FOLDER}
 """Whether one of these is in force depends on others, or others' on it."""
 
 
@@ -73,7 +78,10 @@ class Index:
         self._quarantine = Quarantine(table, now=now)
         self.telling = Telling(table, now=now)
         self._followers: Mapping[Kind, Callable[[Row], Iterable[Task]]] = {
-            Kind.MACHINE: self._follow_machine,
+            Kind.MACHINE: self._follow_metadata,
+            Kind.FOLDER: self._follow_metadata,
+            Kind.CHAIN: self._follow_file,
+            Kind.DISK_FILE: self._follow_file,
             Kind.VOLUME: self._follow_volume,
             Kind.BACKUP: self._follow_backup,
             Kind.BACKING_IMAGE: self._follow_image,
@@ -125,12 +133,15 @@ class Index:
         follow = self._followers.get(row.kind)
         return list(follow(row)) if follow else []
 
-    def replay(self, task: Replay) -> Row | None:
-        """Follows a row as it stands; None when it is not there any more."""
+    def replay(self, task: Replay) -> tuple[Row | None, list[Quarantined]]:
+        """Follows a row as it stands (None: it is not there any more), and what is to be told of
+        it: whose it is may have changed.
+        """
         row = self.stored((task.pk, task.sk))
-        if row and row.kind is Kind.MACHINE:
-            self._follow_machine(row)
-        return row
+        if row is None or row.kind not in METADATA:
+            return row, []
+        self._follow_metadata(row)
+        return row, self.quarantine(Recorded(row, row, fresh=True))
 
     def recompute(self, task: Recompute) -> None:
         self._points.recompute(task.point)
@@ -164,16 +175,16 @@ class Index:
         clusters = plans.ids_in_force(self._documents(Kind.CLUSTER))
         return plans.with_earlier(row, self.stored(row.row_key), clusters)
 
-    def _follow_machine(self, row: Row) -> list[Task]:
+    def _follow_metadata(self, row: Row) -> list[Task]:
         target = owner(row.bucket, row.key, self._points.targets())
-        backup = row.said(MachineBackup)
+        name = name_of(row, target)
         points = set(row.points)
-        if target and backup:
-            point = point_id(target.id, backup)
+        if target and name:
+            point = point_id(target.id, name)
             points.add(point)
             if point not in row.points:
                 self._table.add(row.row_key, "points", point)
-            self._table.put_many(pointers(row, backup, point))
+            self._table.put_many(pointers(row, point))
         for each in sorted(points):
             self._points.recompute(each)
         if row.deleted:
@@ -203,6 +214,12 @@ class Index:
 
     def _follow_image(self, row: Row) -> list[Task]:
         return self._follow_references(row.pk, REFERENCE)
+
+    def _follow_file(self, row: Row) -> list[Task]:
+        tasks = self._follow_references(folder_partition(row.bucket, folder_of(row.key)), REFERENCE)
+        if row.deleted:
+            self._forget(row)
+        return tasks
 
     def _follow_references(self, pk: str, start: str) -> list[Task]:
         page = self._table.page(pk, start, most=FEW + 1)
@@ -261,7 +278,7 @@ def _unchanged(row: Row, before: Row | None) -> bool:
         return True  # owners follow the version in force, whatever garbage comes after it
     if (row.problem, row.deleted) != (before.problem, before.deleted):
         return False
-    if row.kind is not Kind.MACHINE:
-        return True
+    if row.kind not in METADATA:
+        return row.kind is not Kind.DISK_FILE or row.etag == before.etag
     # A point shows where its metadata was read from.
     return (row.source(), row.object_time) == (before.source(), before.object_time)

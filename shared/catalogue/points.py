@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
-from shared.catalogue import machines
+from shared.catalogue import folders, machines
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
 from shared.catalogue.machines import Listed
+from shared.catalogue.references import folder_pointer, name_of
 from shared.catalogue.rows import Row, facts_of
 from shared.catalogue.targets import in_force, owner
-from shared.models.backups import DiskBackup, EngineVolume, MachineBackup
+from shared.models.backups import DiskBackup, EngineVolume, FolderBackup, MachineBackup
 from shared.models.documents import BackupTarget
 from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import (
@@ -35,12 +36,22 @@ from shared.models.row_keys import (
 )
 
 ATTEMPTS = 20
+LED_TO = "folders"
+"""Of a point's row: the folders that have the way back to it."""
+
 PAUSE = 1.0
 """Seconds, at most, before a further attempt: many events of one machine may come at once."""
 
 
 class Contended(Exception):
     """Others kept rewriting a point; the event is retried."""
+
+
+class Computed(NamedTuple):
+    """A point as it must be, and the folders that its chains led to."""
+
+    point: RestorePoint
+    led_to: frozenset[str] = frozenset()
 
 
 class View(NamedTuple):
@@ -97,10 +108,12 @@ class Points:
             found = self._computed(view)
             if found is None:
                 return
-            item = item_of(found, view.current, self._now())
+            item = item_of(found.point, view.current, self._now())
+            if found.led_to:
+                item[LED_TO] = sorted(found.led_to)
             if made and view.current and _same(item, view.current):
                 return
-            if self._write(item, found, view):
+            if self._write(item, found.point, view):
                 if view.current:
                     return
                 made = True
@@ -120,7 +133,7 @@ class Points:
         feeds = _rows(self._table, keys)
         return View(point, current, tuple(feeds.values()), self.targets())
 
-    def _computed(self, view: View) -> RestorePoint | None:
+    def _computed(self, view: View) -> Computed | None:
         """The point as it must be; None where nothing is known of it."""
         previous = view.previous
         mine = [feed for row in view.feeds if (feed := _feed(row, view))]
@@ -128,17 +141,43 @@ class Points:
         # Metadata that is gone still says what was lost, and under which volumes.
         spoken = living or newest(mine)
         if spoken is None:
-            return previous and tombstone(previous, _lost(view))
+            return Computed(tombstone(previous, _lost(view))) if previous else None
         indexed_at = self._now()
         if previous:
             indexed_at = previous.indexed_at
-        point = join(spoken, view.point, self._engines(spoken), indexed_at=indexed_at)
+        found = self._joined(spoken, view, indexed_at)
         if living is None:
-            return tombstone(point, _lost(view))
-        return point
+            return found._replace(point=tombstone(found.point, _lost(view)))
+        return found
 
-    def _engines(self, feed: Feed) -> dict[str, Engine]:
-        places = {disk.disk: _engine_keys(feed.row, disk) for disk in feed.backup.disks}
+    def _joined(self, feed: Feed, view: View, indexed_at: datetime) -> Computed:
+        if not isinstance(feed.backup, FolderBackup):
+            engines = self._engines(feed.row, feed.backup)
+            return Computed(join(feed, view.point, engines, indexed_at=indexed_at))
+        known, led_to = self._folder_rows(feed, view)
+        point = folders.join(feed, view.point, known, indexed_at=indexed_at)
+        return Computed(point, led_to)
+
+    def _folder_rows(self, feed: Feed, view: View) -> tuple[dict[str, Row], frozenset[str]]:
+        """What the machine's folder holds, by key, and the folders that the point depends on.
+
+        Each of these has the way back to the point before it is read for good: what happens in it
+        later finds the point.
+        """
+        bucket = feed.row.bucket
+        found = frozenset(view.current.get(LED_TO, ()) if view.current else ())
+        while True:
+            rows = self._table.query(bucket_partition(bucket), folders.machine_folder(feed))
+            known = {row["sk"]: Row.of(row) for row in rows}
+            led_to = folders.looked_into(feed, known)
+            if led_to <= found:
+                return known, led_to
+            new = sorted(led_to - found)
+            self._table.put_many(folder_pointer(bucket, path, view.point) for path in new)
+            found |= led_to
+
+    def _engines(self, row: Row, backup: MachineBackup) -> dict[str, Engine]:
+        places = {disk.disk: _engine_keys(row, disk) for disk in backup.disks}
         found = _rows(self._table, (key for keys in places.values() for key in keys))
         of_volumes = {
             volume_key: _image_key(found.get(volume_key)) for volume_key, _ in places.values()
@@ -169,9 +208,10 @@ class Points:
 
 def _feed(row: Row, view: View) -> Feed | None:
     """The row as a feed of the point, whether it still lies there or not."""
-    backup = row.said(MachineBackup)
+    backup = row.said(MachineBackup) or row.said(FolderBackup)
     target = owner(row.bucket, row.key, view.targets)
-    if backup is None or target is None or point_id(target.id, backup) != view.point:
+    name = name_of(row, target)
+    if backup is None or target is None or name is None or point_id(target.id, name) != view.point:
         return None
     return Feed(row, backup, target)
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from shared.aws.table import Table
-from shared.catalogue import plans
+from shared.catalogue import folders, plans
 from shared.catalogue.rows import Row, quarantined
-from shared.catalogue.targets import conflict
+from shared.catalogue.targets import conflict, in_force, owner
 from shared.models.facts import Kind
 from shared.models.restore_points import Quarantined
 from shared.models.row_keys import DOCUMENTS, QUARANTINE, feed
@@ -18,6 +18,9 @@ def why(table: Table, row: Row) -> str | None:
         return conflict(row, _documents(table, row.kind))
     if row.problem is None and row.kind is Kind.PLAN:
         return plans.problem(row, plans.ids_in_force(_documents(table, Kind.CLUSTER)))
+    if row.problem is None and row.kind is Kind.FOLDER and not row.deleted:
+        target = owner(row.bucket, row.key, in_force(_documents(table, Kind.TARGET)))
+        return folders.misplaced(row, target) if target else None
     return row.problem
 
 

@@ -45,7 +45,24 @@ def of_machines(
     positions: set[str] = set()
     for row in _machine_rows(table, cluster, start):
         positions |= _deciding(table, row, at)
-    return map(_model, _at_positions(table, sorted(positions, reverse=True)))
+    found = list(map(_model, _at_positions(table, sorted(positions, reverse=True))))
+    hidden = filter(None, (_behind(table, point) for point in found))
+    return iter(sorted([*found, *hidden], key=lambda point: point.position, reverse=True))
+
+
+def _behind(table: Table, point: RestorePoint) -> RestorePoint | None:
+    """The newest point of its machine that can be used, which one that cannot hides."""
+    if point.usable or point.state is not State.RESTORABLE:
+        return None
+    timeline = keys.timeline(point.cluster, f"{point.namespace}/{point.vm}")
+    start, after = keys.moment(point.state, ""), keys.moment(point.state, point.position)
+    while page := table.page(timeline, start, after=after, most=PAGE, backwards=True).rows:
+        positions = [each["sk"].removeprefix(start) for each in page]
+        older = map(_model, _at_positions(table, positions))
+        if usable := next((each for each in older if each.usable), None):
+            return usable
+        after = page[-1]["sk"]
+    return None
 
 
 def row_of(table: Table, id_: str) -> Item | None:

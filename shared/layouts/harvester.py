@@ -49,9 +49,9 @@ def machine_backup(body: bytes) -> MachineBackup:
             "namespace": namespace,
             "vm": meta.backup_spec.source.name or meta.source.metadata.name,
             "backup": meta.name,
-            "machine": _machine(meta.source),
+            "machine": machine_of(meta.source),
             "disks": tuple(sorted(map(_disk, meta.volumes), key=lambda disk: disk.disk)),
-            "networks": tuple(_networks(pod, namespace)),
+            "networks": tuple(networks_of(pod, namespace)),
             "secrets": tuple(
                 SecretNames(name=s.name, keys=tuple(sorted(s.data))) for s in meta.secrets
             ),
@@ -102,7 +102,7 @@ def _settled(value: Any) -> Any:
     return [_settled(item) for item in value] if isinstance(value, list) else value
 
 
-def _machine(source: harvester_schema.SourceSpec) -> Machine:
+def machine_of(source: harvester_schema.SourceSpec) -> Machine:
     domain = source.spec.template.spec.domain
     limits, requests = domain.resources.limits, domain.resources.requests
     cpu = domain.cpu.cores * domain.cpu.sockets * domain.cpu.threads if domain.cpu else limits.cpu
@@ -140,7 +140,7 @@ def _disk(volume: harvester_schema.VolumeBackup) -> DiskBackup:
     )
 
 
-def _networks(pod: harvester_schema.PodSpec, namespace: str) -> list[NetworkInterface]:
+def networks_of(pod: harvester_schema.PodSpec, namespace: str) -> list[NetworkInterface]:
     macs = {interface.name: interface.mac_address for interface in pod.domain.devices.interfaces}
     return [
         NetworkInterface(interface=n.name, network=_network(n, namespace), mac=macs.get(n.name))

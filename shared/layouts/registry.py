@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from shared.errors import Unreadable
-from shared.layouts import longhorn
+from shared.layouts import longhorn, qcow2
 from shared.layouts.keys import Place, check_volume_path
 from shared.models import row_keys
 from shared.models.facts import Facts, Kind
@@ -20,8 +20,21 @@ METADATA_LIMIT = 4 * 2**20
 BLOCK_LIST_LIMIT = 2**30
 """Bytes. A record of 8 TiB in blocks of 2 MiB has 450 MB; it is read as a stream."""
 
-Reader = Callable[[Place, Iterable[bytes], frozenset[str]], Facts]
-"""Takes the place, the object's bytes, and the catalogued buckets. Raises Unreadable."""
+ANY_SIZE = 2**62
+
+
+class Content(NamedTuple):
+    """An object's bytes as a stream, its SIZE in bytes, and the catalogued BUCKETS. Of one that is
+    read by its HEAD only, that is what comes.
+    """
+
+    chunks: Iterable[bytes]
+    size: int = 0
+    buckets: frozenset[str] = frozenset()
+
+
+Reader = Callable[[Place, Content], Facts]
+"""Raises Unreadable."""
 
 RowKey = Callable[[str, str, Place], Key]
 """Takes the bucket, the object's key, and the place."""
@@ -30,7 +43,8 @@ RowKey = Callable[[str, str, Place], Key]
 class Layout(NamedTuple):
     """PATTERN follows the root in a key; one without a reader is known and of no use.
 
-    LARGEST is in bytes, and is compared with the object's size before anything is read.
+    LARGEST is in bytes, and is compared with the object's size before anything is read. HEAD bytes
+    say all that is wanted, 0: the whole is read.
     """
 
     kind: Kind
@@ -38,6 +52,7 @@ class Layout(NamedTuple):
     row: RowKey
     read: Reader | None = None
     largest: int = METADATA_LIMIT
+    head: int = 0
 
 
 def recognise(key: str) -> Place:
@@ -50,20 +65,17 @@ def recognise(key: str) -> Place:
             return Place(kind, parts["root"], parts.get("volume", ""), parts.get("name", ""))
     raise Unreadable(
         f"Unknown layout: {key!r} is not a key of Harvester (harvester/vmbackups/,"
-        " harvester/vmimages/) or Longhorn (backupstore/), and this version reads no other layout."
-        " Move it out of the catalogued bucket, or ignore it."
+        " harvester/vmimages/), of Longhorn (backupstore/), or of a folder as docs/layouts.md"
+        " describes it. Move it out of the catalogued bucket, or ignore it."
     )
 
 
-def read(place: Place, chunks: Iterable[bytes], *, buckets: frozenset[str] = frozenset()) -> Facts:
-    """The facts in an object's bytes; BUCKETS are the catalogued ones.
-
-    Raises Unreadable, also for a kind that has no reader.
-    """
+def read(place: Place, content: Content) -> Facts:
+    """The facts in an object's bytes. Raises Unreadable, also for a kind that has no reader."""
     reader = LAYOUTS[place.kind].read
     if reader is None:
         raise Unreadable("It holds nothing that a restore of machines needs.")
-    return reader(place, chunks, buckets)
+    return reader(place, content)
 
 
 def check_size(place: Place, size: int) -> None:
@@ -95,34 +107,57 @@ def _whole(chunks: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _machine(_: Place, chunks: Iterable[bytes], __: frozenset[str]) -> Facts:
+def _machine(_: Place, content: Content) -> Facts:
     from shared.layouts import harvester  # its many models, only where one is met
 
-    return harvester.machine_backup(_whole(chunks))
+    return harvester.machine_backup(_whole(content.chunks))
 
 
-def _image(_: Place, chunks: Iterable[bytes], __: frozenset[str]) -> Facts:
+def _image(_: Place, content: Content) -> Facts:
     from shared.layouts import harvester  # as above
 
-    return harvester.image_backup(_whole(chunks))
+    return harvester.image_backup(_whole(content.chunks))
 
 
-def _volume(place: Place, chunks: Iterable[bytes], _: frozenset[str]) -> Facts:
-    return longhorn.engine_volume(_whole(chunks), volume=place.volume)
+def _volume(place: Place, content: Content) -> Facts:
+    return longhorn.engine_volume(_whole(content.chunks), volume=place.volume)
 
 
-def _backup(place: Place, chunks: Iterable[bytes], _: frozenset[str]) -> Facts:
-    return longhorn.engine_backup(chunks, volume=place.volume, backup=place.name)
+def _backup(place: Place, content: Content) -> Facts:
+    return longhorn.engine_backup(content.chunks, volume=place.volume, backup=place.name)
 
 
-def _backing_image(place: Place, chunks: Iterable[bytes], _: frozenset[str]) -> Facts:
-    return longhorn.backing_image(chunks, name=place.name)
+def _backing_image(place: Place, content: Content) -> Facts:
+    return longhorn.backing_image(content.chunks, name=place.name)
 
 
-def _document(place: Place, chunks: Iterable[bytes], buckets: frozenset[str]) -> Facts:
+def _folder(place: Place, content: Content) -> Facts:
+    from shared.layouts import directory  # its models and PyYAML, only where one is met
+
+    return directory.folder_backup(place.name, _whole(content.chunks))
+
+
+def _chain(_: Place, content: Content) -> Facts:
+    from shared.layouts import directory  # as above
+
+    return directory.chain(_whole(content.chunks))
+
+
+def _disk_file(_: Place, content: Content) -> Facts:
+    from shared.layouts import directory  # as above
+
+    start = b""
+    for chunk in content.chunks:
+        start += chunk
+        if len(start) >= qcow2.ENOUGH:
+            break
+    return directory.disk_file(start, content.size)
+
+
+def _document(place: Place, content: Content) -> Facts:
     from shared.layouts import documents  # PyYAML costs a cold start more than a document is worth
 
-    return documents.parse(place, _whole(chunks), buckets=buckets)
+    return documents.parse(place, _whole(content.chunks), buckets=content.buckets)
 
 
 def _by_key(bucket: str, key: str, _: Place) -> Key:
@@ -179,6 +214,16 @@ _IN_BACKUP_BUCKETS = (
         _by_image,
         _backing_image,
         BLOCK_LIST_LIMIT,
+    ),
+    Layout(Kind.FOLDER, r"(?P<name>metadata\.(?:yaml|yml|json))", _by_key, _folder),
+    Layout(Kind.CHAIN, r"snapshots\.json", _by_key, _chain),
+    Layout(
+        Kind.DISK_FILE,
+        r"[^/]+\.(?:qcow2|raw|img)",
+        _by_key,
+        _disk_file,
+        ANY_SIZE,
+        qcow2.ENOUGH,
     ),
     Layout(
         Kind.OTHER,

@@ -1,7 +1,11 @@
 """What single objects of a backup bucket say: the facts that restore points are joined from."""
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from shared.labels import LONGHORN_DRIVER
-from shared.models.base import Bytes, EngineName, Instant, Label, Name, Value
+from shared.models.base import Bytes, ClusterId, EngineName, Instant, Label, Name, Value
 from shared.models.restore_points import Machine, NetworkInterface, SecretNames
 
 
@@ -73,3 +77,59 @@ class ImageBackup(Value):
     display_name: str
     backing_image: str | None = None
     checksum: str = ""
+
+
+Format = Literal["raw", "qcow2"]
+FilePath = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class FileDisk(Value):
+    """One disk as a folder's metadata names it: in which FILE of the folder it lies; None: in the
+    one that is called like the disk. Size in bytes.
+    """
+
+    disk: Name
+    claim: Name | None = None
+    file: FilePath | None = None
+    format: Format | None = None
+    size_bytes: Bytes | None = None
+    sha256: str | None = None
+
+
+class FolderBackup(Value):
+    """What the metadata of a folder says of a machine's backup. What it leaves out of its name and
+    its CLUSTER is as the folder's place has it.
+    """
+
+    namespace: Label | None = None
+    vm: Name | None = None
+    cluster: ClusterId | None = None
+    created_at: Instant | None = None
+    machine: Machine
+    disks: tuple[FileDisk, ...]
+    networks: tuple[NetworkInterface, ...]
+    content: str
+
+
+class Link(Value):
+    """One image of a chain: its FILE and its PARENT's, relative to the folder of the chain."""
+
+    file: FilePath
+    parent: FilePath | None = None
+    sha256: str | None = None
+
+
+class Chain(Value):
+    """What a folder's snapshots.json says."""
+
+    links: tuple[Link, ...]
+
+
+class DiskFile(Value):
+    """An image of a disk by its first bytes: SIZE_BYTES of the disk in it, and the file below it
+    that its own header names.
+    """
+
+    format: Format
+    size_bytes: Bytes
+    backing_file: str | None = None

@@ -9,16 +9,20 @@ from enum import StrEnum
 
 from shared.models.backups import (
     BackingImage,
+    Chain,
+    DiskFile,
     EngineBackup,
     EngineVolume,
+    FolderBackup,
     ImageBackup,
     MachineBackup,
 )
 from shared.models.documents import BackupTarget, ClusterDocument, PlanDocument
 
 BackupFacts = MachineBackup | ImageBackup | EngineVolume | EngineBackup | BackingImage
+FolderFacts = FolderBackup | Chain | DiskFile
 Document = ClusterDocument | BackupTarget | PlanDocument
-Facts = BackupFacts | Document
+Facts = BackupFacts | FolderFacts | Document
 
 
 class Kind(StrEnum):
@@ -29,6 +33,9 @@ class Kind(StrEnum):
     VOLUME = "volume"  # Longhorn: volume.cfg
     BACKUP = "backup"  # Longhorn: backup_*.cfg
     BACKING_IMAGE = "backing-image"  # Longhorn: backing-image.cfg
+    FOLDER = "folder"  # the directory layout: metadata.yaml
+    CHAIN = "chain"  # the directory layout: snapshots.json
+    DISK_FILE = "disk-file"  # the directory layout: *.qcow2, *.raw, *.img
     OTHER = "other"  # known, and of no use to a restore of machines
     CLUSTER = "clusters"  # ours: clusters/<id>.yaml
     TARGET = "targets"  # ours: targets/<id>.yaml
@@ -47,5 +54,8 @@ MODELS: Mapping[Kind, type[Facts]] = {
     Kind.VOLUME: EngineVolume,
     Kind.BACKUP: EngineBackup,
     Kind.BACKING_IMAGE: BackingImage,
+    Kind.FOLDER: FolderBackup,
+    Kind.CHAIN: Chain,
+    Kind.DISK_FILE: DiskFile,
     **DOCUMENT_MODELS,
 }

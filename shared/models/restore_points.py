@@ -43,7 +43,9 @@ class Machine(Value):
 
 
 class Volume(Value):
-    """One disk of a restore point and the engine's backup that holds its data."""
+    """One disk of a restore point, and the engine's backup or the FILE (its key) that holds its
+    data.
+    """
 
     disk: str
     claim: str
@@ -52,6 +54,7 @@ class Volume(Value):
     image: str | None = None
     engine_volume: str | None = None
     engine_backup: str | None = None
+    file: str | None = None
     state: State = State.INCOMPLETE
 
 
@@ -108,6 +111,11 @@ class RestorePoint(Value):
     def position(self) -> str:
         """Sorts points by time, then id."""
         return f"{to_instant(self.taken_at)}#{self.id}"
+
+    @property
+    def usable(self) -> bool:
+        """Whether this version can restore it: one in the directory layout is catalogued only."""
+        return self.state is State.RESTORABLE and self.layout != "directory"
 
 
 class Quarantined(Value):

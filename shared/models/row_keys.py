@@ -54,6 +54,11 @@ def image_partition(bucket: str, root: str, name: str) -> str:
     return f"image#{bucket}/{root}#{name}"
 
 
+def folder_partition(bucket: str, folder: str) -> str:
+    """Which points have a part in a folder; hashed, since a path may be as long as a key."""
+    return f"folder#{hashlib.sha256(f'{bucket}/{folder}'.encode()).hexdigest()}"
+
+
 def engine_volume(bucket: str, root: str, volume: str) -> Key:
     return volume_partition(bucket, root, volume), VOLUME_FILE
 

@@ -12,6 +12,11 @@ from shared.restore.request import Select
 if TYPE_CHECKING:
     from shared.models.recovery_plans import Chosen
 
+NOT_YET = (
+    "is in the directory layout, which this version catalogues and does not restore."
+    " docs/layouts.md says how to import its images by hand."
+)
+
 
 class Choice(NamedTuple):
     """What a selection takes of one machine.
@@ -48,7 +53,7 @@ def choose(
         if select.at is not None and point.taken_at > select.at:
             continue
         newest.setdefault(machine, point)
-        if point.state is State.RESTORABLE:
+        if point.usable:
             restorable.setdefault(machine, point)
     return tuple(
         _choice(oldest[machine], newest.get(machine), restorable.get(machine), select)
@@ -93,6 +98,8 @@ def _until(select: Select) -> str:
 
 
 def _unfit(point: RestorePoint) -> str:
+    if point.state is State.RESTORABLE:
+        return f"{_named(point)}, {NOT_YET}"
     reasons = "; ".join(point.reasons) or "no reason is known"
     return f"{_named(point)}, is {point.state}: {reasons}."
 

@@ -97,8 +97,10 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
 
 def _do(task: Task, clients: Clients, names: Names) -> Outcome:
     if isinstance(task, Replay):
-        row = clients.catalogue.replay(task)
-        return Outcome("replayed", events.about(task), row)
+        row, entries = clients.catalogue.replay(task)
+        for entry in entries:
+            telling.tell(entry, row.order if row else "", clients, names)
+        return Outcome("replayed", events.about(task), row, tuple(entries))
     if isinstance(task, Recompute):
         clients.catalogue.recompute(task)
         return Outcome("recomputed", events.about(task))
@@ -155,7 +157,8 @@ def _recorded(
     if event.deleted:
         version = None  # it is gone; whichever is the current one now counts
     try:
-        with objects.opened(clients.s3, event.bucket, event.key, version) as found:
+        head = registry.LAYOUTS[place.kind].head
+        with objects.opened(clients.s3, event.bucket, event.key, version, head=head) as found:
             if found is not None:
                 return _read(seen, event, place, found, clients, names)
     except Unreadable as error:
@@ -176,7 +179,8 @@ def _read(
     version_id = found.version_id or event.version_id
     try:
         registry.check_size(place, found.size)
-        facts = registry.read(place, found.chunks(), buckets=names.backup_buckets)
+        content = registry.Content(found.chunks(), found.size, names.backup_buckets)
+        facts = registry.read(place, content)
         said = len(facts.model_dump_json().encode())
         if said > FACTS_LIMIT:
             raise Unreadable(

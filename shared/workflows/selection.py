@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from shared.aws.table import Table
 from shared.catalogue import documents, reading
 from shared.errors import InvalidRequest, NotFound
-from shared.models.restore_points import RestorePoint, State
+from shared.models.restore_points import RestorePoint
 from shared.restore.request import Select
 from shared.restore.select import Choice, choose
 
@@ -120,4 +120,4 @@ def _describe(wanted: Select) -> str:
 
 def is_restorable(choice: Choice) -> bool:
     """Whether the point's metadata is worth reading."""
-    return choice.blocked is None and choice.point.state is State.RESTORABLE
+    return choice.blocked is None and choice.point.usable

@@ -82,15 +82,15 @@ def test_another_key_is_no_layout_and_the_message_says_the_key(key: str) -> None
         registry.recognise(key)
     assert refusal.value.message == (
         f"Unknown layout: {key!r} is not a key of Harvester (harvester/vmbackups/,"
-        " harvester/vmimages/) or Longhorn (backupstore/), and this version reads no other layout."
-        " Move it out of the catalogued bucket, or ignore it."
+        " harvester/vmimages/), of Longhorn (backupstore/), or of a folder as docs/layouts.md"
+        " describes it. Move it out of the catalogued bucket, or ignore it."
     )
 
 
 @pytest.mark.parametrize("kind", [Kind.OTHER, Kind.UNKNOWN])
 def test_what_no_restore_needs_is_not_read(kind: Kind) -> None:
     with pytest.raises(Unreadable) as refusal:
-        registry.read(Place(kind, ""), [b"{}"])
+        registry.read(Place(kind, ""), registry.Content([b"{}"]))
     assert refusal.value.message == "It holds nothing that a restore of machines needs."
 
 

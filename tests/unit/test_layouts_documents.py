@@ -164,9 +164,10 @@ def test_a_mistake_is_answered_with_its_remedy(text: str, sentence: str) -> None
 
 def test_a_target_is_read_with_the_buckets_that_are_catalogued() -> None:
     place = registry.recognise_document("targets/east-s3.yaml")
-    assert registry.read(place, [TARGET.encode()], buckets=BUCKETS) == target(TARGET)
+    content = registry.Content([TARGET.encode()], buckets=BUCKETS)
+    assert registry.read(place, content) == target(TARGET)
     with pytest.raises(Unreadable, match="url: bucket 'backups' is not catalogued"):
-        registry.read(place, [TARGET.encode()], buckets=frozenset({"more-backups"}))
+        registry.read(place, content._replace(buckets=frozenset({"more-backups"})))
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"id: \xc3\x28", TARGET.encode("utf-16")])

@@ -110,7 +110,7 @@ def stored() -> dict[str, bytes]:
 @pytest.mark.parametrize(("key", "written"), stored().items(), ids=stored())
 def test_a_key_leads_to_the_name_in_the_metadata(key: str, written: bytes) -> None:
     place = registry.recognise(key)
-    found = registry.read(place, [written])
+    found = registry.read(place, registry.Content([written]))
     assert place.kind is (Kind.IMAGE if isinstance(found, ImageBackup) else Kind.MACHINE)
     assert place.name.endswith(
         found.backup if isinstance(found, MachineBackup) else json.loads(written)["name"]

@@ -76,7 +76,7 @@ def readable_or_unreadable(place: Place, chunks: list[bytes]) -> None:
 
 def outcome(place: Place, chunks: list[bytes]) -> Facts | Unreadable | None:
     try:
-        return registry.read(place, chunks)
+        return registry.read(place, registry.Content(chunks))
     except Unreadable as error:
         return error
 
@@ -168,7 +168,7 @@ def test_a_message_is_short_whatever_the_keys() -> None:
 def test_metadata_without_end_is_refused_before_it_fills_the_memory() -> None:
     endless = (b" " * 2**20 for _ in range(10_000))
     with pytest.raises(Unreadable, match=f"at most {registry.METADATA_LIMIT}"):
-        registry.read(Place(Kind.MACHINE, ""), endless)
+        registry.read(Place(Kind.MACHINE, ""), registry.Content(endless))
 
 
 def test_metadata_in_pieces_is_read_up_to_its_limit_and_not_beyond() -> None:
@@ -176,9 +176,9 @@ def test_metadata_in_pieces_is_read_up_to_its_limit_and_not_beyond() -> None:
     place = registry.recognise(key)
     room = b" " * (registry.METADATA_LIMIT - len(body))
     pieces = [body[:100], body[100:], room]
-    assert registry.read(place, pieces) == machine_backup(body)
+    assert registry.read(place, registry.Content(pieces)) == machine_backup(body)
     with pytest.raises(Unreadable) as refusal:
-        registry.read(place, [*pieces, b" "])
+        registry.read(place, registry.Content([*pieces, b" "]))
     assert refusal.value.message == (
         "It has 4194305 bytes, and an object of this kind at most 4194304."
         " Upload the original again."

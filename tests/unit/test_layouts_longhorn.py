@@ -77,7 +77,7 @@ def record(**changes: Any) -> bytes:
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.VOLUME), ids=named)
 def test_a_volume_says_its_size_and_image(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    volume = registry.read(registry.recognise(key), [body])
+    volume = registry.read(registry.recognise(key), registry.Content([body]))
     assert isinstance(volume, EngineVolume)
     assert (volume.volume, volume.size_bytes) == (raw["Name"], int(raw["Size"]))
     assert json.dumps(volume.backing_image) == raw.get("BackingImageName", '""')
@@ -92,9 +92,9 @@ def test_a_backup_says_its_times_and_counts_its_blocks(tree: str, key: str, body
         f"/backup_{raw['Name']}.cfg" not in key
     ):  # the genuine tree has one that was copied to another name
         with pytest.raises(Unreadable, match="Name: must be 'backup-ed6e00000000bb01'"):
-            registry.read(registry.recognise(key), [body])
+            registry.read(registry.recognise(key), registry.Content([body]))
         return
-    found = registry.read(registry.recognise(key), [body])
+    found = registry.read(registry.recognise(key), registry.Content([body]))
     assert isinstance(found, EngineBackup)
     assert (found.volume, found.backup) == (raw["VolumeName"], raw["Name"])
     assert (found.created_at is None) == (raw["CreatedTime"] == "")
@@ -108,7 +108,7 @@ def test_a_backup_says_its_times_and_counts_its_blocks(tree: str, key: str, body
 @pytest.mark.parametrize(("tree", "key", "body"), cfgs(Kind.BACKING_IMAGE), ids=named)
 def test_a_backing_image_says_its_checksum(tree: str, key: str, body: bytes) -> None:
     raw = json.loads(body)
-    image = registry.read(registry.recognise(key), [body])
+    image = registry.read(registry.recognise(key), registry.Content([body]))
     wanted = {"name": raw["Name"], "size_bytes": int(raw["Size"]), "checksum": raw["Checksum"]}
     assert image == BackingImage(**wanted, complete=raw["CompleteTime"] != "")
 

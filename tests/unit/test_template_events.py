@@ -30,13 +30,20 @@ READ = (
     keys.volume_key("", "pvc-1"),
     keys.backup_key("root/", "pvc-1", "backup-1"),
     keys.backing_image_key("", "vmi-1"),
+    "default/web01/metadata.yaml",
+    "default/web01/nightly/metadata.yml",
+    "exports/default/web01/nightly/metadata.json",
+    "default/web01/nightly/snapshots.json",
+    "default/web01/disk-0.qcow2",
+    "default/web01/nightly/disk-0.raw",
+    "default/web01/nightly/disk-0.img",
 )
 UNREAD = (
     "backupstore/volumes/aa/bb/pvc-1/blocks/01/23/0123.blk",
     "backupstore/volumes/aa/bb/pvc-1/locks/lock-1.lck",
-    "default/web01/disk-0.qcow2",
-    "default/web01/disk-0.raw",
-    "default/web01/metadata.yaml",
+    "default/web01/disk-0.vmdk",
+    "default/web01/README.md",
+    "default/web01/my-metadata.yaml",
     "harvester/vmbackups/",
 )
 

@@ -186,7 +186,8 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
 ) -> None:
     statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Sid" in each]
     reads = {each["Sid"]: each for each in statements}
-    services = {"s3"} if "ReadBackupMetadata" in reads else set()
+    of_backups = {"ReadBackupMetadata", "ReadBackupMetadataAndHeadsOfImages"}
+    services = {"s3"} if of_backups & reads.keys() else set()
     if "ReadClusterCredentials" in reads:
         services.add("secretsmanager")
         assert "secret:${SecretsPrefix}clusters/*" in str(reads["ReadClusterCredentials"])
@@ -200,6 +201,27 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
     assert {each["Fn::Sub"] for each in via} == {
         each + ".${AWS::Region}.${AWS::URLSuffix}" for each in services
     }
+
+
+def test_no_function_reads_a_block_of_longhorns() -> None:
+    """Those that read backups read metadata, which ends in .cfg; only the catalogue may read the
+    beginning of an image, whose name nobody knows before.
+    """
+    read = {
+        role: [
+            each for each in mappings(properties) if "s3:GetObject" in listed(each.get("Action"))
+        ]
+        for role, properties in of_type("AWS::IAM::Role").items()
+    }
+    whole = {
+        role
+        for role, statements in read.items()
+        for each in statements
+        if each["Effect"] == "Allow" and "${BackupBucket.Arn}/*'" in str(each["Resource"])
+    }
+    assert whole == {"CatalogueRole"}
+    (denied,) = [each for each in read["CatalogueRole"] if each["Effect"] == "Deny"]
+    assert denied["Resource"] == "arn:*:s3:::*.blk"
 
 
 def test_endpoints_are_made_on_request_only_and_each_answers_for_a_service_that_is_called() -> None:

@@ -1,0 +1,502 @@
+"""The directory layout: folders that people write -> restore points, whatever comes first.
+
+Aspects: the metadata in both forms, images and their chains with holes, circles and lies, the place
+of a folder, what is told of each. Not aspects: a qcow2's own header (test_qcow2.py).
+"""
+
+import json
+import random
+import re
+from itertools import permutations
+from typing import Any
+
+import pytest
+import yaml
+
+from local.cloud import ROOT
+from local.samples.folders import GIB, chain, document, qcow2
+from shared.catalogue import folders
+from shared.models.restore_points import RestorePoint, State
+from shared.models.row_keys import bucket_partition
+from tests.lab import a_lab
+from tests.memory_table import MemoryTable
+from tests.scenarios import BUCKET, Happened, World, only, points, quarantined, target
+
+HERE = "db/pg-1/nightly/"
+MANIFEST: dict[str, Any] = {
+    "apiVersion": "kubevirt.io/v1",
+    "kind": "VirtualMachine",
+    "metadata": {"name": "web01", "labels": {"harvesterhci.io/os": "ubuntu"}},
+    "spec": {
+        "runStrategy": "RerunOnFailure",
+        "template": {
+            "spec": {
+                "domain": {
+                    "cpu": {"cores": 4},
+                    "memory": {"guest": "2Gi"},
+                    "firmware": {"uuid": "5d307ca9-b3ef-428c-8861-06e72d69f223"},
+                    "devices": {
+                        "interfaces": [{"name": "nic-1", "macAddress": "52:54:00:aa:bb:cc"}]
+                    },
+                },
+                "networks": [{"name": "nic-1", "multus": {"networkName": "vlan100"}}],
+                "volumes": [
+                    {"name": "root", "persistentVolumeClaim": {"claimName": "web01-root"}},
+                    {"name": "seed", "cloudInitNoCloud": {"userData": "#cloud-config"}},
+                ],
+            }
+        },
+    },
+}
+
+
+def written(files: dict[str, Any], *, below: str = HERE, number: int = 1) -> list[Happened]:
+    """FILES by their names; what is no bytes is written as JSON."""
+    return [
+        Happened(
+            f"{below}{name}",
+            body if isinstance(body, bytes) else json.dumps(body).encode(),
+            number,
+        )
+        for name, body in files.items()
+    ]
+
+
+def catalogued(files: dict[str, Any], *, below: str = HERE, **changes: Any) -> World:
+    world = World(MemoryTable())
+    world.settle([target(**changes), *written(files, below=below)])
+    return world
+
+
+def reasons(files: dict[str, Any], **changes: Any) -> tuple[str, ...]:
+    point = only(catalogued(files, **changes).table)
+    assert (point.state is State.INCOMPLETE) == bool(point.reasons)
+    return point.reasons
+
+
+WHOLE = {"metadata.json": document(), "disk-0.qcow2": qcow2()}
+
+
+# --- What a folder says --------------------------------------------------------------------------
+
+
+def test_a_folder_of_our_own_document_is_a_restorable_point() -> None:
+    point = only(catalogued(WHOLE).table)
+    assert (point.state, point.reasons, point.layout) == (State.RESTORABLE, (), "directory")
+    assert (point.cluster, point.namespace, point.vm, point.backup) == (
+        "east",
+        "db",
+        "pg-1",
+        "nightly",
+    )
+    assert point.taken_at.isoformat() == "2026-08-15T01:00:00+00:00"
+    assert (point.machine.cpu, point.machine.memory_bytes) == (2, 4 * GIB)
+    assert point.machine.labels == {"tier": "data"}
+    (volume,) = point.volumes
+    assert (volume.disk, volume.claim, volume.size_bytes) == ("disk-0", "pg-1-disk-0", GIB)
+    assert (volume.file, volume.state) == (f"{HERE}disk-0.qcow2", State.RESTORABLE)
+    (network,) = point.networks
+    assert (network.network, network.mac) == ("default/vlan100", "52:54:00:00:00:01")
+    assert point.fingerprint
+
+
+@pytest.mark.parametrize("name", ["metadata.yaml", "metadata.yml", "metadata.json"])
+@pytest.mark.parametrize("ending", ["qcow2", "raw", "img"])
+def test_a_virtual_machine_names_its_files_by_its_volumes(name: str, ending: str) -> None:
+    text = json.dumps(MANIFEST) if name.endswith("json") else yaml.safe_dump(MANIFEST)
+    image = qcow2() if ending == "qcow2" else b"x" * 512
+    files = {name: text.encode(), f"root.{ending}": image}
+    point = only(catalogued(files, below="default/web01/friday/").table)
+    assert (point.state, point.reasons) == (State.RESTORABLE, ())
+    assert (point.namespace, point.vm, point.backup) == ("default", "web01", "friday")
+    assert point.taken_at_source == "object"
+    assert (point.machine.cpu, point.machine.memory_bytes) == (4, 2 * GIB)
+    assert (point.machine.os, point.machine.run_strategy) == ("ubuntu", "RerunOnFailure")
+    assert [(each.disk, each.claim) for each in point.volumes] == [("root", "web01-root")]
+    assert point.volumes[0].size_bytes == (GIB if ending == "qcow2" else 512)
+    assert point.networks[0].network == "default/vlan100"
+
+
+def test_a_machine_with_one_backup_needs_no_folder_for_it() -> None:
+    point = only(catalogued(WHOLE, below="db/pg-1/").table)
+    assert (point.state, point.backup) == (State.RESTORABLE, "pg-1")
+
+
+def test_the_document_counts_before_the_folders_and_the_prefix_before_both() -> None:
+    world = catalogued(WHOLE, below="exports/somewhere/else/nightly/", prefix="exports/")
+    point = only(world.table)
+    assert (point.namespace, point.vm, point.backup) == ("db", "pg-1", "nightly")
+    assert point.state is State.RESTORABLE
+
+
+def test_an_image_of_terabytes_is_known_by_its_first_bytes() -> None:
+    world = World(MemoryTable())
+    raw = {"name": "disk-0", "file": "disk-0.img", "format": "raw"}
+    files = {"metadata.json": document([raw]), "disk-0.img": b"x" * 512}
+    world.s3.sizes[BUCKET, f"{HERE}disk-0.img"] = 2**42
+    world.settle([target(), *written(files)])
+    assert only(world.table).volumes[0].size_bytes == 2**42
+    assert max(each.taken for each in world.s3.opened) < 2**17
+
+
+# --- What is missing, and what is not true -------------------------------------------------------
+
+
+def test_every_missing_file_is_named() -> None:
+    disks = [
+        {"name": name, "file": f"{name}.qcow2", "format": "qcow2"}
+        for name in ("one", "two", "three")
+    ]
+    found = reasons({"metadata.json": document(disks), "two.qcow2": qcow2()})
+    assert found == (
+        "disk one: one.qcow2 has not been seen in the bucket",
+        "disk three: three.qcow2 has not been seen in the bucket",
+    )
+
+
+def test_none_of_the_files_that_a_volume_may_have_is_there() -> None:
+    assert reasons({"metadata.json": MANIFEST}) == (
+        "disk root: none of its files has been seen in the bucket: root.qcow2, root.raw, root.img",
+    )
+
+
+def test_of_two_files_of_one_volume_none_is_chosen() -> None:
+    (why,) = reasons({"metadata.json": MANIFEST, "root.raw": b"x" * 512, "root.img": b"x" * 512})
+    assert (
+        why == "disk root: which of its files is meant is not known: root.raw, root.img. Keep one"
+    )
+
+
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "format": (
+        {"metadata.json": document(), "disk-0.qcow2": b"x" * 512},
+        "disk disk-0: disk-0.qcow2 is raw, and the metadata says qcow2",
+    ),
+    "size": (
+        {"metadata.json": document(), "disk-0.qcow2": qcow2(2 * GIB)},
+        "disk disk-0: disk-0.qcow2 has 2147483648 bytes, and the metadata says 1073741824",
+    ),
+    "header and chain": (
+        {
+            **WHOLE,
+            "disk-0.qcow2": qcow2(backing_file="base.qcow2"),
+            "base.qcow2": qcow2(),
+            "other.qcow2": qcow2(),
+            "snapshots.json": chain(("disk-0.qcow2", "other.qcow2"), ("other.qcow2", None)),
+        },
+        "disk disk-0: the header of disk-0.qcow2 names 'base.qcow2', and snapshots.json says"
+        " other.qcow2",
+    ),
+    "a root with a header": (
+        {
+            **WHOLE,
+            "disk-0.qcow2": qcow2(backing_file="base.qcow2"),
+            "snapshots.json": chain(("disk-0.qcow2", None)),
+        },
+        "disk disk-0: the header of disk-0.qcow2 names 'base.qcow2', and snapshots.json says no"
+        " parent",
+    ),
+    "a raw image with a parent": (
+        {
+            "metadata.json": document([{"name": "disk-0", "file": "a.raw", "format": "raw"}]),
+            "a.raw": b"x" * 512,
+            "snapshots.json": chain(("a.raw", "b.raw")),
+        },
+        "disk disk-0: a.raw is raw, which has no parent, and snapshots.json names one",
+    ),
+    "a hole": (
+        {
+            **WHOLE,
+            "snapshots.json": chain(("disk-0.qcow2", "mid.qcow2"), ("mid.qcow2", "root.qcow2")),
+            "mid.qcow2": qcow2(),
+        },
+        "disk disk-0: root.qcow2 has not been seen in the bucket",
+    ),
+    "a circle": (
+        {
+            **WHOLE,
+            "snapshots.json": chain(("disk-0.qcow2", "a.qcow2"), ("a.qcow2", "disk-0.qcow2")),
+            "a.qcow2": qcow2(),
+        },
+        "disk disk-0: its chain is a circle: disk-0.qcow2 -> a.qcow2 -> disk-0.qcow2",
+    ),
+    "itself": (
+        {**WHOLE, "disk-0.qcow2": qcow2(backing_file="disk-0.qcow2")},
+        "disk disk-0: its chain is a circle: disk-0.qcow2 -> disk-0.qcow2",
+    ),
+    "another machine's": (
+        {**WHOLE, "disk-0.qcow2": qcow2(backing_file="../../pg-2/nightly/disk-0.qcow2")},
+        "disk disk-0: disk-0.qcow2 lies on '../../pg-2/nightly/disk-0.qcow2', which is not in the"
+        " folder of the machine",
+    ),
+    "a file elsewhere": (
+        {"metadata.json": document([{"name": "d", "file": "/etc/passwd", "format": "raw"}])},
+        "disk d: '/etc/passwd', which is not in the folder of the machine",
+    ),
+    "an unreadable chain": (
+        {**WHOLE, "snapshots.json": b"{"},
+        "disk disk-0: snapshots.json cannot be read: Invalid JSON:",
+    ),
+    "a refused header": (
+        {**WHOLE, "disk-0.qcow2": b"QFI\xfb" + bytes(10)},
+        "disk disk-0: disk-0.qcow2 cannot be read: ",
+    ),
+    "another owner": (
+        {**WHOLE, "metadata.json": document(cluster="north")},
+        "ownership conflict: the metadata says that cluster north wrote it, and target east-s3 is"
+        " of east",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_what_is_not_true_is_told(case: str) -> None:
+    files, why = LIES[case]
+    (found,) = reasons(files)
+    assert found.startswith(why)
+
+
+def test_a_name_that_no_machine_can_have_is_told() -> None:
+    manifest = {**MANIFEST, "metadata": {}}
+    files = {"metadata.json": manifest, "root.raw": b"x" * 512}
+    (found,) = reasons(files, below="Web Servers/web01/nightly/")
+    assert found.startswith("'Web Servers/web01' cannot be the name of a machine in Kubernetes")
+
+
+BAD_METADATA: dict[str, tuple[bytes, str]] = {
+    "no yaml": (b"a: [", "is not valid YAML"),
+    "another kind": (b"apiVersion: v1\nkind: Pod\n", "It is a manifest of another kind."),
+    "no disk": (
+        yaml.safe_dump({**MANIFEST, "spec": {"template": {"spec": {}}}}).encode(),
+        "The VirtualMachine has no disk",
+    ),
+    "a mistyped key": (
+        json.dumps(document(memorybytes=1)).encode(),
+        "Unknown key 'memorybytes'. Did you mean 'memoryBytes'?",
+    ),
+    "a time without a zone": (
+        json.dumps(document(createdAt="2026-08-15T01:00:00")).encode(),
+        "createdAt: must be an instant such as 2026-08-15T01:00:00Z",
+    ),
+    "a disk twice": (
+        json.dumps(document(document()["disks"] * 2)).encode(),
+        "disks: a name is there twice.",
+    ),
+    "a bomb": (b"a: &a [x, x]\nb: [*a, *a]\n", "uses a YAML anchor or alias"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_METADATA)
+def test_metadata_that_cannot_be_read_is_in_quarantine_with_the_reason(case: str) -> None:
+    body, why = BAD_METADATA[case]
+    world = catalogued({"metadata.yaml": body, "disk-0.qcow2": qcow2()})
+    assert (points(world.table), quarantined(world.table)) == ([], [f"{HERE}metadata.yaml"])
+    assert why in world.sns.messages[0]
+
+
+@pytest.mark.parametrize("below", ["", "pg-1/", "a/b/db/pg-1/nightly/"])
+def test_a_folder_at_another_depth_is_told_and_makes_no_point(below: str) -> None:
+    world = catalogued(WHOLE, below=below)
+    assert (points(world.table), quarantined(world.table)) == ([], [f"{below}metadata.json"])
+    assert "NAMESPACE/MACHINE/[BACKUP/]metadata.json" in world.sns.messages[0]
+
+
+def test_it_is_told_as_well_when_the_target_comes_later_and_not_any_more_when_it_moves() -> None:
+    world = World(MemoryTable())
+    world.settle(written(WHOLE, below="exports/db/pg-1/nightly/"))
+    assert quarantined(world.table) == []
+    world.settle([target()])
+    assert quarantined(world.table) == ["exports/db/pg-1/nightly/metadata.json"]
+    world.settle([target(prefix="exports/", number=2)])
+    assert quarantined(world.table) == []
+    assert only(world.table).state is State.RESTORABLE
+
+
+# --- Chains --------------------------------------------------------------------------------------
+
+
+def increments(days: int) -> list[Happened]:
+    """A backup a day, each on the image of the day before, as KubeVirt writes them."""
+    found = []
+    for day in range(days):
+        below = f"db/pg-1/day-{day}/"
+        parent = f"../day-{day - 1}/disk-0.qcow2" if day else None
+        files = {
+            "metadata.json": document(createdAt=f"2026-08-{day + 1:02}T01:00:00Z"),
+            "disk-0.qcow2": qcow2(),
+            "snapshots.json": chain(("disk-0.qcow2", parent)),
+        }
+        found += written(files, below=below)
+    return found
+
+
+def test_a_chain_leads_through_the_folders_down_to_its_root() -> None:
+    world = World(MemoryTable())
+    world.settle([target(), *increments(5)])
+    found = points(world.table)
+    assert [each.state for each in found] == [State.RESTORABLE] * 5
+    world.settle([Happened("db/pg-1/day-1/disk-0.qcow2", None, 2)])
+    states = {each.backup: each.state for each in points(world.table)}
+    assert states == {"day-0": State.RESTORABLE} | dict.fromkeys(
+        ("day-1", "day-2", "day-3", "day-4"), State.INCOMPLETE
+    )
+    lost = {each.backup: each.reasons for each in points(world.table)}["day-4"]
+    assert lost == ("disk disk-0: ../day-1/disk-0.qcow2 was deleted from the bucket",)
+    world.settle([Happened("db/pg-1/day-1/disk-0.qcow2", qcow2(), 3)])
+    assert {each.state for each in points(world.table)} == {State.RESTORABLE}
+
+
+def test_a_header_alone_says_the_chain_wherever_a_host_kept_the_file() -> None:
+    world = World(MemoryTable())
+    below = {"metadata.json": document(), "base.qcow2": qcow2()}
+    files = {**below, "disk-0.qcow2": qcow2(backing_file="/var/lib/libvirt/images/base.qcow2")}
+    world.settle([target(), *written(files)])
+    assert only(world.table).reasons == ()
+
+
+def test_folders_that_contradict_each_other_are_told() -> None:
+    files = {
+        **WHOLE,
+        "snapshots.json": chain(("disk-0.qcow2", "../old/a.qcow2"), ("../old/a.qcow2", None)),
+    }
+    world = World(MemoryTable())
+    world.settle(
+        [
+            target(),
+            *written(files),
+            *written(
+                {"a.qcow2": qcow2(), "snapshots.json": chain(("a.qcow2", "b.qcow2"))},
+                below="db/pg-1/old/",
+            ),
+        ]
+    )
+    assert only(world.table).reasons == (
+        "disk disk-0: the snapshots.json of two folders name different parents of ../old/a.qcow2",
+    )
+
+
+def body(point: RestorePoint) -> dict[str, Any]:
+    return point.model_dump(mode="json", exclude={"indexed_at"})
+
+
+def test_any_order_of_arrival_gives_the_same_point() -> None:
+    files = {
+        "metadata.json": document(),
+        "disk-0.qcow2": qcow2(backing_file="../old/a.qcow2"),
+        "snapshots.json": chain(("disk-0.qcow2", "../old/a.qcow2")),
+    }
+    events = [
+        target(),
+        *written(files),
+        *written({"a.qcow2": qcow2()}, below="db/pg-1/old/"),
+    ]
+    seen = set()
+    for order in permutations(events):
+        world = World(MemoryTable())
+        world.settle(order)
+        seen.add(json.dumps(body(only(world.table)), sort_keys=True))
+    assert len(seen) == 1
+    assert only(world.table).state is State.RESTORABLE
+
+
+def test_a_long_chain_that_comes_shuffled_and_twice_is_whole() -> None:
+    events = [target(), *increments(12)]
+    events += events[1:8]
+    random.Random(7).shuffle(events)  # noqa: S311  # no secret
+    world = World(MemoryTable())
+    world.settle(events)
+    assert [each.state for each in points(world.table)] == [State.RESTORABLE] * 12
+
+
+def test_a_chain_of_years_is_read_in_few_requests() -> None:
+    """And a snapshots.json that has all of it is gone through once."""
+    links = [(f"i-{n}.qcow2", f"i-{n - 1}.qcow2" if n else None) for n in range(1500)]
+    disk = {"name": "disk-0", "file": "i-1499.qcow2", "format": "qcow2"}
+    files = {"metadata.json": document([disk]), "snapshots.json": chain(*links)}
+    world = World(MemoryTable())
+    world.settle([target(), *written({f"i-{n}.qcow2": qcow2() for n in range(1500)})])
+    world.settle(written(files))
+    assert only(world.table).reasons == ()
+    links[0] = ("i-0.qcow2", "i-1499.qcow2")
+    world.settle(written({"snapshots.json": chain(*links)}, number=2))
+    assert only(world.table).reasons[0].startswith("disk disk-0: its chain is a circle")
+
+
+def test_metadata_that_is_deleted_leaves_a_point_that_says_so() -> None:
+    world = catalogued(WHOLE)
+    world.settle([Happened(f"{HERE}metadata.json", None, 2)])
+    point = only(world.table, state="deleted")
+    assert point.reasons == ("its metadata was deleted from the bucket",)
+
+
+def test_the_fingerprint_stays_when_an_image_is_lost_and_changes_with_its_content() -> None:
+    world = catalogued(WHOLE)
+    first = only(world.table).fingerprint
+    world.settle([Happened(f"{HERE}disk-0.qcow2", None, 2)])
+    assert only(world.table).fingerprint == first
+    world.settle([Happened(f"{HERE}disk-0.qcow2", qcow2(), 3)])
+    assert only(world.table).fingerprint not in (None, first)
+
+
+def test_the_rows_of_a_folder_lie_together() -> None:
+    world = catalogued(WHOLE)
+    rows = list(world.table.query(bucket_partition(BUCKET), HERE))
+    assert [row["sk"] for row in rows] == [f"{HERE}disk-0.qcow2", f"{HERE}metadata.json"]
+    assert folders.folder_of(rows[0]["sk"]) == HERE
+
+
+def test_a_restore_of_one_says_what_to_do_instead() -> None:
+    with a_lab() as lab:
+        lab.backup("web01")
+        world = World(lab.table)
+        world.settle([target("north-s3", prefix="exports/", cluster="north")])
+        world.settle(written(WHOLE, below="exports/db/pg-1/nightly/"))
+        point = only(lab.table, vm="db/pg-1")
+        output = lab.restore(lab.request("point-web01", point.id))
+        assert output["counts"] == {"ready": 1, "blocked": 1}
+        told = next(each for each in output["machines"] if each["vm"] == "pg-1")
+        assert "docs/layouts.md says how to import its images by hand." in told["error"]["message"]
+
+
+@pytest.mark.parametrize("select", [{"vm": "default/web01"}, {"namespace": "default"}])
+def test_a_newer_folder_does_not_hide_a_backup_that_can_be_restored(select: dict[str, str]) -> None:
+    with a_lab() as lab:
+        lab.backup("web01")
+        world = World(lab.table)
+        newer = document(name="web01", namespace="default", createdAt="2026-09-02T00:00:00Z")
+        files = {**WHOLE, "metadata.json": newer}
+        world.settle([target("files", prefix="exports/")])
+        for day in ("monday", "tuesday"):
+            world.settle(written(files, below=f"exports/default/web01/{day}/"))
+        assert len(points(lab.table, vm="default/web01", state="restorable")) == 3
+        output = lab.restore({"select": {**select, "cluster": "east"}, "target": "west"})
+        (machine,) = output["machines"]
+        assert (machine["vm"], machine["state"]) == ("web01", "ready")
+
+
+PAGE = (ROOT / "docs" / "layouts.md").read_text()
+
+
+def test_the_example_of_the_page_is_restorable_once_its_images_are_there() -> None:
+    files = dict(re.findall(r"\*\*(db/\S+)\*\*\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+    assert len(files) == 2
+    world = World(MemoryTable())
+    world.settle([target(), *(Happened(key, body.encode()) for key, body in files.items())])
+    point = only(world.table)
+    assert (point.state, quarantined(world.table)) == (State.INCOMPLETE, [])
+    world.settle(
+        Happened(f"db/pg-1/{day}/root.qcow2", qcow2()) for day in ("2026-08-15", "2026-08-16")
+    )
+    point = only(world.table)
+    assert (point.state, point.reasons) == (State.RESTORABLE, ())
+    assert (point.namespace, point.vm, point.backup) == ("db", "pg-1", "2026-08-16")
+
+
+@pytest.mark.parametrize(
+    "said", [each.partition(": ")[2] for _, (_, each) in sorted(LIES.items()) if "disk" in each]
+)
+def test_the_page_has_each_reason_and_what_to_do(said: str) -> None:
+    table = PAGE[PAGE.index("| reason |") :]
+    known = re.findall(r"`([^`]+)`", table[: table.index("## Events")])
+    words = [part.strip(" …:") for each in known for part in each.split("…") if part.strip(" …:")]
+    assert any(word in said for word in words), said
