@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from local.samples import folders
 from local.samples.harvester import machine
 from local.samples.world import a_vm_backup
 from shared.errors import Unreadable
@@ -23,11 +24,28 @@ from shared.models.facts import Facts, Kind
 Raw = dict[str, Any]
 SECRET = "hunter2-hunter2"
 PLACES = [Place(kind, "", "pvc-1", "name-1") for kind in Kind]
+PLACES.append(Place(Kind.FOLDER, "", name="metadata.json"))  # any other name is YAML
+MANIFEST = {
+    "kind": "VirtualMachine",
+    "metadata": {"name": "web01"},
+    "spec": {
+        "template": {
+            "spec": {
+                "volumes": [
+                    {"name": "root", "dataVolume": {"name": "web01-root"}},
+                    {"name": "seed", "cloudInitNoCloud": {"userData": SECRET}},
+                ]
+            }
+        }
+    },
+}
 WRITTEN = [
     body
     for key, body in a_vm_backup(image="default/ubuntu", secrets={"s": {"k": SECRET}})
     if ".cfg" in key
 ]
+WRITTEN += [json.dumps(each).encode() for each in (MANIFEST, folders.document())]
+WRITTEN.append(folders.chain(("a.qcow2", "b.qcow2"), ("b.qcow2", None)))
 
 NO_JSON = {
     "empty": b"",
