@@ -97,6 +97,22 @@ def latest_rows(
     return _at_positions(table, sorted(positions, reverse=True))
 
 
+def histories(
+    table: Table, cluster: str | None, start: str, *, before: datetime | None
+) -> Iterator[Iterator[Item]]:
+    """Of each machine that has a living point and whose name begins with START, the rows of its
+    points, read as far as they are wanted.
+    """
+    below = f"{to_instant(before)}#" if before else None
+    for row in _machine_rows(table, cluster, start):
+        every = rows_of_machine(table, row["sk"], before=below)
+        yield _of_cluster(every, machines.cluster_of(row))
+
+
+def _of_cluster(rows: Iterable[Item], cluster: str) -> Iterator[Item]:
+    return (each for each in rows if each["cluster"] == cluster)
+
+
 def _machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:
     for each in _clusters(table, cluster):
         yield from table.query(keys.newest_partition(each), start)

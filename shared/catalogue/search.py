@@ -2,24 +2,27 @@
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Collection, Iterator
+from itertools import takewhile
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from shared.aws.table import Item, Table
 from shared.catalogue import reading
-from shared.catalogue.documents import check_cluster
+from shared.catalogue.documents import check_cluster, why_unknown
 from shared.catalogue.paging import page_of, read_cursor
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, NotFound
 from shared.models import row_keys as keys
-from shared.models.base import ClusterId, Value, matching
+from shared.models.base import ClusterId, Instant, Label, Value, matching, to_instant
 from shared.models.restore_points import Quarantined, State
 from shared.validation import parse
 
-_NOT_YET = "target namespace label image volume after before verified asOf as summary"
+_NOT_YET = "asOf summary"
 LISTS = ("quarantine", "restores", "failovers", "drills")
 """Keys that ask for a list of something else than restore points."""
+
+WITH_ALL = ("limit", "cursor", "shape")
 
 LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 Shown = tuple[str, dict[str, Any]]
@@ -33,14 +36,29 @@ _Vm = Annotated[
 ]
 
 
+_Label = Annotated[str, Field(max_length=400), matching("[^=]+=.*", "key=value such as tier=data")]
+_Name = Annotated[str, Field(min_length=1, max_length=317)]
+
+
 class Question(Value):
-    """The contract's section 4, as far as this version answers it."""
+    """The contract's section 4, as far as this version answers it. AFTER and BEFORE are about the
+    time at which a backup was taken, to the second, and leave that second out.
+    """
 
     id: Annotated[str, Field(max_length=253)] | None = None
     vm: _Vm | None = None
+    namespace: Label | None = None
     cluster: ClusterId | None = None
+    target: ClusterId | None = None
     state: State | None = None
+    verified: Literal["none", "presence", "full"] | None = None
+    label: _Label | None = None
+    image: _Name | None = None
+    volume: _Name | None = None
+    after: Instant | None = None
+    before: Instant | None = None
     latest: bool = False
+    shape: Annotated[Literal["table"] | None, Field(alias="as")] = None
     quarantine: bool = False
     restores: bool = False
     failovers: bool = False
@@ -59,7 +77,7 @@ def question(body: Any) -> Question:
 
 
 def _check_alone(asked: Question, name: str) -> None:
-    others = [key for key, value in asked if value and key not in (name, "limit", "cursor")]
+    others = [key for key, value in asked if value and key not in (name, *WITH_ALL)]
     if others:
         raise InvalidRequest(
             f"{name}: it goes with limit and cursor only. Leave out {', '.join(others)}.", name
@@ -67,39 +85,80 @@ def _check_alone(asked: Question, name: str) -> None:
 
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
-    """Raises InvalidRequest for a cursor that is none, NotFound for a cluster that nobody names."""
+    """Raises InvalidRequest for a cursor that is none, NotFound for a cluster or a target that
+    nobody names.
+    """
     if asked.quarantine:
         entries = _quarantined(table, read_cursor(asked.cursor, _OBJECT))
         return page_of("quarantined", entries, asked.limit)
-    before = read_cursor(asked.cursor, _POSITION)
+    below = read_cursor(asked.cursor, _POSITION)
     if asked.cluster and table.get((keys.CLUSTERS, asked.cluster)) is None:
         check_cluster(table, asked.cluster)
-    rows = points(table, asked, before=before)
+    if asked.target and table.get((keys.PREFIXES, asked.target)) is None:
+        raise NotFound(why_unknown(table, "targets", asked.target), "target")
+    rows = points(table, asked, below=below)
     return page_of("restorePoints", (_shown(row) for row in rows), asked.limit)
 
 
-def points(table: Table, asked: Question, *, before: str | None = None) -> Iterator[Item]:
-    """The rows of matching points, newest first, below the position BEFORE."""
-    return (row for row in _candidates(table, asked, before) if _matches(row, asked))
+def points(table: Table, asked: Question, *, below: str | None = None) -> Iterator[Item]:
+    """The rows of matching points, newest first, BELOW a position."""
+    if asked.before:
+        limit = f"{to_instant(asked.before)}#"
+        below = min(below or limit, limit)
+    lowest = f"{to_instant(asked.after)}#~" if asked.after else ""
+    rows = takewhile(lambda row: row["position"] > lowest, _candidates(table, asked, below))
+    return (row for row in rows if _matches(row, asked))
 
 
-def _candidates(table: Table, asked: Question, before: str | None) -> Iterator[Item]:
+def _candidates(table: Table, asked: Question, below: str | None) -> Iterator[Item]:
     if asked.id is not None:
         item = reading.row_of(table, asked.id)
-        return iter([item] if item and (before is None or item["position"] < before) else [])
+        return iter([item] if item and (below is None or item["position"] < below) else [])
     if asked.latest:
-        start = asked.vm or ""
-        return reading.latest_rows(table, asked.cluster, start, asked.state, before=before)
+        return _latest(table, asked, below)
     if asked.vm is not None:
-        return reading.rows_of_machine(table, asked.vm, before=before)
-    return reading.rows_of_clusters(table, asked.cluster, before=before)
+        return reading.rows_of_machine(table, asked.vm, before=below)
+    return reading.rows_of_clusters(table, asked.cluster, before=below)
+
+
+def _latest(table: Table, asked: Question, below: str | None) -> Iterator[Item]:
+    """Of each machine the newest that matches: the row of a machine has its newest in each state,
+    its history what else is asked for.
+    """
+    start = asked.vm or (f"{asked.namespace}/" if asked.namespace else "")
+    if not any(getattr(asked, name) for name in OF_BODY) and not asked.before:
+        return reading.latest_rows(table, asked.cluster, start, asked.state, before=below)
+    newest = (
+        next((row for row in rows if _matches(row, asked)), None)
+        for rows in reading.histories(table, asked.cluster, start, before=asked.before)
+    )
+    found = [row for row in newest if row and (below is None or row["position"] < below)]
+    return iter(sorted(found, key=lambda row: str(row["position"]), reverse=True))
 
 
 def _matches(item: Item, asked: Question) -> bool:
     if asked.latest and item["state"] == State.DELETED:
         return False
     wanted = {"cluster": asked.cluster, "machine": asked.vm, "state": asked.state}
-    return all(value is None or item[name] == value for name, value in wanted.items())
+    if any(value is not None and item[name] != value for name, value in wanted.items()):
+        return False
+    if asked.namespace and not item["machine"].startswith(f"{asked.namespace}/"):
+        return False
+    names = [name for name in OF_BODY if getattr(asked, name)]
+    if not names:
+        return True
+    point = json.loads(item["body"])
+    return all(getattr(asked, name) in OF_BODY[name](point) for name in names)
+
+
+OF_BODY: dict[str, Callable[[dict[str, Any]], Collection[str]]] = {
+    "target": lambda point: [point["target"]],
+    "verified": lambda point: [point["verified"]],
+    "label": lambda point: [f"{key}={value}" for key, value in point["machine"]["labels"].items()],
+    "image": lambda point: [each["image"] for each in point["volumes"]],
+    "volume": lambda point: [each["engineVolume"] for each in point["volumes"]],
+}
+"""What can be asked for of which no index knows -> the values of a point."""
 
 
 def _shown(item: Item) -> Shown:

@@ -11,6 +11,15 @@ from shared.catalogue.search import Question
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
     """Raises InvalidRequest and NotFound, as `search.answer` does."""
+    found = _found(table, asked)
+    if asked.shape:
+        from shared.pages import listing  # few ask for a table
+
+        found["text"] = listing.text(found)
+    return found
+
+
+def _found(table: Table, asked: Question) -> dict[str, Any]:
     # Most questions are about the catalogue, which needs no record of what was done.
     if asked.restores:
         from shared.runs import history

@@ -13,6 +13,8 @@ import pytest
 from local.samples.world import a_vm_backup
 from shared.catalogue import documents, reading, search
 from shared.errors import InvalidRequest, NotFound
+from shared.pages import listing
+from shared.workflows import searching
 from tests.memory_table import MemoryTable
 from tests.scenarios import STATE, Happened, World, objects, target
 
@@ -30,7 +32,13 @@ def table() -> MemoryTable:
     table = MemoryTable()
     events = [target("east", prefix="east"), target("west", prefix="west", cluster="west"), *BAD]
     for prefix, vm, day in itertools.product(("east/", "west/"), VMS, DAYS):
-        backup = a_vm_backup(vm, backup=f"{vm}-{day}", taken_at=f"2026-08-{day}T01:00:00Z")
+        backup = a_vm_backup(
+            vm,
+            backup=f"{vm}-{day}",
+            taken_at=f"2026-08-{day}T01:00:00Z",
+            labels={"app.kubernetes.io/name": vm},
+            image="default/image-8xv2l" if vm == "db01" else "",
+        )
         written = objects(backup, prefix=prefix)
         incomplete = (vm, day) == ("db01", 14)
         events += [event for event in written if not (incomplete and "backup_" in event.key)]
@@ -74,6 +82,24 @@ QUESTIONS: list[tuple[Answer, int]] = [
     ({"latest": True, "vm": "default/web0"}, 0),
     ({"latest": True, "state": "deleted"}, 0),
     ({"id": "nothing"}, 0),
+    ({"namespace": "default"}, 30),
+    ({"namespace": "def"}, 0),
+    ({"namespace": "default", "latest": True, "cluster": "east"}, 3),
+    ({"target": "east"}, 15),
+    ({"verified": "none"}, 30),
+    ({"verified": "full"}, 0),
+    ({"label": "app.kubernetes.io/name=web01"}, 10),
+    ({"label": "app.kubernetes.io/name=web0"}, 0),
+    ({"label": "app.kubernetes.io/name=db01", "latest": True}, 2),
+    ({"image": "default/image-8xv2l"}, 10),
+    ({"before": "2026-08-12T01:00:00Z"}, 12),
+    ({"before": "2026-08-12T01:00:01Z", "vm": "default/web01"}, 6),
+    ({"after": "2026-08-12T01:00:00Z"}, 12),
+    ({"after": "2026-08-10T01:00:00Z", "before": "2026-08-13T01:00:00Z", "cluster": "west"}, 6),
+    ({"before": "2026-08-13T01:00:00Z", "latest": True}, 6),
+    ({"before": "2026-08-13T01:00:00Z", "latest": True, "state": "incomplete"}, 0),
+    ({"after": "2026-08-13T01:00:00Z", "latest": True}, 4),
+    ({"before": "2026-08-09T00:00:00Z"}, 0),
 ]
 
 
@@ -95,9 +121,81 @@ def test_pages_lose_nothing_and_repeat_nothing(
 
 def test_every_answer_matches_its_question(table: MemoryTable) -> None:
     for body, _ in QUESTIONS:
-        for point in asked(table, **body)["restorePoints"]:
-            shown = {**point, "vm": f"{point['namespace']}/{point['vm']}", "latest": True}
-            assert {key: shown[key] for key in body} == body
+        found = asked(table, **body)["restorePoints"]
+        assert all(fits(point, body) for point in found)
+        if "latest" not in body:
+            everything = asked(table, limit=1000)["restorePoints"]
+            assert found == [point for point in everything if fits(point, body)]
+
+
+def fits(point: Answer, body: Answer) -> bool:
+    """What the contract says of each key, of one point."""
+    vm = f"{point['namespace']}/{point['vm']}"
+    said = {
+        **point,
+        "vm": vm,
+        "latest": point["state"] != "deleted",
+        "label": body.get("label") in [f"{k}={v}" for k, v in point["machine"]["labels"].items()]
+        and body.get("label"),
+        "image": body.get("image") in [each["image"] for each in point["volumes"]]
+        and body.get("image"),
+        "volume": body.get("volume") in [each["engineVolume"] for each in point["volumes"]]
+        and body.get("volume"),
+        "before": body.get("before") and point["takenAt"] < body["before"] and body["before"],
+        "after": body.get("after") and point["takenAt"] > body["after"] and body["after"],
+    }
+    return all(said[key] == value for key, value in body.items())
+
+
+def test_a_volume_finds_the_points_that_have_it(table: MemoryTable) -> None:
+    first = asked(table, vm="default/web01", cluster="east")["restorePoints"][0]
+    name = first["volumes"][0]["engineVolume"]
+    found = asked(table, volume=name)["restorePoints"]
+    assert first in found
+    assert all(fits(point, {"volume": name}) for point in found)
+
+
+def test_the_last_one_before_an_instant_is_of_each_machine_its_newest_then(
+    table: MemoryTable,
+) -> None:
+    """What a person asks for who knows when the ransomware came."""
+    body = {"latest": True, "before": "2026-08-13T01:00:00Z", "state": "restorable"}
+    found = asked(table, **body, cluster="east")["restorePoints"]
+    assert {point["backup"] for point in found} == {"web01-12", "web02-12", "db01-12"}
+
+
+def test_a_target_that_nobody_names_is_not_found(table: MemoryTable) -> None:
+    with pytest.raises(NotFound, match="Unknown target 'north'"):
+        asked(table, target="north")
+
+
+def test_a_table_is_the_same_page_for_people(table: MemoryTable) -> None:
+    found = searching.answer(table, search.question({"as": "table", "limit": 2}))
+    head, first, second, more = found["text"].splitlines()
+    assert head.startswith("TAKEN AT (UTC)")
+    assert head.endswith("ID")
+    for line, point in zip((first, second), found["restorePoints"], strict=True):
+        assert point["id"] in line
+        assert f"default/{point['vm']}" in line
+    assert more == "There are more: ask again with the cursor."
+    nothing = searching.answer(table, search.question({"as": "table", "id": "nothing"}))
+    assert nothing["text"] == "Nothing was found.\n"
+
+
+@pytest.mark.parametrize("list_", search.LISTS)
+def test_every_list_has_its_table(table: MemoryTable, list_: str) -> None:
+    found = searching.answer(table, search.question({list_: True, "as": "table"}))
+    assert found["text"].endswith("\n")
+    if list_ == "quarantine":
+        assert "s3://backups/garbage-0.cfg" in found["text"]
+
+
+def test_hostile_text_moves_no_cursor_in_a_table(table: MemoryTable) -> None:
+    found = asked(table, limit=1)
+    found["restorePoints"][0] |= {"backup": "\x1b[2Jx", "reasons": ["a" * 500]}
+    line = listing.text(found).splitlines()[1]
+    assert "\x1b" not in line
+    assert f"{'a' * 59}…" in line
 
 
 def test_an_id_finds_its_point_on_one_page(table: MemoryTable) -> None:
