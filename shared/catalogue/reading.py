@@ -43,7 +43,7 @@ def of_machines(
     """
     start = f"{namespace}/" if namespace else ""
     positions: set[str] = set()
-    for row in _machine_rows(table, cluster, start):
+    for row in machine_rows(table, cluster, start):
         positions |= _deciding(table, row, at)
     found = list(map(_model, _at_positions(table, sorted(positions, reverse=True))))
     hidden = filter(None, (_behind(table, point) for point in found))
@@ -91,7 +91,7 @@ def latest_rows(
     """Of each machine whose name begins with START its newest point in the state, from one row a
     machine.
     """
-    rows = _machine_rows(table, cluster, start)
+    rows = machine_rows(table, cluster, start)
     found = (machines.newest(row, state) for row in rows)
     positions = [each for each in found if each and (before is None or each < before)]
     return _at_positions(table, sorted(positions, reverse=True))
@@ -104,7 +104,7 @@ def histories(
     points, read as far as they are wanted.
     """
     below = f"{to_instant(before)}#" if before else None
-    for row in _machine_rows(table, cluster, start):
+    for row in machine_rows(table, cluster, start):
         every = rows_of_machine(table, row["sk"], before=below)
         yield _of_cluster(every, machines.cluster_of(row))
 
@@ -113,7 +113,8 @@ def _of_cluster(rows: Iterable[Item], cluster: str) -> Iterator[Item]:
     return (each for each in rows if each["cluster"] == cluster)
 
 
-def _machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:
+def machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:
+    """A row a machine whose name begins with START, by cluster and name."""
     for each in _clusters(table, cluster):
         yield from table.query(keys.newest_partition(each), start)
 

@@ -18,7 +18,7 @@ from shared.models.base import ClusterId, Instant, Label, Value, matching, to_in
 from shared.models.restore_points import Quarantined, State
 from shared.validation import parse
 
-_NOT_YET = "asOf summary"
+_NOT_YET = "asOf"
 LISTS = ("quarantine", "restores", "failovers", "drills")
 """Keys that ask for a list of something else than restore points."""
 
@@ -63,6 +63,7 @@ class Question(Value):
     restores: bool = False
     failovers: bool = False
     drills: bool = False
+    summary: bool = False
     limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = reading.PAGE
     cursor: str | None = None
 
@@ -73,14 +74,17 @@ def question(body: Any) -> Question:
     for name in LISTS:
         if getattr(asked, name):
             _check_alone(asked, name)
+    if asked.summary:
+        _check_alone(asked, "summary", "vm", "namespace", "cluster")
     return asked
 
 
-def _check_alone(asked: Question, name: str) -> None:
-    others = [key for key, value in asked if value and key not in (name, *WITH_ALL)]
+def _check_alone(asked: Question, name: str, *also: str) -> None:
+    others = [key for key, value in asked if value and key not in (name, *also, *WITH_ALL)]
     if others:
+        goes_with = ", ".join([*also, "limit and cursor"])
         raise InvalidRequest(
-            f"{name}: it goes with limit and cursor only. Leave out {', '.join(others)}.", name
+            f"{name}: it goes with {goes_with} only. Leave out {', '.join(others)}.", name
         )
 
 
@@ -92,12 +96,17 @@ def answer(table: Table, asked: Question) -> dict[str, Any]:
         entries = _quarantined(table, read_cursor(asked.cursor, _OBJECT))
         return page_of("quarantined", entries, asked.limit)
     below = read_cursor(asked.cursor, _POSITION)
+    check_names(table, asked)
+    rows = points(table, asked, below=below)
+    return page_of("restorePoints", (_shown(row) for row in rows), asked.limit)
+
+
+def check_names(table: Table, asked: Question) -> None:
+    """Raises NotFound for a cluster or a target that no document and no point names."""
     if asked.cluster and table.get((keys.CLUSTERS, asked.cluster)) is None:
         check_cluster(table, asked.cluster)
     if asked.target and table.get((keys.PREFIXES, asked.target)) is None:
         raise NotFound(why_unknown(table, "targets", asked.target), "target")
-    rows = points(table, asked, below=below)
-    return page_of("restorePoints", (_shown(row) for row in rows), asked.limit)
 
 
 def points(table: Table, asked: Question, *, below: str | None = None) -> Iterator[Item]:

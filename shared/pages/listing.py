@@ -32,6 +32,14 @@ def _counts(entry: Entry) -> str:
     return ", ".join(f"{number:,} {state}" for state, number in (entry.get("counts") or {}).items())
 
 
+def _taken(point: Entry | None) -> str:
+    return minute(point["takenAt"]) if point else "never"
+
+
+def _rpo(rpo: Entry | None) -> str:
+    return f"{rpo['objective']} {'met' if rpo['met'] else 'missed'}" if rpo else ""
+
+
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "restorePoints": (
         ("TAKEN AT (UTC)", _moment("takenAt")),
@@ -42,6 +50,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("DISKS", _size),
         ("WHY", lambda point: "; ".join(point["reasons"])),
         ("ID", _text("id")),
+    ),
+    "machines": (
+        ("MACHINE", _text("vm")),
+        ("CLUSTER", _text("cluster")),
+        ("NEWEST (UTC)", lambda machine: minute(machine["newest"]["takenAt"])),
+        ("STATE", lambda machine: machine["newest"]["state"]),
+        ("RESTORABLE (UTC)", lambda machine: _taken(machine["newestRestorable"])),
+        ("PLAN", _text("plan")),
+        ("RPO", lambda machine: _rpo(machine["rpo"])),
     ),
     "quarantined": (
         ("SEEN AT (UTC)", _moment("seenAt")),

@@ -1,5 +1,6 @@
 """A question -> what answers it: the catalogue, or the history of restores and failovers."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,6 +8,9 @@ from shared.aws.table import Table
 from shared.catalogue import search
 from shared.catalogue.paging import page_of, read_cursor
 from shared.catalogue.search import Question
+
+MACHINE = re.compile(r"[a-z0-9-]{1,63} [^/\x00-\x1f]+/[^/\x00-\x1f]+")
+"""The place of a machine in the list of all: CLUSTER NAMESPACE/NAME."""
 
 
 def answer(table: Table, asked: Question) -> dict[str, Any]:
@@ -35,4 +39,16 @@ def _found(table: Table, asked: Question) -> dict[str, Any]:
         from shared.workflows.failover import practice
 
         return {"drills": practice.drills(table, datetime.now(UTC)), "cursor": None}
+    if asked.summary:
+        return _summary(table, asked)
     return search.answer(table, asked)
+
+
+def _summary(table: Table, asked: Question) -> dict[str, Any]:
+    from shared.catalogue import summary
+
+    search.check_names(table, asked)
+    after = read_cursor(asked.cursor, MACHINE)
+    scope = summary.Scope(asked.cluster, asked.namespace, asked.vm, after)
+    found = page_of("machines", summary.entries(table, scope, datetime.now(UTC)), asked.limit)
+    return {"counts": summary.counts(table, scope), **found}

@@ -12,9 +12,12 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from shared.catalogue import documents, reading, search
+from shared.catalogue import summary as summaries
 from shared.errors import InvalidRequest, NotFound
 from shared.pages import listing
 from shared.workflows import searching
+from tests.failover_lab import PLAN
+from tests.lab import a_lab
 from tests.memory_table import MemoryTable
 from tests.scenarios import STATE, Happened, World, objects, target
 
@@ -182,7 +185,83 @@ def test_a_table_is_the_same_page_for_people(table: MemoryTable) -> None:
     assert nothing["text"] == "Nothing was found.\n"
 
 
-@pytest.mark.parametrize("list_", search.LISTS)
+def summary(table: MemoryTable, **body: Any) -> Answer:
+    return searching.answer(table, search.question({"summary": True, **body}))
+
+
+def test_a_summary_has_each_machine_with_its_newest_points_and_their_ages(
+    table: MemoryTable,
+) -> None:
+    found = summary(table, cluster="east")
+    assert found["counts"] == {"machines": 3, "restorable": 3, "notRestorable": 0}
+    machines = {each["vm"]: each for each in found["machines"]}
+    assert list(machines) == ["default/db01", "default/web01", "default/web02"]
+    db01 = machines["default/db01"]
+    assert db01["newest"]["state"] == "incomplete"
+    assert db01["newestRestorable"]["takenAt"] == "2026-08-13T01:00:00Z"
+    assert db01["newestRestorable"]["age"].startswith("P")
+    for each in machines.values():
+        newest = asked(table, vm=each["vm"], cluster="east", latest=True)["restorePoints"]
+        assert each["newest"]["id"] == newest[0]["id"]
+        assert (each["plan"], each["rpo"], each["newestVerified"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 100])
+def test_pages_of_a_summary_lose_nothing(table: MemoryTable, limit: int) -> None:
+    whole = [(each["cluster"], each["vm"]) for each in summary(table)["machines"]]
+    seen: list[tuple[str, str]] = []
+    more: Answer = {}
+    while True:
+        page = summary(table, limit=limit, **more)
+        seen += [(each["cluster"], each["vm"]) for each in page["machines"]]
+        if page["cursor"] is None:
+            break
+        more = {"cursor": page["cursor"]}
+    assert seen == whole
+    assert len(whole) == 6
+
+
+def test_a_summary_of_one_machine_is_of_no_other(table: MemoryTable) -> None:
+    assert [each["vm"] for each in summary(table, vm="default/web01")["machines"]] == [
+        "default/web01"
+    ] * 2
+    assert summary(table, vm="default/web0")["counts"]["machines"] == 0
+    with pytest.raises(NotFound, match="Unknown cluster 'north'"):
+        summary(table, cluster="north")
+    with pytest.raises(InvalidRequest, match="summary: it goes with vm, namespace, cluster, limit"):
+        summary(table, state="restorable")
+
+
+def test_a_summary_says_whether_the_plan_s_objective_is_met() -> None:
+    with a_lab() as lab:
+        for vm, taken in (("db-1", "2026-09-01T00:00:00Z"), ("db-2", "2020-01-01T00:00:00Z")):
+            lab.backup(vm, taken_at=datetime.fromisoformat(taken))
+        lab.recovery_plan(PLAN)
+        now = datetime(2026, 9, 1, 12, tzinfo=UTC)
+        every = [entry for _, entry in summaries.entries(lab.table, summaries.Scope(), now)]
+        told = {each["vm"]: (each["plan"], each["rpo"]) for each in every}
+        assert told == {
+            "default/db-1": ("payments", {"objective": "PT24H", "met": True}),
+            "default/db-2": ("payments", {"objective": "PT24H", "met": False}),
+        }
+        assert every[0]["newest"]["age"] == "PT12H"
+
+
+def test_machines_of_clusters_whose_ids_begin_alike_are_all_shown() -> None:
+    with a_lab() as lab:
+        for number, cluster in enumerate(("a", "a-b", "a0")):
+            lab.backup(f"vm-{number}", cluster=cluster)
+        seen: list[str] = []
+        more: Answer = {}
+        while page := summary(lab.table, limit=1, **more):
+            seen += [each["cluster"] for each in page["machines"]]
+            if page["cursor"] is None:
+                break
+            more = {"cursor": page["cursor"]}
+        assert seen == ["a", "a-b", "a0"]
+
+
+@pytest.mark.parametrize("list_", [*search.LISTS, "summary"])
 def test_every_list_has_its_table(table: MemoryTable, list_: str) -> None:
     found = searching.answer(table, search.question({list_: True, "as": "table"}))
     assert found["text"].endswith("\n")
