@@ -601,6 +601,31 @@ def test_a_call_that_comes_twice_changes_nothing(site: FailoverLab) -> None:
     assert site.states.starts == starts
 
 
+def test_two_plans_of_one_source_fail_over_at_the_same_time(site: FailoverLab) -> None:
+    other = PLAN.replace("payments", "billing").replace('"db-*"', '"bill-*"')
+    site.lab.recovery_plan(other.replace('"web*"', '"shop*"'))
+    for vm in ("bill-1", "shop01"):
+        site.lab.backup(vm)
+    answers = {}
+    for name in ("payments", "billing"):
+        site.states.running_elsewhere.add(site_arn(name))
+        answers[name] = site.begin({"plan": name}, name)
+    while any(answer["next"] != "report" for answer in answers.values()):
+        for name, answer in answers.items():
+            if answer["next"] != "report":
+                answers[name] = site.step(answer, site_arn(name))
+    outputs = {
+        name: reporting.report_failover(site.clients(), each["failoverId"], each["attempt"])
+        for name, each in answers.items()
+    }
+    assert {name: each["state"] for name, each in outputs.items()} == {
+        "payments": "succeeded",
+        "billing": "succeeded",
+    }
+    assert len(set(site.states.starts)) == len(site.states.starts) == 4
+    assert sorted(made(site)) == ["bill-1", "db-1", "db-2", "shop01", "web01"]
+
+
 class Throttling:
     """DynamoDB that lets so many requests of a step through, and then none."""
 
