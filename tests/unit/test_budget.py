@@ -6,6 +6,7 @@ Not aspects: how it is divided (test_shares).
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_two_restores_to_one_target_have_no_more_at_work_than_its_budget(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one runs while the first has all of it, and after that both take turns."""
-    monkeypatch.setattr(shares.grant, "__defaults__", (3,))
+    monkeypatch.setattr(shares, "grant", partial(shares.grant, budget=3))
     first = lab.plan(requests(lab, "a", 6, concurrency=3), "run-a")
     second = lab.plan(requests(lab, "b", 6, concurrency=3), "run-b")
     budget = Budget(lab.table, "west", now=lab.now, sleep=lab.sleep)
