@@ -404,7 +404,7 @@ def _cleaning(found: Mapping[Row, Measured]) -> Table:
     note = (
         "The same plan as a drill, on simulated controllers: from the end of keepFor until what the"
         f" drill made is gone, {MADE} objects a machine with its NetworkPolicy. Each wave's restore"
-        " is rolled back, the last one first; then the namespace goes."
+        " is rolled back, some at a time; then the namespace goes."
     )
     columns = ("work", "objects/s", "rounds", "spread")
     rows = tuple(

@@ -100,6 +100,21 @@ def _about(policy: dict[str, Any], seen: dict[str, Any], vm: str) -> bool:
     return bool(chosen.items() <= template["metadata"]["labels"].items())
 
 
+def test_its_waves_are_deleted_side_by_side(site: FailoverLab) -> None:
+    answer = site.begin_drill()
+    under_way: list[int] = []
+
+    def look() -> None:
+        record = site.ledger(answer["failoverId"]).record()
+        cleaning = record.cleaning if record else ()
+        under_way.append(sum(each.execution is not None and not each.done for each in cleaning))
+
+    site.each_second = look
+    output = site.finish_drill(answer, "run-1")
+    assert output["cleanedUp"] is True
+    assert max(under_way) == 2
+
+
 def test_the_machines_are_kept_as_long_as_is_asked_for(site: FailoverLab) -> None:
     answer = site.begin_drill({"plan": "payments", "keepFor": "PT20M"})
     while answer["next"] == "advance":

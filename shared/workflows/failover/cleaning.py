@@ -1,4 +1,4 @@
-"""What a drill made is deleted again: by a rollback of each wave's restore, the last wave first.
+"""What a drill made is deleted again: by a rollback of each wave's restore, some at a time.
 
 A namespace that two waves share can go only when both are gone, so what is kept is tried again once
 all waves had their turn.
@@ -14,6 +14,9 @@ from shared.workflows.failover.conducting import LOOK, PATIENCE, called_off, exe
 from shared.workflows.failover.steps import Clients, answer
 
 PAUSE = 5  # seconds between two calls
+AT_ONCE = 8
+"""Rollbacks: each holds a function of the account's, and 16 of the cluster's connections."""
+
 MOST_TRIES = 4
 """Rollbacks of one wave, after which what is left is told of."""
 
@@ -36,11 +39,12 @@ def clean(clients: Clients, drill_id: str, attempt: int) -> dict[str, Any]:
 def _clean(clients: Clients, ledger: FailoverLedger, record: FailoverRecord) -> FailoverRecord:
     if record.verdict is None or not record.cleaning:
         return _begin(clients, ledger, record)
-    turn = next((each for each in record.cleaning if not each.done), None)
-    if turn is None:
+    turns = [each.wave for each in record.cleaning if not each.done][:AT_ONCE]
+    if not turns:
         return record
-    done = _delete(clients, record, turn)
-    cleaning = tuple(done if each is turn else each for each in record.cleaning)
+    cleaning = tuple(
+        _delete(clients, record, each) if each.wave in turns else each for each in record.cleaning
+    )
     if all(each.done for each in cleaning):
         cleaning = tuple(map(_again, cleaning))
     return ledger.change(record.attempt, cleaning=cleaning)
