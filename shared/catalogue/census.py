@@ -26,7 +26,7 @@ def count(table: Table, cluster: str) -> Count:
     positions = []
     for row in table.query(newest_partition(cluster)):
         living += machines.newest(row, None) is not None
-        if position := machines.newest(row, State.RESTORABLE):
+        if position := row.get(State.RESTORABLE):
             positions.append(position)
     newest = max(positions).partition("#")[0] if positions else None
     return Count(cluster, living, len(positions), newest)
@@ -38,11 +38,13 @@ def namespaces(table: Table, cluster: str) -> set[str]:
 
 
 def newest_taken(table: Table, cluster: str) -> tuple[datetime, str] | None:
-    """When the newest backup of a cluster was taken, restorable or not, and of which machine."""
+    """When the newest backup that a cluster has written was taken, restorable or not, and of which
+    machine. A folder may be written by anybody, and says nothing of the cluster.
+    """
     taken = [
         (position.partition("#")[0], row["sk"])
         for row in table.query(newest_partition(cluster))
-        if (position := machines.newest(row, None))
+        if (position := machines.newest_of_cluster(row))
     ]
     if not taken:
         return None

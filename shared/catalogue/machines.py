@@ -1,6 +1,7 @@
 """The newest points of each machine: one row a machine, so that nobody reads its whole history.
 
-A row of `newest#CLUSTER` has, for each state, the position of the machine's newest point in it.
+A row of `newest#CLUSTER` has, for each list, the position of the machine's newest point in it: for
+each state, and for each state of what is catalogued only, which hides nothing that can be restored.
 To find the next one when that goes, each living point has a row in its machine's timeline. Both
 are written in one transaction with the point, and every change of a timeline moves its machine's
 revision: so a next one that was looked up is still the next one when it is written.
@@ -14,20 +15,25 @@ from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import CLUSTERS, EXPIRES, moment, newest_partition, timeline
 
 LIVING = (State.RESTORABLE, State.INCOMPLETE, State.CORRUPT)
+ASIDE = "folder-"
+"""What the lists of points in the directory layout begin with."""
+
+LISTS = tuple(f"{aside}{state}" for aside in ("", ASIDE) for state in LIVING)
 
 
 class Listed(NamedTuple):
-    """What of a point decides where it is listed; MACHINE is `namespace/name`."""
+    """Where a point is listed: NAME is that of its list, MACHINE is `namespace/name`."""
 
     cluster: str
     machine: str
-    state: State
+    name: str
     position: str
 
     @classmethod
     def of(cls, point: RestorePoint) -> "Listed":
         machine = f"{point.namespace}/{point.vm}"
-        return cls(point.cluster, machine, point.state, point.position)
+        aside = ASIDE if point.layout == "directory" else ""
+        return cls(point.cluster, machine, f"{aside}{point.state}", point.position)
 
     @property
     def row_key(self) -> Key:
@@ -35,7 +41,7 @@ class Listed(NamedTuple):
 
     @property
     def moment(self) -> Key:
-        return timeline(self.cluster, self.machine), moment(self.state, self.position)
+        return timeline(self.cluster, self.machine), moment(self.name, self.position)
 
 
 class Changes(NamedTuple):
@@ -62,21 +68,26 @@ def changes(table: Table, before: Listed | None, after: Listed, *, expires: date
 
 
 def _living(listed: Listed | None) -> Listed | None:
-    return listed if listed and listed.state in LIVING else None
+    return listed if listed and listed.name in LISTS else None
 
 
 def newest(item: Item, state: State | None) -> str | None:
     """The position of a machine's newest living point, or of its newest in a state."""
-    states = LIVING if state is None else (state,)
-    return max((item[each] for each in states if item.get(each)), default=None)
+    names = LISTS if state is None else (state.value, f"{ASIDE}{state}")
+    return max((item[each] for each in names if item.get(each)), default=None)
+
+
+def newest_of_cluster(item: Item) -> str | None:
+    """The position of a machine's newest point that its own cluster has written."""
+    return max((item[each] for each in LIVING if item.get(each)), default=None)
 
 
 def oldest(table: Table, item: Item) -> str | None:
     """The position of a machine's oldest living point."""
     own = timeline(cluster_of(item), item["sk"])
     found = []
-    for state in LIVING:
-        start = moment(state, "")
+    for name in LISTS:
+        start = moment(name, "")
         found += [row["sk"].removeprefix(start) for row in table.page(own, start, most=1).rows]
     return min(found, default=None)
 
@@ -92,10 +103,10 @@ def _machine(
     current = table.get(key)  # ahead of the timeline: its revision covers what is read there
     row: dict[str, Any] = {"pk": key[0], "sk": key[1], "revision": 0} | (current or {})
     row.pop(EXPIRES, None)
-    if leaves and leaves.row_key == key and row.get(leaves.state) == leaves.position:
-        row[leaves.state] = _next(table, leaves)
+    if leaves and leaves.row_key == key and row.get(leaves.name) == leaves.position:
+        row[leaves.name] = _next(table, leaves)
     if comes and comes.row_key == key:
-        row[comes.state] = max(row.get(comes.state) or "", comes.position)
+        row[comes.name] = max(row.get(comes.name) or "", comes.position)
     if newest(row, None) is None:
         row[EXPIRES] = int(expires.timestamp())
     revision = int(row["revision"])
@@ -106,9 +117,9 @@ def _machine(
 
 
 def _next(table: Table, leaves: Listed) -> str | None:
-    """The newest position of that state but for the one that leaves."""
+    """The newest position of that list but for the one that leaves."""
     pk, own = leaves.moment
-    page = table.page(pk, moment(leaves.state, ""), most=2, backwards=True)
+    page = table.page(pk, moment(leaves.name, ""), most=2, backwards=True)
     others = (row["sk"] for row in page.rows if row["sk"] != own)
     found = next(others, None)
-    return found.removeprefix(moment(leaves.state, "")) if found else None
+    return found.removeprefix(moment(leaves.name, "")) if found else None

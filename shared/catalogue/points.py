@@ -70,10 +70,8 @@ class View(NamedTuple):
 
     @property
     def listed(self) -> Listed | None:
-        if self.current is None:
-            return None
-        row = self.current
-        return Listed(row["cluster"], row["machine"], State(row["state"]), row["position"])
+        previous = self.previous
+        return Listed.of(previous) if previous else None
 
 
 class Points:

@@ -45,24 +45,7 @@ def of_machines(
     positions: set[str] = set()
     for row in machine_rows(table, cluster, start):
         positions |= _deciding(table, row, at)
-    found = list(map(_model, _at_positions(table, sorted(positions, reverse=True))))
-    hidden = filter(None, (_behind(table, point) for point in found))
-    return iter(sorted([*found, *hidden], key=lambda point: point.position, reverse=True))
-
-
-def _behind(table: Table, point: RestorePoint) -> RestorePoint | None:
-    """The newest point of its machine that can be used, which one that cannot hides."""
-    if point.usable or point.state is not State.RESTORABLE:
-        return None
-    timeline = keys.timeline(point.cluster, f"{point.namespace}/{point.vm}")
-    start, after = keys.moment(point.state, ""), keys.moment(point.state, point.position)
-    while page := table.page(timeline, start, after=after, most=PAGE, backwards=True).rows:
-        positions = [each["sk"].removeprefix(start) for each in page]
-        older = map(_model, _at_positions(table, positions))
-        if usable := next((each for each in older if each.usable), None):
-            return usable
-        after = page[-1]["sk"]
-    return None
+    return map(_model, _at_positions(table, sorted(positions, reverse=True)))
 
 
 def row_of(table: Table, id_: str) -> Item | None:
@@ -127,21 +110,21 @@ def _clusters(table: Table, cluster: str | None) -> list[str]:
 def _deciding(table: Table, row: Item, at: datetime | None) -> set[str]:
     """The positions of the points of a machine that decide what is taken of it."""
     if at is None:
-        return {row[state] for state in machines.LIVING if row.get(state)}
-    early = {_at_or_before(table, row, state, at) for state in machines.LIVING} - {None}
+        return {row[name] for name in machines.LISTS if row.get(name)}
+    early = {_at_or_before(table, row, name, at) for name in machines.LISTS} - {None}
     if not early:
         early = {machines.oldest(table, row)} - {None}
     return {position for position in early if position}
 
 
-def _at_or_before(table: Table, row: Item, state: State, at: datetime) -> str | None:
-    """The position of a machine's newest point in a state at or before an instant."""
-    newest = machines.newest(row, state)
+def _at_or_before(table: Table, row: Item, name: str, at: datetime) -> str | None:
+    """The position of a machine's newest point of a list at or before an instant."""
+    newest: str | None = row.get(name)
     if newest is None or _time(newest) <= to_instant(at):
         return newest
-    start = keys.moment(state, "")
+    start = keys.moment(name, "")
     # A position is a time and an id; ~ comes after every id of that very second.
-    after = keys.moment(state, f"{to_instant(at)}#~")
+    after = keys.moment(name, f"{to_instant(at)}#~")
     timeline = keys.timeline(machines.cluster_of(row), row["sk"])
     page = table.page(timeline, start, after=after, most=1, backwards=True)
     return next((each["sk"].removeprefix(start) for each in page.rows), None)

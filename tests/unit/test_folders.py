@@ -7,6 +7,7 @@ of a folder, what is told of each. Not aspects: a qcow2's own header (test_qcow2
 import json
 import random
 import re
+from datetime import UTC, datetime
 from itertools import permutations
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 
 from local.cloud import ROOT
 from local.samples.folders import GIB, chain, document, qcow2
-from shared.catalogue import folders
+from shared.catalogue import census, folders, summary
 from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import bucket_partition
 from tests.lab import a_lab
@@ -472,6 +473,18 @@ def test_a_newer_folder_does_not_hide_a_backup_that_can_be_restored(select: dict
         output = lab.restore({"select": {**select, "cluster": "east"}, "target": "west"})
         (machine,) = output["machines"]
         assert (machine["vm"], machine["state"]) == ("web01", "ready")
+
+
+def test_a_folder_counts_as_nothing_that_can_be_restored_and_proves_no_cluster_alive() -> None:
+    """Anybody may have written it, at any time."""
+    world = catalogued({**WHOLE, "metadata.json": document(createdAt="2030-01-01T00:00:00Z")})
+    (count,) = census.census(world.table)
+    assert (count.machines, count.restorable, count.newest) == (1, 0, None)
+    assert census.newest_taken(world.table, "east") is None
+    (_, entry), *_ = summary.entries(world.table, summary.Scope(), datetime.now(UTC))
+    assert (entry["newest"]["state"], entry["newestRestorable"]) == ("restorable", None)
+    newest = points(world.table, latest=True, state="restorable")
+    assert [each.vm for each in newest] == ["pg-1"]
 
 
 PAGE = (ROOT / "docs" / "layouts.md").read_text()
