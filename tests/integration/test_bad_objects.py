@@ -129,7 +129,7 @@ def test_a_broken_object_is_named_everywhere_and_its_repair_undoes_it(
     [
         (
             "stray/notes.cfg",
-            ["Unknown layout", "stray/notes.cfg", "harvester/vmbackups/", "no other layout"],
+            ["Unknown layout", "stray/notes.cfg", "harvester/vmbackups/", "docs/layouts.md"],
         ),
         ("web01.qcow2.cfg", ["Unknown layout", "Move it"]),
         (
