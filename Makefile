@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help up down outage recover demo test check conformance bench mutate build deploy clean host-build environments FORCE
+.PHONY: help up down outage recover demo test check conformance bench fuzz mutate build deploy clean host-build environments FORCE
 
 PYTHON ?= python3
 STACK ?= replant
@@ -57,6 +57,11 @@ conformance: .venv/.done ## Hold the simulation against the real controllers of 
 
 bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" also writes docs/benchmarks.md)
 	@$(DEV)/python -m bench $(BENCH)
+
+# What reads bytes and texts that others wrote: any of them gives a model or a reason.
+PARSERS := keys layouts_hostile layouts_longhorn qcow2 strict kubeconfig addresses sizes names
+fuzz: environments ## Try the parsers with a hundred times as many examples; what it finds is tried first from then on
+	HYPOTHESIS_PROFILE=fuzz $(DEV)/python -m pytest $(PARSERS:%=tests/unit/test_%.py)
 
 # The unit tests find the genuine files beside the project; a mutant's copy of it lies one level deeper.
 mutate: .venv-mutate/.done ## Change the pure code and see which changes no test notices (MUTANTS="shared.restore.* ...")

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 
 # How long an example takes says more of what else the machine does: nothing here is timed.
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("fuzz", deadline=None, max_examples=10_000)  # make fuzz
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 
 @pytest.fixture(scope="session")

@@ -280,7 +280,7 @@ documents = st.lists(st.sampled_from(PIECES), max_size=25).map(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(documents)
 def test_any_document_is_changed_or_left_and_one_that_is_changed_is_still_one(text: str) -> None:
     for how in (DERIVED, CLEARED):

@@ -430,7 +430,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.text() | st.text(alphabet=":-[]{}&*!|>'\"%@#?, \nab") | TREES.map(yaml.safe_dump))
 def test_no_text_raises_anything_but_a_refusal(text: str) -> None:
     with pytest.raises(Refused):
@@ -446,7 +446,7 @@ PLACES = [(key,) for key in kubeconfig()] + [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.sampled_from(PLACES), TREES | st.text().map(lambda text: f"https://{text}"))
 def test_no_value_in_a_good_file_raises_anything_but_a_refusal(
     place: tuple[str | int, ...], value: object

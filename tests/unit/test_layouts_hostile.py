@@ -143,7 +143,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.sampled_from(WRITTEN), st.data())
 def test_a_record_with_any_value_anywhere_is_unreadable_at_most(
     body: bytes, data: st.DataObject

@@ -531,7 +531,7 @@ BASES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.sampled_from(BASES), CHANGES, st.dictionaries(st.integers(0, 300), st.integers(0, 255)))
 @example(BASES[0], {}, {})
 @example(BASES[0], {"cluster_bits": 2**32 - 1}, {})
