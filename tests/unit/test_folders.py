@@ -355,6 +355,16 @@ def test_a_header_alone_says_the_chain_wherever_a_host_kept_the_file() -> None:
     assert only(world.table).reasons == ()
 
 
+def test_a_header_means_the_folder_that_its_own_image_lies_in() -> None:
+    world = World(MemoryTable())
+    old = {"a.qcow2": qcow2(backing_file="b.qcow2"), "b.qcow2": qcow2()}
+    files = {**WHOLE, "disk-0.qcow2": qcow2(backing_file="../old/a.qcow2")}
+    world.settle([target(), *written(old, below="db/pg-1/old/"), *written(files)])
+    assert only(world.table).reasons == ()
+    world.settle([Happened("db/pg-1/old/b.qcow2", None, 2)])
+    assert only(world.table).reasons == ("disk disk-0: ../old/b.qcow2 was deleted from the bucket",)
+
+
 def test_folders_that_contradict_each_other_are_told() -> None:
     files = {
         **WHOLE,
