@@ -270,6 +270,11 @@ def test_a_namespace_that_becomes_too_long_is_named(site: FailoverLab) -> None:
         site.begin_drill()
 
 
+@pytest.mark.parametrize("kept", ["PT0S", "P1D"])
+def test_machines_are_kept_for_no_time_or_for_a_day_at_most(site: FailoverLab, kept: str) -> None:
+    assert site.begin_drill({"plan": "payments", "keepFor": kept})["next"] == "advance"
+
+
 # --- What there was, and what is overdue ---------------------------------------------------------
 
 

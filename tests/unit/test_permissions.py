@@ -187,3 +187,6 @@ def test_who_may_not_delete_replaces_nothing(without: int) -> None:
     check = existing("recreate", more=[each for each in REPLACING if each != lacking])
     assert check.verdict == "block"
     assert f'cannot {lacking.verbs[-1]} resource "{lacking.resources[0]}"' in check.message
+    kind = lacking.resources[0]
+    of_cluster = kind in ("namespaces", "volumesnapshotcontents")
+    assert (" in default" in check.message) is not of_cluster, check.message

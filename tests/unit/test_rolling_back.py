@@ -895,6 +895,16 @@ def test_of_thousands_of_machines_what_stands_is_gone_through_once(lab: Lab) -> 
     assert live.times == 1
 
 
+def test_a_rollback_that_was_stopped_is_told_as_that(lab: Lab) -> None:
+    restore_id = halted(lab)
+    lab.cluster.objects[CLAIM]["metadata"]["finalizers"] = ["example.org/hold"]
+    lab.roll_back_once(restore_id)
+    assert lab.end("arn:rollback:1", error=None) is None
+    said = " ".join(lab.topic.texts[-1].split())
+    assert "was stopped or ran out of its time" in said
+    assert "deleted, and the rest is as it was. Start it again with the same input." in said
+
+
 def test_a_rollback_that_broke_off_is_told_with_its_error(lab: Lab) -> None:
     restore_id = halted(lab)
     lab.cluster.objects[CLAIM]["metadata"]["finalizers"] = ["example.org/hold"]

@@ -78,6 +78,21 @@ def test_a_plan_with_a_schedule_has_one_that_starts_its_drill(lab: Lab) -> None:
     assert scheduler.calls == ["create payments"]
 
 
+def test_it_starts_on_the_minute_in_utc_and_is_given_up_after_an_hour(lab: Lab) -> None:
+    """As the API of EventBridge Scheduler names it (CreateSchedule)."""
+    scheduler = Scheduler()
+    keep(lab, scheduler)
+    made = scheduler.schedules["payments"]
+    assert made["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    assert made["ScheduleExpressionTimezone"] == "UTC"
+    assert made["Description"].startswith("Practises recovery plan payments.")
+    assert made["Target"]["RetryPolicy"] == {
+        "MaximumEventAgeInSeconds": 3600,
+        "MaximumRetryAttempts": 20,
+    }
+    assert made["Target"]["DeadLetterConfig"] == {"Arn": START.dead_letters}
+
+
 def test_what_somebody_changed_is_put_back_and_what_is_switched_off_stays_so(lab: Lab) -> None:
     scheduler = Scheduler()
     keep(lab, scheduler)
