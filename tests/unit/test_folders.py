@@ -250,6 +250,40 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+OUT = {
+    "absolute": "/a.raw",
+    "with a backslash": "..\\a.raw",
+    "unprintable": "a\u202e.raw",
+    "the machine's own folder": "../a.raw/../../a.raw",
+    "another machine": "../../pg-2/a.raw",
+    "two folders down": "more/deep/a.raw",
+    "the target itself": "../../../a.raw",
+}
+
+
+@pytest.mark.parametrize("case", OUT)
+def test_no_file_is_read_outside_the_folder_of_the_machine(case: str) -> None:
+    disk = {"name": "d", "file": OUT[case], "format": "raw"}
+    (why,) = reasons({"metadata.json": document([disk]), "a.raw": b"x" * 512})
+    assert why.endswith("which is not in the folder of the machine")
+    links = chain(("disk-0.qcow2", OUT[case]))
+    (why,) = reasons({**WHOLE, "snapshots.json": links})
+    assert why.startswith("disk disk-0: the parent of 'disk-0.qcow2' is '")
+    assert why.endswith("which is not in the folder of the machine")
+
+
+def test_the_chain_of_a_sibling_names_files_as_they_lie_there() -> None:
+    world = World(MemoryTable())
+    old = {
+        "a.qcow2": qcow2(2 * GIB),  # a root of another size is what a resize leaves
+        "b.qcow2": qcow2(),
+        "snapshots.json": chain(("b.qcow2", "a.qcow2"), ("a.qcow2", None)),
+    }
+    files = {**WHOLE, "snapshots.json": chain(("disk-0.qcow2", "../old/b.qcow2"))}
+    world.settle([target(), *written(old, below="db/pg-1/old/"), *written(files)])
+    assert only(world.table).reasons == ()
+
+
 @pytest.mark.parametrize("case", LIES)
 def test_what_is_not_true_is_told(case: str) -> None:
     files, why = LIES[case]
