@@ -4,8 +4,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config
 
+from shared.aws.impatience import impatient
 from shared.aws.table import Table
 from shared.models.observations import Observation
 from shared.observe import logger, metrics
@@ -18,13 +18,8 @@ if TYPE_CHECKING:
 
 @cache
 def clients() -> probing.Clients:
-    """Made once a sandbox. A service of AWS that does not answer is given up soon."""
-    config = Config(
-        connect_timeout=3,
-        read_timeout=5,
-        retries={"total_max_attempts": 2, "mode": "standard"},
-        max_pool_connections=probing.AT_ONCE,
-    )
+    """Made once a sandbox."""
+    config = impatient(probing.AT_ONCE)
     return probing.Clients(
         table=Table(boto3.client("dynamodb", config=config), settings().catalogue_table),
         secrets=boto3.client("secretsmanager", config=config),
