@@ -895,6 +895,21 @@ def test_of_thousands_of_machines_what_stands_is_gone_through_once(lab: Lab) -> 
     assert live.times == 1
 
 
+@pytest.mark.parametrize(
+    ("counted", "leaving"),
+    [
+        ({"configmaps": 1, "serviceaccounts": 1}, False),
+        ({"configmaps": 1, "pods": 2}, True),
+        (dict.fromkeys(rollback.LEAVING, 1), True),
+        ({"pods": 1, "persistentvolumeclaims": 1}, False),
+    ],
+)
+def test_only_what_the_garbage_collector_takes_is_waited_for(
+    counted: dict[str, int], leaving: bool
+) -> None:
+    assert rollback.is_leaving(counted) is leaving
+
+
 def test_a_rollback_that_was_stopped_is_told_as_that(lab: Lab) -> None:
     restore_id = halted(lab)
     lab.cluster.objects[CLAIM]["metadata"]["finalizers"] = ["example.org/hold"]
