@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from shared.jsonpath import dig
 from shared.kinds import KINDS
-from shared.kube.client import TargetCluster
+from shared.kube.client import RIGHTS, TargetCluster
 from shared.kube.connection import Limits, Silence
 from shared.kube.reply import Reply
 from shared.kube.transport import Transport
@@ -29,7 +29,7 @@ from tests import fake_deletion as deletion
 SERVER = "https://west.example:6443"
 
 Json = dict[str, Any]
-RIGHTS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+_ABOUT_ITSELF = {"/readyz": "Readiness", "/version": "Version", RIGHTS: "SelfSubjectRulesReview"}
 ALL_RIGHTS: Json = {
     "resourceRules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
     "nonResourceRules": [],
@@ -150,9 +150,7 @@ class FakeCluster:
 
     def answer(self, method: str, url: str, body: Json | None) -> Reply | Silence:
         parts = urlsplit(url)
-        if parts.path == "/readyz":
-            return Reply(500 if self.starting else 200, "", b"ok")
-        if parts.path in (RIGHTS, "/version"):
+        if parts.path in _ABOUT_ITSELF:
             return self._about_itself(parts.path, body)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         place = _place(parts.path)
@@ -176,8 +174,8 @@ class FakeCluster:
         return self._delete(place, body)
 
     def _about_itself(self, path: str, body: Json | None) -> Reply | Silence:
-        """Its version, or what the client may do, which is no object of any kind here."""
-        kind = "Version" if path == "/version" else "SelfSubjectRulesReview"
+        """Whether it is ready, its version, or what the client may do: no object of any kind."""
+        kind = _ABOUT_ITSELF[path]
         namespace = (body or {}).get("spec", {}).get("namespace", "")
         place = (kind, namespace, namespace)
         if self.before:
@@ -186,6 +184,8 @@ class FakeCluster:
             return Silence(self.down)
         if (fault := self._fault("REVIEW", place)) is not None:
             return fault
+        if kind == "Readiness":
+            return Reply(500 if self.starting else 200, "", b"ok")
         if kind == "Version":
             return _reply(200, self.version)
         status = self.rights.get(namespace, ALL_RIGHTS)

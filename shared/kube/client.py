@@ -20,8 +20,16 @@ from shared.kube.transport import Transport, Verb
 MANAGER = "replant"
 WRITING = f"fieldManager={MANAGER}&fieldValidation=Strict"
 
-READY, STARTING = "/readyz", 500
-"""Where every API server tells anybody whether it is ready, and what it answers before that."""
+READY, STARTING = "/readyz", 429
+"""Where every API server tells anybody whether it is ready, and from which status on it is not."""
+
+UNKNOWN_ACCOUNT = {401, 403}
+"""What READY is answered even earlier, for some 100 ms, while the server knows neither accounts nor
+the right of all to ask for it. On a cluster that takes this right away, and to credentials that are
+no longer good, it is always the answer."""
+
+PAUSES = (1.0, 2.0, 4.0)
+"""Seconds between looks at a server that does not say whether it is ready."""
 
 RIGHTS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 PAGE = 500
@@ -258,19 +266,23 @@ class TargetCluster:
 
     def _send(self, verb: Verb, target: str, body: bytes = b"") -> Reply:
         """An API server that has just started knows neither accounts nor rights, and refuses what
-        it grants a moment later: a refusal counts when a server that is ready repeats it.
+        it grants a moment later: a refusal counts when a server that is ready repeats it. What it
+        refused has changed nothing.
 
         Raises Unreachable.
         """
-        reply = self._transport.send(verb, target, body)
-        if not is_of_rights(reply):
-            return reply
-        if self._transport.send(GET, READY).status == STARTING:
-            raise Unreachable(
-                f"cluster {self.cluster}: the API server answers {reply.status} while it starts and"
-                " does not know all rights yet; try again when it is ready"
-            )
-        # It may have become so since it refused. What it refused has changed nothing.
+        for pause in PAUSES:
+            reply = self._transport.send(verb, target, body)
+            if not is_of_rights(reply):
+                return reply
+            readiness = self._transport.send(GET, READY).status
+            if readiness >= STARTING:
+                raise Unreachable(
+                    f"cluster {self.cluster}: the API server answers {reply.status} while it starts"
+                    " and does not know all rights yet; try again when it is ready"
+                )
+            if readiness not in UNKNOWN_ACCOUNT or not self._transport.wait(pause):
+                break
         return self._transport.send(verb, target, body)
 
     def close(self) -> None:

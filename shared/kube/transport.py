@@ -89,6 +89,13 @@ class Transport:
             return replace(outcome, repeated=True)
         return outcome
 
+    def wait(self, seconds: float) -> bool:
+        """Wait so long; not at all, and False, where the deadline is nearer."""
+        if self._deadline is not None and self._clock() + seconds >= self._deadline:
+            return False
+        self._sleep(seconds)
+        return True
+
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:

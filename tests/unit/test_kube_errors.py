@@ -17,6 +17,7 @@ from shared.errors import (
     Unavailable,
     Unreachable,
 )
+from shared.kube.client import PAUSES
 from tests.unit.scripted_server import (
     PLANTED,
     Answer,
@@ -36,7 +37,8 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 
 def refusal(client: Client, answer: Answer, error: type[ReplantError]) -> str:
-    """What a create says that is always answered so; exactly that error."""
+    """What a create says that is always answered so by a ready server; exactly that error."""
+    client.script.routes.setdefault(("GET", "/readyz"), Answer(200, "ok"))
     with pytest.raises(error) as caught:
         client.target(answer).create(vm())
     assert type(caught.value) is error
@@ -194,6 +196,24 @@ def test_an_answer_without_an_object_is_unreachable(client: Client, answer: Answ
 def test_credentials_are_refused_when_the_server_repeats_it(client: Client) -> None:
     refusal(client, status(401, "Unauthorized", "Unauthorized"), Refused)
     assert client.count == 2
+
+
+def test_credentials_that_may_not_even_ask_for_readiness_are_refused_after_some_seconds(
+    client: Client,
+) -> None:
+    unauthorized = status(401, "Unauthorized", "Unauthorized")
+    client.script.routes["GET", "/readyz"] = unauthorized
+    refusal(client, unauthorized, Refused)
+    assert client.pauses == list(PAUSES)
+
+
+def test_no_look_at_a_server_that_knows_nobody_ends_after_the_deadline(client: Client) -> None:
+    unauthorized = status(401, "Unauthorized", "Unauthorized")
+    client.script.routes["GET", "/readyz"] = unauthorized
+    target = client.target(unauthorized, deadline=PAUSES[0] / 2, clock=lambda: 0.0)
+    with pytest.raises(Refused):
+        target.create(vm())
+    assert client.pauses == []
 
 
 def test_a_kind_that_is_not_served_is_refused_at_once(client: Client) -> None:

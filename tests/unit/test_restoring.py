@@ -317,6 +317,19 @@ def test_a_refusal_from_just_before_the_api_server_was_ready_is_asked_again(
     assert lab.finish(planned)["counts"] == {"ready": 1}
 
 
+@pytest.mark.parametrize("code", [401, 403])
+def test_an_api_server_that_knows_nobody_yet_does_not_even_say_whether_it_is_ready(
+    lab: Lab, code: int
+) -> None:
+    """As kube-apiserver does in its first moments on a host with much to do."""
+    lab.backup()
+    planned = lab.plan()
+    said = 'virtualmachines is forbidden: User "replant" cannot list resource "virtualmachines"'
+    lab.cluster.fail("GET", "VirtualMachine", status(code, "Forbidden", said), times=2)
+    lab.cluster.fail("REVIEW", "Readiness", status(code, "Forbidden", 'cannot get "/readyz"'))
+    assert lab.finish(planned)["counts"] == {"ready": 1}
+
+
 def test_an_outage_while_machines_are_waited_for_ends_nothing(lab: Lab) -> None:
     lab.backup()
     lab.cluster.run = False
