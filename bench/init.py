@@ -50,7 +50,12 @@ FUNCTIONS = (
     Function("CensusFunction", "census", ("dynamodb",), maker="table"),
     Function("ProbeFunction", "probe", ("dynamodb", "secretsmanager")),
     Function("SecondProbeFunction", "second_probe", ("dynamodb", "secretsmanager")),
-    Function("UpkeepFunction", "upkeep", ("cloudwatch", "dynamodb", "events", "s3", "sns")),
+    Function(
+        "UpkeepFunction",
+        "upkeep",
+        ("cloudwatch", "dynamodb", "events", "s3", "sns", "stepfunctions"),
+    ),
+    Function("ReconcileFunction", "reconcile", ("dynamodb", "s3", "sns", "sqs")),
     Function(
         "PlanFunction",
         "plan",

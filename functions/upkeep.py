@@ -13,6 +13,7 @@ from shared.watch.alarms import Owner
 from shared.watch.drills import Start
 from shared.workflows import scheduling, upkeep
 from shared.workflows.failover import returning
+from shared.workflows.reconcile import starting
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -45,6 +46,12 @@ def tellers() -> returning.Clients:
     return returning.Clients(table(), state, sns, events, settings().notification_topic)
 
 
+@cache
+def reconciles() -> starting.Clients:
+    machine = settings().reconcile_state_machine
+    return starting.Clients(table(), boto3.client("stepfunctions"), machine)
+
+
 @logger.inject_lambda_context
 def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
@@ -52,9 +59,15 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     finally:  # what cannot be told keeps no alarm from being made
         alarms = upkeep.keep_alarms(clients())
         drills = scheduling.keep_schedules(schedules())
+        reconciled = starting.start_reconciles(reconciles())
     if drills.overdue:  # else there is no metric, which costs nothing
         metrics.add_metric("DrillsOverdue", "Count", len(drills.overdue))
         metrics.flush_metrics()
-    kept = {"alarms": alarms._asdict(), "drills": drills._asdict(), "returns": returns}
+    kept = {
+        "alarms": alarms._asdict(),
+        "drills": drills._asdict(),
+        "reconciles": reconciled,
+        "returns": returns,
+    }
     logger.info("kept in line", extra=kept)
     return kept

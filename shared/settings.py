@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     failover_state_machine: str = ""
     rollback_state_machine: str = ""
     drill_state_machine: str = ""
+    reconcile_state_machine: str = ""
     schedule_group: str = ""
     schedule_role: str = ""
     failover_dead_letters: str = ""

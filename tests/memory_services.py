@@ -41,6 +41,9 @@ class MemoryS3:
         self.refusals: dict[tuple[str, str], str] = {}
         self.sizes: dict[tuple[str, str], int] = {}
         self.opened: list[Body] = []
+        self.listed: Any = None
+        self.listings = 0
+        self.most_keys = 1000
 
     def write(self, bucket: str, key: str, id_: str, body: bytes | None) -> None:
         """Once for each version id, so that a test may tell of the same event again."""
@@ -55,6 +58,48 @@ class MemoryS3:
         """For good, which removes a delete marker as well."""
         versions = self.versions.get((bucket, key), [])
         self.versions[bucket, key] = [each for each in versions if each.id != id_]
+
+    def list_objects_v2(
+        self,
+        *,
+        Bucket: str,
+        Prefix: str = "",
+        StartAfter: str = "",
+        Delimiter: str = "",
+        MaxKeys: int = 1000,
+    ) -> Any:
+        """What lies there now, or what a test says is LISTED."""
+        if self.listed is not None:
+            return self.listed
+        there = {
+            key: versions[-1]
+            for (bucket, key), versions in self.versions.items()
+            if bucket == Bucket and versions and versions[-1].body is not None
+        }
+        found = sorted(key for key in there if key.startswith(Prefix) and key > StartAfter)
+        below = {
+            Prefix + key[len(Prefix) :].partition(Delimiter)[0] + Delimiter
+            for key in found
+            if Delimiter and Delimiter in key[len(Prefix) :]
+        }
+        self.listings += 1
+        shown = found[: min(MaxKeys, self.most_keys)]
+        return {
+            "IsTruncated": len(found) > len(shown),
+            "Contents": [{"Key": key, "ETag": f'"etag-{there[key].id}"'} for key in shown],
+            "CommonPrefixes": [{"Prefix": each} for each in sorted(below)],
+        }
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, **asked: Any) -> Any:
+        return [self.list_objects_v2(**asked)]
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: str) -> None:
+        number = len(self.written) + 1
+        self.write(Bucket, Key, f"v{number:04}", Body)
 
     def get_object(
         self, *, Bucket: str, Key: str, VersionId: str | None = None, Range: str = ""

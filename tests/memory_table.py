@@ -94,6 +94,15 @@ class MemoryTable(Table):
         newest = sorted(mine, key=lambda row: str(row["position"]), reverse=True)
         return (projected(row, index) for row in newest)
 
+    def objects(self, bucket: str, after: str, before: str) -> Iterator[Item]:
+        hash_, range_ = (each["AttributeName"] for each in INDEXES["objects"]["KeySchema"])
+        mine = [
+            row
+            for row in map(_plain, self.packed.values())
+            if row.get(hash_) == bucket and after < row[range_] < before
+        ]
+        return (projected(row, "objects") for row in sorted(mine, key=lambda row: row[range_]))
+
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
         key, unused = _key_of(item), [name for name in values if name not in condition]
         assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
@@ -126,10 +135,20 @@ class MemoryTable(Table):
             self.packed.pop(key, None)
         return True
 
-    def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
+    def update(
+        self,
+        key: Key,
+        values: Mapping[str, Any],
+        *,
+        condition: str,
+        operands: Mapping[str, Any] | None = None,
+    ) -> Item | None:
         row = self.packed.get(_checked(key), {})
         names = {f"#{name}": name for name in values}
-        if not _holds(condition, row, names, {f":{name}": value for name, value in values.items()}):
+        known = {f":{name}": value for name, value in values.items()} | dict(operands or {})
+        unused = [name for name in operands or {} if name not in condition]
+        assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
+        if not _holds(condition, row, names, known):
             return None
         kept = {name: value for name, value in row.items() if values.get(name, self) is not None}
         written = _typed({"pk": key[0], "sk": key[1]}) | kept | _typed(values)
@@ -251,9 +270,20 @@ class Watched(Table):
         self._before()
         return self._table.write_together(puts, deletes=deletes)
 
-    def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
+    def objects(self, bucket: str, after: str, before: str) -> Iterator[Item]:
         self._before()
-        return self._table.update(key, values, condition=condition)
+        return self._table.objects(bucket, after, before)
+
+    def update(
+        self,
+        key: Key,
+        values: Mapping[str, Any],
+        *,
+        condition: str,
+        operands: Mapping[str, Any] | None = None,
+    ) -> Item | None:
+        self._before()
+        return self._table.update(key, values, condition=condition, operands=operands)
 
     def add(self, key: Key, name: str, member: str) -> None:
         self._before()

@@ -7,7 +7,9 @@ from ministack.services import dynamodb
 
 from local.emulator.seams import seam
 
-OF_A_PARTITION = re.compile(r"(\w+) = (:\w+)(?: AND begins_with\((\w+), (:\w+)\))?")
+OF_A_PARTITION = re.compile(
+    r"(\w+) = (:\w+)(?: AND (?:begins_with\((\w+), (:\w+)\)|(#\w+) BETWEEN (:\w+) AND (:\w+)))?"
+)
 
 Json = dict[str, Any]
 
@@ -27,9 +29,12 @@ def a_query_does_not_parse_for_every_row() -> None:
         match = OF_A_PARTITION.fullmatch(expr or "")
         if match is None or slot != "KeyConditionExpression":
             return evaluate(expr, item, values, names, slot)
-        pk, pk_value, sk, start = match.groups()
+        pk, pk_value, sk, start, named, first, last = match.groups()
         if item[pk] != values[pk_value]:
             return False
+        if named:
+            key: str = item[names[named]]["S"]
+            return values[first]["S"] <= key <= values[last]["S"]
         return sk is None or item[sk]["S"].startswith(values[start]["S"])
 
     dynamodb._evaluate_condition = holds

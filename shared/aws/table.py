@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from shared.models.row_keys import IN_BUCKET
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -24,6 +26,9 @@ PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 PASSING = {"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 """Reasons of a cancelled transaction, one a row, that go away by themselves; boto3 retries none."""
+
+FIRST = "\0"
+"""Before every key; DynamoDB compares no key with an empty text."""
 
 LARGEST_ITEM = 400 * 1024
 """Bytes of names and values (DynamoDB developer guide, quotas)."""
@@ -176,6 +181,22 @@ class Table:
         )
         return (_plain(item) for chunk in pages for item in chunk["Items"])
 
+    def objects(self, bucket: str, after: str, before: str) -> Iterator[Item]:
+        """Of a bucket's objects, by key, those between two keys: what the index has of their rows,
+        which may be a moment old.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            IndexName="objects",
+            KeyConditionExpression=f"{IN_BUCKET} = :bucket AND #key BETWEEN :after AND :before",
+            ExpressionAttributeNames={"#key": "key"},
+            ExpressionAttributeValues=_typed(
+                {":bucket": bucket, ":after": after or FIRST, ":before": before}
+            ),
+        )
+        rows = (_plain(item) for page in pages for item in page["Items"])
+        return (row for row in rows if after < row["key"] < before)
+
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
         """False when the condition does not hold, or somebody is just writing the row."""
         operands: Any = {"ExpressionAttributeValues": _typed(values)} if values else {}
@@ -232,16 +253,24 @@ class Table:
             action["ExpressionAttributeValues"] = _typed(put.values)
         return action
 
-    def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
+    def update(
+        self,
+        key: Key,
+        values: Mapping[str, Any],
+        *,
+        condition: str,
+        operands: Mapping[str, Any] | None = None,
+    ) -> Item | None:
         """Sets VALUES (None removes one) and returns the row as it was, {} for a new one.
 
-        None when the condition does not hold. It may use each value's name as #name and :name.
+        None when the condition does not hold. It may use each value's name as #name and :name, and
+        OPERANDS, whose names begin with a colon.
         """
         given = {name: value for name, value in values.items() if value is not None}
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in given)
         if removed := [f"#{name}" for name, value in values.items() if value is None]:
             expression += " REMOVE " + ", ".join(removed)
-        operands = {f":{name}": value for name, value in given.items()}
+        known = {f":{name}": value for name, value in given.items()} | dict(operands or {})
         try:
             answer = self._client.update_item(
                 TableName=self._name,
@@ -249,7 +278,7 @@ class Table:
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in values},
-                ExpressionAttributeValues=_typed(operands),
+                ExpressionAttributeValues=_typed(known),
                 ReturnValues="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException:

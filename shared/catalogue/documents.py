@@ -39,13 +39,17 @@ def cluster_documents(table: Table) -> list[ClusterDocument]:
 def sources(table: Table) -> set[str]:
     """The clusters that backups or recovery plans in force are of."""
     found = {each.source for each in recovery_plans(table)}
-    return found | {each.cluster for each in in_force(_document_rows(table, "targets"))}
+    return found | {each.cluster for each in targets(table)}
+
+
+def targets(table: Table) -> tuple[BackupTarget, ...]:
+    """All that are in force."""
+    return in_force(_document_rows(table, "targets"))
 
 
 def targets_of(table: Table, cluster: str) -> list[str]:
     """The places in force where a cluster writes its backups."""
-    targets = in_force(_document_rows(table, "targets"))
-    return [each.id for each in targets if each.cluster == cluster]
+    return [each.id for each in targets(table) if each.cluster == cluster]
 
 
 def plan(table: Table, name: str) -> "RecoveryPlan | None":
@@ -96,7 +100,7 @@ def clusters(table: Table) -> list[str]:
 def check_cluster(table: Table, cluster: str) -> None:
     """Raises NotFound for a cluster that no document in force and no restore point names."""
     known = set(clusters(table))
-    known |= {target.cluster for target in in_force(_document_rows(table, "targets"))}
+    known |= {target.cluster for target in targets(table)}
     known |= plans.ids_in_force(_document_rows(table, "clusters"))
     if cluster not in known:
         in_quarantine = _quarantine_of(table, "clusters", cluster)

@@ -23,10 +23,20 @@ _NOTHING_REMOVED = "ObjectRemoved:NoOP"  # MinIO's, of a deletion that found not
 _MARKED = ":DeleteMarkerCreated"
 _TEST = "s3:TestEvent"
 
+SEQUENCER_WIDTH = 64
+
+
+def padded(sequencer: str) -> str:
+    """S3 compares sequencers after padding the shorter one with zeros on the right (S3 event
+    notification guide).
+    """
+    return sequencer.upper().ljust(SEQUENCER_WIDTH, "0")
+
 
 class ObjectEvent(NamedTuple):
     """An object of a bucket was created or deleted: MARKED where a delete marker hides it now,
-    EXPIRED where a lifecycle rule did it.
+    EXPIRED where a lifecycle rule did it. POSITION is given where no event came, and a look at the
+    bucket stands for one.
     """
 
     bucket: str
@@ -36,6 +46,12 @@ class ObjectEvent(NamedTuple):
     deleted: bool = False
     marked: bool = False
     expired: bool = False
+    position: str = ""
+
+    @property
+    def order(self) -> str:
+        """Its place among all that happened to the object."""
+        return self.position or padded(self.sequencer)
 
     @property
     def url(self) -> str:
@@ -77,6 +93,19 @@ class Walk(Value):
     after: str | None = None
 
 
+class Look(Value):
+    """Look at an object in its bucket, of which no event came: for the reconcile RUN."""
+
+    task: Literal["look"] = "look"
+    bucket: str
+    key: str
+    run: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
 class Sum(Value):
     """Tell how many more objects came into quarantine in a window that is over now."""
 
@@ -84,7 +113,7 @@ class Sum(Value):
     window: str
 
 
-Task = Replay | Recompute | Walk | Sum
+Task = Replay | Recompute | Walk | Look | Sum
 Part = ObjectEvent | Task | Unreadable
 """What a message is about, in part; an Unreadable is for whoever does the part to raise."""
 
@@ -112,7 +141,7 @@ def about(part: Part) -> str:
     """For a log."""
     if isinstance(part, Unreadable):
         return "not an event"
-    if isinstance(part, ObjectEvent):
+    if isinstance(part, ObjectEvent | Look):
         return part.url
     if isinstance(part, Recompute):
         return f"restore point {part.point}"

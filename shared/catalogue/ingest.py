@@ -19,7 +19,7 @@ from shared.catalogue.folders import folder_of
 from shared.catalogue.points import Points
 from shared.catalogue.quarantine import Quarantine
 from shared.catalogue.references import name_of, pointers, task_of
-from shared.catalogue.rows import Row
+from shared.catalogue.rows import REGISTERS, Row
 from shared.catalogue.targets import owner, same_claim
 from shared.catalogue.telling import Telling
 from shared.models.backups import EngineVolume
@@ -92,6 +92,9 @@ class Index:
         item = self._table.get(key)
         return Row.of(item) if item else None
 
+    def stored_many(self, keys: Iterable[Key]) -> dict[Key, Row]:
+        return {key: Row.of(item) for key, item in self._table.get_many(keys).items()}
+
     def record(self, seen: Row) -> Recorded:
         """Writes what one event says, unless a newer event of the same sort has been recorded."""
         row = self._with_earlier(self._with_claim(seen))
@@ -103,6 +106,25 @@ class Index:
             return Recorded(self.stored(row.row_key) or row, None, fresh=False)
         keys = {"pk": row.pk, "sk": row.sk}
         before = Row.of(old) if old else None
+        return Recorded(Row.of(old | keys | values), before, fresh=True)
+
+    def note(self, seen: Row, before: Row | None) -> Recorded | None:
+        """Writes what a look found without an event, where the row is still as it was BEFORE the
+        look; None where somebody has written it meanwhile, who knows more.
+        """
+        condition, operands = "attribute_not_exists(pk)", {}
+        if before:
+            orders = {name: getattr(before, name) for name in REGISTERS}
+            condition = " AND ".join(
+                f"{name} = :was_{name}" if order else f"attribute_not_exists({name})"
+                for name, order in orders.items()
+            )
+            operands = {f":was_{name}": order for name, order in orders.items() if order}
+        values = seen.stored() | {EXPIRES: None}
+        old = self._table.update(seen.row_key, values, condition=condition, operands=operands)
+        if old is None:
+            return None
+        keys = {"pk": seen.pk, "sk": seen.sk}
         return Recorded(Row.of(old | keys | values), before, fresh=True)
 
     def quarantine(self, recorded: Recorded) -> list[Quarantined]:

@@ -9,17 +9,19 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.catalogue.events import SEQUENCER_WIDTH, padded
 from shared.models.base import Instant
 from shared.models.facts import MODELS, Facts, Kind
 from shared.models.restore_points import Quarantined, Source
-from shared.models.row_keys import Key
+from shared.models.row_keys import DOCUMENTS, IN_BUCKET, Key
 
-SEQUENCER_WIDTH = 64
+LOOKED = "~"
+"""Behind all hexadecimal digits."""
 
 _F = TypeVar("_F", bound=BaseModel)
 
 _READ = ("facts", "sequencer", "etag", "version_id", "object_time", "since")
-_REFUSED = ("refusal", "refused_version")
+_REFUSED = ("refusal", "refused_version", "refused_etag")
 REGISTERS = {"read_order": _READ, "refused_order": _REFUSED, "gone_order": ()}
 """The event's position -> what the newest event of that sort says."""
 
@@ -60,6 +62,7 @@ class Row(BaseModel):
     refused_order: str = ""
     refusal: str | None = None
     refused_version: str | None = None
+    refused_etag: str | None = None
     gone_order: str = ""
     points: frozenset[str] = frozenset()
 
@@ -132,6 +135,8 @@ class Row(BaseModel):
         values = self.model_dump(mode="json", include=fields - {"facts"})
         if self.facts is not None:
             values["facts"] = self.facts.model_dump_json()
+        if self.pk != DOCUMENTS:
+            values[IN_BUCKET] = self.bucket
         return values
 
 
@@ -142,11 +147,16 @@ def facts_of(row: Row | None, model: type[_F]) -> _F | None:
     return row.said(model)
 
 
-def padded(sequencer: str) -> str:
-    """S3 compares sequencers after padding the shorter one with zeros on the right (S3 event
-    notification guide).
+def position_of_look(order: str, run: str) -> str:
+    """Of what a look at the bucket found, without an event: behind ORDER, which is the row's so
+    far, and before any later event. RUN grows from one reconcile to the next.
     """
-    return sequencer.upper().ljust(SEQUENCER_WIDTH, "0")
+    return f"{padded(order)[:SEQUENCER_WIDTH]}{LOOKED}{run}"
+
+
+def position_is_of(order: str, run: str) -> bool:
+    """Whether a look of that RUN found what is the newest of a row."""
+    return order[SEQUENCER_WIDTH:] == f"{LOOKED}{run}"
 
 
 def quarantined(row: Row, reason: str, at: Instant) -> Quarantined:

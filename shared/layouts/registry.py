@@ -22,6 +22,21 @@ BLOCK_LIST_LIMIT = 2**30
 
 ANY_SIZE = 2**62
 
+WANTED = (
+    ".cfg",
+    "/metadata.yaml",
+    "/metadata.yml",
+    "/metadata.json",
+    "/snapshots.json",
+    ".qcow2",
+    ".raw",
+    ".img",
+)
+"""What the keys of all that is catalogued end with."""
+
+FOLDERS_OF_FOLDERS = frozenset({"backupstore", "volumes", "harvester", "vmbackups"})
+"""Which hold nearly all of a target, so that a target is divided below them."""
+
 
 class Content(NamedTuple):
     """An object's bytes as a stream, its SIZE in bytes, and the catalogued BUCKETS. Of one that is
@@ -68,6 +83,21 @@ def recognise(key: str) -> Place:
         " harvester/vmimages/), of Longhorn (backupstore/), or of a folder as docs/layouts.md"
         " describes it. Move it out of the catalogued bucket, or ignore it."
     )
+
+
+def is_wanted(key: str) -> bool:
+    """Whether the catalogue is told of an object of a backup bucket: as the template's event rule
+    and the notifications of docs/deploy.md choose them.
+    """
+    return key.endswith(WANTED)
+
+
+def behind_blocks(key: str) -> str | None:
+    """Where the listing of a bucket goes on behind Longhorn's blocks, which are most of it; None
+    for a key that is none of them.
+    """
+    match = _BLOCKS.match(key)
+    return f"{match[0]}~" if match else None
 
 
 def read(place: Place, content: Content) -> Facts:
@@ -246,6 +276,7 @@ LAYOUTS = {
 _PATTERNS = tuple(
     (each.kind, re.compile(rf"(?P<root>(?:.*/)?){each.pattern}")) for each in _IN_BACKUP_BUCKETS
 )
+_BLOCKS = re.compile(rf"(?:.*/)?{_STORE}/(?:volumes/[^/]+/[^/]+/[^/]+|backing-images)/blocks/")
 _DOCUMENTS = tuple((each.kind, re.compile(each.pattern)) for each in _IN_THE_STATE_BUCKET)
 
 

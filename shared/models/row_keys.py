@@ -19,6 +19,12 @@ CLUSTERS = "clusters"
 PREFIXES = "prefixes"
 """Of each target: every place that it ever named."""
 
+RECONCILED = "reconciled"
+"""Of each target: the place that was reconciled last, and on which day."""
+
+IN_BUCKET = "in_bucket"
+"""The bucket of an object's row: only rows that have it are in the index of objects."""
+
 POINT = "point"
 FEED = "source#"
 REFERENCE = "ref#"
@@ -150,6 +156,11 @@ def plan_lock(plan: str) -> str:
 def drill_lock(plan: str) -> Key:
     """Which drill has hold of a recovery plan, and which was the last."""
     return DRILLS, plan
+
+
+def reconcile_partition(id_: str) -> str:
+    """What one reconcile found in each part of its target."""
+    return f"reconcile#{id_}"
 
 
 def moment(state: str, position: str) -> str:

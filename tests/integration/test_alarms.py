@@ -30,6 +30,7 @@ CANCEL = {"restoreId": "r-0000000000000000", "decision": "cancel"}
 UNKNOWN = {"restoreId": "r-0000000000000000", "attempt": 1}
 STEP = {"step": "advance", "failoverId": "f-0000000000000000", "attempt": 1, "late": False}
 PREPARE = {"step": "prepare", "failoverId": "f-0000000000000000", "attempt": 1}
+RECONCILE = {"step": "judge", "id": "0000000000000000"}
 OVERDUE = """\
 name: overdue
 source: east
@@ -260,6 +261,9 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "DrillThrottleAlarm": lambda stack: throttled(stack, "DrillFunction"),
     "DrillExecutionAlarm": lambda stack: cannot_begin(stack, "DrillStateMachine"),
     "SweepErrorAlarm": lambda stack: keeps_failing(stack, "SweepFunction"),
+    "ReconcileErrorAlarm": lambda stack: fails(stack, "ReconcileFunction", RECONCILE),
+    "ReconcileThrottleAlarm": lambda stack: throttled(stack, "ReconcileFunction"),
+    "ReconcileExecutionAlarm": lambda stack: cannot_begin(stack, "ReconcileStateMachine"),
     "OverdueDrillAlarm": a_drill_is_overdue,
 }
 ELSEWHERE = {"DeadLetterAlarm"}  # tests/integration/test_bad_objects.py

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
-from shared.catalogue.rows import SEQUENCER_WIDTH, Row, padded
+from shared.catalogue.events import SEQUENCER_WIDTH, padded
+from shared.catalogue.rows import Row
 from shared.catalogue.targets import owner
 from shared.models.backups import (
     BackingImage,

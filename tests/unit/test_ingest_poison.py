@@ -16,7 +16,7 @@ from shared.catalogue import search
 from shared.layouts.harvester import MOST_DISKS
 from shared.layouts.registry import METADATA_LIMIT
 from shared.models.restore_points import State
-from shared.workflows.ingest import FACTS_LIMIT
+from shared.workflows.sighting import FACTS_LIMIT
 from tests.memory_table import MemoryTable
 from tests.scenarios import BUCKET, STATE, Happened, World, objects, only, quarantined, target
 

@@ -19,7 +19,8 @@ from tests.scenarios import BUCKET, STATE, Happened, World
 
 PAGE = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
 KEPT = 30
-INDEXES = 2
+INDEXES = {"position": 2, "in_bucket": 1}
+"""How many have the rows with an attribute."""
 
 
 def units(row: Item | None, step: int) -> int:
@@ -61,8 +62,8 @@ class MeteredTable(MemoryTable):
             rows = [row for row in (before[key], super().get(key)) if row]
             largest = max((units(row, 1024) for row in rows), default=1)
             self.writes += largest * times
-            if any("position" in row for row in rows) and before[key] != super().get(key):
-                self.writes += largest * INDEXES
+            if before[key] != super().get(key):
+                self.writes += largest * _indexes(rows)
         return answer
 
     def put(self, item: Mapping[str, Any], **more: Any) -> bool:
@@ -78,9 +79,9 @@ class MeteredTable(MemoryTable):
         together = super().write_together
         return bool(self._charge(keys, lambda: together(written, deletes=gone), times=2))
 
-    def update(self, key: Key, values: Mapping[str, Any], *, condition: str) -> Item | None:
+    def update(self, key: Key, values: Mapping[str, Any], **more: Any) -> Item | None:
         change = super().update
-        row: Item | None = self._charge([key], lambda: change(key, values, condition=condition))
+        row: Item | None = self._charge([key], lambda: change(key, values, **more))
         return row
 
     def add(self, key: Key, name: str, member: str) -> None:
@@ -90,6 +91,11 @@ class MeteredTable(MemoryTable):
     def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
         remove = super().delete
         self._charge([key], lambda: remove(key, condition=condition, values=values))
+
+
+def _indexes(rows: Iterable[Item]) -> int:
+    attributes = frozenset().union(*(row.keys() for row in rows))
+    return sum(many for name, many in INDEXES.items() if name in attributes)
 
 
 def _key(item: Mapping[str, Any]) -> Key:

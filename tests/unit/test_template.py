@@ -60,6 +60,7 @@ OUTPUTS = {
     "RollbackStateMachine",
     "FailoverStateMachine",
     "DrillStateMachine",
+    "ReconcileStateMachine",
     "NotificationTopic",
     "Dashboard",
 }
@@ -95,7 +96,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 17
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 18
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

@@ -168,7 +168,9 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_conducts_a_failo
     drills = f"{arn}:${{DrillStateMachine.Name}}:*"
     look = frozenset({looks})
     of_batches = frozenset({looks, "states:StopExecution", "states:RedriveExecution"})
+    reconciles = f"{arn}:${{ReconcileStateMachine.Name}}/*"
     assert found == {
+        ("ReconcileStateMachineRole", of_batches, reconciles),
         ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
         ("RestoreStateMachineRole", look, f"{executions}:*"),
         ("RollbackStateMachineRole", look, f"{executions}:*"),

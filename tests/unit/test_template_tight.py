@@ -205,7 +205,7 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
 
 def test_no_function_reads_a_block_of_longhorns() -> None:
     """Those that read backups read metadata, which ends in .cfg; only the catalogue may read the
-    beginning of an image, whose name nobody knows before.
+    beginning of an image, whose name nobody knows before, by event or in a reconcile.
     """
     read = {
         role: [
@@ -219,9 +219,10 @@ def test_no_function_reads_a_block_of_longhorns() -> None:
         for each in statements
         if each["Effect"] == "Allow" and "${BackupBucket.Arn}/*'" in str(each["Resource"])
     }
-    assert whole == {"CatalogueRole"}
-    (denied,) = [each for each in read["CatalogueRole"] if each["Effect"] == "Deny"]
-    assert denied["Resource"] == "arn:*:s3:::*.blk"
+    assert whole == {"CatalogueRole", "ReconcileRole"}
+    for role in whole:
+        (denied,) = [each for each in read[role] if each["Effect"] == "Deny"]
+        assert denied["Resource"] == "arn:*:s3:::*.blk"
 
 
 def test_endpoints_are_made_on_request_only_and_each_answers_for_a_service_that_is_called() -> None:

@@ -1,0 +1,75 @@
+"""A bucket's listing, without what nobody wants to see."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LAST = "\U0010ffff"
+"""Behind every key that begins like what stands before it."""
+
+
+class Entry(NamedTuple):
+    """An object that is listed."""
+
+    key: str
+    etag: str
+
+
+def listed(
+    s3: "S3Client",
+    bucket: str,
+    prefix: str,
+    after: str,
+    before: str,
+    *,
+    beyond: Callable[[str], str | None],
+) -> Iterator[Entry]:
+    """The objects between two keys, sorted by key. Where a key lies in a part that is of no use,
+    BEYOND says behind which key to go on: what lies in between costs no request.
+    """
+    while True:
+        start: Any = {"StartAfter": after} if after else {}
+        page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)
+        skipped = after
+        for each in page.get("Contents", ()):
+            key = after = each["Key"]
+            if key >= before:
+                return
+            if key <= skipped:
+                continue
+            if end := beyond(key):
+                skipped = end
+                continue
+            yield Entry(key, each["ETag"].strip('"'))
+        if not page.get("IsTruncated"):
+            return
+        after = max(after, skipped)
+
+
+def ranges(
+    s3: "S3Client", bucket: str, prefix: str, *, open_up: frozenset[str], most: int
+) -> list[tuple[str, str]]:
+    """The whole of a prefix in at most so many ranges of keys, cut where folders begin, those named
+    in OPEN_UP at their own as well. What one page lists is one range.
+    """
+    whole = (prefix, prefix + LAST)
+    if not s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("IsTruncated"):
+        return [whole]
+    cuts = sorted(_folders(s3, bucket, prefix, open_up))
+    step = -(-len(cuts) // (most - 1)) or 1
+    return list(pairwise([whole[0], *cuts[::step], whole[1]]))
+
+
+def _folders(s3: "S3Client", bucket: str, prefix: str, open_up: frozenset[str]) -> Iterator[str]:
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, Delimiter="/"
+    )
+    for page in pages:
+        for each in page.get("CommonPrefixes", ()):
+            folder = each["Prefix"]
+            yield folder
+            if folder.rstrip("/").rpartition("/")[2] in open_up:
+                yield from _folders(s3, bucket, folder, open_up)

@@ -1,0 +1,50 @@
+"""A file of keys -> each object looked at, and the catalogue in line with it."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from shared.catalogue.events import Look
+from shared.catalogue.rows import Row
+from shared.observe import logger
+from shared.workflows import ingest
+from shared.workflows.reconcile.clients import Clients
+
+AT_ONCE = 8
+
+
+class Acted(NamedTuple):
+    """Objects that were looked at, and those that are left to the queue, since that failed."""
+
+    looked: int
+    left: int
+
+
+def act(clients: Clients, id_: str, file: int) -> Acted:
+    """Doing it again is harmless. What fails for one object is tried again by the queue, as an
+    event would be, and stops no other.
+    """
+    notes = clients.notes(id_)
+    run = notes.run()
+    looks = [Look(bucket=run.bucket, key=key, run=run.run) for key in notes.keys(file)]
+    names = clients.names._replace(backup_buckets=frozenset([run.bucket]))
+    keys = {look: ingest.row_key(look, names) for look in looks}
+    rows = clients.catalogue.catalogue.stored_many(key for key in keys.values() if key)
+    # Backups of one machine lie side by side, and would wait for each other.
+    shuffled = random.sample(looks, len(looks))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        known = ((look, rows.get(key) if (key := keys[look]) else None) for look in shuffled)
+        done = list(pool.map(lambda each: _look(clients.catalogue, names, *each), known))
+    left = [look for look, well in zip(shuffled, done, strict=True) if not well]
+    ingest.send(left, clients.catalogue, clients.names)
+    return Acted(len(looks), len(left))
+
+
+def _look(clients: ingest.Clients, names: ingest.Names, look: Look, row: Row | None) -> bool:
+    """Whether it was done."""
+    try:
+        ingest.look(look, clients, names, row)
+    except Exception:  # noqa: BLE001  # whatever it is: the queue tries it again, and tells of it
+        logger.exception("failed", extra={"object": look.url})
+        return False
+    return True

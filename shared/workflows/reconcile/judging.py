@@ -1,0 +1,60 @@
+"""What was found in all ranges of a target -> what is to be looked at; and in the end, the outcome
+told.
+"""
+
+from shared.catalogue import reconciling
+from shared.models.reconciles import Judgement, Run
+from shared.runs.reconciles import files_of
+from shared.workflows.reconcile.clients import Clients
+
+
+def judge(clients: Clients, id_: str) -> Judgement:
+    """What is there is looked at in any case; what is not there any more only where that is no
+    incident, or somebody has confirmed it. By the order of the keys Longhorn's records come before
+    Harvester's metadata, so that most restore points are computed once.
+    """
+    notes = clients.notes(id_)
+    run, tallies = notes.run(), notes.tallies()
+    counts = reconciling.total(each.counts for each in tallies)
+    incident = reconciling.is_incident(counts) and not run.confirm_vanished
+    found: list[str] = []
+    vanished: list[str] = []
+    for number, tally in enumerate(tallies):
+        there, gone = files_of(number, tally)
+        found += there
+        vanished += gone
+    files = found if incident else [*found, *vanished]
+    notes.save_files(files)
+    state = "incident" if incident else "succeeded"
+    judgement = Judgement(state=state, counts=counts, files=len(files))
+    notes.save_judgement(judgement, clients.clock.now())
+    return judgement
+
+
+def report(clients: Clients, id_: str) -> dict[str, object]:
+    """The execution's output; an incident is told on the topic."""
+    notes = clients.notes(id_)
+    run, judgement = notes.run(), notes.judgement()
+    counts = judgement.counts.model_dump(exclude={"known"})
+    output: dict[str, object] = {"state": judgement.state, "counts": counts}
+    if judgement.state == "incident":
+        output["message"] = _incident(run, judgement)
+        clients.catalogue.sns.publish(
+            TopicArn=clients.names.topic,
+            Subject=f"Replant: objects are missing in target {run.target}"[:99],
+            Message=str(output["message"]),
+        )
+    return output
+
+
+def _incident(run: Run, judgement: Judgement) -> str:
+    counts = judgement.counts
+    return (
+        f"{counts.vanished} of the {counts.known} objects that the catalogue knows below"
+        f" s3://{run.bucket}/{run.prefix} (target {run.target}) are not there any more, and"
+        f" {counts.listed} are listed. Nothing was deleted from the catalogue. Look at the bucket:"
+        " whether somebody emptied it, whether a lifecycle rule did, whether the prefix moved; in a"
+        " versioned bucket the objects can be brought back by removing their delete markers. If it"
+        " is right that they are gone, start ReconcileStateMachine with"
+        f' {{"target": "{run.target}", "confirmVanished": true}}.'
+    )
