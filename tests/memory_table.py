@@ -13,7 +13,17 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from shared.aws.table import LARGEST_ITEM, WRITTEN_AT_ONCE, Item, Key, Page, Put, Table, size
+from shared.aws.table import (
+    LARGEST_ITEM,
+    WRITTEN_AT_ONCE,
+    Item,
+    Key,
+    Page,
+    Put,
+    Table,
+    Updated,
+    size,
+)
 from tests.template import of_type
 
 _pack, _unpack = TypeSerializer().serialize, TypeDeserializer().deserialize
@@ -142,24 +152,31 @@ class MemoryTable(Table):
         *,
         condition: str,
         operands: Mapping[str, Any] | None = None,
-    ) -> Item | None:
+        members: Mapping[str, str] | None = None,
+    ) -> Updated:
         row = self.packed.get(_checked(key), {})
         names = {f"#{name}": name for name in values}
         known = {f":{name}": value for name, value in values.items()} | dict(operands or {})
         unused = [name for name in operands or {} if name not in condition]
         assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
         if not _holds(condition, row, names, known):
-            return None
+            return Updated(made=False, row=_plain(row))
         kept = {name: value for name, value in row.items() if values.get(name, self) is not None}
         written = _typed({"pk": key[0], "sk": key[1]}) | kept | _typed(values)
         assert size(_plain(written)) <= LARGEST_ITEM, "DynamoDB refuses so large an item"
         self.packed[key] = written
-        return _plain(row)
+        for name, member in (members or {}).items():
+            self.add(key, name, member)
+        return Updated(made=True, row=_plain(row))
 
     def add(self, key: Key, name: str, member: str) -> None:
         row = self.packed.setdefault(_checked(key), _typed({"pk": key[0], "sk": key[1]}))
         members: set[str] = set(row.get(name, {"SS": []})["SS"])
         self.packed[key] = row | {name: {"SS": sorted(members | {member})}}
+
+    def move(self, key: Key) -> None:
+        row = self.get(key) or {"pk": key[0], "sk": key[1], "revision": 0}
+        self.packed[key] = _typed(row | {"revision": int(row["revision"]) + 1})
 
     def count(self, key: Key, *, expires: int) -> int:
         row = self.get(key) or {"pk": key[0], "sk": key[1], "count": 0}
@@ -281,9 +298,16 @@ class Watched(Table):
         *,
         condition: str,
         operands: Mapping[str, Any] | None = None,
-    ) -> Item | None:
+        members: Mapping[str, str] | None = None,
+    ) -> Updated:
         self._before()
-        return self._table.update(key, values, condition=condition, operands=operands)
+        return self._table.update(
+            key, values, condition=condition, operands=operands, members=members
+        )
+
+    def move(self, key: Key) -> None:
+        self._before()
+        self._table.move(key)
 
     def add(self, key: Key, name: str, member: str) -> None:
         self._before()

@@ -19,6 +19,7 @@ from shared.models.longhorn_facts import DONE, LonghornFacts, LonghornTarget, Sy
 from shared.models.mapping import Mapping as RequestMapping
 from shared.models.restore_plans import MachinePlan, MachineResult, Plan
 from shared.models.restore_points import RestorePoint, Source, State, Volume
+from shared.models.row_keys import CLUSTERS
 from shared.models.target_facts import DiskRoom, Right, Rights, TargetFacts, Versions
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
@@ -120,7 +121,9 @@ def a_point(metadata: Metadata | None = None, **changes: Any) -> RestorePoint:
 def rows(table: Table, point: RestorePoint, now: datetime) -> list[Put]:
     """What the catalogue TABLE keeps of a point that it does not have yet."""
     item = points.item_of(point, None, now) | {"revision": 1}
-    also = machines.changes(table, None, machines.Listed.of(point), expires=now)
+    listed = machines.Listed.of(point)
+    table.put_many([{"pk": CLUSTERS, "sk": point.cluster}])
+    also = machines.changes(table, None, listed, table.get, expires=now)
     return [Put(item, "attribute_not_exists(pk)", {}), *also.puts]
 
 

@@ -48,6 +48,13 @@ class Put(NamedTuple):
     values: Mapping[str, Any] = {}
 
 
+class Updated(NamedTuple):
+    """Whether a row was changed; and the row, as it was before, or as it is where it was not."""
+
+    made: bool
+    row: Item
+
+
 class Page(NamedTuple):
     """Some rows of a partition; LAST is the sort key to go on after, None at the end."""
 
@@ -260,17 +267,20 @@ class Table:
         *,
         condition: str,
         operands: Mapping[str, Any] | None = None,
-    ) -> Item | None:
-        """Sets VALUES (None removes one) and returns the row as it was, {} for a new one.
-
-        None when the condition does not hold. It may use each value's name as #name and :name, and
-        OPERANDS, whose names begin with a colon.
+        members: Mapping[str, str] | None = None,
+    ) -> Updated:
+        """Sets VALUES (None removes one) and adds MEMBERS to sets of texts, where the condition
+        holds. It may use each value's name as #name and :name, and OPERANDS, whose names begin with
+        a colon. The row is {} where there is none.
         """
         given = {name: value for name, value in values.items() if value is not None}
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in given)
         if removed := [f"#{name}" for name, value in values.items() if value is None]:
             expression += " REMOVE " + ", ".join(removed)
-        known = {f":{name}": value for name, value in given.items()} | dict(operands or {})
+        known = _typed({f":{name}": value for name, value in given.items()} | dict(operands or {}))
+        for name, member in (members or {}).items():
+            expression += f" ADD {name} :member_{name}"
+            known[f":member_{name}"] = {"SS": [member]}
         try:
             answer = self._client.update_item(
                 TableName=self._name,
@@ -278,12 +288,14 @@ class Table:
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in values},
-                ExpressionAttributeValues=_typed(known),
+                ExpressionAttributeValues=known,
                 ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return None
-        return _plain(answer.get("Attributes", {}))
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            standing: Any = error.response.get("Item", {})
+            return Updated(made=False, row=_plain(standing))
+        return Updated(made=True, row=_plain(answer.get("Attributes", {})))
 
     def add(self, key: Key, name: str, member: str) -> None:
         """Adds a member to a row's set of texts."""
@@ -293,6 +305,15 @@ class Table:
             UpdateExpression="ADD #name :members",
             ExpressionAttributeNames={"#name": name},
             ExpressionAttributeValues={":members": {"SS": [member]}},
+        )
+
+    def move(self, key: Key) -> None:
+        """Gives a row another revision than all that it had."""
+        self._client.update_item(
+            TableName=self._name,
+            Key=_key(key),
+            UpdateExpression="ADD revision :one",
+            ExpressionAttributeValues=_typed({":one": 1}),
         )
 
     def count(self, key: Key, *, expires: int) -> int:

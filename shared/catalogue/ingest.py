@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from shared.aws.table import Key, Table
+from shared.aws.table import Item, Key, Table
 from shared.catalogue import plans
 from shared.catalogue.assemble import point_id
 from shared.catalogue.events import Recompute, Replay, Task, Walk
 from shared.catalogue.folders import folder_of
+from shared.catalogue.owners import Owners
 from shared.catalogue.points import Points
 from shared.catalogue.quarantine import Quarantine
 from shared.catalogue.references import name_of, pointers, task_of
@@ -62,6 +63,13 @@ class Recorded(NamedTuple):
     fresh: bool
 
 
+class Followed(NamedTuple):
+    """What followed from a row: TASKS for the queue, and whether anything at all was done."""
+
+    tasks: list[Task]
+    acted: bool = True
+
+
 class Index:
     """NOW gives the time in UTC, SLEEP takes seconds."""
 
@@ -74,10 +82,11 @@ class Index:
     ) -> None:
         self._table = table
         self._now = now
-        self._points = Points(table, now=now, sleep=sleep)
+        self._owners = Owners(table)
+        self._points = Points(table, self._owners, now=now, sleep=sleep)
         self._quarantine = Quarantine(table, now=now)
         self.telling = Telling(table, now=now)
-        self._followers: Mapping[Kind, Callable[[Row], Iterable[Task]]] = {
+        self._followers: Mapping[Kind, Callable[[Row], Followed]] = {
             Kind.MACHINE: self._follow_metadata,
             Kind.FOLDER: self._follow_metadata,
             Kind.CHAIN: self._follow_file,
@@ -85,7 +94,7 @@ class Index:
             Kind.VOLUME: self._follow_volume,
             Kind.BACKUP: self._follow_backup,
             Kind.BACKING_IMAGE: self._follow_image,
-            Kind.TARGET: self._walks,
+            Kind.TARGET: self._follow_target,
         }
 
     def stored(self, key: Key) -> Row | None:
@@ -101,12 +110,13 @@ class Index:
         name = row.register()
         values = row.stored() | {EXPIRES: None}
         condition = f"attribute_not_exists(#{name}) OR #{name} < :{name}"
-        old = self._table.update(row.row_key, values, condition=condition)
-        if old is None:
-            return Recorded(self.stored(row.row_key) or row, None, fresh=False)
-        keys = {"pk": row.pk, "sk": row.sk}
+        point = _made_of(row, self._owners)
+        members = {"points": point} if point else {}
+        made, old = self._table.update(row.row_key, values, condition=condition, members=members)
         before = Row.of(old) if old else None
-        return Recorded(Row.of(old | keys | values), before, fresh=True)
+        if not made:
+            return Recorded(before or row, None, fresh=False)
+        return Recorded(_written(row, old, values, members), before, fresh=True)
 
     def note(self, seen: Row, before: Row | None) -> Recorded | None:
         """Writes what a look found without an event, where the row is still as it was BEFORE the
@@ -121,11 +131,10 @@ class Index:
             )
             operands = {f":was_{name}": order for name, order in orders.items() if order}
         values = seen.stored() | {EXPIRES: None}
-        old = self._table.update(seen.row_key, values, condition=condition, operands=operands)
-        if old is None:
+        made, old = self._table.update(seen.row_key, values, condition=condition, operands=operands)
+        if not made:
             return None
-        keys = {"pk": seen.pk, "sk": seen.sk}
-        return Recorded(Row.of(old | keys | values), before, fresh=True)
+        return Recorded(_written(seen, old, values, {}), before, fresh=True)
 
     def quarantine(self, recorded: Recorded) -> list[Quarantined]:
         """Brings the list of unusable objects into line; returns the entries to tell of.
@@ -134,7 +143,7 @@ class Index:
         it was told.
         """
         row = recorded.row
-        if recorded.fresh and not row.refused_order and row.kind not in OF_OTHERS:
+        if not row.refused_order and row.kind not in OF_OTHERS:
             return []
         told: list[Quarantined] = []
         for each in (row, *self._rivals(row), *self._waiting(row)):
@@ -144,16 +153,22 @@ class Index:
                 told.append(entry)
         return told
 
-    def follow(self, recorded: Recorded) -> list[Task]:
+    def follow(self, recorded: Recorded) -> Followed:
         """Recomputes the points that the row concerns, or returns the tasks that do.
 
         Doing it again is harmless, and what a repeated event is for.
         """
         row = recorded.row
-        if _unchanged(row, recorded.before):
-            return []
         follow = self._followers.get(row.kind)
-        return list(follow(row)) if follow else []
+        if follow is None or _unchanged(row, recorded.before):
+            return Followed([], acted=False)
+        return follow(row)
+
+    def finish(self, row: Row) -> None:
+        """All that follows from the row is done, so that the same event again has nothing to do."""
+        self._table.update(
+            row.row_key, {"followed": row.version}, condition="pk = :pk", operands={":pk": row.pk}
+        )
 
     def replay(self, task: Replay) -> tuple[Row | None, list[Quarantined]]:
         """Follows a row as it stands (None: it is not there any more), and what is to be told of
@@ -197,21 +212,25 @@ class Index:
         clusters = plans.ids_in_force(self._documents(Kind.CLUSTER))
         return plans.with_earlier(row, self.stored(row.row_key), clusters)
 
-    def _follow_metadata(self, row: Row) -> list[Task]:
-        target = owner(row.bucket, row.key, self._points.targets())
-        name = name_of(row, target)
-        points = set(row.points)
-        if target and name:
-            point = point_id(target.id, name)
-            points.add(point)
-            if point not in row.points:
-                self._table.add(row.row_key, "points", point)
-            self._table.put_many(pointers(row, point))
-        for each in sorted(points):
+    def _follow_metadata(self, row: Row) -> Followed:
+        owners = self._owners.known()
+        while True:
+            point = _point_of(row, owners.targets)
+            if point is None:
+                used = self._owners.now()
+            else:
+                if point not in row.points:
+                    self._table.add(row.row_key, "points", point)
+                self._table.put_many(pointers(row, point))
+                used = self._points.recompute(point, row)
+            if used.generation == owners.generation:
+                break
+            owners = used  # a target's document has changed: whose is the object now?
+        for each in sorted(row.points - {point}):
             self._points.recompute(each)
         if row.deleted:
             self._forget(row)
-        return []
+        return Followed([])
 
     def _forget(self, row: Row) -> None:
         """Lets a deleted object's row go in time, unless it is written again."""
@@ -223,7 +242,7 @@ class Index:
             " AND NOT refused_order > :gone_order",
         )
 
-    def _follow_volume(self, row: Row) -> list[Task]:
+    def _follow_volume(self, row: Row) -> Followed:
         volume = row.said(EngineVolume)
         if volume and volume.backing_image:
             image = image_partition(row.bucket, row.root, volume.backing_image)
@@ -231,31 +250,39 @@ class Index:
             self._table.put_many([pointer])
         return self._follow_references(row.pk, REFERENCE)
 
-    def _follow_backup(self, row: Row) -> list[Task]:
+    def _follow_backup(self, row: Row) -> Followed:
         return self._follow_references(row.pk, references(row.sk.removeprefix("backup#")))
 
-    def _follow_image(self, row: Row) -> list[Task]:
+    def _follow_image(self, row: Row) -> Followed:
         return self._follow_references(row.pk, REFERENCE)
 
-    def _follow_file(self, row: Row) -> list[Task]:
-        tasks = self._follow_references(folder_partition(row.bucket, folder_of(row.key)), REFERENCE)
+    def _follow_file(self, row: Row) -> Followed:
+        partition = folder_partition(row.bucket, folder_of(row.key))
+        followed = self._follow_references(partition, REFERENCE)
         if row.deleted:
             self._forget(row)
-        return tasks
+        return followed
 
-    def _follow_references(self, pk: str, start: str) -> list[Task]:
+    def _follow_references(self, pk: str, start: str) -> Followed:
         page = self._table.page(pk, start, most=FEW + 1)
         if page.last is not None:
-            return [Walk(pk=pk, start=start)]
+            return Followed([Walk(pk=pk, start=start)])
         points = sorted({row["point"] for row in page.rows if "point" in row})
         for each in points:
             self._points.recompute(each)
-        return [task for row in page.rows if isinstance(task := task_of(row), Walk)]
+        walks: list[Task] = [task for row in page.rows if isinstance(task := task_of(row), Walk)]
+        return Followed(walks, acted=bool(page.rows))
 
-    def _walks(self, row: Row) -> Iterator[Walk]:
-        """Through the metadata below every place that the target ever named, whoever owns it."""
-        for place in self._places(row):
-            yield Walk(pk=bucket_partition(place.bucket), start=place.prefix)
+    def _follow_target(self, row: Row) -> Followed:
+        """Walks through the metadata below every place that the target ever named, whoever owns it.
+
+        They come behind its new generation: they find all who have not seen that.
+        """
+        self._owners.moved()
+        places = self._places(row)
+        return Followed(
+            [Walk(pk=bucket_partition(each.bucket), start=each.prefix) for each in places]
+        )
 
     def _places(self, row: Row) -> list[BackupTarget]:
         target = row.said(BackupTarget)
@@ -290,6 +317,24 @@ class Index:
 
     def _documents(self, kind: Kind) -> Iterator[Row]:
         return (Row.of(item) for item in self._table.query(DOCUMENTS, f"{kind.value}/"))
+
+
+def _made_of(row: Row, owners: Owners) -> str | None:
+    """As `_point_of`, by the targets that are known, which are not asked for in vain."""
+    return _point_of(row, owners.known().targets) if row.kind in METADATA else None
+
+
+def _point_of(row: Row, targets: Iterable[BackupTarget]) -> str | None:
+    """The restore point that a row's metadata makes; None where it makes none."""
+    target = owner(row.bucket, row.key, targets)
+    name = name_of(row, target)
+    return point_id(target.id, name) if target and name else None
+
+
+def _written(row: Row, old: Item, values: Item, members: Mapping[str, str]) -> Row:
+    """A row as it is now, when something was written to the one that there was."""
+    points = {*old.get("points", ()), *members.values()}
+    return Row.of({**old, "pk": row.pk, "sk": row.sk, **values, "points": points})
 
 
 def _unchanged(row: Row, before: Row | None) -> bool:

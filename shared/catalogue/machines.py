@@ -7,18 +7,22 @@ are written in one transaction with the point, and every change of a timeline mo
 revision: so a next one that was looked up is still the next one when it is written.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
 from shared.models.restore_points import RestorePoint, State
-from shared.models.row_keys import CLUSTERS, EXPIRES, moment, newest_partition, timeline
+from shared.models.row_keys import EXPIRES, moment, newest_partition, timeline
 
 LIVING = (State.RESTORABLE, State.INCOMPLETE, State.CORRUPT)
 ASIDE = "folder-"
 """What the lists of points in the directory layout begin with."""
 
 LISTS = tuple(f"{aside}{state}" for aside in ("", ASIDE) for state in LIVING)
+
+
+Read = Callable[[Key], Item | None]
 
 
 class Listed(NamedTuple):
@@ -51,16 +55,17 @@ class Changes(NamedTuple):
     deletes: tuple[Key, ...] = ()
 
 
-def changes(table: Table, before: Listed | None, after: Listed, *, expires: datetime) -> Changes:
-    """EXPIRES is when the row of a machine without a living point may go."""
+def changes(
+    table: Table, before: Listed | None, after: Listed, read: Read, *, expires: datetime
+) -> Changes:
+    """READ gives the row of a key; EXPIRES is when the row of a machine without a living point may
+    go.
+    """
     if before == after:
         return Changes()
-    if before is None or before.cluster != after.cluster:
-        # Ahead of the point, so that every cluster with a point is known.
-        table.put_many([{"pk": CLUSTERS, "sk": after.cluster}])
     leaves, comes = _living(before), _living(after)
     machines = sorted({each.row_key for each in (leaves, comes) if each})
-    puts = [_machine(table, key, leaves, comes, expires) for key in machines]
+    puts = [_machine(table, read(key), key, leaves, comes, expires) for key in machines]
     if comes:
         pk, sk = comes.moment
         puts.append(Put({"pk": pk, "sk": sk}))
@@ -97,10 +102,16 @@ def cluster_of(item: Item) -> str:
 
 
 def _machine(
-    table: Table, key: Key, leaves: Listed | None, comes: Listed | None, expires: datetime
+    table: Table,
+    current: Item | None,
+    key: Key,
+    leaves: Listed | None,
+    comes: Listed | None,
+    expires: datetime,
 ) -> Put:
-    """The machine's row as it is without the one and with the other."""
-    current = table.get(key)  # ahead of the timeline: its revision covers what is read there
+    """The machine's row as it is without the one and with the other. CURRENT was read ahead of the
+    timeline: its revision covers what is read there.
+    """
     row: dict[str, Any] = {"pk": key[0], "sk": key[1], "revision": 0} | (current or {})
     row.pop(EXPIRES, None)
     if leaves and leaves.row_key == key and row.get(leaves.name) == leaves.position:

@@ -9,35 +9,40 @@ point that is computed again therefore keeps.
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
 from shared.catalogue import folders, machines
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
 from shared.catalogue.machines import Listed
+from shared.catalogue.owners import Known, Owners, generation_of
 from shared.catalogue.references import folder_pointer, name_of
 from shared.catalogue.rows import Row, facts_of
-from shared.catalogue.targets import in_force, owner
+from shared.catalogue.targets import owner
 from shared.models.backups import DiskBackup, EngineVolume, FolderBackup, MachineBackup
-from shared.models.documents import BackupTarget
 from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import (
-    DOCUMENTS,
+    CLUSTERS,
     EXPIRES,
     FEED,
+    GENERATION,
     KEPT,
     POINT,
     backing_image,
     bucket_partition,
     engine_backup,
     engine_volume,
+    newest_partition,
     point_partition,
 )
 
 ATTEMPTS = 20
 LED_TO = "folders"
 """Of a point's row: the folders that have the way back to it."""
+
+VOID = timedelta(days=1)
+"""How long it is remembered that nothing was known of a point: no view is as old."""
 
 PAUSE = 1.0
 """Seconds, at most, before a further attempt: many events of one machine may come at once."""
@@ -55,16 +60,20 @@ class Computed(NamedTuple):
 
 
 class View(NamedTuple):
-    """What was read of a point: its row (None: not made yet) and the rows of its metadata."""
+    """What was read of a point: its row (None: not made yet), the rows of its metadata, the targets
+    then in force; and rows that were ASKED for with them, since they will probably be wanted.
+    """
 
     point: str
     current: Item | None
     feeds: tuple[Row, ...]
-    targets: tuple[BackupTarget, ...]
+    owners: Known
+    asked: frozenset[Key]
+    found: Mapping[Key, Item]
 
     @property
     def previous(self) -> RestorePoint | None:
-        if self.current is None:
+        if self.current is None or "body" not in self.current:
             return None
         return RestorePoint.model_validate_json(self.current["body"])
 
@@ -73,6 +82,12 @@ class View(NamedTuple):
         previous = self.previous
         return Listed.of(previous) if previous else None
 
+    def rows(self, table: Table, keys: Iterable[Key]) -> dict[Key, Item]:
+        """Those that exist, read where they were not with the view."""
+        wanted = set(keys)
+        found = {key: self.found[key] for key in wanted if key in self.found}
+        return found | table.get_many(wanted - self.asked)
+
 
 class Points:
     """NOW gives the time in UTC, SLEEP takes seconds."""
@@ -80,56 +95,59 @@ class Points:
     def __init__(
         self,
         table: Table,
+        owners: Owners,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = table
+        self._owners = owners
         self._now = now
         self._sleep = sleep
+        self._clusters: set[str] = set()
 
-    def targets(self) -> tuple[BackupTarget, ...]:
-        """The target documents in force."""
-        return in_force(Row.of(item) for item in self._table.query(DOCUMENTS, "targets/"))
-
-    def recompute(self, point: str) -> None:
+    def recompute(self, point: str, metadata: Row | None = None) -> Known:
         """Writes the point anew, even when it is the same: that moves its revision, and whoever
-        computed it from an older view loses and computes it again.
+        computed it from an older view loses and computes it again. For the same reason a row is
+        written where nothing can be computed: it goes after a day.
 
-        Where nothing can be computed nothing is written, and no revision stops an older view that
-        makes the point at that very moment. So a point that was just made is looked at once more,
-        until a look finds it as it is. Raises Contended when others never let it finish.
+        METADATA is the row that it will probably be made from. Returns the targets that it was
+        computed with. Raises Contended when others never let it finish.
         """
-        made = False
         for attempt in range(ATTEMPTS):
-            view = self._view(point)
-            found = self._computed(view)
-            if found is None:
-                return
-            item = item_of(found.point, view.current, self._now())
-            if found.led_to:
-                item[LED_TO] = sorted(found.led_to)
-            if made and view.current and _same(item, view.current):
-                return
-            if self._write(item, found.point, view):
-                if view.current:
-                    return
-                made = True
-            else:
-                longest = PAUSE * attempt / ATTEMPTS
-                self._sleep(random.uniform(0, longest))  # noqa: S311  # no secret
+            view = self._view(point, metadata)
+            if self._write(self._computed(view), view):
+                return view.owners
+            longest = PAUSE * attempt / ATTEMPTS
+            self._sleep(random.uniform(0, longest))  # noqa: S311  # no secret
         raise Contended(f"restore point {point}: rewritten {ATTEMPTS} times by others meanwhile")
 
-    def _view(self, point: str) -> View:
+    def _view(self, point: str, metadata: Row | None) -> View:
+        """The point's revision first: nothing else is older."""
         rows = list(self._table.query(point_partition(point)))
         current = next((row for row in rows if row["sk"] == POINT), None)
-        keys = [
+        keys = {
             (bucket_partition(row["bucket"]), row["key"])
             for row in rows
             if row["sk"].startswith(FEED)
-        ]
-        feeds = _rows(self._table, keys)
-        return View(point, current, tuple(feeds.values()), self.targets())
+        }
+        asked = keys | {GENERATION} | self._foreseen(metadata)
+        found = self._table.get_many(asked)
+        feeds = tuple(Row.of(found[key]) for key in sorted(keys) if key in found)
+        owners = self._owners.at(generation_of(found.get(GENERATION)))
+        return View(point, current, feeds, owners, frozenset(asked), found)
+
+    def _foreseen(self, metadata: Row | None) -> set[Key]:
+        """What the computation of a point from that metadata will ask for."""
+        backup = metadata.said(MachineBackup) if metadata else None
+        if metadata is None or backup is None:
+            return set()
+        keys = {key for disk in backup.disks for key in _engine_keys(metadata, disk)}
+        target = owner(metadata.bucket, metadata.key, self._owners.known().targets)
+        if target:
+            machine = f"{backup.namespace}/{backup.vm}"
+            keys.add((newest_partition(target.cluster), machine))
+        return keys
 
     def _computed(self, view: View) -> Computed | None:
         """The point as it must be; None where nothing is known of it."""
@@ -150,7 +168,7 @@ class Points:
 
     def _joined(self, feed: Feed, view: View, indexed_at: datetime) -> Computed:
         if not isinstance(feed.backup, FolderBackup):
-            engines = self._engines(feed.row, feed.backup)
+            engines = self._engines(feed.row, feed.backup, view)
             return Computed(join(feed, view.point, engines, indexed_at=indexed_at))
         known, led_to = self._folder_rows(feed, view)
         point = folders.join(feed, view.point, known, indexed_at=indexed_at)
@@ -174,13 +192,13 @@ class Points:
             self._table.put_many(folder_pointer(bucket, path, view.point) for path in new)
             found |= led_to
 
-    def _engines(self, row: Row, backup: MachineBackup) -> dict[str, Engine]:
+    def _engines(self, row: Row, backup: MachineBackup, view: View) -> dict[str, Engine]:
         places = {disk.disk: _engine_keys(row, disk) for disk in backup.disks}
-        found = _rows(self._table, (key for keys in places.values() for key in keys))
+        found = self._rows(view, (key for keys in places.values() for key in keys))
         of_volumes = {
             volume_key: _image_key(found.get(volume_key)) for volume_key, _ in places.values()
         }
-        images = _rows(self._table, (key for key in of_volumes.values() if key))
+        images = self._rows(view, (key for key in of_volumes.values() if key))
         engines = {}
         for disk, (volume_key, backup_key) in places.items():
             image = None
@@ -189,25 +207,47 @@ class Points:
             engines[disk] = Engine(found.get(volume_key), found.get(backup_key), image)
         return engines
 
-    def _write(self, item: Item, point: RestorePoint, view: View) -> bool:
+    def _rows(self, view: View, keys: Iterable[Key]) -> dict[Key, Row]:
+        return {key: Row.of(item) for key, item in view.rows(self._table, keys).items()}
+
+    def _write(self, computed: Computed | None, view: View) -> bool:
         """False when others have written the point, or another one of its machine, meanwhile."""
         condition, values, revision = "attribute_not_exists(pk)", {}, 0
         if view.current:
             revision = int(view.current["revision"])
             condition, values = "revision = :revision", {":revision": revision}
-        row = item | {"revision": revision + 1}
+        if computed is None:
+            row = nothing(view.point, self._now()) | {"revision": revision + 1}
+            return self._table.put(row, condition=condition, values=values)
+        point = computed.point
+        row = item_of(point, view.current, self._now()) | {"revision": revision + 1}
+        if computed.led_to:
+            row[LED_TO] = sorted(computed.led_to)
+        self._remember(point.cluster)
         expires = self._now() + KEPT
-        also = machines.changes(self._table, view.listed, Listed.of(point), expires=expires)
+        also = machines.changes(
+            self._table,
+            view.listed,
+            Listed.of(point),
+            lambda key: view.rows(self._table, [key]).get(key),
+            expires=expires,
+        )
         if not also.puts:
             return self._table.put(row, condition=condition, values=values)
         puts = [Put(row, condition, values), *also.puts]
         return self._table.write_together(puts, deletes=also.deletes)
 
+    def _remember(self, cluster: str) -> None:
+        """Ahead of a point, so that every cluster with one is known; once a process."""
+        if cluster not in self._clusters:
+            self._table.put_many([{"pk": CLUSTERS, "sk": cluster}])
+            self._clusters.add(cluster)
+
 
 def _feed(row: Row, view: View) -> Feed | None:
     """The row as a feed of the point, whether it still lies there or not."""
     backup = row.said(MachineBackup) or row.said(FolderBackup)
-    target = owner(row.bucket, row.key, view.targets)
+    target = owner(row.bucket, row.key, view.owners.targets)
     name = name_of(row, target)
     if backup is None or target is None or name is None or point_id(target.id, name) != view.point:
         return None
@@ -218,7 +258,7 @@ def _lost(view: View) -> str:
     """Why nothing feeds a point any more."""
     if all(row.deleted or not row.in_force for row in view.feeds):
         return "its metadata was deleted from the bucket"
-    owners = {owner(row.bucket, row.key, view.targets) for row in view.feeds}
+    owners = {owner(row.bucket, row.key, view.owners.targets) for row in view.feeds}
     now = sorted(target.id for target in owners if target)
     if now:
         return f"its metadata belongs to target {', '.join(now)} now"
@@ -240,8 +280,10 @@ def _image_key(volume: Row | None) -> Key | None:
     return backing_image(volume.bucket, volume.root, known.backing_image)
 
 
-def _rows(table: Table, keys: Iterable[Key]) -> dict[Key, Row]:
-    return {key: Row.of(item) for key, item in table.get_many(keys).items()}
+def nothing(point: str, now: datetime) -> Item:
+    """The row of a point of which nothing is known: for those who were about to write it."""
+    expires = int((now.astimezone(UTC) + VOID).timestamp())
+    return {"pk": point_partition(point), "sk": POINT, EXPIRES: expires}
 
 
 def item_of(point: RestorePoint, current: Mapping[str, Any] | None, now: datetime) -> Item:
@@ -262,10 +304,6 @@ def item_of(point: RestorePoint, current: Mapping[str, Any] | None, now: datetim
 
 def _expires(current: Mapping[str, Any] | None, now: datetime) -> int:
     """Counted from the first tombstone, however often it is computed again."""
-    if current and EXPIRES in current:
+    if current and current.get("state") == State.DELETED:
         return int(current[EXPIRES])
     return int((now.astimezone(UTC) + KEPT).timestamp())
-
-
-def _same(item: Item, current: Item) -> bool:
-    return all(current.get(name) == value for name, value in item.items())

@@ -22,7 +22,7 @@ PAGE = 100
 def by_id(table: Table, ids: Iterable[str]) -> dict[str, RestorePoint]:
     """Those of the restore points that exist."""
     rows = table.get_many((keys.point_partition(id_), keys.POINT) for id_ in ids)
-    return {point.id: point for point in map(_model, rows.values())}
+    return {point.id: point for point in map(_model, filter(_is_known, rows.values()))}
 
 
 def of_machine(table: Table, vm: str, cluster: str | None) -> Iterator[RestorePoint]:
@@ -49,7 +49,8 @@ def of_machines(
 
 
 def row_of(table: Table, id_: str) -> Item | None:
-    return table.get((keys.point_partition(id_), keys.POINT))
+    row = table.get((keys.point_partition(id_), keys.POINT))
+    return row if row and _is_known(row) else None
 
 
 def rows_of_machine(table: Table, vm: str, *, before: str | None = None) -> Iterator[Item]:
@@ -143,6 +144,11 @@ def _at_positions(table: Table, positions: list[str]) -> Iterator[Item]:
 
 def _time(position: str) -> str:
     return position.partition("#")[0]
+
+
+def _is_known(item: Item) -> bool:
+    """Not one that only says that nothing was known of a point."""
+    return "body" in item
 
 
 def _model(item: Item) -> RestorePoint:

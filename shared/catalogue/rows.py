@@ -5,6 +5,7 @@ of the same sort. So a row is the same whatever the order in which its events ar
 that cannot be read hides the last good one without destroying it.
 """
 
+import hashlib
 from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -40,7 +41,7 @@ class Row(BaseModel):
     """One object as its events left it. An empty position: there was no such event.
 
     Facts outlive the object: they say what was lost. SINCE is when a target first claimed its
-    place.
+    place; FOLLOWED, the VERSION of the row of which all that follows from it was done.
     """
 
     # Built when first used, with the models of all facts: a search seldom meets one.
@@ -65,6 +66,7 @@ class Row(BaseModel):
     refused_etag: str | None = None
     gone_order: str = ""
     points: frozenset[str] = frozenset()
+    followed: str = ""
 
     @classmethod
     def of(cls, item: dict[str, Any]) -> Self:
@@ -94,6 +96,12 @@ class Row(BaseModel):
     @property
     def order(self) -> str:
         return max(self.read_order, self.refused_order, self.gone_order)
+
+    @property
+    def version(self) -> str:
+        """Another one for each event that has left something in the row."""
+        orders = "\0".join(getattr(self, name) for name in REGISTERS)
+        return hashlib.sha256(orders.encode()).hexdigest()[:16]
 
     @property
     def deleted(self) -> bool:

@@ -69,7 +69,7 @@ class Telling:
             {"seen": event},
             condition="attribute_not_exists(#seen) OR #seen = :seen",
         )
-        others = None if mine is None else window
+        others = window if mine.made else None
         return Way(singly=False, enough=number == SINGLY + 1, others=others)
 
     def end(self, entry: Quarantined) -> None:

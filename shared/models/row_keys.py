@@ -16,6 +16,9 @@ OBSERVATIONS = "observations"
 CLUSTERS = "clusters"
 """Every cluster that ever had a restore point."""
 
+GENERATION = (DOCUMENTS, "generation")
+"""Its revision moves when a target's document has changed: what was known of targets is old."""
+
 PREFIXES = "prefixes"
 """Of each target: every place that it ever named."""
 

@@ -107,11 +107,17 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
 
 
 def _follow(recorded: Recorded, clients: Clients, names: Names) -> Outcome:
+    row = recorded.row
+    if not recorded.fresh and row.followed == row.version:
+        return Outcome("known", row.url, row)
     entries = clients.catalogue.quarantine(recorded)
     for entry in entries:
-        telling.tell(entry, recorded.row.order, clients, names)
-    send(clients.catalogue.follow(recorded), clients, names)
-    return Outcome("catalogued", recorded.row.url, recorded.row, tuple(entries))
+        telling.tell(entry, row.order, clients, names)
+    followed = clients.catalogue.follow(recorded)
+    send(followed.tasks, clients, names)
+    if followed.acted or entries:
+        clients.catalogue.finish(row)
+    return Outcome("catalogued", row.url, row, tuple(entries))
 
 
 def _do(task: Task, clients: Clients, names: Names) -> Outcome:

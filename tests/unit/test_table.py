@@ -151,9 +151,14 @@ def test_a_row_that_others_write_is_not_written(stubbed: Stubbed, code: str) -> 
 
 
 def test_a_condition_that_does_not_hold_changes_nothing(stubbed: Stubbed) -> None:
-    stubbed.answers.add_client_error("update_item", "ConditionalCheckFailedException")
+    stubbed.answers.add_client_error(
+        "update_item",
+        "ConditionalCheckFailedException",
+        modeled_fields={"Item": {"a": {"S": "0"}}},
+    )
     condition = "attribute_not_exists(#a)"
-    assert stubbed.table.update(("p", "s"), {"a": "1"}, condition=condition) is None
+    updated = stubbed.table.update(("p", "s"), {"a": "1"}, condition=condition)
+    assert updated == (False, {"a": "0"})
     stubbed.answers.add_client_error("delete_item", "ConditionalCheckFailedException")
     stubbed.table.delete(("p", "s"), condition="seen <= :seen", values={":seen": "1"})
     stubbed.answers.add_response("delete_item", {})
@@ -169,10 +174,26 @@ def test_an_update_sets_removes_and_returns_what_was(stubbed: Stubbed) -> None:
         "ExpressionAttributeNames": {"#a": "a", "#b": "b"},
         "ExpressionAttributeValues": {":a": {"S": "1"}},
         "ReturnValues": "ALL_OLD",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
     stubbed.answers.add_response("update_item", {"Attributes": {"a": {"S": "0"}}}, wanted)
     values = {"a": "1", "b": None}
-    assert stubbed.table.update(("p", "s"), values, condition="#a < :a") == {"a": "0"}
+    assert stubbed.table.update(("p", "s"), values, condition="#a < :a") == (True, {"a": "0"})
+    wanted |= {
+        "UpdateExpression": "SET #a = :a ADD points :member_points",
+        "ConditionExpression": "b = :b",
+        "ExpressionAttributeNames": {"#a": "a"},
+        "ExpressionAttributeValues": {
+            ":a": {"S": "1"},
+            ":b": {"S": "2"},
+            ":member_points": {"SS": ["x"]},
+        },
+    }
+    stubbed.answers.add_response("update_item", {}, wanted)
+    more = {"operands": {":b": "2"}, "members": {"points": "x"}}
+    assert stubbed.table.update(("p", "s"), {"a": "1"}, condition="b = :b", **more) == (True, {})
+    stubbed.answers.add_response("update_item", {})
+    stubbed.table.move(("p", "s"))
     stubbed.answers.add_response("update_item", {})
     stubbed.table.add(("p", "s"), "points", "x")
 
