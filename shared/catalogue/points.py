@@ -33,6 +33,7 @@ from shared.models.row_keys import (
     bucket_partition,
     engine_backup,
     engine_volume,
+    fingerprint_partition,
     newest_partition,
     point_partition,
 )
@@ -232,16 +233,33 @@ class Points:
             lambda key: view.rows(self._table, [key]).get(key),
             expires=expires,
         )
-        if not also.puts:
+        marks = _marks(view.previous, row, point)
+        puts = [*also.puts, *marks.puts]
+        if not puts:
             return self._table.put(row, condition=condition, values=values)
-        puts = [Put(row, condition, values), *also.puts]
-        return self._table.write_together(puts, deletes=also.deletes)
+        deletes = [*also.deletes, *marks.deletes]
+        return self._table.write_together([Put(row, condition, values), *puts], deletes=deletes)
 
     def _remember(self, cluster: str) -> None:
         """Ahead of a point, so that every cluster with one is known; once a process."""
         if cluster not in self._clusters:
             self._table.put_many([{"pk": CLUSTERS, "sk": cluster}])
             self._clusters.add(cluster)
+
+
+def _marks(previous: RestorePoint | None, row: Item, point: RestorePoint) -> machines.Changes:
+    """The way from its fingerprint to the point, which goes with the point's row."""
+    before = (previous.fingerprint, previous.state is State.DELETED) if previous else (None, False)
+    after = (point.fingerprint, point.state is State.DELETED)
+    if before == after:
+        return machines.Changes()
+    puts: tuple[Put, ...] = ()
+    if point.fingerprint:
+        mark = {"pk": fingerprint_partition(point.fingerprint), "sk": point.id}
+        puts = (Put({**mark, EXPIRES: row[EXPIRES]} if EXPIRES in row else mark),)
+    old = before[0]
+    deletes = ((fingerprint_partition(old), point.id),) if old and old != after[0] else ()
+    return machines.Changes(puts, deletes)
 
 
 def _feed(row: Row, view: View) -> Feed | None:

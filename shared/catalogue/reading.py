@@ -48,6 +48,14 @@ def of_machines(
     return map(_model, _at_positions(table, sorted(positions, reverse=True)))
 
 
+def rows_of_fingerprint(table: Table, fingerprint: str) -> Iterator[Item]:
+    """The rows of the points that have it, newest first."""
+    ids = [row["sk"] for row in table.query(keys.fingerprint_partition(fingerprint))]
+    found = table.get_many((keys.point_partition(id_), keys.POINT) for id_ in ids)
+    known = filter(_is_known, found.values())
+    return iter(sorted(known, key=lambda row: str(row["position"]), reverse=True))
+
+
 def row_of(table: Table, id_: str) -> Item | None:
     row = table.get((keys.point_partition(id_), keys.POINT))
     return row if row and _is_known(row) else None

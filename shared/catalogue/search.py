@@ -28,7 +28,7 @@ LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 Shown = tuple[str, dict[str, Any]]
 """The position of an entry in its list, and the entry."""
 
-_POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
+POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
 _OBJECT = re.compile(rf"{keys.FEED}[0-9a-f]{{64}}")
 
 _Vm = Annotated[
@@ -37,6 +37,12 @@ _Vm = Annotated[
 
 
 _Label = Annotated[str, Field(max_length=400), matching("[^=]+=.*", "key=value such as tier=data")]
+_Fingerprint = Annotated[str, matching("sha256:[0-9a-f]{64}", "sha256: and 64 digits from 0 to f")]
+_ObjectUrl = Annotated[
+    str,
+    Field(max_length=1100),
+    matching("s3://[^/]+/.+", "s3://BUCKET/KEY, with the whole key"),
+]
 _Name = Annotated[str, Field(min_length=1, max_length=317)]
 
 
@@ -53,6 +59,8 @@ class Question(Value):
     state: State | None = None
     verified: Literal["none", "presence", "full"] | None = None
     label: _Label | None = None
+    fingerprint: _Fingerprint | None = None
+    object: _ObjectUrl | None = None
     image: _Name | None = None
     volume: _Name | None = None
     after: Instant | None = None
@@ -76,6 +84,8 @@ def question(body: Any) -> Question:
             _check_alone(asked, name)
     if asked.summary:
         _check_alone(asked, "summary", "vm", "namespace", "cluster")
+    if asked.object:
+        _check_alone(asked, "object")
     return asked
 
 
@@ -95,10 +105,10 @@ def answer(table: Table, asked: Question) -> dict[str, Any]:
     if asked.quarantine:
         entries = _quarantined(table, read_cursor(asked.cursor, _OBJECT))
         return page_of("quarantined", entries, asked.limit)
-    below = read_cursor(asked.cursor, _POSITION)
+    below = read_cursor(asked.cursor, POSITION)
     check_names(table, asked)
     rows = points(table, asked, below=below)
-    return page_of("restorePoints", (_shown(row) for row in rows), asked.limit)
+    return page_of("restorePoints", (shown(row) for row in rows), asked.limit)
 
 
 def check_names(table: Table, asked: Question) -> None:
@@ -125,6 +135,9 @@ def _candidates(table: Table, asked: Question, below: str | None) -> Iterator[It
         return iter([item] if item and (below is None or item["position"] < below) else [])
     if asked.latest:
         return _latest(table, asked, below)
+    if asked.fingerprint is not None:
+        rows = reading.rows_of_fingerprint(table, asked.fingerprint)
+        return (row for row in rows if below is None or row["position"] < below)
     if asked.vm is not None:
         return reading.rows_of_machine(table, asked.vm, before=below)
     return reading.rows_of_clusters(table, asked.cluster, before=below)
@@ -164,13 +177,15 @@ OF_BODY: dict[str, Callable[[dict[str, Any]], Collection[str]]] = {
     "target": lambda point: [point["target"]],
     "verified": lambda point: [point["verified"]],
     "label": lambda point: [f"{key}={value}" for key, value in point["machine"]["labels"].items()],
+    "fingerprint": lambda point: [point["fingerprint"]],
     "image": lambda point: [each["image"] for each in point["volumes"]],
     "volume": lambda point: [each["engineVolume"] for each in point["volumes"]],
 }
 """What can be asked for of which no index knows -> the values of a point."""
 
 
-def _shown(item: Item) -> Shown:
+def shown(item: Item) -> Shown:
+    """A point's row, as a page of answers has it."""
     return item["position"], json.loads(item["body"])
 
 

@@ -100,6 +100,23 @@ def behind_blocks(key: str) -> str | None:
     return f"{match[0]}~" if match else None
 
 
+def part_of(key: str) -> Place:
+    """As `recognise`, and of a volume's block, or lock, the volume.
+
+    Raises Unreadable for a key that no layout has, and for a block of images, which may be of any
+    of them.
+    """
+    if match := _OF_A_VOLUME.fullmatch(key):
+        check_volume_path(match["hash"], match["volume"])
+        return Place(Kind.VOLUME, match["root"], match["volume"])
+    if match := _BLOCKS.match(key):
+        raise Unreadable(
+            f"{key!r} lies among the blocks of all backing images of its target, and its name does"
+            " not say of which. Ask for an image's backing-image.cfg."
+        )
+    return recognise(key)
+
+
 def read(place: Place, content: Content) -> Facts:
     """The facts in an object's bytes. Raises Unreadable, also for a kind that has no reader."""
     reader = LAYOUTS[place.kind].read
@@ -277,6 +294,7 @@ _PATTERNS = tuple(
     (each.kind, re.compile(rf"(?P<root>(?:.*/)?){each.pattern}")) for each in _IN_BACKUP_BUCKETS
 )
 _BLOCKS = re.compile(rf"(?:.*/)?{_STORE}/(?:volumes/[^/]+/[^/]+/[^/]+|backing-images)/blocks/")
+_OF_A_VOLUME = re.compile(rf"(?P<root>(?:.*/)?){_FOLDERS}/(?:blocks|locks)/.+")
 _DOCUMENTS = tuple((each.kind, re.compile(each.pattern)) for each in _IN_THE_STATE_BUCKET)
 
 

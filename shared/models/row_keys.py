@@ -161,6 +161,11 @@ def drill_lock(plan: str) -> Key:
     return DRILLS, plan
 
 
+def fingerprint_partition(fingerprint: str) -> str:
+    """Which restore points have it."""
+    return f"fingerprint#{fingerprint}"
+
+
 def reconcile_partition(id_: str) -> str:
     """What one reconcile found in each part of its target."""
     return f"reconcile#{id_}"

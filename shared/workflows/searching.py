@@ -8,6 +8,7 @@ from shared.aws.table import Table
 from shared.catalogue import search
 from shared.catalogue.paging import page_of, read_cursor
 from shared.catalogue.search import Question
+from shared.errors import InvalidRequest, Unreadable
 
 MACHINE = re.compile(r"[a-z0-9-]{1,63} [^/\x00-\x1f]+/[^/\x00-\x1f]+")
 """The place of a machine in the list of all: CLUSTER NAMESPACE/NAME."""
@@ -41,7 +42,27 @@ def _found(table: Table, asked: Question) -> dict[str, Any]:
         return {"drills": practice.drills(table, datetime.now(UTC)), "cursor": None}
     if asked.summary:
         return _summary(table, asked)
+    if asked.object:
+        return _belonging(table, asked)
     return search.answer(table, asked)
+
+
+def _belonging(table: Table, asked: Question) -> dict[str, Any]:
+    """What an object belongs to: all machines, and a page of their restore points."""
+    from shared.catalogue import belonging  # few ask for it, nor for the layouts
+    from shared.layouts import registry
+
+    bucket, _, key = str(asked.object).removeprefix("s3://").partition("/")
+    try:
+        place = registry.part_of(key)
+    except Unreadable as error:
+        raise InvalidRequest(f"object: {error.message}", "object") from None
+    row_key = registry.row_key(bucket, key, place)
+    rows = belonging.points(table, place.kind, row_key, key)
+    below = read_cursor(asked.cursor, search.POSITION)
+    page = (search.shown(row) for row in rows if below is None or row["position"] < below)
+    found = page_of("restorePoints", page, asked.limit)
+    return {**found, "belongsTo": belonging.machines(rows)}
 
 
 def _summary(table: Table, asked: Question) -> dict[str, Any]:

@@ -279,7 +279,12 @@ def test_what_was_deleted_is_forgotten_in_time_and_what_returned_is_not() -> Non
     expiring = {key for key, row in table.rows().items() if "expires" in row}
     (point,) = points(table)
     machine = ("newest#east", "default/web01")
-    assert expiring == {(f"point#{point.id}", "point"), ("bucket#backups", METADATA.key), machine}
+    assert expiring == {
+        (f"point#{point.id}", "point"),
+        (f"fingerprint#{point.fingerprint}", point.id),
+        ("bucket#backups", METADATA.key),
+        machine,
+    }
     before = table.rows()
     later = Index(table, now=lambda: NOW + timedelta(days=100))
     later.recompute(Recompute(point=point.id))
