@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from shared.aws.table import Table
-from shared.catalogue import census
+from shared.catalogue import census, summary
 from shared.observe import logger, metrics
 from shared.settings import settings
 
@@ -26,7 +26,14 @@ def handler(event: Any, context: "LambdaContext") -> None:
     for each in census.census(table()):
         publish(each, now)
     metrics.add_metric("ObjectsInQuarantine", "Count", census.quarantined(table()))
+    late = summary.late(table(), now)
+    # Where there is none there is no metric, which costs nothing.
+    if late.beyond_rpo:
+        metrics.add_metric("MachinesBeyondRpo", "Count", late.beyond_rpo)
+    if late.incomplete:
+        metrics.add_metric("MachinesIncomplete", "Count", late.incomplete)
     metrics.flush_metrics()
+    logger.info("late", extra=late._asdict())
 
 
 def publish(each: census.Count, now: datetime) -> None:

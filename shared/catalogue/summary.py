@@ -7,7 +7,7 @@ the newest point itself for its labels, which plans may ask for. Nobody's histor
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws.table import Item, Table
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from shared.models.recovery_plans import RecoveryPlan
 
 Shown = tuple[str, dict[str, Any]]
+
+WHOLE_AFTER = timedelta(hours=1)
+"""A backup is written within minutes, its image's record after it."""
 
 
 class Scope(NamedTuple):
@@ -57,6 +60,28 @@ def entries(table: Table, scope: Scope, now: datetime) -> Iterator[Shown]:
         for place, row in page:
             if point := newest.get(ids[place] or ""):
                 yield place, _entry(row, point, plans, now)
+
+
+class Late(NamedTuple):
+    """How many machines are not as young as their recovery plans want them, and of how many the
+    newest restore point has been incomplete for too long.
+    """
+
+    beyond_rpo: int
+    incomplete: int
+
+
+def late(table: Table, now: datetime) -> Late:
+    """Of all machines with a living point. A backup that is still incomplete WHOLE_AFTER it was
+    taken will hardly become whole.
+    """
+    beyond_rpo = incomplete = 0
+    for _, entry in entries(table, Scope(), now):
+        newest = entry["newest"]
+        beyond_rpo += entry["rpo"] is not None and not entry["rpo"]["met"]
+        old = now - from_instant(newest["takenAt"]) > WHOLE_AFTER
+        incomplete += newest["state"] == State.INCOMPLETE and old
+    return Late(beyond_rpo, incomplete)
 
 
 def _rows(table: Table, scope: Scope) -> Iterator[tuple[str, Item]]:

@@ -40,6 +40,15 @@ waves: [{name: all, machines: [{namespace: nobody}]}]
 """
 
 
+AGED = """\
+name: aged
+source: east
+target: west
+objectives: {rpo: PT1S}
+waves: [{name: all, machines: [{namespace: aged}]}]
+"""
+
+
 def function(stack: Stack, name: str) -> str:
     found = stack.client("lambda").list_functions()["Functions"]
     return next(str(each["FunctionName"]) for each in found if name in each["FunctionName"])
@@ -110,6 +119,56 @@ def a_drill_is_overdue(stack: Stack) -> Iterator[float]:
     yield time.time()
     stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/overdue.yaml")
     wait(lambda: not listed(), seconds=60, what="the end of the plan")
+
+
+def machines_are_counted(stack: Stack) -> None:
+    answer = stack.client("lambda").invoke(
+        FunctionName=function(stack, "CensusFunction"), Payload=b"{}"
+    )
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+def a_machine_is_beyond_its_rpo(stack: Stack) -> Iterator[float]:
+    """Its only backup is of August, and its plan wants one of the last second."""
+    stack.put(a_vm_backup("old", "aged", "aged"))
+    wait(lambda: stack.newest("aged/old", "restorable"), seconds=60, what="the old backup")
+    stack.document("plans/aged.yaml", AGED)
+
+    def missed() -> bool:
+        found = stack.search(summary=True, vm="aged/old")["machines"]
+        return any(each["rpo"] and not each["rpo"]["met"] for each in found)
+
+    wait(missed, seconds=60, what="the plan's objective")
+    machines_are_counted(stack)
+    yield time.time()
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/aged.yaml")
+    wait(lambda: not missed(), seconds=60, what="the end of the plan")
+
+
+def a_backup_stays_incomplete(stack: Stack) -> Iterator[float]:
+    """All has come but the record of its volume: it was taken in August."""
+    backup = a_vm_backup("torn", "torn", "torn")
+    stack.put((key, body) for key, body in backup if not key.endswith("/volume.cfg"))
+    wait(lambda: stack.newest("torn/torn", "incomplete"), seconds=60, what="half a backup")
+    machines_are_counted(stack)
+    yield time.time()
+    stack.s3.delete_object(Bucket=stack.bucket, Key=backup.key)
+    wait(lambda: not stack.newest("torn/torn"), seconds=60, what="its end")
+
+
+def something_is_in_quarantine(stack: Stack) -> Iterator[float]:
+    key = "harvester/vmbackups/garbage/garbage.cfg"
+    stack.put([(key, b"no JSON")])
+
+    def there() -> bool:
+        found = stack.search(quarantine=True, limit=1000)["quarantined"]
+        return any(each["key"] == key for each in found)
+
+    wait(there, seconds=60, what="the garbage in quarantine")
+    machines_are_counted(stack)
+    yield time.time()
+    stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+    wait(lambda: not there(), seconds=60, what="its end")
 
 
 def restore_is_unsuccessful(stack: Stack) -> None:
@@ -264,6 +323,9 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "ReconcileErrorAlarm": lambda stack: fails(stack, "ReconcileFunction", RECONCILE),
     "ReconcileThrottleAlarm": lambda stack: throttled(stack, "ReconcileFunction"),
     "ReconcileExecutionAlarm": lambda stack: cannot_begin(stack, "ReconcileStateMachine"),
+    "RpoAlarm": a_machine_is_beyond_its_rpo,
+    "IncompleteBackupAlarm": a_backup_stays_incomplete,
+    "QuarantineAlarm": something_is_in_quarantine,
     "OverdueDrillAlarm": a_drill_is_overdue,
 }
 ELSEWHERE = {"DeadLetterAlarm"}  # tests/integration/test_bad_objects.py

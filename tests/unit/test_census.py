@@ -1,19 +1,21 @@
 """The census: how many machines of each cluster could be restored, and since when not."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from functions import census as function
 from local.samples.world import a_vm_backup
-from shared.catalogue import census
+from shared.catalogue import census, summary
 from shared.catalogue.census import Count
+from shared.catalogue.summary import Late
 from shared.observe import metrics
 from shared.settings import settings
+from tests.memory_services import WRITTEN
 from tests.memory_table import MemoryTable
-from tests.scenarios import Happened, World, objects, target
+from tests.scenarios import STATE, Happened, World, objects, target
 from tests.unit.test_catalogue_function import Context
 
 NOON = datetime(2026, 8, 15, 12, tzinfo=UTC)
@@ -68,8 +70,44 @@ def test_each_cluster_is_told_as_metrics_of_its_own(
     assert (west["Machines"], west["RestorableMachines"]) == ([1], [0])
     assert "NewestRestorePointAge" not in west
     assert all_of_them["ObjectsInQuarantine"] == [1]
+    assert all_of_them["MachinesIncomplete"] == [2]
+    assert "MachinesBeyondRpo" not in all_of_them, "no recovery plan wants any"
     (directive,) = all_of_them["_aws"]["CloudWatchMetrics"]
     assert "cluster" not in directive["Dimensions"][0]
+
+
+PLAN = """\
+name: data
+source: east
+target: west
+objectives: {rpo: PT24H}
+waves: [{name: all, machines: [{namespace: default, name: "*"}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (datetime(2026, 8, 14, 1, 0, 0, tzinfo=UTC), Late(0, 0)),
+        (datetime(2026, 8, 14, 1, 0, 1, tzinfo=UTC), Late(1, 0)),
+        (WRITTEN + timedelta(hours=1, seconds=1), Late(1, 0)),
+        (WRITTEN + timedelta(hours=1, seconds=2), Late(1, 1)),
+    ],
+)
+def test_a_machine_is_late_by_its_plan_and_incomplete_after_an_hour(
+    now: datetime, expected: Late
+) -> None:
+    table = MemoryTable()
+    events = [target("east", prefix="east")]
+    for day in (13, 14):
+        backup = a_vm_backup("db", backup=f"db-{day}", taken_at=f"2026-08-{day}T01:00:00Z")
+        events += [each for each in objects(backup, prefix="east/") if whole(each, day)]
+    documents = {"plans/data.yaml": PLAN}
+    for name in ("east", "west"):
+        documents[f"clusters/{name}.yaml"] = f"id: {name}\nsecret: replant/clusters/{name}\n"
+    events += [Happened(key, text.encode(), bucket=STATE) for key, text in documents.items()]
+    World(table).settle(events)
+    assert summary.late(table, now) == expected
 
 
 def test_the_age_is_that_of_the_clusters_newest_restorable_point(
