@@ -13,6 +13,7 @@ from bench import (
     document,
     event,
     failover,
+    fill,
     init,
     line,
     memory,
@@ -31,6 +32,7 @@ class Benchmark(Protocol):
 
 BENCHMARKS: dict[str, Benchmark] = {
     "event": event.tables,
+    "fill": fill.tables,
     "init": init.tables,
     "restore": restore.tables,
     "batch": batch.tables,

@@ -13,10 +13,9 @@ from shared.catalogue import events
 from shared.catalogue.events import Look, ObjectEvent, Part, Recompute, Replay, Sum, Task
 from shared.catalogue.ingest import Index, Recorded
 from shared.catalogue.points import Contended
-from shared.catalogue.rows import Row, position_is_of, position_of_look
+from shared.catalogue.rows import Object, Row, position_is_of, position_of_look
 from shared.errors import Unreadable
 from shared.models.restore_points import Quarantined
-from shared.models.row_keys import Key
 from shared.workflows import sighting, telling
 
 if TYPE_CHECKING:
@@ -90,10 +89,10 @@ def look(task: Look, clients: Clients, names: Names, stored: Row | None) -> Outc
     raise Contended(f"{event.url}: others wrote its row {LOOKS} times while it was looked at")
 
 
-def row_key(task: Look, names: Names) -> Key | None:
-    """Where the row of an object lies; None for one that has none."""
+def object_of(task: Look, names: Names) -> Object | None:
+    """What is to be looked at, and where its row lies; None for what has none."""
     place = sighting.recognise(ObjectEvent(task.bucket, task.key, ""), names)
-    return None if isinstance(place, str) else place.object.row_key
+    return None if isinstance(place, str) else place.object
 
 
 def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
@@ -130,8 +129,8 @@ def _do(task: Task, clients: Clients, names: Names) -> Outcome:
         clients.catalogue.recompute(task)
         return Outcome("recomputed", events.about(task))
     if isinstance(task, Look):
-        key = row_key(task, names)
-        return look(task, clients, names, clients.catalogue.stored(key) if key else None)
+        seen = object_of(task, names)
+        return look(task, clients, names, clients.catalogue.stored(seen.row_key) if seen else None)
     if isinstance(task, Sum):
         telling.sum_up(task, clients, names)
         return Outcome("summed up", events.about(task))

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from shared.catalogue.events import Look
+from shared.catalogue.ingest import METADATA
 from shared.catalogue.rows import Row
 from shared.observe import logger
 from shared.workflows import ingest
@@ -28,14 +29,16 @@ def act(clients: Clients, id_: str, file: int) -> Acted:
     run = notes.run()
     looks = [Look(bucket=run.bucket, key=key, run=run.run) for key in notes.keys(file)]
     names = clients.names._replace(backup_buckets=frozenset([run.bucket]))
-    keys = {look: ingest.row_key(look, names) for look in looks}
-    rows = clients.catalogue.catalogue.stored_many(key for key in keys.values() if key)
+    seen = {look: found for look in looks if (found := ingest.object_of(look, names))}
+    rows = clients.catalogue.catalogue.stored_many(each.row_key for each in seen.values())
     # Backups of one machine lie side by side, and would wait for each other.
-    shuffled = random.sample(looks, len(looks))
+    order = random.sample(list(seen), len(seen))
+    # What a point is made from comes last: it is then computed once.
+    order.sort(key=lambda look: seen[look].kind in METADATA)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        known = ((look, rows.get(key) if (key := keys[look]) else None) for look in shuffled)
+        known = ((look, rows.get(seen[look].row_key)) for look in order)
         done = list(pool.map(lambda each: _look(clients.catalogue, names, *each), known))
-    left = [look for look, well in zip(shuffled, done, strict=True) if not well]
+    left = [look for look, well in zip(order, done, strict=True) if not well]
     ingest.send(left, clients.catalogue, clients.names)
     return Acted(len(looks), len(left))
 
