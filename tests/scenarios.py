@@ -68,7 +68,8 @@ def as_notification(events: Iterable[Happened]) -> str:
         elif each.body is None:
             name = "ObjectRemoved:DeleteMarkerCreated"
         entity = {"bucket": {"name": each.bucket}, "object": said | {"versionId": each.version}}
-        records.append({"eventName": name, "s3": entity})
+        when = "2026-08-15T02:00:00.000Z"
+        records.append({"eventName": name, "eventTime": when, "s3": entity})
     return json.dumps({"Records": records})
 
 

@@ -5,6 +5,7 @@ EventBridge sends one event a message, with the plain key. S3's own notification
 other S3 servers, hold a list of records, with the key as in a URL.
 """
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import unquote_plus
@@ -36,7 +37,7 @@ def padded(sequencer: str) -> str:
 class ObjectEvent(NamedTuple):
     """An object of a bucket was created or deleted: MARKED where a delete marker hides it now,
     EXPIRED where a lifecycle rule did it. POSITION is given where no event came, and a look at the
-    bucket stands for one.
+    bucket stands for one. AT is when it happened.
     """
 
     bucket: str
@@ -47,6 +48,7 @@ class ObjectEvent(NamedTuple):
     marked: bool = False
     expired: bool = False
     position: str = ""
+    at: datetime | None = None
 
     @property
     def order(self) -> str:
@@ -186,6 +188,7 @@ class _Event(Foreign):
     """As EventBridge sends it."""
 
     kind: Literal["Object Created", "Object Deleted"] = Field(alias="detail-type")
+    time: Any = None
     detail: _Detail
 
 
@@ -203,10 +206,22 @@ def _event(message: dict[str, Any]) -> ObjectEvent | Unreadable:
         found.key,
         found.sequencer,
         found.version_id or None,
+        at=_time(said.time),
         deleted=said.kind == "Object Deleted",
         marked=said.detail.deletion_type == "Delete Marker Created",
         expired=said.detail.reason == "Lifecycle Expiration",
     )
+
+
+def _time(text: Any) -> datetime | None:
+    """When S3 says that it happened, to the second, as EventBridge does; None where it does not say
+    so: the event counts all the same.
+    """
+    try:
+        found = datetime.fromisoformat(text).replace(microsecond=0)
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _plain(key: str) -> str:
@@ -218,6 +233,7 @@ def _plain(key: str) -> str:
 
 class _Named(Foreign):
     name: str = Field(alias="eventName")
+    time: Any = Field(None, alias="eventTime")
 
 
 class _NotifiedObject(Foreign):
@@ -246,7 +262,8 @@ def _notified(records: Any) -> tuple[ObjectEvent | Unreadable, ...]:
 def _record(record: Any) -> ObjectEvent | Unreadable | None:
     """None for what neither makes nor removes an object: tags, retention, transitions, …"""
     try:
-        name = _Named.model_validate(record).name.removeprefix("s3:")  # MinIO writes it, AWS not
+        named = _Named.model_validate(record)
+        name = named.name.removeprefix("s3:")  # MinIO writes it, AWS not
         deleted = name.startswith(_REMOVED) and name != _NOTHING_REMOVED
         if not deleted and not name.startswith(_CREATED):
             return None
@@ -258,6 +275,7 @@ def _record(record: Any) -> ObjectEvent | Unreadable | None:
         said.object.key,
         said.object.sequencer,
         said.object.version_id or None,
+        at=_time(named.time),
         deleted=deleted,
         marked=name.endswith(_MARKED),
         expired=name.startswith(_EXPIRED),

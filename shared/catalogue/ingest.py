@@ -81,7 +81,7 @@ class Index:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = table
-        self._now = now
+        self.now = now
         self._owners = Owners(table)
         self._points = Points(table, self._owners, now=now, sleep=sleep)
         self._quarantine = Quarantine(table, now=now)
@@ -234,7 +234,7 @@ class Index:
 
     def _forget(self, row: Row) -> None:
         """Lets a deleted object's row go in time, unless it is written again."""
-        expires = int((self._now() + KEPT).timestamp())
+        expires = int((self.now() + KEPT).timestamp())
         self._table.update(
             row.row_key,
             {"gone_order": row.gone_order, EXPIRES: expires},

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
-from shared.catalogue import folders, machines
+from shared.catalogue import folders, history, machines
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
 from shared.catalogue.machines import Listed
 from shared.catalogue.owners import Known, Owners, generation_of
@@ -39,6 +39,9 @@ from shared.models.row_keys import (
 )
 
 ATTEMPTS = 20
+GENERATION_OF = "generation"
+"""Of a point's row: the generation of the targets' documents that it was computed with."""
+
 LED_TO = "folders"
 """Of a point's row: the folders that have the way back to it."""
 
@@ -54,9 +57,12 @@ class Contended(Exception):
 
 
 class Computed(NamedTuple):
-    """A point as it must be, and the folders that its chains led to."""
+    """A point as it must be, the rows that it was made from, and the folders that its chains led
+    to.
+    """
 
     point: RestorePoint
+    rows: tuple[Row, ...]
     led_to: frozenset[str] = frozenset()
 
 
@@ -158,7 +164,9 @@ class Points:
         # Metadata that is gone still says what was lost, and under which volumes.
         spoken = living or newest(mine)
         if spoken is None:
-            return Computed(tombstone(previous, _lost(view))) if previous else None
+            if previous is None:
+                return None
+            return Computed(tombstone(previous, _lost(view)), view.feeds)
         indexed_at = self._now()
         if previous:
             indexed_at = previous.indexed_at
@@ -170,10 +178,13 @@ class Points:
     def _joined(self, feed: Feed, view: View, indexed_at: datetime) -> Computed:
         if not isinstance(feed.backup, FolderBackup):
             engines = self._engines(feed.row, feed.backup, view)
-            return Computed(join(feed, view.point, engines, indexed_at=indexed_at))
+            parts = (row for engine in engines.values() for row in engine if row)
+            point = join(feed, view.point, engines, indexed_at=indexed_at)
+            return Computed(point, (*view.feeds, *parts))
         known, led_to = self._folder_rows(feed, view)
         point = folders.join(feed, view.point, known, indexed_at=indexed_at)
-        return Computed(point, led_to)
+        parts = (row for key, row in known.items() if folders.folder_of(key) in led_to)
+        return Computed(point, (*view.feeds, *parts), led_to)
 
     def _folder_rows(self, feed: Feed, view: View) -> tuple[dict[str, Row], frozenset[str]]:
         """What the machine's folder holds, by key, and the folders that the point depends on.
@@ -222,6 +233,7 @@ class Points:
             return self._table.put(row, condition=condition, values=values)
         point = computed.point
         row = item_of(point, view.current, self._now()) | {"revision": revision + 1}
+        row[GENERATION_OF] = view.owners.generation
         if computed.led_to:
             row[LED_TO] = sorted(computed.led_to)
         self._remember(point.cluster)
@@ -234,11 +246,22 @@ class Points:
             expires=expires,
         )
         marks = _marks(view.previous, row, point)
-        puts = [*also.puts, *marks.puts]
+        told = history.change(view.previous, point, self._happened(computed, view), self._now())
+        puts = [*also.puts, *marks.puts, *([told] if told else [])]
         if not puts:
             return self._table.put(row, condition=condition, values=values)
         deletes = [*also.deletes, *marks.deletes]
         return self._table.write_together([Put(row, condition, values), *puts], deletes=deletes)
+
+    def _happened(self, computed: Computed, view: View) -> datetime:
+        """When the newest of what the point was made from was so; now, where documents made it
+        another one.
+        """
+        before = view.current.get(GENERATION_OF) if view.current else None
+        times = [at for row in computed.rows if (at := row.changed_at)]
+        if not times or before not in (None, view.owners.generation):
+            return self._now()
+        return max(times)
 
     def _remember(self, cluster: str) -> None:
         """Ahead of a point, so that every cluster with one is known; once a process."""

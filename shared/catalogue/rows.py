@@ -22,8 +22,8 @@ LOOKED = "~"
 _F = TypeVar("_F", bound=BaseModel)
 
 _READ = ("facts", "sequencer", "etag", "version_id", "object_time", "since")
-_REFUSED = ("refusal", "refused_version", "refused_etag")
-REGISTERS = {"read_order": _READ, "refused_order": _REFUSED, "gone_order": ()}
+_REFUSED = ("refusal", "refused_version", "refused_etag", "refused_at")
+REGISTERS = {"read_order": _READ, "refused_order": _REFUSED, "gone_order": ("gone_at",)}
 """The event's position -> what the newest event of that sort says."""
 
 
@@ -64,7 +64,9 @@ class Row(BaseModel):
     refusal: str | None = None
     refused_version: str | None = None
     refused_etag: str | None = None
+    refused_at: Instant | None = None
     gone_order: str = ""
+    gone_at: Instant | None = None
     points: frozenset[str] = frozenset()
     followed: str = ""
 
@@ -102,6 +104,13 @@ class Row(BaseModel):
         """Another one for each event that has left something in the row."""
         orders = "\0".join(getattr(self, name) for name in REGISTERS)
         return hashlib.sha256(orders.encode()).hexdigest()[:16]
+
+    @property
+    def changed_at(self) -> Instant | None:
+        """When what is the newest of it happened; None where nobody said."""
+        if self.deleted:
+            return self.gone_at
+        return self.refused_at if self.problem else self.object_time
 
     @property
     def deleted(self) -> bool:

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from itertools import takewhile
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from shared.aws.table import Item, Table
-from shared.catalogue import reading
+from shared.catalogue import history, reading
 from shared.catalogue.documents import check_cluster, why_unknown
 from shared.catalogue.paging import page_of, read_cursor
 from shared.errors import InvalidRequest, NotFound
@@ -18,13 +19,11 @@ from shared.models.base import ClusterId, Instant, Label, Value, matching, to_in
 from shared.models.restore_points import Quarantined, State
 from shared.validation import parse
 
-_NOT_YET = "asOf"
 LISTS = ("quarantine", "restores", "failovers", "drills")
 """Keys that ask for a list of something else than restore points."""
 
 WITH_ALL = ("limit", "cursor", "shape")
 
-LACKING: dict[str, tuple[Any, ...]] = dict.fromkeys(_NOT_YET.split(), ())
 Shown = tuple[str, dict[str, Any]]
 """The position of an entry in its list, and the entry."""
 
@@ -47,8 +46,8 @@ _Name = Annotated[str, Field(min_length=1, max_length=317)]
 
 
 class Question(Value):
-    """The contract's section 4, as far as this version answers it. AFTER and BEFORE are about the
-    time at which a backup was taken, to the second, and leave that second out.
+    """The contract's section 4. AFTER and BEFORE are about the time at which a backup was taken, to
+    the second, and leave that second out; AS_OF is when the answer would have been given.
     """
 
     id: Annotated[str, Field(max_length=253)] | None = None
@@ -65,6 +64,7 @@ class Question(Value):
     volume: _Name | None = None
     after: Instant | None = None
     before: Instant | None = None
+    as_of: Instant | None = None
     latest: bool = False
     shape: Annotated[Literal["table"] | None, Field(alias="as")] = None
     quarantine: bool = False
@@ -78,7 +78,7 @@ class Question(Value):
 
 def question(body: Any) -> Question:
     """Raises InvalidRequest."""
-    asked = parse(Question, body, lacking=LACKING)
+    asked = parse(Question, body, lacking={})
     for name in LISTS:
         if getattr(asked, name):
             _check_alone(asked, name)
@@ -129,7 +129,27 @@ def points(table: Table, asked: Question, *, below: str | None = None) -> Iterat
     return (row for row in rows if _matches(row, asked))
 
 
+def _as_of(table: Table, asked: Question, below: str | None, at: datetime) -> Iterator[Item]:
+    """As they were: of each machine the newest that matched, or all of them. What is known of it
+    today, and so its place in the list, may be another one.
+    """
+    today = asked.model_copy(update={"latest": False, "as_of": None})
+    if not asked.latest:
+        yield from history.rows_as_of(table, _candidates(table, today, below), at)
+        return
+    seen: set[tuple[str, str]] = set()
+    # From the top on each page: which one of a machine is the newest, none below says.
+    for row in history.rows_as_of(table, _candidates(table, today, None), at):
+        machine = row["cluster"], row["machine"]
+        if machine not in seen and _matches(row, asked):
+            seen.add(machine)
+            if below is None or row["position"] < below:
+                yield row
+
+
 def _candidates(table: Table, asked: Question, below: str | None) -> Iterator[Item]:
+    if asked.as_of:
+        return _as_of(table, asked, below, asked.as_of)
     if asked.id is not None:
         item = reading.row_of(table, asked.id)
         return iter([item] if item and (below is None or item["position"] < below) else [])

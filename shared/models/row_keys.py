@@ -47,6 +47,9 @@ DRILLS = "failover#drills"
 EXPIRES = "expires"
 """The table's TTL attribute, in seconds since 1970: DynamoDB deletes the row some time after it."""
 
+HISTORY_KEPT = timedelta(days=90)
+"""How long it is remembered what a restore point was: longer than an intruder stays unseen."""
+
 KEPT = timedelta(days=400)
 """How long what was deleted, or has ended, is remembered: a year's audit, and some."""
 
@@ -159,6 +162,11 @@ def plan_lock(plan: str) -> str:
 def drill_lock(plan: str) -> Key:
     """Which drill has hold of a recovery plan, and which was the last."""
     return DRILLS, plan
+
+
+def history_partition(point: str) -> str:
+    """What a restore point was, by the time at which it became so."""
+    return f"history#{point}"
 
 
 def fingerprint_partition(fingerprint: str) -> str:

@@ -71,7 +71,7 @@ def look(task: Look, clients: Clients, names: Names, stored: Row | None) -> Outc
 
     Raises Contended when the row is another one each time, and the SDK's errors.
     """
-    event = ObjectEvent(task.bucket, task.key, "")
+    event = ObjectEvent(task.bucket, task.key, "", at=clients.catalogue.now())
     place = sighting.recognise(event, names)
     if isinstance(place, str):
         return Outcome(place, event.url)

@@ -87,7 +87,7 @@ def _placed(event: ObjectEvent, names: "Names") -> tuple[Place, str | None]:
 
 
 def _gone(event: ObjectEvent, at: Recognised) -> Row:
-    return Row.of_event(at.object, gone_order=event.order)
+    return Row.of_event(at.object, gone_order=event.order, gone_at=event.at)
 
 
 def _refused(event: ObjectEvent, at: Recognised, problem: str) -> Row:
@@ -111,6 +111,7 @@ def _unreadable(
         refusal=text,
         refused_version=version_id,
         refused_etag=etag,
+        refused_at=event.at,
     )
 
 

@@ -4,8 +4,10 @@ Aspects: objects whose events nobody sent, one that vanished, a target that was 
 Not aspects: what is compared and decided (test_reconciling.py of the unit tests).
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -58,13 +60,21 @@ def test_a_bucket_from_before_is_filled_by_the_clock_and_kept_in_line(stack: Sta
     stack.document("targets/reconciled.yaml", where)
     wait(lambda: points(stack, "restorable") == every, seconds=120, what="the clock's reconcile")
     assert reconcile(stack)["counts"] == counts(listed=len(CATALOGUED))
-    gone = PREFIX + BACKUPS[0].key
+    gone, before = PREFIX + BACKUPS[0].key, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    time.sleep(1)  # an instant is a second
     with no_events(stack):
         stack.s3.delete_object(Bucket=stack.bucket, Key=gone)
     output = reconcile(stack)
     assert output["state"] == "succeeded"
     assert output["counts"] == counts(listed=len(CATALOGUED) - 1, vanished=1)
     assert points(stack, "deleted") == ["vm-0"]
+    then = stack.search(target="reconciled", asOf=before, latest=True)["restorePoints"]
+    assert sorted(each["vm"] for each in then if each["state"] == "restorable") == every
+    block = next(key for key in OBJECTS if "/blocks/" in key)
+    found = stack.search(object=f"s3://{stack.bucket}/{block}")
+    assert [each["vm"] for each in found["belongsTo"]] == ["vm-0"]
+    fingerprint = found["restorePoints"][0]["fingerprint"]
+    assert stack.search(fingerprint=fingerprint)["restorePoints"] == found["restorePoints"]
 
 
 def test_a_target_that_is_emptied_is_an_incident_until_somebody_confirms_it(stack: Stack) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Key
-from shared.models.row_keys import FEED, POINT, QUARANTINE, REFERENCE
+from shared.models.row_keys import FEED, POINT, QUARANTINE, REFERENCE, history_partition
 from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import IMAGE, Happened, World, objects, target
@@ -75,12 +75,12 @@ def after(events: Iterable[Happened | str]) -> MemoryTable:
 
 def ends(table: MemoryTable) -> Rows:
     """Objects, points and quarantine; a pointer to nothing may be left over."""
-    rows = table.rows(without=["revision", "points", "followed"])
+    rows = table.rows(without=["revision", "points", "followed", "generation"])
     return {
         key: row
         for key, row in rows.items()
         if key[0] == QUARANTINE or not key[1].startswith(WAYS)
-        if key[1] != POINT or "body" in row
+        if not key[0].startswith(history_partition("")) and (key[1] != POINT or "body" in row)
     }
 
 

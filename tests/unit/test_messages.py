@@ -1,6 +1,7 @@
 """Messages of the catalogue's queue: both shapes of S3's events, and what other servers send."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -61,7 +62,8 @@ def test_an_upload_says_the_same_in_both_shapes() -> None:
         for kind in ("created", "notification")
     ]
     version, sequencer = "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "00617F08299329D189"
-    assert said[0] == said[1] == (ObjectEvent("my-backups", KEY, sequencer, version),)
+    at = datetime(2026, 8, 15, 1, 4, 11, tzinfo=UTC)
+    assert said[0] == said[1] == (ObjectEvent("my-backups", KEY, sequencer, version, at=at),)
 
 
 @pytest.mark.parametrize(

@@ -467,10 +467,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({"restores": "all"}, "restores", "restores: must be true or false; it is 'all'"),
     ({"latest": "perhaps"}, "latest", "latest: must be true or false"),
     ({"cursor": 5}, "cursor", "cursor: must be a string"),
-    *[
-        ({key: "x"}, key, f"{key}: 'x' is not supported in this version. Leave it out.")
-        for key in search.LACKING
-    ],
+    ({"asOf": "yesterday"}, "asOf", "asOf: must be an instant such as"),
     *[
         (
             {list_: True, **more},
