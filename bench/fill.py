@@ -105,8 +105,8 @@ def _reconcile(line: Line, number_: int) -> Run:
         for range_ in range(begun["ranges"]):
             while not step("compare", id=begun["id"], range=range_)["done"]:
                 pass
-        for file in range(step("judge", id=begun["id"])["files"]):
-            if left := step("act", id=begun["id"], file=file)["left"]:
+        for child in range(step("judge", id=begun["id"])["children"]):
+            if left := step("act", id=begun["id"], child=child)["left"]:
                 raise RuntimeError(f"{left} objects were left to the queue")
         step("report", id=begun["id"])
         took = time.perf_counter() - clock, time.process_time() - processor

@@ -54,10 +54,11 @@ class Tally(Value):
 
 
 class Judgement(Value):
-    """What follows from all ranges together: how many FILES of keys are to be looked at. In an
-    incident so much is gone that nothing is deleted.
+    """What follows from all ranges together: how many FILES of keys are to be looked at, by so many
+    CHILDREN. In an incident so much is gone that nothing is deleted.
     """
 
     state: Literal["succeeded", "incident"]
     counts: Counts
     files: int
+    children: int

@@ -24,6 +24,7 @@ from shared.models.reconciles import Counts
 from shared.models.restore_points import State
 from shared.workflows import ingest
 from shared.workflows.clock import Clock
+from shared.workflows.reconcile import comparing, judging
 from shared.workflows.reconcile.clients import Clients
 from shared.workflows.reconcile.steps import SPARE, take_step
 from tests.memory_services import MemoryS3
@@ -96,8 +97,8 @@ class Lab:
         begun = self.begin(**request)
         self.compare(begun)
         judged = self.step("judge", id=begun["id"])
-        for number in range(judged["files"]):
-            self.step("act", id=begun["id"], file=number)
+        for number in range(judged["children"]):
+            self.step("act", id=begun["id"], child=number)
         self.world.settle(self.queued())
         return self.step("report", id=begun["id"])
 
@@ -309,12 +310,26 @@ def test_a_call_that_has_no_time_left_goes_on_where_it_ended(lab: Lab) -> None:
     lab.compare(begun)
     lab.seconds = LONG
     judged = lab.step("judge", id=begun["id"])
-    assert judged["files"] > 1
-    for number in range(judged["files"]):
-        lab.step("act", id=begun["id"], file=number)
+    assert judged["children"] > 1
+    for number in range(judged["children"]):
+        lab.step("act", id=begun["id"], child=number)
     report = lab.step("report", id=begun["id"])
     assert report["counts"]["listed"] == report["counts"]["added"]
     assert report["counts"]["added"] == len([*objects(BACKUP), *objects(OTHER)])
+    assert len(points(lab.table, state="restorable")) == 2
+
+
+def test_many_files_are_shared_among_the_children_that_there_may_be(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "MOST_CHILDREN", 2)
+    monkeypatch.setattr(comparing, "KEYS", 1)
+    lab.miss(*objects(BACKUP), *objects(OTHER))
+    begun = lab.begin()
+    lab.compare(begun)
+    assert lab.step("judge", id=begun["id"])["children"] == 2
+    looked = [lab.step("act", id=begun["id"], child=number)["looked"] for number in range(2)]
+    assert sum(looked) == lab.step("report", id=begun["id"])["counts"]["added"] > 2
     assert len(points(lab.table, state="restorable")) == 2
 
 
@@ -326,8 +341,8 @@ def test_every_step_may_be_repeated(lab: Lab) -> None:
     for _ in range(2):
         judged = lab.step("judge", id=begun["id"])
     for _ in range(2):
-        assert judged["files"] == 1
-        assert lab.step("act", id=begun["id"], file=0)["left"] == 0
+        assert judged["children"] == 1
+        assert lab.step("act", id=begun["id"], child=0)["left"] == 0
     assert only(lab.table).state is State.RESTORABLE
 
 
@@ -379,7 +394,7 @@ def test_an_object_that_cannot_be_got_is_left_to_the_queue_and_stops_no_other(la
     begun = lab.begin()
     lab.compare(begun)
     lab.step("judge", id=begun["id"])
-    acted = lab.step("act", id=begun["id"], file=0)
+    acted = lab.step("act", id=begun["id"], child=0)
     assert acted == {"looked": len(objects(BACKUP)), "left": 1}
     (message,) = lab.queued()
     assert json.loads(message)["key"] == BACKUP.key

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from shared.catalogue.events import Look
 from shared.catalogue.ingest import METADATA
 from shared.catalogue.rows import Row
+from shared.models.reconciles import Run
 from shared.observe import logger
 from shared.workflows import ingest
 from shared.workflows.reconcile.clients import Clients
@@ -21,13 +22,21 @@ class Acted(NamedTuple):
     left: int
 
 
-def act(clients: Clients, id_: str, file: int) -> Acted:
-    """Doing it again is harmless. What fails for one object is tried again by the queue, as an
-    event would be, and stops no other.
+def act(clients: Clients, id_: str, child: int) -> Acted:
+    """The files of one CHILD: it and every so many after it. Doing it again is harmless. What fails
+    for one object is tried again by the queue, as an event would be, and stops no other.
     """
     notes = clients.notes(id_)
-    run = notes.run()
-    looks = [Look(bucket=run.bucket, key=key, run=run.run) for key in notes.keys(file)]
+    run, judgement = notes.run(), notes.judgement()
+    done = [
+        _act(clients, run, notes.keys(file))
+        for file in range(child, judgement.files, judgement.children)
+    ]
+    return Acted(sum(each.looked for each in done), sum(each.left for each in done))
+
+
+def _act(clients: Clients, run: Run, keys: list[str]) -> Acted:
+    looks = [Look(bucket=run.bucket, key=key, run=run.run) for key in keys]
     names = clients.names._replace(backup_buckets=frozenset([run.bucket]))
     seen = {look: found for look in looks if (found := ingest.object_of(look, names))}
     rows = clients.catalogue.catalogue.stored_many(each.row_key for each in seen.values())

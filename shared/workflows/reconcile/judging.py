@@ -7,6 +7,9 @@ from shared.models.reconciles import Judgement, Run
 from shared.runs.reconciles import files_of
 from shared.workflows.reconcile.clients import Clients
 
+MOST_CHILDREN = 10_000
+"""Executions that look at objects: their numbers are one state's input, which has 256 KiB."""
+
 
 def judge(clients: Clients, id_: str) -> Judgement:
     """What is there is looked at in any case; what is not there any more only where that is no
@@ -26,7 +29,8 @@ def judge(clients: Clients, id_: str) -> Judgement:
     files = found if incident else [*found, *vanished]
     notes.save_files(files)
     state = "incident" if incident else "succeeded"
-    judgement = Judgement(state=state, counts=counts, files=len(files))
+    children = min(len(files), MOST_CHILDREN)
+    judgement = Judgement(state=state, counts=counts, files=len(files), children=children)
     notes.save_judgement(judgement, clients.clock.now())
     return judgement
 

@@ -25,8 +25,8 @@ def take_step(clients: Clients, event: dict[str, Any], seconds: float) -> dict[s
             tally = compare(clients, id_, event["range"], seconds - SPARE)
             return {"id": id_, "range": event["range"], "done": tally.done}
         case "judge":
-            return {"id": id_, "files": judge(clients, id_).files}
+            return {"id": id_, "children": judge(clients, id_).children}
         case "act":
-            return act(clients, id_, event["file"])._asdict()
+            return act(clients, id_, event["child"])._asdict()
         case _:
             return report(clients, id_)
