@@ -13,17 +13,17 @@ from shared.catalogue import events
 from shared.catalogue.ingest import Index
 from shared.observe import logger, metrics
 from shared.settings import settings
-from shared.workflows import ingest, retrying
+from shared.workflows import ingest, ingestion, retrying
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def clients() -> ingest.Clients:
+def clients() -> ingestion.Clients:
     table = Table(boto3.client("dynamodb"), settings().catalogue_table)
     index = Index(table, now=lambda: datetime.now(UTC))
-    return ingest.Clients(index, boto3.client("s3"), boto3.client("sqs"), boto3.client("sns"))
+    return ingestion.Clients(index, boto3.client("s3"), boto3.client("sqs"), boto3.client("sns"))
 
 
 @metrics.log_metrics
@@ -41,7 +41,7 @@ def take(record: dict[str, Any]) -> bool:
 
 
 def done(part: events.Part, message: str) -> bool:
-    names = ingest.Names(
+    names = ingestion.Names(
         settings().state_bucket,
         frozenset(settings().backup_buckets.split(",")),
         settings().catalogue_queue,

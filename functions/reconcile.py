@@ -11,7 +11,7 @@ from shared.aws.table import Table
 from shared.catalogue.ingest import Index
 from shared.observe import logger
 from shared.settings import settings
-from shared.workflows import ingest
+from shared.workflows import ingestion
 from shared.workflows.reconcile.acting import AT_ONCE
 from shared.workflows.reconcile.clients import Clients
 from shared.workflows.reconcile.steps import take_step
@@ -25,7 +25,7 @@ def clients() -> Clients:
     """Made once a sandbox."""
     config = Config(max_pool_connections=AT_ONCE)
     table = Table(boto3.client("dynamodb", config=config), settings().catalogue_table)
-    names = ingest.Names(
+    names = ingestion.Names(
         settings().state_bucket,
         frozenset(),  # the target's own, which its document names
         settings().catalogue_queue,
@@ -33,7 +33,7 @@ def clients() -> Clients:
     )
     index = Index(table, now=lambda: datetime.now(UTC))
     s3 = boto3.client("s3", config=config)
-    catalogue = ingest.Clients(index, s3, boto3.client("sqs"), boto3.client("sns"))
+    catalogue = ingestion.Clients(index, s3, boto3.client("sqs"), boto3.client("sns"))
     return Clients(table, catalogue, names)
 
 

@@ -18,7 +18,8 @@ from shared.catalogue import documents, events, reading, search
 from shared.catalogue.ingest import Index
 from shared.catalogue.telling import SINGLY
 from shared.models.restore_points import RestorePoint, State
-from shared.workflows.ingest import Clients, Names, ingest
+from shared.workflows.ingest import ingest
+from shared.workflows.ingestion import Clients, Names
 from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
 
 BUCKET, STATE = "backups", "state"

@@ -7,44 +7,22 @@ catalogue goes back into the queue in pieces.
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from shared.catalogue import events
 from shared.catalogue.events import Look, ObjectEvent, Part, Recompute, Replay, Sum, Task
-from shared.catalogue.ingest import Index, Recorded
+from shared.catalogue.ingest import Recorded
 from shared.catalogue.points import Contended
 from shared.catalogue.rows import Object, Row, position_is_of, position_of_look
 from shared.errors import Unreadable
 from shared.models.restore_points import Quarantined
 from shared.workflows import sighting, telling
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_sqs import SQSClient
+from shared.workflows.ingestion import Clients, Names
 
 LOOKS = 5
 """At an object whose row somebody else writes each time."""
 
 QUEUE_BATCH = 10
-
-
-class Clients(NamedTuple):
-    """What ingestion reads from and writes to."""
-
-    catalogue: Index
-    s3: "S3Client"
-    sqs: "SQSClient"
-    sns: "SNSClient"
-
-
-class Names(NamedTuple):
-    """Where things are: our own bucket, the catalogued ones, the queue's URL and the topic."""
-
-    state_bucket: str
-    backup_buckets: frozenset[str]
-    queue: str
-    topic: str
 
 
 class Outcome(NamedTuple):

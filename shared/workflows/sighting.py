@@ -1,18 +1,16 @@
 """An event, or a look -> what the bucket says of the object: a row that is not yet written."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from shared.aws import objects
 from shared.catalogue.events import ObjectEvent
+from shared.catalogue.ingest import Index
 from shared.catalogue.rows import Object, Row
 from shared.errors import Unreadable
 from shared.layouts import registry
 from shared.layouts.keys import Place
 from shared.models.facts import Kind
-
-if TYPE_CHECKING:
-    from shared.catalogue.ingest import Index
-    from shared.workflows.ingest import Clients, Names
+from shared.workflows.ingestion import Clients, Names
 
 FACTS_LIMIT = 250_000
 """Bytes that one object may say: a row has 400 KiB, and a point's needs room for its reasons."""
@@ -28,7 +26,7 @@ class Recognised(NamedTuple):
     problem: str | None
 
 
-def recognise(event: ObjectEvent, names: "Names") -> Recognised | str:
+def recognise(event: ObjectEvent, names: Names) -> Recognised | str:
     """What its key says an object is; a few words where it is nothing to catalogue."""
     if event.bucket != names.state_bucket and event.bucket not in names.backup_buckets:
         return "of another bucket"
@@ -42,7 +40,7 @@ def recognise(event: ObjectEvent, names: "Names") -> Recognised | str:
     return Recognised(seen, place, problem)
 
 
-def see(event: ObjectEvent, at: Recognised, clients: "Clients", names: "Names") -> Row | None:
+def see(event: ObjectEvent, at: Recognised, clients: Clients, names: Names) -> Row | None:
     """What the key, the event and the bucket say of the object; None for a version that is gone
     again.
     """
@@ -64,7 +62,7 @@ def see(event: ObjectEvent, at: Recognised, clients: "Clients", names: "Names") 
 
 
 def look(
-    event: ObjectEvent, at: Recognised, stored: Row | None, clients: "Clients", names: "Names"
+    event: ObjectEvent, at: Recognised, stored: Row | None, clients: Clients, names: Names
 ) -> Row | None:
     """What the bucket says of the object now; None where its row STORED says the same."""
     row = see(event, at, clients, names)
@@ -76,7 +74,7 @@ def look(
     return row
 
 
-def _placed(event: ObjectEvent, names: "Names") -> tuple[Place, str | None]:
+def _placed(event: ObjectEvent, names: Names) -> tuple[Place, str | None]:
     """What the key says, and the problem when it says nothing."""
     try:
         if event.bucket == names.state_bucket:
@@ -116,7 +114,7 @@ def _unreadable(
 
 
 def _read(
-    event: ObjectEvent, at: Recognised, found: objects.Found, clients: "Clients", names: "Names"
+    event: ObjectEvent, at: Recognised, found: objects.Found, clients: Clients, names: Names
 ) -> Row:
     version_id = found.version_id or event.version_id
     try:
@@ -143,7 +141,7 @@ def _read(
     return _as_it_was(row, clients.catalogue) if event.deleted else row
 
 
-def _as_it_was(row: Row, index: "Index") -> Row:
+def _as_it_was(row: Row, index: Index) -> Row:
     """Under the sequencer that its version came with, where that is the one which is known."""
     stored = index.stored(row.row_key)
     if stored is None or (stored.version_id, stored.etag) != (row.version_id, row.etag):

@@ -1,14 +1,11 @@
 """New entries of the quarantine -> messages for people, as many as one reads."""
 
 import json
-from typing import TYPE_CHECKING
 
 from shared.catalogue.events import Sum
 from shared.catalogue.telling import SINGLY, WINDOW
 from shared.models.restore_points import Quarantined
-
-if TYPE_CHECKING:
-    from shared.workflows.ingest import Clients, Names
+from shared.workflows.ingestion import Clients, Names
 
 LIST = 'All of them: invoke SearchFunction with {"quarantine": true}.'
 MINUTES = int(WINDOW.total_seconds()) // 60
@@ -18,7 +15,7 @@ ENOUGH = (
 )
 
 
-def tell(entry: Quarantined, event: str, clients: "Clients", names: "Names") -> None:
+def tell(entry: Quarantined, event: str, clients: Clients, names: Names) -> None:
     """EVENT is the position of the event that the entry is from."""
     way = clients.catalogue.telling.begin(entry, event)
     if way is None:
@@ -36,7 +33,7 @@ def tell(entry: Quarantined, event: str, clients: "Clients", names: "Names") -> 
     clients.catalogue.telling.end(entry)
 
 
-def sum_up(task: Sum, clients: "Clients", names: "Names") -> None:
+def sum_up(task: Sum, clients: Clients, names: Names) -> None:
     number = clients.catalogue.telling.others(task.window)
     text = (
         f"{number} more objects cannot be read, of events in the {MINUTES} minutes from"
@@ -46,5 +43,5 @@ def sum_up(task: Sum, clients: "Clients", names: "Names") -> None:
     _publish(f"{number} more objects cannot be read", f"{text}\n\n{told}", clients, names)
 
 
-def _publish(subject: str, message: str, clients: "Clients", names: "Names") -> None:
+def _publish(subject: str, message: str, clients: Clients, names: Names) -> None:
     clients.sns.publish(TopicArn=names.topic, Subject=f"Replant: {subject}", Message=message)

@@ -9,7 +9,7 @@ from shared.catalogue.ingest import METADATA
 from shared.catalogue.rows import Row
 from shared.models.reconciles import Run
 from shared.observe import logger
-from shared.workflows import ingest
+from shared.workflows import ingest, ingestion
 from shared.workflows.reconcile.clients import Clients
 
 AT_ONCE = 8
@@ -52,7 +52,7 @@ def _act(clients: Clients, run: Run, keys: list[str]) -> Acted:
     return Acted(len(looks), len(left))
 
 
-def _look(clients: ingest.Clients, names: ingest.Names, look: Look, row: Row | None) -> bool:
+def _look(clients: ingestion.Clients, names: ingestion.Names, look: Look, row: Row | None) -> bool:
     """Whether it was done."""
     try:
         ingest.look(look, clients, names, row)

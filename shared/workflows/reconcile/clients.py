@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from shared.aws.table import Table
 from shared.runs.reconciles import Notes
-from shared.workflows import ingest
+from shared.workflows import ingestion
 from shared.workflows.clock import Clock
 
 
@@ -12,8 +12,8 @@ class Clients(NamedTuple):
     """CATALOGUE is what ingestion uses, with the same bucket, queue and topic."""
 
     table: Table
-    catalogue: ingest.Clients
-    names: ingest.Names
+    catalogue: ingestion.Clients
+    names: ingestion.Names
     clock: Clock = Clock()
 
     def notes(self, id_: str) -> Notes:
