@@ -83,7 +83,7 @@ def question(body: Any) -> Question:
         if getattr(asked, name):
             _check_alone(asked, name)
     if asked.summary:
-        _check_alone(asked, "summary", "vm", "namespace", "cluster")
+        _check_alone(asked, "summary", "vm", "namespace", "cluster", "state")
     if asked.object:
         _check_alone(asked, "object")
     return asked

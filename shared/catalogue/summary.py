@@ -25,20 +25,29 @@ WHOLE_AFTER = timedelta(hours=1)
 
 
 class Scope(NamedTuple):
-    """Which machines are asked for; AFTER is the place of the last one that was shown."""
+    """Which machines are asked for; STATE is that of the best of a machine's points, AFTER the
+    place of the last machine that was shown.
+    """
 
     cluster: str | None = None
     namespace: str | None = None
     vm: str | None = None
+    state: State | None = None
     after: str | None = None
 
     def has(self, row: Item) -> bool:
-        living = machines.newest(row, None) is not None
-        return living and self.vm in (None, row["sk"])
+        if machines.newest(row, None) is None or self.vm not in (None, row["sk"]):
+            return False
+        return self.state in (None, _best(row))
 
     @property
     def start(self) -> str:
         return self.vm or (f"{self.namespace}/" if self.namespace else "")
+
+
+def _best(row: Item) -> State:
+    """Folders of the directory layout are not restored by this version."""
+    return next((state for state in machines.LIVING if row.get(state)), State.INCOMPLETE)
 
 
 def counts(table: Table, scope: Scope) -> dict[str, int]:

@@ -70,6 +70,6 @@ def _summary(table: Table, asked: Question) -> dict[str, Any]:
 
     search.check_names(table, asked)
     after = read_cursor(asked.cursor, MACHINE)
-    scope = summary.Scope(asked.cluster, asked.namespace, asked.vm, after)
+    scope = summary.Scope(asked.cluster, asked.namespace, asked.vm, asked.state, after)
     found = page_of("machines", summary.entries(table, scope, datetime.now(UTC)), asked.limit)
     return {"counts": summary.counts(table, scope), **found}

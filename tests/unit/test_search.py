@@ -228,8 +228,27 @@ def test_a_summary_of_one_machine_is_of_no_other(table: MemoryTable) -> None:
     assert summary(table, vm="default/web0")["counts"]["machines"] == 0
     with pytest.raises(NotFound, match="Unknown cluster 'north'"):
         summary(table, cluster="north")
-    with pytest.raises(InvalidRequest, match="summary: it goes with vm, namespace, cluster, limit"):
-        summary(table, state="restorable")
+    with pytest.raises(
+        InvalidRequest, match="summary: it goes with vm, namespace, cluster, state, limit"
+    ):
+        summary(table, latest=True)
+
+
+def test_a_summary_of_a_state_has_the_machines_whose_best_point_is_in_it() -> None:
+    """What nothing can be restored of is what an operator looks for."""
+    table = MemoryTable()
+    whole, torn = a_vm_backup("whole", backup="a"), a_vm_backup("torn", backup="b")
+    newer = a_vm_backup("whole", backup="c", after=whole, taken_at="2026-08-16T01:00:00Z")
+    events = [*objects(whole), *objects(newer, number=2), *objects(torn)]
+    lost = {each.key for each in events if "/backup_" in each.key} - {k for k, _ in whole}
+    World(table).settle([target(), *(each for each in events if each.key not in lost)])
+    assert [each["vm"] for each in summary(table)["machines"]] == ["default/torn", "default/whole"]
+    assert [each["vm"] for each in summary(table, state="incomplete")["machines"]] == [
+        "default/torn"
+    ]
+    found = summary(table, state="restorable")
+    assert [each["vm"] for each in found["machines"]] == ["default/whole"]
+    assert found["counts"] == {"machines": 1, "restorable": 1, "notRestorable": 0}
 
 
 def test_a_summary_says_whether_the_plan_s_objective_is_met() -> None:
