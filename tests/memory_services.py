@@ -41,7 +41,6 @@ class MemoryS3:
         self.refusals: dict[tuple[str, str], str] = {}
         self.sizes: dict[tuple[str, str], int] = {}
         self.opened: list[Body] = []
-        self.listed: Any = None
         self.listings = 0
         self.most_keys = 1000
 
@@ -68,9 +67,9 @@ class MemoryS3:
         Delimiter: str = "",
         MaxKeys: int = 1000,
     ) -> Any:
-        """What lies there now, or what a test says is LISTED."""
-        if self.listed is not None:
-            return self.listed
+        """What lies there now."""
+        if code := self.refusals.get((Bucket, "")):
+            raise _error(code)
         there = {
             key: versions[-1]
             for (bucket, key), versions in self.versions.items()

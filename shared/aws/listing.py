@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared.errors import Refused
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+CLOSED = ("AccessDenied", "AllAccessDisabled", "NoSuchBucket", "403", "404")
+"""What says of a bucket that no retry helps."""
 
 LAST = "\U0010ffff"
 """Behind every key that begins like what stands before it."""
@@ -54,7 +59,25 @@ def ranges(
 ) -> list[tuple[str, str]]:
     """The whole of a prefix in at most so many ranges of keys, cut where folders begin, those named
     in OPEN_UP at their own as well. What one page lists is one range.
+
+    Raises Refused for a bucket that is not there, or may not be listed.
     """
+    try:
+        return _ranges(s3, bucket, prefix, open_up, most)
+    except s3.exceptions.ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code not in CLOSED:
+            raise
+        raise Refused(
+            f"s3://{bucket}/{prefix} cannot be listed: {code}. The bucket must exist and be one of"
+            " the stack's BackupBuckets, and no policy of it may deny s3:ListBucket to the role of"
+            " ReconcileFunction."
+        ) from None
+
+
+def _ranges(
+    s3: "S3Client", bucket: str, prefix: str, open_up: frozenset[str], most: int
+) -> list[tuple[str, str]]:
     whole = (prefix, prefix + LAST)
     if not s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("IsTruncated"):
         return [whole]

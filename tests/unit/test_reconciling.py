@@ -18,7 +18,7 @@ from shared.aws import listing
 from shared.catalogue import reconciling
 from shared.catalogue.events import Look
 from shared.catalogue.reconciling import Known, Listed, What
-from shared.errors import InvalidRequest, NotFound
+from shared.errors import InvalidRequest, NotFound, Refused
 from shared.layouts import registry
 from shared.models.reconciles import Counts
 from shared.models.restore_points import State
@@ -420,6 +420,19 @@ def test_a_request_that_is_wrong_says_why(
     event = {"request": request_, "execution": "e", "started": "2026-09-01T00:00:00Z"}
     with pytest.raises(error, match=said):
         lab.step("begin", **event)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket"])
+def test_a_bucket_that_may_not_be_listed_is_refused_with_the_remedy(lab: Lab, code: str) -> None:
+    lab.s3.refusals[BUCKET, ""] = code
+    with pytest.raises(Refused, match=rf"s3://backups/ cannot be listed: {code}\..*BackupBuckets"):
+        lab.begin()
+
+
+def test_a_bucket_that_is_busy_is_left_to_the_retry(lab: Lab) -> None:
+    lab.s3.refusals[BUCKET, ""] = "SlowDown"
+    with pytest.raises(ClientError):
+        lab.begin()
 
 
 def test_a_reconcile_that_is_forgotten_is_not_found(lab: Lab) -> None:

@@ -19,7 +19,8 @@ MOST_RANGES = 16
 def begin(clients: Clients, body: Any, execution: str, started: datetime) -> Run:
     """BODY is the request as somebody typed it; STARTED is when the execution was.
 
-    Raises InvalidRequest, and NotFound for a target without a document in force.
+    Raises InvalidRequest, NotFound for a target without a document in force, and Refused for a
+    bucket that may not be listed.
     """
     request = parse(ReconcileRequest, body, lacking={})
     target = documents.document(clients.table, "targets", request.target)
