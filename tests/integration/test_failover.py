@@ -193,7 +193,7 @@ def test_somebody_approves_it_by_its_hash(stack: Stack, west: Api) -> None:
 
 def asked(stack: Stack, execution: str) -> dict[str, Any] | None:
     """The report of a failover that waits."""
-    found = stack.search(failovers=True, limit=1)["failovers"]
+    found = stack.search(failovers=True, limit=20)["failovers"]
     if not found or found[0]["execution"] != execution:
         return None
     key = f"reports/{found[0]['failoverId']}.json"
@@ -256,8 +256,9 @@ def test_a_stopped_failover_stops_its_waves_and_the_same_request_goes_on(
             what="the first machine",
         )
         stack.client("stepfunctions").stop_execution(executionArn=execution)
+        # Lambda calls again a minute after a call that failed.
         stopped = wait(
-            lambda: entry(stack, execution, "aborted"), seconds=90, what="the report of the stop"
+            lambda: entry(stack, execution, "aborted"), seconds=150, what="the report of the stop"
         )
     finally:
         west.apply(faults())
