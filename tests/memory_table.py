@@ -291,19 +291,9 @@ class Watched(Table):
         self._before()
         return self._table.objects(bucket, after, before)
 
-    def update(
-        self,
-        key: Key,
-        values: Mapping[str, Any],
-        *,
-        condition: str,
-        operands: Mapping[str, Any] | None = None,
-        members: Mapping[str, str] | None = None,
-    ) -> Updated:
+    def update(self, key: Key, values: Mapping[str, Any], **more: Any) -> Updated:
         self._before()
-        return self._table.update(
-            key, values, condition=condition, operands=operands, members=members
-        )
+        return self._table.update(key, values, **more)
 
     def move(self, key: Key) -> None:
         self._before()

@@ -9,14 +9,20 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from local import documents
 from local.samples.world import VmBackup, a_vm_backup
 from shared.aws.table import Item, Key, Page, Put, Updated, size
+from shared.workflows.reconcile import acting
 from tests.memory_table import INDEXES, MemoryTable, projected
-from tests.scenarios import BUCKET, STATE, Happened, World
+from tests.scenarios import BUCKET, STATE, Happened, World, objects
+from tests.unit.test_reconciling import Lab
 
+BENCHMARKS = (Path(__file__).parents[2] / "docs/benchmarks.md").read_text()
+MACHINES, EACH = 20, 10
 PAGE = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
 KEPT = 30
 
@@ -158,6 +164,32 @@ def test_the_page_charges_the_events_and_the_units_of_a_backup_that_comes_and_on
     assert month.events - events == charged("messages")
     assert table.writes - writes <= charged("writes") < 1.2 * (table.writes - writes)
     assert table.reads - reads <= charged("reads") < 1.2 * (table.reads - reads)
+
+
+def test_the_estimate_of_a_first_fill_is_by_units_that_a_reconcile_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Machines of one disk with ten backups each, as `bench fill` has them; one object at a time,
+    since units that threads count would not be exact.
+    """
+    monkeypatch.setattr(acting, "AT_ONCE", 1)
+    lab = Lab(table=MeteredTable())
+    table = cast(MeteredTable, lab.table)
+    for machine in range(MACHINES):
+        last = None
+        for number in range(EACH):
+            last = a_vm_backup(f"vm-{machine}", "fleet", f"vm-{machine}-{number}", after=last)
+            lab.miss(*objects(last, number=number + 1))
+    before = table.reads, table.writes, table.stored()
+    lab.reconcile()
+    after = table.reads, table.writes, table.stored()
+    reads, writes, kept = ((b - a) / (MACHINES * EACH) for a, b in zip(before, after, strict=True))
+    said = re.search(
+        r"\(([\d.]+) read and ([\d.]+) write\nunits and ([\d.]+) KB a point\)", BENCHMARKS
+    )
+    assert said
+    page = [float(each) for each in said.groups()]
+    assert page == pytest.approx([reads, writes, kept / 1000], rel=0.01)
 
 
 def test_the_page_says_how_much_of_a_backup_is_kept_and_of_one_that_is_gone() -> None:
