@@ -227,7 +227,7 @@ class Lab:
         """A restorable point of a machine, catalogued, with its metadata in the bucket."""
         changes = {
             name: traits.pop(name)
-            for name in ("taken_at", "state", "reasons", "cluster")
+            for name in ("taken_at", "state", "reasons", "cluster", "kept_version")
             if name in traits
         }
         metadata = a_metadata(vm, **({"backup": f"{vm}-nightly"} | traits))

@@ -44,6 +44,13 @@ class MemoryS3:
         self.listings = 0
         self.most_keys = 1000
 
+    def copy(self) -> "MemoryS3":
+        """Another bucket with the same versions."""
+        other = MemoryS3()
+        other.versions = {key: list(versions) for key, versions in self.versions.items()}
+        other.written = set(self.written)
+        return other
+
     def write(self, bucket: str, key: str, id_: str, body: bytes | None) -> None:
         """Once for each version id, so that a test may tell of the same event again."""
         if (bucket, key, id_) in self.written:

@@ -174,6 +174,14 @@ class MemoryTable(Table):
         members: set[str] = set(row.get(name, {"SS": []})["SS"])
         self.packed[key] = row | {name: {"SS": sorted(members | {member})}}
 
+    def discard(self, key: Key, name: str, members: Iterable[str]) -> None:
+        row = self.packed.setdefault(_checked(key), _typed({"pk": key[0], "sk": key[1]}))
+        gone = set(members)
+        assert gone, "DynamoDB refuses an empty set"
+        left = sorted(set(row.get(name, {"SS": []})["SS"]) - gone)
+        rest = {each: value for each, value in row.items() if each != name}
+        self.packed[key] = rest | ({name: {"SS": left}} if left else {})
+
     def move(self, key: Key) -> None:
         row = self.get(key) or {"pk": key[0], "sk": key[1], "revision": 0}
         self.packed[key] = _typed(row | {"revision": int(row["revision"]) + 1})
@@ -302,6 +310,10 @@ class Watched(Table):
     def add(self, key: Key, name: str, member: str) -> None:
         self._before()
         self._table.add(key, name, member)
+
+    def discard(self, key: Key, name: str, members: Iterable[str]) -> None:
+        self._before()
+        self._table.discard(key, name, members)
 
     def count(self, key: Key, *, expires: int) -> int:
         self._before()

@@ -171,9 +171,112 @@ def metadata_that_is_deleted_leaves_a_tombstone(world: World) -> None:
     backup = a_vm_backup()
     world.settle([target(), *objects(backup), Happened(backup.key, None, 2)])
     assert (only(world.table).state, points(world.table, latest=True)) == (State.DELETED, [])
-    assert only(world.table).reasons == ("its metadata was deleted from the bucket",)
+    assert only(world.table).reasons == (
+        "its metadata was deleted from the bucket; version v0001 of it is kept, and so is its data:"
+        " its id still restores it",
+    )
+    assert (only(world.table).kept_version, only(world.table).readable) == ("v0001", True)
     world.settle([event._replace(number=3) for event in objects(backup)])
-    assert only(world.table).state == State.RESTORABLE
+    assert (only(world.table).state, only(world.table).kept_version) == (State.RESTORABLE, None)
+
+
+def deleted_point_is_kept_as_long_as_its_data_and_its_version(world: World) -> None:
+    backup = a_vm_backup()
+    events = objects(backup)
+    data = next(event for event in events if "backup_" in event.key)
+    world.settle([target(), *events, Happened(backup.key, None, 2)])
+    world.settle([data._replace(body=None, number=2)])
+    assert (only(world.table).kept_version, only(world.table).readable) == (None, False)
+    assert only(world.table).reasons == ("its metadata was deleted from the bucket",)
+    world.settle([data._replace(number=3)])
+    assert only(world.table).kept_version == "v0001"
+    world.settle([Happened(backup.key, None, 3, removes=1)])
+    assert (only(world.table).state, only(world.table).kept_version) == (State.DELETED, None)
+
+
+def written_over(number: int = 2, cluster: str = "west") -> list[Happened]:
+    """Another cluster's backup of the same name, with its own volumes."""
+    backup = a_vm_backup(taken_at="2026-08-16T01:00:00Z", cpu=8, cluster=cluster)
+    return objects(backup, number=number)
+
+
+def backup_that_another_cluster_overwrites_is_a_conflict(world: World) -> None:
+    backup = a_vm_backup()
+    world.settle([target(), *objects(backup)])
+    (first,) = points(world.table)
+    world.settle(written_over())
+    second, former = points(world.table)
+    assert (second.id, second.machine.cpu, second.state) == (first.id, 8, State.RESTORABLE)
+    assert second.reasons == (
+        f"another backup stood under s3://{BUCKET}/{backup.key} before, which nobody deleted:"
+        f" restore point {former.id} has it",
+    )
+    assert (former.machine, former.volumes) == (first.machine, first.volumes)
+    assert (former.state, former.source.version_id) == (State.RESTORABLE, "v0001")
+    assert former.taken_at == first.taken_at
+    assert former.reasons[0].endswith("; this is read from version v0001 of it")
+    assert quarantined(world.table) == [backup.key]
+    told = json.loads(world.sns.messages[-1])["reason"]
+    assert told.startswith("Ownership conflict: ")
+    assert told.endswith("To settle it, delete the version that is not wanted.")
+    assert (first.fingerprint, points(world.table, latest=True)) == (former.fingerprint, [second])
+    world.settle([Happened(backup.key, None, 3, removes=2)])
+    settled = {point.id: point.state for point in points(world.table)}
+    assert settled == {first.id: State.RESTORABLE, former.id: State.DELETED}
+    back = only(world.table, id=first.id)
+    assert (back.fingerprint, back.reasons, quarantined(world.table)) == (first.fingerprint, (), [])
+    again = only(world.table, id=former.id)
+    assert again.reasons == ("it stands under its own key again",)
+
+
+def conflict_ends_when_the_old_version_is_deleted(world: World) -> None:
+    backup = a_vm_backup()
+    world.settle([target(), *objects(backup), *written_over()])
+    second, former = points(world.table)
+    world.settle([Happened(backup.key, None, 3, removes=1)])
+    assert quarantined(world.table) == []
+    assert only(world.table, id=second.id).reasons == ()
+    gone = only(world.table, id=former.id)
+    assert (gone.state, gone.reasons) == (State.DELETED, ("its version is not kept any more",))
+    assert gone.kept_version is None
+
+
+def another_machine_of_the_same_backup_name_is_a_conflict(world: World) -> None:
+    """The key names a backup and no machine."""
+    backup = a_vm_backup("web01")
+    world.settle([target(), *objects(backup), *objects(a_vm_backup("db01"), number=2)])
+    found = {(point.vm, point.state) for point in points(world.table)}
+    assert found == {
+        ("db01", State.RESTORABLE),
+        ("web01", State.RESTORABLE),
+        ("web01", State.DELETED),
+    }
+    grave = only(world.table, vm="default/web01", state="deleted")
+    assert grave.reasons == ("the backup of another machine was written over its metadata",)
+    assert quarantined(world.table) == [backup.key]
+
+
+def name_that_is_used_again_after_a_deletion_is_no_conflict(world: World) -> None:
+    backup = a_vm_backup()
+    world.settle([target(), *objects(backup), Happened(backup.key, None, 2), *written_over(3)])
+    assert quarantined(world.table) == []
+    second, former = points(world.table)
+    assert (second.state, second.reasons) == (State.RESTORABLE, ())
+    assert (former.state, former.kept_version) == (State.DELETED, "v0001")
+
+
+def overwritten_backup_changes_with_its_data_and_its_target(world: World) -> None:
+    backup = a_vm_backup()
+    data = next(event for event in objects(backup) if "backup_" in event.key)
+    world.settle([target(), *objects(backup), *written_over()])
+    _, former = points(world.table)
+    world.settle([data._replace(body=None, number=2)])
+    assert only(world.table, id=former.id).state is State.INCOMPLETE
+    world.settle([data._replace(number=3), target(cluster="north", number=2)])
+    moved = only(world.table, id=former.id)
+    assert (moved.state, moved.cluster) == (State.RESTORABLE, "north")
+    world.settle([target(number=3)._replace(body=None)])
+    assert {point.state for point in points(world.table)} == {State.DELETED}
 
 
 def garbage_is_quarantined_and_repaired(world: World) -> None:
@@ -181,9 +284,14 @@ def garbage_is_quarantined_and_repaired(world: World) -> None:
     world.settle([target(), *objects(backup)])
     before = only(world.table)
     world.settle([Happened(backup.key, b"garbage", 2)])
-    assert (quarantined(world.table), only(world.table).state) == ([backup.key], State.INCOMPLETE)
-    assert "cannot be read any more" in only(world.table).reasons[0]
-    world.settle([event._replace(number=3) for event in objects(backup)])
+    hidden = only(world.table)
+    assert (quarantined(world.table), hidden.state) == ([backup.key], State.RESTORABLE)
+    assert "cannot be read any more" in hidden.reasons[0]
+    assert hidden.reasons[0].endswith("read from version v0001 of it, which the bucket keeps")
+    assert hidden.source == before.source
+    world.settle([Happened(backup.key, None, 3, removes=1)])
+    assert only(world.table).state == State.INCOMPLETE
+    world.settle([event._replace(number=4) for event in objects(backup)])
     after = only(world.table)
     assert (after.state, after.fingerprint, quarantined(world.table)) == (
         before.state,
@@ -438,12 +546,15 @@ def many_points_of_a_volume_are_computed_through_the_queue(world: World) -> None
 def flood_of_garbage_is_few_messages(world: World) -> None:
     garbage = [Happened(f"stray-{each:03}.cfg", b"?", each) for each in range(1, SINGLY + 8)]
     sent = [message for each in (*garbage, *garbage) for message in world.deliver(each)]
-    told = {"Replant: an object cannot be read": SINGLY, "Replant: many objects cannot be read": 1}
+    told = {
+        "Replant: an object is in quarantine": SINGLY,
+        "Replant: many objects are in quarantine": 1,
+    }
     assert Counter(world.sns.subjects) == told
     assert '{"quarantine": true}' in world.sns.messages[-1]
     (task,) = sent
     world.settle([task])
-    assert world.sns.subjects[-1] == "Replant: 7 more objects cannot be read"
+    assert world.sns.subjects[-1] == "Replant: 7 more objects are in quarantine"
     text, _, number = world.sns.messages[-1].partition("\n\n")
     assert '{"quarantine": true}' in text
     assert json.loads(number) == {"objects": 7, "since": "2026-09-01T00:00:00Z"}
@@ -454,6 +565,12 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     target_that_comes_last_finds_its_objects,
     engine_backup_that_vanishes_and_returns,
     metadata_that_is_deleted_leaves_a_tombstone,
+    deleted_point_is_kept_as_long_as_its_data_and_its_version,
+    backup_that_another_cluster_overwrites_is_a_conflict,
+    conflict_ends_when_the_old_version_is_deleted,
+    another_machine_of_the_same_backup_name_is_a_conflict,
+    name_that_is_used_again_after_a_deletion_is_no_conflict,
+    overwritten_backup_changes_with_its_data_and_its_target,
     garbage_is_quarantined_and_repaired,
     garbage_in_each_object_is_repaired,
     two_keys_feed_one_point,

@@ -66,16 +66,19 @@ def a_vm_backup(
     size: int = 64 * MIB,
     block_size: int = BLOCK,
     compression: str = "",
+    cluster: str = "",
     **traits: Unpack[Traits],
 ) -> VmBackup:
     """Each disk is written DATA; IMAGE (namespace/name) lies under the first one; AFTER is
-    continued.
+    continued. Another CLUSTER has volumes of its own.
     """
     traits.setdefault("networks", (Nic(mac=address(f"{namespace}/{vm}")),))
     image = after.disks[0].image if after else image
     picture = an_image(image) if image else None
     volumes = (
-        after.volumes if after else new_volumes(f"{namespace}/{vm}", disks, image, picture, version)
+        after.volumes
+        if after
+        else new_volumes(f"{namespace}/{vm}", disks, image, picture, version, cluster)
     )
     for volume in () if after else volumes:
         volume.size, volume.block_size = size, block_size
@@ -109,12 +112,12 @@ def engine_backup(volume: str, backup: str) -> str:
 
 
 def new_volumes(
-    vm: str, disks: int, image: str, picture: BackingImage | None, version: str
+    vm: str, disks: int, image: str, picture: BackingImage | None, version: str, cluster: str
 ) -> tuple[LonghornVolume, ...]:
     pictured = image_class(image, version, identity(image))
     return tuple(
         LonghornVolume(
-            f"pvc-{identity(vm, str(index))}",
+            f"pvc-{identity(cluster + vm, str(index))}",
             64 * MIB,
             backing_image=None if index else picture,
             version=ENGINE[version_of(version)],

@@ -307,6 +307,16 @@ class Table:
             ExpressionAttributeValues={":members": {"SS": [member]}},
         )
 
+    def discard(self, key: Key, name: str, members: Iterable[str]) -> None:
+        """Takes members out of a row's set of texts."""
+        self._client.update_item(
+            TableName=self._name,
+            Key=_key(key),
+            UpdateExpression="DELETE #name :members",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues={":members": {"SS": sorted(members)}},
+        )
+
     def move(self, key: Key) -> None:
         """Gives a row another revision than all that it had."""
         self._client.update_item(

@@ -46,11 +46,15 @@ class Named(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """The metadata that a point is made from, and the target that owns it."""
+    """The metadata that a point is made from, and the target that owns it. KEPT is the version of
+    it in the bucket, where that has versions; NOTE is what is to be told of it.
+    """
 
     row: Row
     backup: MachineBackup | FolderBackup
     owner: BackupTarget
+    kept: str | None = None
+    note: str | None = None
 
 
 def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> RestorePoint:
@@ -71,7 +75,7 @@ def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> Res
         taken_at_source=taken_at_source,
         indexed_at=indexed_at,
         state=State.INCOMPLETE if reasons else State.RESTORABLE,
-        reasons=shortened(reasons),
+        reasons=shortened([*reasons, feed.note] if feed.note else reasons),
         fingerprint=_fingerprint(feed, engines, taken_at),
         source=feed.row.source(),
         machine=backup.machine,
@@ -83,8 +87,16 @@ def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> Res
     )
 
 
-def tombstone(point: RestorePoint, reason: str) -> RestorePoint:
-    return point.model_copy(update={"state": State.DELETED, "reasons": (reason,)})
+def tombstone(point: RestorePoint, reason: str, kept: str | None = None) -> RestorePoint:
+    """KEPT is the version of its metadata that can still be read: where its data is all there as
+    well, the point can be restored by its id.
+    """
+    kept = kept if point.state is State.RESTORABLE else None
+    if kept:
+        reason += f"; version {kept} of it is kept, and so is its data: its id still restores it"
+    return point.model_copy(
+        update={"state": State.DELETED, "reasons": (reason,), "kept_version": kept}
+    )
 
 
 def newest(feeds: Iterable[Feed]) -> Feed | None:
@@ -115,7 +127,7 @@ def _own_reasons(feed: Feed) -> list[str]:
         f"{gap} is not in the backup; Harvester saves volumes of Longhorn claims only"
         for gap in _backup(feed).gaps
     ]
-    if feed.row.problem is None:
+    if feed.row.problem is None or feed.kept:
         return lacking
     return [f"{feed.row.url} cannot be read any more: {feed.row.problem}", *lacking]
 

@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared.aws.table import Item, Key, Table
-from shared.catalogue import plans
+from shared.catalogue import overwritten, plans
 from shared.catalogue.assemble import point_id
 from shared.catalogue.events import Recompute, Replay, Task, Walk
 from shared.catalogue.folders import folder_of
+from shared.catalogue.overwritten import Stood
 from shared.catalogue.owners import Owners
 from shared.catalogue.points import Points
 from shared.catalogue.quarantine import Quarantine
@@ -30,6 +31,7 @@ from shared.models.restore_points import Quarantined
 from shared.models.row_keys import (
     DOCUMENTS,
     EXPIRES,
+    IN_BUCKET,
     KEPT,
     PREFIXES,
     REFERENCE,
@@ -55,12 +57,14 @@ OF_OTHERS = {Kind.CLUSTER, Kind.TARGET, Kind.PLAN, Kind.FOLDER}
 class Recorded(NamedTuple):
     """The row as it now stands, and as it was before the event (None: new, or nothing changed).
 
-    An event that is not FRESH has been recorded before: it may be the retry of one that died.
+    An event that is not FRESH has been recorded before: it may be the retry of one that died. LOST:
+    it deleted a version for good.
     """
 
     row: Row
     before: Row | None
     fresh: bool
+    lost: bool = False
 
 
 class Followed(NamedTuple):
@@ -104,19 +108,39 @@ class Index:
     def stored_many(self, keys: Iterable[Key]) -> dict[Key, Row]:
         return {key: Row.of(item) for key, item in self._table.get_many(keys).items()}
 
-    def record(self, seen: Row) -> Recorded:
-        """Writes what one event says, unless a newer event of the same sort has been recorded."""
+    def record(self, seen: Row, lost: str | None = None) -> Recorded:
+        """Writes what one event says, unless a newer event of the same sort has been recorded. LOST
+        is the version that it deleted for good.
+        """
         row = self._with_earlier(self._with_claim(seen))
         name = row.register()
         values = row.stored() | {EXPIRES: None}
         condition = f"attribute_not_exists(#{name}) OR #{name} < :{name}"
-        point = _made_of(row, self._owners)
-        members = {"points": point} if point else {}
+        members = self._members(row)
         made, old = self._table.update(row.row_key, values, condition=condition, members=members)
         before = Row.of(old) if old else None
-        if not made:
-            return Recorded(before or row, None, fresh=False)
-        return Recorded(_written(row, old, values, members), before, fresh=True)
+        recorded = Recorded(before or row, None, fresh=False)
+        if made:
+            recorded = Recorded(_written(row, old, values, members), before, fresh=True)
+        elif (stood := members.get("stood")) and stood not in recorded.row.stood:
+            self._table.add(row.row_key, "stood", stood)
+            also = {"stood": recorded.row.stood | {stood}}
+            recorded = recorded._replace(row=recorded.row.model_copy(update=also))
+        recorded = recorded._replace(
+            row=self._without(recorded.row, overwritten.surplus(recorded.row))
+        )
+        if not lost:
+            return recorded
+        return recorded._replace(row=self.lose(recorded.row, lost), lost=True)
+
+    def lose(self, row: Row, version: str) -> Row:
+        """A row without what it says of a version, which the bucket has no more."""
+        return self._without(row, overwritten.of_version(row, version))
+
+    def _without(self, row: Row, gone: frozenset[str]) -> Row:
+        if gone:
+            self._table.discard(row.row_key, "stood", gone)
+        return row.model_copy(update={"stood": row.stood - gone})
 
     def note(self, seen: Row, before: Row | None) -> Recorded | None:
         """Writes what a look found without an event, where the row is still as it was BEFORE the
@@ -131,10 +155,26 @@ class Index:
             )
             operands = {f":was_{name}": order for name, order in orders.items() if order}
         values = seen.stored() | {EXPIRES: None}
-        made, old = self._table.update(seen.row_key, values, condition=condition, operands=operands)
+        members = self._members(seen)
+        made, old = self._table.update(
+            seen.row_key, values, condition=condition, operands=operands, members=members
+        )
         if not made:
             return None
-        return Recorded(_written(seen, old, values, {}), before, fresh=True)
+        return Recorded(_written(seen, old, values, members), before, fresh=True)
+
+    def unread(self, row: Row) -> tuple[Stood, ...]:
+        """The overwritten versions of which it is not known yet what they say."""
+        former = [each for each in overwritten.others(row) if each.version]
+        keys = {each: overwritten.row_key(row.bucket, row.key, each.data) for each in former}
+        known = self._table.get_many(keys.values())
+        return tuple(each for each in former if keys[each] not in known)
+
+    def keep(self, whole: Row, stood: Stood, former: Row) -> None:
+        """Keeps what an overwritten version of an object says."""
+        pk, sk = overwritten.row_key(whole.bucket, whole.key, stood.data)
+        values = {k: v for k, v in former.stored().items() if k != IN_BUCKET and v is not None}
+        self._table.put_many([{**values, "pk": pk, "sk": sk}])
 
     def quarantine(self, recorded: Recorded) -> list[Quarantined]:
         """Brings the list of unusable objects into line; returns the entries to tell of.
@@ -143,7 +183,8 @@ class Index:
         it was told.
         """
         row = recorded.row
-        if not row.refused_order and row.kind not in OF_OTHERS:
+        alone = row.kind not in OF_OTHERS and not overwritten.others(row) and not recorded.lost
+        if not row.refused_order and alone:
             return []
         told: list[Quarantined] = []
         for each in (row, *self._rivals(row), *self._waiting(row)):
@@ -191,6 +232,11 @@ class Index:
             return tasks
         return [*tasks, task.model_copy(update={"after": page.last})]
 
+    def _members(self, row: Row) -> dict[str, str]:
+        """What an event adds to the sets of its row."""
+        members = {"points": _made_of(row, self._owners), "stood": overwritten.stands(row)}
+        return {name: member for name, member in members.items() if member}
+
     def _with_claim(self, row: Row) -> Row:
         """A target with the time since when it claims its place, which is noted ahead of its row:
         after a crash too, what the target leaves is found.
@@ -222,6 +268,7 @@ class Index:
                 if point not in row.points:
                     self._table.add(row.row_key, "points", point)
                 self._table.put_many(pointers(row, point))
+                row = self._with_former(row, owners.targets)
                 used = self._points.recompute(point, row)
             if used.generation == owners.generation:
                 break
@@ -231,6 +278,22 @@ class Index:
         if row.deleted:
             self._forget(row)
         return Followed([])
+
+    def _with_former(self, row: Row, targets: Iterable[BackupTarget]) -> Row:
+        """The row with the points of what was overwritten under its key, which know their ways to
+        it.
+        """
+        former = [each.data for each in overwritten.others(row) if each.version]
+        keys = {overwritten.row_key(row.bucket, row.key, data): data for data in former}
+        made: set[str] = set()
+        for key, item in self._table.get_many(keys).items():
+            said = Row.of(item)
+            point = overwritten.point_id(_point_of(said, targets) or "", keys[key])
+            self._table.put_many(pointers(said, point, keys[key]))
+            made.add(point)
+        for each in sorted(made - row.points):
+            self._table.add(row.row_key, "points", each)
+        return row.model_copy(update={"points": row.points | made})
 
     def _forget(self, row: Row) -> None:
         """Lets a deleted object's row go in time, unless it is written again."""
@@ -333,8 +396,8 @@ def _point_of(row: Row, targets: Iterable[BackupTarget]) -> str | None:
 
 def _written(row: Row, old: Item, values: Item, members: Mapping[str, str]) -> Row:
     """A row as it is now, when something was written to the one that there was."""
-    points = {*old.get("points", ()), *members.values()}
-    return Row.of({**old, "pk": row.pk, "sk": row.sk, **values, "points": points})
+    sets = {name: {*old.get(name, ()), member} for name, member in members.items()}
+    return Row.of({**old, "pk": row.pk, "sk": row.sk, **values, **sets})
 
 
 def _unchanged(row: Row, before: Row | None) -> bool:
@@ -347,5 +410,7 @@ def _unchanged(row: Row, before: Row | None) -> bool:
         return False
     if row.kind not in METADATA:
         return row.kind is not Kind.DISK_FILE or row.etag == before.etag
+    if overwritten.known(row) != overwritten.known(before):
+        return False
     # A point shows where its metadata was read from.
     return (row.source(), row.object_time) == (before.source(), before.object_time)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
-from shared.catalogue import folders, history, machines
+from shared.catalogue import folders, history, machines, overwritten
 from shared.catalogue.assemble import Engine, Feed, join, newest, point_id, tombstone
 from shared.catalogue.machines import Listed
 from shared.catalogue.owners import Known, Owners, generation_of
@@ -66,14 +66,23 @@ class Computed(NamedTuple):
     led_to: frozenset[str] = frozenset()
 
 
+class Fed(NamedTuple):
+    """The row of a key under which the point's metadata lies; where it lay there before another
+    one, FORMER is the row of what was overwritten.
+    """
+
+    whole: Row
+    former: Row | None = None
+
+
 class View(NamedTuple):
-    """What was read of a point: its row (None: not made yet), the rows of its metadata, the targets
-    then in force; and rows that were ASKED for with them, since they will probably be wanted.
+    """What was read of a point: its row (None: not made yet), its metadata, the targets then in
+    force; and rows that were ASKED for with them, since they will probably be wanted.
     """
 
     point: str
     current: Item | None
-    feeds: tuple[Row, ...]
+    fed: tuple[Fed, ...]
     owners: Known
     asked: frozenset[Key]
     found: Mapping[Key, Item]
@@ -83,6 +92,10 @@ class View(NamedTuple):
         if self.current is None or "body" not in self.current:
             return None
         return RestorePoint.model_validate_json(self.current["body"])
+
+    @property
+    def wholes(self) -> tuple[Row, ...]:
+        return tuple(each.whole for each in self.fed)
 
     @property
     def listed(self) -> Listed | None:
@@ -133,16 +146,16 @@ class Points:
         """The point's revision first: nothing else is older."""
         rows = list(self._table.query(point_partition(point)))
         current = next((row for row in rows if row["sk"] == POINT), None)
-        keys = {
-            (bucket_partition(row["bucket"]), row["key"])
-            for row in rows
-            if row["sk"].startswith(FEED)
-        }
-        asked = keys | {GENERATION} | self._foreseen(metadata)
+        ways = [_way(row) for row in rows if row["sk"].startswith(FEED)]
+        asked = {key for way in ways for key in way} | {GENERATION} | self._foreseen(metadata)
         found = self._table.get_many(asked)
-        feeds = tuple(Row.of(found[key]) for key in sorted(keys) if key in found)
+        fed = tuple(
+            Fed(*(Row.of(found[key]) for key in way))
+            for way in sorted(ways)
+            if found.keys() >= set(way)
+        )
         owners = self._owners.at(generation_of(found.get(GENERATION)))
-        return View(point, current, feeds, owners, frozenset(asked), found)
+        return View(point, current, fed, owners, frozenset(asked), found)
 
     def _foreseen(self, metadata: Row | None) -> set[Key]:
         """What the computation of a point from that metadata will ask for."""
@@ -159,20 +172,21 @@ class Points:
     def _computed(self, view: View) -> Computed | None:
         """The point as it must be; None where nothing is known of it."""
         previous = view.previous
-        mine = [feed for row in view.feeds if (feed := _feed(row, view))]
+        mine = [feed for each in view.fed if (feed := _feed(each, view))]
         living = newest(feed for feed in mine if not feed.row.deleted and feed.row.in_force)
         # Metadata that is gone still says what was lost, and under which volumes.
         spoken = living or newest(mine)
         if spoken is None:
             if previous is None:
                 return None
-            return Computed(tombstone(previous, _lost(view)), view.feeds)
+            return Computed(tombstone(previous, _lost(view)), view.wholes)
         indexed_at = self._now()
         if previous:
             indexed_at = previous.indexed_at
         found = self._joined(spoken, view, indexed_at)
         if living is None:
-            return found._replace(point=tombstone(found.point, _lost(view)))
+            dead = tombstone(found.point, spoken.note or _lost(view), kept=spoken.kept)
+            return found._replace(point=dead)
         return found
 
     def _joined(self, feed: Feed, view: View, indexed_at: datetime) -> Computed:
@@ -180,11 +194,11 @@ class Points:
             engines = self._engines(feed.row, feed.backup, view)
             parts = (row for engine in engines.values() for row in engine if row)
             point = join(feed, view.point, engines, indexed_at=indexed_at)
-            return Computed(point, (*view.feeds, *parts))
+            return Computed(point, (*view.wholes, *parts))
         known, led_to = self._folder_rows(feed, view)
         point = folders.join(feed, view.point, known, indexed_at=indexed_at)
         parts = (row for key, row in known.items() if folders.folder_of(key) in led_to)
-        return Computed(point, (*view.feeds, *parts), led_to)
+        return Computed(point, (*view.wholes, *parts), led_to)
 
     def _folder_rows(self, feed: Feed, view: View) -> tuple[dict[str, Row], frozenset[str]]:
         """What the machine's folder holds, by key, and the folders that the point depends on.
@@ -285,22 +299,38 @@ def _marks(previous: RestorePoint | None, row: Item, point: RestorePoint) -> mac
     return machines.Changes(puts, deletes)
 
 
-def _feed(row: Row, view: View) -> Feed | None:
-    """The row as a feed of the point, whether it still lies there or not."""
-    backup = row.said(MachineBackup) or row.said(FolderBackup)
-    target = owner(row.bucket, row.key, view.owners.targets)
-    name = name_of(row, target)
-    if backup is None or target is None or name is None or point_id(target.id, name) != view.point:
+def _way(row: Item) -> tuple[Key, ...]:
+    """The rows to read of a key that feeds a point: its own, and that of what it overwrote."""
+    whole = bucket_partition(row["bucket"]), row["key"]
+    if "stood" not in row:
+        return (whole,)
+    return whole, overwritten.row_key(row["bucket"], row["key"], row["stood"])
+
+
+def _feed(fed: Fed, view: View) -> Feed | None:
+    """A key as a feed of the point, whether it still lies there or not."""
+    said = fed.former or fed.whole
+    backup = said.said(MachineBackup) or said.said(FolderBackup)
+    target = owner(said.bucket, said.key, view.owners.targets)
+    name = name_of(said, target)
+    if backup is None or target is None or name is None:
         return None
-    return Feed(row, backup, target)
+    id_ = point_id(target.id, name)
+    seen = overwritten.as_it_is(fed.whole, id_)
+    if fed.former:
+        id_ = overwritten.point_id(id_, overwritten.data_of(fed.former) or "")
+        seen = overwritten.as_it_was(fed.former, fed.whole)
+    return Feed(seen.row, backup, target, seen.kept, seen.note) if id_ == view.point else None
 
 
 def _lost(view: View) -> str:
     """Why nothing feeds a point any more."""
-    if all(row.deleted or not row.in_force for row in view.feeds):
-        return "its metadata was deleted from the bucket"
-    owners = {owner(row.bucket, row.key, view.owners.targets) for row in view.feeds}
+    if all(row.deleted or not row.in_force for row in view.wholes):
+        return overwritten.DELETED
+    owners = {owner(row.bucket, row.key, view.owners.targets) for row in view.wholes}
     now = sorted(target.id for target in owners if target)
+    if view.previous and now == [view.previous.target]:
+        return "the backup of another machine was written over its metadata"
     if now:
         return f"its metadata belongs to target {', '.join(now)} now"
     return "no target owns it any more"

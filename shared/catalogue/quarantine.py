@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from shared.aws.table import Table
-from shared.catalogue import folders, plans
+from shared.catalogue import folders, overwritten, plans
 from shared.catalogue.rows import Row, quarantined
 from shared.catalogue.targets import conflict, in_force, owner
 from shared.models.facts import Kind
@@ -21,6 +21,8 @@ def why(table: Table, row: Row) -> str | None:
     if row.problem is None and row.kind is Kind.FOLDER and not row.deleted:
         target = owner(row.bucket, row.key, in_force(_documents(table, Kind.TARGET)))
         return folders.misplaced(row, target) if target else None
+    if row.problem is None and row.kind is Kind.MACHINE:
+        return overwritten.conflict(row)
     return row.problem
 
 

@@ -45,18 +45,17 @@ def folder_pointer(bucket: str, folder: str, point: str) -> Item:
     }
 
 
-def pointers(row: Row, point: str) -> list[Item]:
+def pointers(row: Row, point: str, stood: str | None = None) -> list[Item]:
     """The point's way to its metadata, and the way from each volume, or from its folder, to the
-    point.
+    point. STOOD says which of what was overwritten there it is made from.
     """
-    found: list[Item] = [
-        {
-            "pk": point_partition(point),
-            "sk": feed(row.bucket, row.key),
-            "bucket": row.bucket,
-            "key": row.key,
-        }
-    ]
+    way: Item = {
+        "pk": point_partition(point),
+        "sk": feed(row.bucket, row.key),
+        "bucket": row.bucket,
+        "key": row.key,
+    }
+    found = [way | ({"stood": stood} if stood else {})]
     backup = row.said(MachineBackup)
     if backup is None:
         return [*found, folder_pointer(row.bucket, folders.folder_of(row.key), point)]

@@ -41,7 +41,8 @@ class Row(BaseModel):
     """One object as its events left it. An empty position: there was no such event.
 
     Facts outlive the object: they say what was lost. SINCE is when a target first claimed its
-    place; FOLLOWED, the VERSION of the row of which all that follows from it was done.
+    place; STOOD, of a machine's metadata, which versions were read (`overwritten.Stood`); FOLLOWED,
+    the VERSION of the row of which all that follows from it was done.
     """
 
     # Built when first used, with the models of all facts: a search seldom meets one.
@@ -68,6 +69,7 @@ class Row(BaseModel):
     gone_order: str = ""
     gone_at: Instant | None = None
     points: frozenset[str] = frozenset()
+    stood: frozenset[str] = frozenset()
     followed: str = ""
 
     @classmethod
@@ -102,8 +104,8 @@ class Row(BaseModel):
     @property
     def version(self) -> str:
         """Another one for each event that has left something in the row."""
-        orders = "\0".join(getattr(self, name) for name in REGISTERS)
-        return hashlib.sha256(orders.encode()).hexdigest()[:16]
+        said = [getattr(self, name) for name in REGISTERS] + sorted(self.stood)
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()[:16]
 
     @property
     def changed_at(self) -> Instant | None:

@@ -5,6 +5,8 @@ read.
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import Field
+
 from shared.models.base import Bytes, Instant, Value, to_instant
 
 
@@ -106,6 +108,9 @@ class RestorePoint(Value):
     secrets: tuple[SecretNames, ...]
     requires: tuple[Requirement, ...] = ()
     replicas: tuple[str, ...] = ()
+    kept_version: str | None = Field(None, exclude_if=lambda version: version is None)
+    """Of a deleted point: the version of its metadata that the bucket keeps, where its data is all
+    there too."""
 
     @property
     def position(self) -> str:
@@ -116,6 +121,11 @@ class RestorePoint(Value):
     def usable(self) -> bool:
         """Whether this version can restore it: one in the directory layout is catalogued only."""
         return self.state is State.RESTORABLE and self.layout != "directory"
+
+    @property
+    def readable(self) -> bool:
+        """Whether who asks for it by its id can have it: also a deleted one that is kept."""
+        return self.usable or self.kept_version is not None
 
 
 class Quarantined(Value):

@@ -164,6 +164,11 @@ def drill_lock(plan: str) -> Key:
     return DRILLS, plan
 
 
+def overwritten_partition(bucket: str, key: str) -> str:
+    """What stood under a key before; hashed, since a path may be as long as a key."""
+    return f"overwritten#{hashlib.sha256(f'{bucket}/{key}'.encode()).hexdigest()}"
+
+
 def history_partition(point: str) -> str:
     """What a restore point was, by the time at which it became so."""
     return f"history#{point}"

@@ -42,7 +42,13 @@ def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Ch
     if lost is not None:
         yield _block("restorable", subject, lost)
         return
-    if point.usable:
+    if point.readable:
+        said = "; ".join(point.reasons)
+        if said:
+            yield _warn(
+                "restorable", subject, f"Restore point {point.id} is {point.state}: {said}."
+            )
+            return
         yield _pass("restorable", subject, f"Restore point {point.id} is complete.")
         return
     if point.state is State.RESTORABLE:

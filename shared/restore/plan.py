@@ -181,7 +181,7 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
     subject = "/".join(_place(point, request))
     verdicts = list(checks.of_point(point, subject, selected.lost))
     made, found = Made(), existing.FREE
-    if metadata is not None and verdicts[0].verdict == "pass":
+    if metadata is not None and verdicts[0].verdict != "block":
         wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
         try:
             made = make(wanted, setting.strategy)

@@ -80,13 +80,27 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
     row = sighting.see(event, place, clients, names)
     if row is None:
         return Outcome("gone again", event.url)
-    return _follow(clients.catalogue.record(row), clients, names)
+    lost = event.version_id if event.leaves_a_version else None
+    return _follow(clients.catalogue.record(row, lost), clients, names)
+
+
+def _with_overwritten(recorded: Recorded, clients: Clients, names: Names) -> Recorded:
+    """What stood under the key before is read while the bucket still has it."""
+    row = recorded.row
+    for stood in clients.catalogue.unread(row):
+        former = sighting.see_version(row, stood, clients, names)
+        if former is None:
+            row = clients.catalogue.lose(row, stood.version)
+        elif former.facts:
+            clients.catalogue.keep(row, stood, former)
+    return recorded._replace(row=row)
 
 
 def _follow(recorded: Recorded, clients: Clients, names: Names) -> Outcome:
     row = recorded.row
     if not recorded.fresh and row.followed == row.version:
         return Outcome("known", row.url, row)
+    recorded = _with_overwritten(recorded, clients, names)
     entries = clients.catalogue.quarantine(recorded)
     for entry in entries:
         telling.tell(entry, row.order, clients, names)

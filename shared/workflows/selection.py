@@ -120,4 +120,4 @@ def _describe(wanted: Select) -> str:
 
 def is_restorable(choice: Choice) -> bool:
     """Whether the point's metadata is worth reading."""
-    return choice.blocked is None and choice.point.usable
+    return choice.blocked is None and choice.point.readable

@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 from shared.aws import objects
+from shared.catalogue import overwritten
 from shared.catalogue.events import ObjectEvent
 from shared.catalogue.ingest import Index
+from shared.catalogue.overwritten import Stood
 from shared.catalogue.rows import Object, Row
 from shared.errors import Unreadable
 from shared.layouts import registry
@@ -59,6 +61,15 @@ def see(event: ObjectEvent, at: Recognised, clients: Clients, names: Names) -> R
     except Unreadable as error:
         return _unreadable(event, at, error.message, version)
     return _gone(event, at) if event.deleted else None
+
+
+def see_version(whole: Row, stood: Stood, clients: Clients, names: Names) -> Row | None:
+    """What an overwritten version of a known object says; None for one that is gone."""
+    event = ObjectEvent(
+        whole.bucket, whole.key, stood.sequencer, stood.version, position=stood.order
+    )
+    at = recognise(event, names)
+    return None if isinstance(at, str) else see(event, at, clients, names)
 
 
 def look(
@@ -142,8 +153,11 @@ def _read(
 
 
 def _as_it_was(row: Row, index: Index) -> Row:
-    """Under the sequencer that its version came with, where that is the one which is known."""
+    """Under the sequencer that its version came with, where that is known."""
     stored = index.stored(row.row_key)
-    if stored is None or (stored.version_id, stored.etag) != (row.version_id, row.etag):
+    if stored is None:
         return row
-    return row.model_copy(update={"sequencer": stored.sequencer})
+    if (stored.version_id, stored.etag) == (row.version_id, row.etag):
+        return row.model_copy(update={"sequencer": stored.sequencer})
+    came = overwritten.first(stored, row.version_id)
+    return row.model_copy(update={"sequencer": came.sequencer}) if came else row

@@ -10,7 +10,7 @@ from shared.workflows.ingestion import Clients, Names
 LIST = 'All of them: invoke SearchFunction with {"quarantine": true}.'
 MINUTES = int(WINDOW.total_seconds()) // 60
 ENOUGH = (
-    f"{SINGLY} objects that cannot be read were told one by one in this hour. Further ones are"
+    f"{SINGLY} objects in quarantine were told one by one in this hour. Further ones are"
     f" counted, and their number is told every {MINUTES} minutes. {LIST}"
 )
 
@@ -21,9 +21,9 @@ def tell(entry: Quarantined, event: str, clients: Clients, names: Names) -> None
     if way is None:
         return
     if way.singly:
-        _publish("an object cannot be read", entry.model_dump_json(indent=2), clients, names)
+        _publish("an object is in quarantine", entry.model_dump_json(indent=2), clients, names)
     if way.enough:
-        _publish("many objects cannot be read", ENOUGH, clients, names)
+        _publish("many objects are in quarantine", ENOUGH, clients, names)
     if way.others:
         clients.sqs.send_message(
             QueueUrl=names.queue,
@@ -36,11 +36,11 @@ def tell(entry: Quarantined, event: str, clients: Clients, names: Names) -> None
 def sum_up(task: Sum, clients: Clients, names: Names) -> None:
     number = clients.catalogue.telling.others(task.window)
     text = (
-        f"{number} more objects cannot be read, of events in the {MINUTES} minutes from"
+        f"{number} more objects came into quarantine, of events in the {MINUTES} minutes from"
         f" {task.window} UTC on. {LIST}"
     )
     told = json.dumps({"objects": number, "since": f"{task.window}:00Z"})
-    _publish(f"{number} more objects cannot be read", f"{text}\n\n{told}", clients, names)
+    _publish(f"{number} more objects are in quarantine", f"{text}\n\n{told}", clients, names)
 
 
 def _publish(subject: str, message: str, clients: Clients, names: Names) -> None:

@@ -112,7 +112,7 @@ def test_a_broken_object_is_named_everywhere_and_its_repair_undoes_it(
     assert not [word for word in words if word not in found["reason"]], found
     message = told.about(key)
     assert found["reason"] in json.loads(message["Message"])["reason"]
-    assert "cannot be read" in message["Subject"]
+    assert "is in quarantine" in message["Subject"]
     point = in_state(stack, vm, "incomplete")
     assert found["reason"] in point["reasons"][0]
     assert {"machine": key, "volume": "volume.cfg", "backup": made.disks[0].backup}[part] in point[

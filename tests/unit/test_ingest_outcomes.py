@@ -64,5 +64,5 @@ def test_a_quarantined_object_is_told_once_with_its_reason() -> None:
     backup = a_vm_backup()
     done = outcome(world, Happened(backup.key, b"not JSON", 2))
     (entry,) = done.quarantined
-    assert world.sns.subjects == ["Replant: an object cannot be read"]
+    assert world.sns.subjects == ["Replant: an object is in quarantine"]
     assert world.sns.messages == [entry.model_dump_json(indent=2)]

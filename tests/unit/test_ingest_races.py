@@ -5,17 +5,17 @@ Exhaustive over two switches: some calls of the one, some of the other, the rest
 rest of the other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from threading import Semaphore, Thread
 
 import pytest
 
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Key
-from shared.models.row_keys import FEED, POINT, QUARANTINE, REFERENCE, history_partition
+from shared.models.row_keys import FEED, POINT, QUARANTINE, REFERENCE, TOLD, history_partition
 from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable, Watched
-from tests.scenarios import IMAGE, Happened, World, objects, target
+from tests.scenarios import IMAGE, Happened, World, objects, target, written_over
 
 Rows = dict[Key, Item]
 WAYS = (FEED, REFERENCE)
@@ -33,7 +33,7 @@ OLD = [target(prefix="old"), *objects(BACKUP, prefix="old/")]
 class Delivery:
     """A delivery in a thread of its own that makes its next call when it is told so."""
 
-    def __init__(self, table: MemoryTable, s3: MemoryS3, event: Happened) -> None:
+    def __init__(self, table: MemoryTable, s3: MemoryS3, event: str) -> None:
         self._go, self._stopped = Semaphore(0), Semaphore(0)
         self._world, self._event = World(Watched(table, self._pause), s3), event
         self._ended = False
@@ -67,29 +67,46 @@ class Delivery:
         return self._sent
 
 
-def after(events: Iterable[Happened | str]) -> MemoryTable:
-    table = MemoryTable()
-    World(table).settle(events)
-    return table
+def after(events: Iterable[Happened | str]) -> tuple[MemoryTable, MemoryS3]:
+    table, s3 = MemoryTable(), MemoryS3()
+    World(table, s3).settle(events)
+    return table, s3
 
 
 def ends(table: MemoryTable) -> Rows:
-    """Objects, points and quarantine; a pointer to nothing may be left over."""
+    """Objects, points and quarantine; a pointer to nothing may be left over. Two at once may both
+    have people told of the same.
+    """
     rows = table.rows(without=["revision", "points", "followed", "generation"])
     return {
-        key: row
+        key: row if key[0] != TOLD else {**row, "seen": "by one of them", "count": "or twice"}
         for key, row in rows.items()
         if key[0] == QUARANTINE or not key[1].startswith(WAYS)
         if not key[0].startswith(history_partition("")) and (key[1] != POINT or "body" in row)
     }
 
 
+def outcomes(base: list[Happened], one: Happened, other: Happened) -> Iterator[Rows]:
+    """Of two events that have both happened, told one after the other."""
+    for order in ((one, other), (other, one)):
+        table, s3 = after(base)
+        world = World(table, s3)
+        told = happened(world, *order)
+        world.settle(told)
+        yield ends(table)
+
+
+def happened(world: World, *events: Happened) -> list[str]:
+    """What tells of events, in that order, which happened in the order of their numbers."""
+    messages = {event: world.happen(event) for event in sorted(events, key=lambda e: e.number)}
+    return [messages[event] for event in events]
+
+
 def alternated(
-    table: MemoryTable, one: Happened, other: Happened, calls: tuple[int, int]
+    table: MemoryTable, s3: MemoryS3, one: Happened, other: Happened, calls: tuple[int, int]
 ) -> tuple[bool, bool]:
     """Whether each had so many calls to make."""
-    s3 = MemoryS3()
-    first, second = Delivery(table, s3, one), Delivery(table, s3, other)
+    first, second = (Delivery(table, s3, told) for told in happened(World(table, s3), one, other))
     made = (
         all([first.step() for _ in range(calls[0])]),
         all([second.step() for _ in range(calls[1])]),
@@ -108,6 +125,8 @@ def version(event: Happened, number: int, body: bytes | None) -> Happened:
 
 EVERYTHING = but()
 RENAMED = version(METADATA, 2, dict(a_vm_backup("web02"))[BACKUP.key])
+OVER = next(event for event in written_over() if event.key == BACKUP.key)
+OVER_AGAIN = next(event for event in written_over(3, "north") if event.key == BACKUP.key)
 RIVAL = target("rival", cluster="west", number=2)
 # Two restore points of one machine; the last event makes the older one.
 OLDER = a_vm_backup(backup="older", taken_at="2026-08-14T01:00:00Z")
@@ -144,6 +163,15 @@ PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     "target removed, metadata": (but(METADATA), version(TARGET, 2, None), METADATA),
     "first creation, deletion": (but(METADATA), METADATA, version(METADATA, 2, None)),
     "first creation, another machine under its key": (but(METADATA), METADATA, RENAMED),
+    "overwritten": (but(METADATA), METADATA, OVER),
+    "overwritten, its data deleted": (EVERYTHING, OVER, version(BACKUP_CFG, 2, None)),
+    "overwritten, target": (but(TARGET), OVER, TARGET),
+    "overwritten, version deleted": (
+        EVERYTHING,
+        OVER,
+        METADATA._replace(number=3, removes=1),
+    ),
+    "overwritten twice": (EVERYTHING, OVER, OVER_AGAIN),
     "target, rival": ([], TARGET, RIVAL),
     "target removed, rival": ([TARGET], version(TARGET, 2, None), RIVAL),
     "newest deleted, older made": (TWO[:-1], version(NEWER, 2, None), TWO[-1]),
@@ -155,9 +183,9 @@ PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_two_deliveries_that_alternate_at_any_points_lose_nothing(name: str, swapped: bool) -> None:
     base, one, other = PAIRS[name]
-    prepared, wanted = (
+    (prepared, bucket), wanted = (
         after(base),
-        [ends(after([*base, *pair])) for pair in ((one, other), (other, one))],
+        list(outcomes(base, one, other)),
     )
     if swapped:
         one, other = other, one
@@ -165,7 +193,7 @@ def test_two_deliveries_that_alternate_at_any_points_lose_nothing(name: str, swa
     while made[0]:
         table = MemoryTable()
         table.packed = dict(prepared.packed)
-        made = alternated(table, one, other, calls)
+        made = alternated(table, bucket.copy(), one, other, calls)
         assert ends(table) in wanted, calls
         calls = (calls[0], calls[1] + 1) if made[1] else (calls[0] + 1, 0)
         runs += 1

@@ -214,6 +214,29 @@ def test_a_machine_of_two_clusters_is_taken_from_the_one_that_is_named(lab: Lab)
     assert points(lab.restore(asked(lab, vm="default/web01", cluster="north"))) == ["of-north"]
 
 
+def test_a_deleted_point_that_is_kept_comes_back_by_its_id_and_says_so(lab: Lab) -> None:
+    reasons = ("deleted; version v1 is kept",)
+    lab.backup(state=State.DELETED, reasons=reasons, kept_version="v1")
+    output = lab.restore(asked(lab, id="point-web01"))
+    assert output["counts"] == {"ready": 1}
+    plan = lab.s3.json(f"reports/{output['restoreId']}.json")
+    (check,) = (each for each in plan["checks"] if each["check"] == "restorable")
+    said = "Restore point point-web01 is deleted: deleted; version v1 is kept."
+    assert (check["verdict"], check["message"]) == ("warn", said)
+
+
+def test_a_deleted_point_is_never_selected_by_its_machine(lab: Lab) -> None:
+    lab.backup(state=State.DELETED, kept_version="v1")
+    with pytest.raises(NotFound, match="no restore point of machine default/web01"):
+        lab.plan(asked(lab, vm="default/web01"))
+
+
+def test_a_deleted_point_that_is_not_kept_stays_deleted(lab: Lab) -> None:
+    lab.backup(state=State.DELETED, reasons=("gone",))
+    (machine,) = lab.restore(asked(lab, id="point-web01"))["machines"]
+    assert "is deleted: gone. Choose a restorable one." in machine["error"]["message"]
+
+
 def test_an_older_point_whose_metadata_is_gone_is_still_told_why_it_was_taken(lab: Lab) -> None:
     two_days(lab, **DAMAGED)
     lab.s3.objects.clear()

@@ -15,7 +15,7 @@ from shared.models.restore_points import Quarantined
 from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import NOW, Happened, World
 
-ONE = "Replant: an object cannot be read"
+ONE = "Replant: an object is in quarantine"
 
 
 class Clock:
