@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -33,7 +34,8 @@ def clients() -> Clients:
     )
     index = Index(table, now=lambda: datetime.now(UTC))
     s3 = boto3.client("s3", config=config)
-    catalogue = ingestion.Clients(index, s3, boto3.client("sqs"), boto3.client("sns"))
+    mount = Path(settings().mount) if settings().mount else None
+    catalogue = ingestion.Clients(index, s3, boto3.client("sqs"), boto3.client("sns"), mount)
     return Clients(table, catalogue, names)
 
 

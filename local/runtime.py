@@ -19,6 +19,10 @@ Outputs = Mapping[str, str]
 FILE = processes.RUNTIME / "runtime.json"
 NAMES = ("east", "west")
 PARTS = (cloud.NAME, *(f"{name}-{role}" for name in NAMES for role in cluster.Cluster(name).roles))
+FILES = "files"
+"""The folder that stands for the file system of the template."""
+
+FILE_SYSTEMS = f"arn:aws:elasticfilesystem:{cloud.REGION}:{cloud.ACCOUNT}"
 DOCS = cloud.ROOT / "docs"
 ACCESS = DOCS / "target-access.yaml"
 OF_A_SOURCE = DOCS / "source-access.yaml"
@@ -121,6 +125,7 @@ def _all_or_nothing() -> Iterator[None]:
 
 def _start() -> dict[str, Any]:
     _forget_data()
+    (processes.RUNTIME / FILES).mkdir(parents=True)
     _step("programs of the clusters", binaries.control_plane)
     with ThreadPoolExecutor(1) as pool:
         clusters = pool.submit(_step, "clusters east and west", partial(cluster.start, NAMES))
@@ -142,6 +147,7 @@ def _start() -> dict[str, Any]:
         "account": cloud.ACCOUNT,
         "outputs": outputs,
         "clusters": {name: str(each.kubeconfig) for name, each in running.items()},
+        "files": str(processes.RUNTIME / FILES),
     }
 
 
@@ -161,6 +167,10 @@ def parameters() -> Outputs:
         # There is no network to place a function in; that the guard asks a second one is real.
         "SecondProbeSubnetIds": "subnet-2",
         "SecondProbeSecurityGroupIds": "sg-2",
+        # A folder of this machine stands for it.
+        "FileSystemAccessPointArn": f"{FILE_SYSTEMS}:access-point/fsap-{1:017x}",
+        "FileSystemSubnetIds": "subnet-3",
+        "FileSystemSecurityGroupIds": "sg-3",
     }
 
 
@@ -226,4 +236,5 @@ def _known(tables: Any, outputs: Outputs) -> set[str]:
 
 
 def _forget_data() -> None:
-    shutil.rmtree(processes.RUNTIME / "emulator", ignore_errors=True)
+    for folder in ("emulator", FILES):
+        shutil.rmtree(processes.RUNTIME / folder, ignore_errors=True)

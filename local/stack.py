@@ -37,6 +37,7 @@ class Stack:
         self.outputs: dict[str, str] = runtime["outputs"]
         self.bucket = self.outputs["BackupBuckets"].split(",")[0]
         self.state_bucket = self.outputs["StateBucket"]
+        self.files = Path(runtime["files"])
         self._kubeconfigs = {name: Path(path) for name, path in runtime["clusters"].items()}
 
     @classmethod

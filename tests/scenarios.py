@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote_plus
 
@@ -17,6 +18,7 @@ from shared.aws.table import Item, Table
 from shared.catalogue import documents, events, reading, search
 from shared.catalogue.ingest import Index
 from shared.catalogue.telling import SINGLY
+from shared.models.base import FILES
 from shared.models.restore_points import RestorePoint, State
 from shared.workflows.ingest import ingest
 from shared.workflows.ingestion import Clients, Names
@@ -25,7 +27,7 @@ from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
 BUCKET, STATE = "backups", "state"
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 IMAGE = "default/image-8xv2l"
-NAMES = Names(STATE, frozenset({BUCKET}), "queue", "topic")
+NAMES = Names(STATE, frozenset({BUCKET, FILES}), "queue", "topic")
 
 
 class Happened(NamedTuple):
@@ -77,12 +79,13 @@ def as_notification(events: Iterable[Happened]) -> str:
 class World:
     """The catalogue on a table, and the services around it."""
 
-    def __init__(self, table: Table, s3: MemoryS3 | None = None) -> None:
+    def __init__(self, table: Table, s3: MemoryS3 | None = None, mount: Path | None = None) -> None:
         self.table = table
         self.s3 = s3 or MemoryS3()
         self.sqs, self.sns = MemorySQS(), MemorySNS()
         index = Index(table, now=lambda: NOW, sleep=lambda _: None)
-        self.clients = Clients(index, *cast(Any, (self.s3, self.sqs, self.sns)))
+        s3_, sqs, sns = cast(Any, (self.s3, self.sqs, self.sns))
+        self.clients = Clients(index, s3_, sqs, sns, mount)
 
     def happen(self, event: Happened) -> str:
         """In the bucket only; returns the message that tells of it."""
@@ -112,6 +115,12 @@ def target(
 ) -> Happened:
     text = f"id: {id_}\nurl: s3://{BUCKET}/{prefix}\ncluster: {cluster}\n"
     return Happened(f"targets/{id_}.yaml", text.encode(), number, STATE)
+
+
+def a_folder(id_: str, *, prefix: str = "nas/", cluster: str = "east") -> Happened:
+    """The document of a target in the mounted file system."""
+    text = f"id: {id_}\nurl: {FILES}/{prefix}\ncluster: {cluster}\n"
+    return Happened(f"targets/{id_}.yaml", text.encode(), 1, STATE)
 
 
 def objects(backup: Iterable[Object], *, prefix: str = "", number: int = 1) -> list[Happened]:

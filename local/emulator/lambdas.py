@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import queue
 import tempfile
 import threading
@@ -19,6 +20,9 @@ from local.emulator.seams import edit, require, seam
 Result = dict[str, Any]
 
 ENVIRONMENTS = 4
+FILES = "files"
+"""The folder of the runtime that stands for a file system."""
+
 END_OF_LOG = "\x1eend-of-invocation"
 _LOG_PATIENCE = 1.0
 
@@ -200,7 +204,33 @@ def _pointer(folder: Path) -> bytes:
     return pointer.getvalue()
 
 
+def file_systems_are_folders() -> None:
+    """AWS mounts a file system where FileSystemConfigs say; MiniStack passes over that.
+
+    Here a folder of the runtime stands for it: a function that is told of a mount is told of that.
+    """
+    patch = "file_systems_are_folders"
+    init = seam(patch, runtime.Worker, "__init__", "self", "func_name", "config", "code_zip")
+
+    def made(self: Any, func_name: str, config: Result, code_zip: bytes) -> None:
+        init(self, func_name, _mounting(config), code_zip)
+
+    runtime.Worker.__init__ = made
+
+
+def _mounting(config: Result) -> Result:
+    environment = config.get("Environment") or {}
+    variables = environment.get("Variables") or {}
+    if not variables.get("MOUNT"):
+        return config
+    folder = Path(os.environ["REPLANT_RUNTIME"]) / FILES
+    folder.mkdir(exist_ok=True)
+    mounted = {**variables, "MOUNT": str(folder)}
+    return {**config, "Environment": {**environment, "Variables": mounted}}
+
+
 PATCHES = (
+    file_systems_are_folders,
     errors_keep_their_type,
     logs_are_whole,
     logging_reaches_the_log,

@@ -1,6 +1,6 @@
 """A bucket's listing, without what nobody wants to see."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,7 +81,12 @@ def _ranges(
     whole = (prefix, prefix + LAST)
     if not s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("IsTruncated"):
         return [whole]
-    cuts = sorted(_folders(s3, bucket, prefix, open_up))
+    return divided(whole, _folders(s3, bucket, prefix, open_up), most)
+
+
+def divided(whole: tuple[str, str], folders: Iterable[str], most: int) -> list[tuple[str, str]]:
+    """A range of keys, cut where some of its folders begin, into at most so many."""
+    cuts = sorted(folders)
     step = -(-len(cuts) // (most - 1)) or 1
     return list(pairwise([whole[0], *cuts[::step], whole[1]]))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
@@ -11,7 +11,6 @@ from shared.errors import Refused, Unreadable
 from shared.models.restore_points import Source
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
@@ -28,6 +27,19 @@ CLOSED = {
 """What is about this one object, so that no retry helps -> the reason."""
 
 
+class Body(Protocol):
+    """Bytes that are read once: of S3, or of a file."""
+
+    def read(self) -> bytes:
+        """All of them."""
+
+    def iter_chunks(self, chunk_size: int) -> Iterator[bytes]:
+        """So many at a time."""
+
+    def close(self) -> None:
+        """They are not wanted any more."""
+
+
 class Found(NamedTuple):
     """An object that is there: its size in bytes, its identity, and its bytes, not yet read."""
 
@@ -35,7 +47,7 @@ class Found(NamedTuple):
     etag: str
     version_id: str | None
     modified: datetime
-    body: "StreamingBody"
+    body: Body
 
     def chunks(self) -> Iterator[bytes]:
         yield from self.body.iter_chunks(CHUNK)

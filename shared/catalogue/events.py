@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from shared.errors import Unreadable
-from shared.models.base import Foreign, Value
+from shared.models.base import Foreign, Value, url_of
 from shared.validation import explain
 
 _CREATED = "ObjectCreated:"
@@ -57,7 +57,7 @@ class ObjectEvent(NamedTuple):
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return url_of(self.bucket, self.key)
 
     @property
     def leaves_a_version(self) -> bool:
@@ -105,7 +105,7 @@ class Look(Value):
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return url_of(self.bucket, self.key)
 
 
 class Sum(Value):

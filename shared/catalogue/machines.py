@@ -17,7 +17,7 @@ from shared.models.row_keys import EXPIRES, moment, newest_partition, timeline
 
 LIVING = (State.RESTORABLE, State.INCOMPLETE, State.CORRUPT)
 ASIDE = "folder-"
-"""What the lists of points in the directory layout begin with."""
+"""What the lists of points that are only shown begin with."""
 
 LISTS = tuple(f"{aside}{state}" for aside in ("", ASIDE) for state in LIVING)
 
@@ -36,7 +36,7 @@ class Listed(NamedTuple):
     @classmethod
     def of(cls, point: RestorePoint) -> "Listed":
         machine = f"{point.namespace}/{point.vm}"
-        aside = ASIDE if point.layout == "directory" else ""
+        aside = ASIDE if point.shown_only else ""
         return cls(point.cluster, machine, f"{aside}{point.state}", point.position)
 
     @property

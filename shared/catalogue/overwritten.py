@@ -12,6 +12,7 @@ from typing import NamedTuple
 from shared.catalogue.events import padded
 from shared.catalogue.rows import Row
 from shared.models.backups import MachineBackup
+from shared.models.base import FILES
 from shared.models.row_keys import Key, overwritten_partition
 
 DELETED = "its metadata was deleted from the bucket"
@@ -52,10 +53,10 @@ class Stood(NamedTuple):
 
 def stands(row: Row) -> str | None:
     """What a row that one event made adds to the set; None for what is no machine's, or names no
-    data.
+    data; and for a file, of which nobody tells that it was deleted before another one was written.
     """
     data = data_of(row)
-    if data is None or not row.read_order:
+    if data is None or not row.read_order or row.bucket == FILES:
         return None
     return Stood(row.sequencer or row.read_order, data, row.version_id or "").text()
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from shared.catalogue.events import SEQUENCER_WIDTH, padded
-from shared.models.base import Instant
+from shared.models.base import Instant, url_of
 from shared.models.facts import MODELS, Facts, Kind
 from shared.models.restore_points import Quarantined, Source
 from shared.models.row_keys import DOCUMENTS, IN_BUCKET, Key
@@ -95,7 +95,7 @@ class Row(BaseModel):
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return url_of(self.bucket, self.key)
 
     @property
     def order(self) -> str:

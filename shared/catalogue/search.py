@@ -15,7 +15,7 @@ from shared.catalogue.documents import check_cluster, why_unknown
 from shared.catalogue.paging import page_of, read_cursor
 from shared.errors import InvalidRequest, NotFound
 from shared.models import row_keys as keys
-from shared.models.base import ClusterId, Instant, Label, Value, matching, to_instant
+from shared.models.base import FILES, ClusterId, Instant, Label, Value, matching, to_instant
 from shared.models.restore_points import Quarantined, State
 from shared.validation import parse
 
@@ -40,7 +40,7 @@ _Fingerprint = Annotated[str, matching("sha256:[0-9a-f]{64}", "sha256: and 64 di
 _ObjectUrl = Annotated[
     str,
     Field(max_length=1100),
-    matching("s3://[^/]+/.+", "s3://BUCKET/KEY, with the whole key"),
+    matching(f"s3://[^/]+/.+|{FILES}/.+", f"s3://BUCKET/KEY, with the whole key, or {FILES}/PATH"),
 ]
 _Name = Annotated[str, Field(min_length=1, max_length=317)]
 

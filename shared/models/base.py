@@ -20,6 +20,10 @@ from pydantic_core.core_schema import (
     str_schema,
 )
 
+FILES = "file:///mnt/backups"
+"""Where a file system is mounted (contract, section 3): a bucket of that name is none of S3, and
+its keys are paths below it."""
+
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # Kubernetes limits a subdomain as a whole, not its parts
 DNS_NAME = rf"{_PART}(\.{_PART})*"
@@ -74,6 +78,18 @@ LabelValue = Annotated[
 ]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 _NO_INSTANT = "must be an instant such as 2026-08-15T01:00:00Z"
+
+
+def url_of(bucket: str, key: str) -> str:
+    return f"{bucket}/{key}" if bucket == FILES else f"s3://{bucket}/{key}"
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Bucket and key of an object's address, or of a place's."""
+    if url.startswith(FILES):
+        return FILES, url.removeprefix(FILES).removeprefix("/")
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def to_instant(moment: datetime) -> str:

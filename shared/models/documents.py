@@ -4,10 +4,11 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from shared.models.base import ClusterId, Value, matching
+from shared.models.base import FILES, ClusterId, Value, matching, split_url
 
 SECRETS_PREFIX = "replant/"
 _SECRET = "[A-Za-z0-9/_+=.@-]+"  # noqa: S105  # what Secrets Manager takes in a name
+_FOLDER = rf"{FILES}(/(?!\.\.?(/|$))[^/]+)*/?"
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
 
 
@@ -49,7 +50,11 @@ class BackupTarget(Value):
     """targets/<id>.yaml: a place where one cluster writes its backups."""
 
     id: ClusterId
-    url: Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")]
+    url: Annotated[
+        str,
+        Field(max_length=1024),
+        matching(f"{_BUCKET}|{_FOLDER}", f"s3://BUCKET/[PREFIX/] or {FILES}/[FOLDER/]"),
+    ]
     cluster: ClusterId
     endpoint: Annotated[str, matching(r"https?://\S+", "an http(s)://… address")] | None = None
     credential_secret: (
@@ -58,11 +63,16 @@ class BackupTarget(Value):
     replicas: tuple[Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")], ...] = ()
 
     @property
+    def scanned(self) -> bool:
+        """Whether it is a folder, of which nobody tells what happens in it."""
+        return self.bucket == FILES
+
+    @property
     def bucket(self) -> str:
-        return self.url.removeprefix("s3://").partition("/")[0]
+        return split_url(self.url)[0]
 
     @property
     def prefix(self) -> str:
         """The keys below which this target's objects lie; ends with a slash unless empty."""
-        path = self.url.removeprefix("s3://").partition("/")[2]
+        path = split_url(self.url)[1]
         return path if path.endswith("/") or not path else path + "/"

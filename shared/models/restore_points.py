@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.models.base import Bytes, Instant, Value, to_instant
+from shared.models.base import FILES, Bytes, Instant, Value, to_instant, url_of
 
 
 class State(StrEnum):
@@ -30,7 +30,7 @@ class Source(Value):
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return url_of(self.bucket, self.key)
 
 
 class Machine(Value):
@@ -118,9 +118,13 @@ class RestorePoint(Value):
         return f"{to_instant(self.taken_at)}#{self.id}"
 
     @property
+    def shown_only(self) -> bool:
+        """Whether this version catalogues what is like it, and does not restore it."""
+        return self.layout == "directory" or self.source.bucket == FILES
+
+    @property
     def usable(self) -> bool:
-        """Whether this version can restore it: one in the directory layout is catalogued only."""
-        return self.state is State.RESTORABLE and self.layout != "directory"
+        return self.state is State.RESTORABLE and not self.shown_only
 
     @property
     def readable(self) -> bool:

@@ -105,6 +105,11 @@ def told_others(window: str) -> Key:
     return TOLD, f"others#{window}"
 
 
+def told_incident(target: str, day: str, vanished: int, known: int) -> Key:
+    """That so many objects of a target, of so many, are missing."""
+    return TOLD, f"incident#{target}#{day}#{vanished}#{known}"
+
+
 def references(backup: str) -> str:
     """What the sort keys of the points that use a volume's backup begin with."""
     return f"{REFERENCE}{backup}#"

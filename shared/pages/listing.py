@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from shared.models.base import url_of
 from shared.pages.words import minute, size, visible
 
 Entry = dict[str, Any]
@@ -62,7 +63,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "quarantined": (
         ("SEEN AT (UTC)", _moment("seenAt")),
-        ("OBJECT", lambda entry: f"s3://{entry['bucket']}/{entry['key']}"),
+        ("OBJECT", lambda entry: url_of(entry["bucket"], entry["key"])),
         ("WHY", _text("reason")),
     ),
     "restores": (

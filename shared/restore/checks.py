@@ -10,7 +10,7 @@ from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
 from shared.restore.rules import Finding
-from shared.restore.select import NOT_YET
+from shared.restore.select import why_shown_only
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -52,7 +52,7 @@ def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Ch
         yield _pass("restorable", subject, f"Restore point {point.id} is complete.")
         return
     if point.state is State.RESTORABLE:
-        yield _block("restorable", subject, f"Restore point {point.id} {NOT_YET}")
+        yield _block("restorable", subject, f"Restore point {point.id} {why_shown_only(point)}")
         return
     why = "; ".join(point.reasons) or "no reason is known"
     message = f"Restore point {point.id} is {point.state}: {why}. Choose a restorable one."

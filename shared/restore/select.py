@@ -16,6 +16,15 @@ NOT_YET = (
     "is in the directory layout, which this version catalogues and does not restore."
     " docs/layouts.md says how to import its images by hand."
 )
+NO_FILES_YET = (
+    "lies in a file system, which this version catalogues and does not restore from. docs/deploy.md"
+    " says how to copy its target to a bucket."
+)
+
+
+def why_shown_only(point: RestorePoint) -> str:
+    """Why a point that is restorable is not restored by this version: the rest of a sentence."""
+    return NOT_YET if point.layout == "directory" else NO_FILES_YET
 
 
 class Choice(NamedTuple):
@@ -99,7 +108,7 @@ def _until(select: Select) -> str:
 
 def _unfit(point: RestorePoint) -> str:
     if point.state is State.RESTORABLE:
-        return f"{_named(point)}, {NOT_YET}"
+        return f"{_named(point)}, {why_shown_only(point)}"
     reasons = "; ".join(point.reasons) or "no reason is known"
     return f"{_named(point)}, is {point.state}: {reasons}."
 

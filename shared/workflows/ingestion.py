@@ -1,7 +1,9 @@
 """What ingestion reads from and writes to, and where that is."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared.aws.stores import Stores
 from shared.catalogue.ingest import Index
 
 if TYPE_CHECKING:
@@ -11,12 +13,17 @@ if TYPE_CHECKING:
 
 
 class Clients(NamedTuple):
-    """The catalogue, the buckets, the queue and the topic."""
+    """The catalogue, the buckets, the queue and the topic; and where a file system is mounted."""
 
     catalogue: Index
     s3: "S3Client"
     sqs: "SQSClient"
     sns: "SNSClient"
+    mount: Path | None = None
+
+    @property
+    def stores(self) -> Stores:
+        return Stores(self.s3, self.mount)
 
 
 class Names(NamedTuple):

@@ -9,6 +9,7 @@ from shared.catalogue import search
 from shared.catalogue.paging import page_of, read_cursor
 from shared.catalogue.search import Question
 from shared.errors import InvalidRequest, Unreadable
+from shared.models.base import split_url
 
 MACHINE = re.compile(r"[a-z0-9-]{1,63} [^/\x00-\x1f]+/[^/\x00-\x1f]+")
 """The place of a machine in the list of all: CLUSTER NAMESPACE/NAME."""
@@ -52,7 +53,7 @@ def _belonging(table: Table, asked: Question) -> dict[str, Any]:
     from shared.catalogue import belonging  # few ask for it, nor for the layouts
     from shared.layouts import registry
 
-    bucket, _, key = str(asked.object).removeprefix("s3://").partition("/")
+    bucket, key = split_url(str(asked.object))
     try:
         place = registry.part_of(key)
     except Unreadable as error:

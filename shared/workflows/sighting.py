@@ -55,7 +55,7 @@ def see(event: ObjectEvent, at: Recognised, clients: Clients, names: Names) -> R
         version = None  # it is gone; whichever is the current one now counts
     try:
         head = registry.LAYOUTS[at.place.kind].head
-        with objects.opened(clients.s3, event.bucket, event.key, version, head=head) as found:
+        with clients.stores.opened(event.bucket, event.key, version, head=head) as found:
             if found is not None:
                 return _read(event, at, found, clients, names)
     except Unreadable as error:

@@ -30,6 +30,9 @@ def handler(event, context):
         case "sleep":
             time.sleep(0.3)
             return os.getpid()
+        case "mount":
+            folder = os.environ["MOUNT"]
+            return [folder, os.path.isdir(folder)]
         case "late":
             time.sleep(1)
             raise ValueError("nobody catches this")
@@ -155,6 +158,7 @@ def _function(handler: str) -> dict[str, Any]:
         Code={"ZipFile": HANDLER},
         Role={"Fn::GetAtt": ["Role", "Arn"]},
         Layers=[{"Ref": "Layer"}],
+        Environment={"Variables": {"MOUNT": "/mnt/backups"}},
         DeadLetterConfig={"TargetArn": {"Fn::GetAtt": ["Letters", "Arn"]}},
     )
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,12 @@ def test_a_function_has_at_most_four_environments(emulator: Emulator) -> None:
 
 def test_a_layer_is_unpacked_once_for_all_environments(emulator: Emulator) -> None:
     assert emulator.invoke(do="module").count("/layers/") == 1
+
+
+def test_a_file_system_is_a_folder_of_the_runtime(emulator: Emulator) -> None:
+    folder, is_there = emulator.invoke(do="mount")
+    assert is_there
+    assert (Path(folder).name, Path(folder).is_dir()) == ("files", True)
 
 
 def test_a_rules_function_is_tried_three_times_and_then_its_event_is_a_dead_letter(

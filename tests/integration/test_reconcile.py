@@ -14,6 +14,7 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
+from shared.models.base import FILES
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -89,6 +90,33 @@ def test_a_target_that_is_emptied_is_an_incident_until_somebody_confirms_it(stac
     assert output["state"] == "succeeded"
     assert points(stack, "restorable") == []
     assert len(points(stack, "deleted")) == OTHERS
+
+
+def test_a_file_system_is_scanned_by_the_clock_and_kept_in_line(stack: Stack) -> None:
+    backups = [a_vm_backup(f"nas-{number}", "files", f"b-{number}") for number in range(3)]
+    for key, body in (each for backup in backups for each in backup):
+        file = stack.files / "east" / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+    stack.document("targets/files.yaml", f"id: files\nurl: {FILES}/east/\ncluster: north\n")
+
+    def known(state: str) -> list[str]:
+        found = stack.search(target="files", state=state, limit=100)
+        return sorted(each["vm"] for each in found.get("restorePoints", []))
+
+    every = [f"nas-{number}" for number in range(3)]
+    wait(lambda: known("restorable") == every, seconds=120, what="the clock's scan")
+    (stack.files / "east" / backups[0].key).unlink()
+    ended = stack.finish(stack.start({"target": "files"}, "ReconcileStateMachine"))
+    assert (ended.status, ended.output["state"]) == ("SUCCEEDED", "succeeded"), ended
+    assert ended.output["counts"]["vanished"] == 1
+    assert (known("deleted"), known("restorable")) == (every[:1], every[1:])
+    block = next(key for key, _ in backups[1] if "/blocks/" in key)
+    found = stack.search(object=f"{FILES}/east/{block}")
+    assert [each["vm"] for each in found["belongsTo"]] == ["nas-1"]
+    point = found["restorePoints"][0]["id"]
+    ended = stack.restore({"select": {"id": point}, "target": "west", "failOn": "never"})
+    assert "lies in a file system" in ended.output["machines"][0]["error"]["message"]
 
 
 def test_a_target_that_nobody_knows_is_told_with_those_that_are(stack: Stack) -> None:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from shared.models.base import FILES
 from tests.template import TEMPLATE, allowed, listed, of_type, resource_of, source
 
 PROJECT_WIDE = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
@@ -39,6 +40,7 @@ FINDING = {  # by what their names begin with; no more than by its name whether 
     "cloudwatch:ListAlarmMuteRules",
     "scheduler:ListSchedules",
 }
+OF_FILES = "ReconcileFunction"
 TALK_TO_CLUSTERS = {
     "PlanFunction",
     "ProbeFunction",
@@ -146,9 +148,28 @@ def test_only_those_that_talk_to_a_cluster_have_its_network_and_its_credentials(
     talks = function in TALK_TO_CLUSTERS
     role = of_type("AWS::IAM::Role")[resource_of(FUNCTIONS[function]["Role"])]
     actions = {action for each in allowed(role) for action in listed(each["Action"])}
-    assert ("VpcConfig" in FUNCTIONS[function]) == talks
-    assert (actions >= ENI | {"secretsmanager:GetSecretValue"}) == talks
-    assert bool(actions & (ENI | {"secretsmanager:GetSecretValue"})) == talks
+    placed = talks or function == OF_FILES
+    assert ("VpcConfig" in FUNCTIONS[function]) == placed
+    assert (actions >= ENI) == bool(actions & ENI) == placed
+    assert ("secretsmanager:GetSecretValue" in actions) == talks
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_one_function_mounts_the_file_system_and_may_only_read_it(function: str) -> None:
+    role = of_type("AWS::IAM::Role")[resource_of(FUNCTIONS[function]["Role"])]
+    actions = {action for each in allowed(role) for action in listed(each["Action"])}
+    of_files = {action for action in actions if action.startswith("elasticfilesystem:")}
+    assert of_files == ({"elasticfilesystem:ClientMount"} if function == OF_FILES else set())
+    assert ("FileSystemConfigs" in FUNCTIONS[function]) == (function == OF_FILES)
+
+
+def test_the_file_system_lies_where_targets_say_that_it_lies() -> None:
+    _, (mounted,), _ = FUNCTIONS[OF_FILES]["FileSystemConfigs"]["Fn::If"]
+    path = mounted["LocalMountPath"]
+    assert f"file://{path}" == FILES
+    assert FUNCTIONS[OF_FILES]["Environment"]["Variables"]["MOUNT"]["Fn::If"][1] == path
+    buckets = FUNCTIONS["CatalogueFunction"]["Environment"]["Variables"]["BACKUP_BUCKETS"]
+    assert buckets["Fn::Sub"][1]["Files"]["Fn::If"][1:] == [f",{FILES}", ""]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

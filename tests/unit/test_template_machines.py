@@ -152,7 +152,7 @@ def test_a_state_machine_is_traced_and_has_a_log_of_its_own_for_a_time(machine: 
     assert rights["SendTraces"] == TRACES
 
 
-def test_executions_are_looked_at_by_state_machines_and_by_what_conducts_a_failover() -> None:
+def test_executions_are_looked_at_by_state_machines_and_by_what_starts_them() -> None:
     """No function that may run in a VPC needs a way to Step Functions, which that may not have."""
     looks = "states:DescribeExecution"
     found = set()
@@ -181,6 +181,7 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_conducts_a_failo
         ("DrillRole", look, f"{arn}:${{RollbackStateMachine.Name}}:*"),
         ("DrillRole", look, f"{arn}:${{DrillStateMachine.Name}}:*"),
         ("SweepRole", frozenset({looks, "states:StopExecution"}), drills),
+        ("UpkeepRole", look, f"{arn}:${{ReconcileStateMachine.Name}}:*"),
     }
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
     assert inside

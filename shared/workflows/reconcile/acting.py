@@ -7,6 +7,7 @@ from typing import NamedTuple
 from shared.catalogue.events import Look
 from shared.catalogue.ingest import METADATA
 from shared.catalogue.rows import Row
+from shared.models.base import FILES
 from shared.models.reconciles import Run
 from shared.observe import logger
 from shared.workflows import ingest, ingestion
@@ -24,7 +25,8 @@ class Acted(NamedTuple):
 
 def act(clients: Clients, id_: str, child: int) -> Acted:
     """The files of one CHILD: it and every so many after it. Doing it again is harmless. What fails
-    for one object is tried again by the queue, as an event would be, and stops no other.
+    for one object is tried again by the queue, as an event would be, and stops no other; what fails
+    for a file, by the next scan, since who takes from the queue has no file system.
     """
     notes = clients.notes(id_)
     run, judgement = notes.run(), notes.judgement()
@@ -48,7 +50,8 @@ def _act(clients: Clients, run: Run, keys: list[str]) -> Acted:
         known = ((look, rows.get(seen[look].row_key)) for look in order)
         done = list(pool.map(lambda each: _look(clients.catalogue, names, *each), known))
     left = [look for look, well in zip(order, done, strict=True) if not well]
-    ingest.send(left, clients.catalogue, clients.names)
+    if run.bucket != FILES:
+        ingest.send(left, clients.catalogue, clients.names)
     return Acted(len(looks), len(left))
 
 

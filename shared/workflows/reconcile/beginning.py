@@ -4,7 +4,6 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from shared.aws import listing
 from shared.catalogue import documents
 from shared.errors import NotFound
 from shared.layouts import registry
@@ -20,15 +19,14 @@ def begin(clients: Clients, body: Any, execution: str, started: datetime) -> Run
     """BODY is the request as somebody typed it; STARTED is when the execution was.
 
     Raises InvalidRequest, NotFound for a target without a document in force, and Refused for a
-    bucket that may not be listed.
+    bucket or a folder that may not be listed.
     """
     request = parse(ReconcileRequest, body, lacking={})
     target = documents.document(clients.table, "targets", request.target)
     if target is None:
         raise NotFound(documents.why_unknown(clients.table, "targets", request.target), "target")
     id_ = hashlib.sha256(execution.encode()).hexdigest()[:16]
-    ranges = listing.ranges(
-        clients.catalogue.s3,
+    ranges = clients.catalogue.stores.ranges(
         target.bucket,
         target.prefix,
         open_up=registry.FOLDERS_OF_FOLDERS,

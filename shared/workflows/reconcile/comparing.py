@@ -5,7 +5,6 @@ as one call gets: the keys to look at in files, and how many there were.
 from collections import Counter
 from collections.abc import Iterator
 
-from shared.aws import listing
 from shared.catalogue import documents, reconciling
 from shared.catalogue.reconciling import Known, Listed, What
 from shared.catalogue.targets import owner
@@ -50,8 +49,7 @@ def compare(clients: Clients, id_: str, number: int, seconds: float) -> Tally:
 
 def _listed(clients: Clients, run: Run, after: str, before: str) -> Iterator[Listed]:
     mine = _Mine(clients, run)
-    entries = listing.listed(
-        clients.catalogue.s3,
+    entries = clients.catalogue.stores.listed(
         run.bucket,
         run.prefix,
         after,

@@ -2,10 +2,16 @@
 told.
 """
 
+from datetime import timedelta
+
 from shared.catalogue import reconciling
+from shared.models.base import url_of
 from shared.models.reconciles import Judgement, Run
+from shared.models.row_keys import EXPIRES, told_incident
 from shared.runs.reconciles import files_of
 from shared.workflows.reconcile.clients import Clients
+
+FORGOTTEN = timedelta(days=2)
 
 MOST_CHILDREN = 10_000
 """Executions that look at objects: their numbers are one state's input, which has 256 KiB."""
@@ -43,19 +49,30 @@ def report(clients: Clients, id_: str) -> dict[str, object]:
     output: dict[str, object] = {"state": judgement.state, "counts": counts}
     if judgement.state == "incident":
         output["message"] = _incident(run, judgement)
-        clients.catalogue.sns.publish(
-            TopicArn=clients.names.topic,
-            Subject=f"Replant: objects are missing in target {run.target}"[:99],
-            Message=str(output["message"]),
-        )
+        if _is_news(clients, run, judgement):
+            clients.catalogue.sns.publish(
+                TopicArn=clients.names.topic,
+                Subject=f"Replant: objects are missing in target {run.target}"[:99],
+                Message=str(output["message"]),
+            )
     return output
+
+
+def _is_news(clients: Clients, run: Run, judgement: Judgement) -> bool:
+    """Whether the same was not told on that day: folders are scanned every quarter of an hour."""
+    now = clients.clock.now()
+    counts = judgement.counts
+    key = told_incident(run.target, f"{now:%Y%m%d}", counts.vanished, counts.known)
+    row = {"pk": key[0], "sk": key[1], "by": run.id, EXPIRES: int((now + FORGOTTEN).timestamp())}
+    told = "attribute_not_exists(pk) OR by = :by"  # a report that is repeated tells it again
+    return clients.table.put(row, condition=told, values={":by": run.id})
 
 
 def _incident(run: Run, judgement: Judgement) -> str:
     counts = judgement.counts
     return (
         f"{counts.vanished} of the {counts.known} objects that the catalogue knows below"
-        f" s3://{run.bucket}/{run.prefix} (target {run.target}) are not there any more, and"
+        f" {url_of(run.bucket, run.prefix)} (target {run.target}) are not there any more, and"
         f" {counts.listed} are listed. Nothing was deleted from the catalogue. Look at the bucket:"
         " whether somebody emptied it, whether a lifecycle rule did, whether the prefix moved; in a"
         " versioned bucket the objects can be brought back by removing their delete markers. If it"

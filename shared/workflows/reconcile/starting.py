@@ -1,10 +1,13 @@
-"""The clock -> an execution for each target that was not reconciled today, or not at its place."""
+"""The clock -> an execution for each target that was not reconciled today, or not at its place; of
+folders, which nobody tells of, every quarter of an hour.
+"""
 
 import hashlib
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.aws.table import Table
+from shared.aws.table import Item, Table
 from shared.catalogue import documents
 from shared.models.documents import BackupTarget
 from shared.models.row_keys import RECONCILED
@@ -12,6 +15,10 @@ from shared.workflows.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
+
+
+SCANS_AN_HOUR = 4
+RUNNING = "RUNNING"
 
 
 class Clients(NamedTuple):
@@ -24,30 +31,58 @@ class Clients(NamedTuple):
 
 
 def start_reconciles(clients: Clients) -> tuple[str, ...]:
-    """The targets that are reconciled now. Each once a day and place: the name of its execution
+    """The targets that are reconciled now. Each once a turn and place: the name of its execution
     says which, and a name is taken once.
     """
-    day = f"{clients.clock.now():%Y%m%d}"
+    now = clients.clock.now()
     known = {row["sk"]: row for row in clients.table.query(RECONCILED)}
     due = [
         target
         for target in documents.targets(clients.table)
-        if (row := known.get(target.id)) is None or (row["url"], row["day"]) != (target.url, day)
+        if _is_due(clients, target, known.get(target.id), _turn(target, now))
     ]
     for target in due:
-        _start(clients, target, day)
-        row = {"pk": RECONCILED, "sk": target.id, "url": target.url, "day": day}
-        clients.table.put_many([row])
+        turn = _turn(target, now)
+        execution = _start(clients, target, turn)
+        row = {"pk": RECONCILED, "sk": target.id, "url": target.url, "day": turn}
+        clients.table.put_many([row | {"execution": execution}])
     return tuple(target.id for target in due)
 
 
-def _start(clients: Clients, target: BackupTarget, day: str) -> None:
+def _turn(target: BackupTarget, now: datetime) -> str:
+    if not target.scanned:
+        return f"{now:%Y%m%d}"
+    return f"{now:%y%m%d%H}{now.minute * SCANS_AN_HOUR // 60}"
+
+
+def _is_due(clients: Clients, target: BackupTarget, last: Item | None, turn: str) -> bool:
+    """A scan that takes longer than its turn is not begun a second time beside itself."""
+    if last is None or last["url"] != target.url:
+        return True
+    if last["day"] == turn:
+        return False
+    return not (target.scanned and _runs(clients, last.get("execution")))
+
+
+def _runs(clients: Clients, execution: str | None) -> bool:
+    if execution is None:
+        return False
+    try:
+        told = clients.stepfunctions.describe_execution(executionArn=execution)
+    except clients.stepfunctions.exceptions.ExecutionDoesNotExist:
+        return False
+    return told["status"] == RUNNING
+
+
+def _start(clients: Clients, target: BackupTarget, turn: str) -> str | None:
+    """The execution's ARN; None for one that somebody has started already."""
     place = hashlib.sha256(target.url.encode()).hexdigest()[:6]
     try:
-        clients.stepfunctions.start_execution(
+        started = clients.stepfunctions.start_execution(
             stateMachineArn=clients.machine,
-            name=f"{target.id}-{day}-{place}",
+            name=f"{target.id}-{turn}-{place}",
             input=json.dumps({"target": target.id}),
         )
     except clients.stepfunctions.exceptions.ExecutionAlreadyExists:
-        return
+        return None
+    return started["executionArn"]
