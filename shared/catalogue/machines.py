@@ -65,6 +65,9 @@ def changes(
         return Changes()
     leaves, comes = _living(before), _living(after)
     machines = sorted({each.row_key for each in (leaves, comes) if each})
+    if before is None and not machines and read(after.row_key) is None:
+        # A point that nobody saw alive: its machine is known all the same.
+        return Changes((_machine(table, None, after.row_key, None, None, expires),))
     puts = [_machine(table, read(key), key, leaves, comes, expires) for key in machines]
     if comes:
         pk, sk = comes.moment
@@ -76,10 +79,14 @@ def _living(listed: Listed | None) -> Listed | None:
     return listed if listed and listed.name in LISTS else None
 
 
+def lists(state: State | None) -> tuple[str, ...]:
+    """Those in which a living point, or one in a state, is listed."""
+    return LISTS if state is None else (state.value, f"{ASIDE}{state}")
+
+
 def newest(item: Item, state: State | None) -> str | None:
     """The position of a machine's newest living point, or of its newest in a state."""
-    names = LISTS if state is None else (state.value, f"{ASIDE}{state}")
-    return max((item[each] for each in names if item.get(each)), default=None)
+    return max((item[each] for each in lists(state) if item.get(each)), default=None)
 
 
 def newest_of_cluster(item: Item) -> str | None:

@@ -10,7 +10,7 @@ import hashlib
 from typing import NamedTuple
 
 from shared.catalogue.events import padded
-from shared.catalogue.rows import Row
+from shared.catalogue.rows import LOOKED, Row
 from shared.models.backups import MachineBackup
 from shared.models.base import FILES
 from shared.models.row_keys import Key, overwritten_partition
@@ -40,7 +40,8 @@ class Stood(NamedTuple):
 
     @property
     def order(self) -> str:
-        return padded(self.sequencer)
+        event, look, run = self.sequencer.partition(LOOKED)
+        return f"{padded(event)}{look}{run}"
 
     @classmethod
     def of(cls, text: str) -> "Stood":
@@ -58,7 +59,10 @@ def stands(row: Row) -> str | None:
     data = data_of(row)
     if data is None or not row.read_order or row.bucket == FILES:
         return None
-    return Stood(row.sequencer or row.read_order, data, row.version_id or "").text()
+    event, look, run = (row.sequencer or row.read_order).partition(LOOKED)
+    if look:
+        event = event.rstrip("0")  # a row is charged for by its size
+    return Stood(f"{event}{look}{run}", data, row.version_id or "").text()
 
 
 def data_of(row: Row) -> str | None:

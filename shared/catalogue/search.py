@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Annotated, Any, Literal
 
@@ -26,6 +26,9 @@ WITH_ALL = ("limit", "cursor", "shape")
 
 Shown = tuple[str, dict[str, Any]]
 """The position of an entry in its list, and the entry."""
+
+SECOND = timedelta(seconds=1)
+"""An instant is one; what is taken before it is taken a second earlier."""
 
 POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ#[0-9a-f]{32}")
 _OBJECT = re.compile(rf"{keys.FEED}[0-9a-f]{{64}}")
@@ -158,8 +161,15 @@ def _candidates(table: Table, asked: Question, below: str | None) -> Iterator[It
     if asked.fingerprint is not None:
         rows = reading.rows_of_fingerprint(table, asked.fingerprint)
         return (row for row in rows if below is None or row["position"] < below)
+    return _histories(table, asked, below)
+
+
+def _histories(table: Table, asked: Question, below: str | None) -> Iterator[Item]:
+    """Of the machine, the namespace or the clusters that are asked for."""
     if asked.vm is not None:
         return reading.rows_of_machine(table, asked.vm, before=below)
+    if asked.namespace is not None:
+        return reading.rows_of_namespace(table, asked.namespace, asked.cluster, before=below)
     return reading.rows_of_clusters(table, asked.cluster, before=below)
 
 
@@ -168,14 +178,13 @@ def _latest(table: Table, asked: Question, below: str | None) -> Iterator[Item]:
     its history what else is asked for.
     """
     start = asked.vm or (f"{asked.namespace}/" if asked.namespace else "")
-    if not any(getattr(asked, name) for name in OF_BODY) and not asked.before:
-        return reading.latest_rows(table, asked.cluster, start, asked.state, before=below)
-    newest = (
-        next((row for row in rows if _matches(row, asked)), None)
-        for rows in reading.histories(table, asked.cluster, start, before=asked.before)
+    if not any(getattr(asked, name) for name in OF_BODY):
+        at = asked.before - SECOND if asked.before else None
+        return reading.latest_rows(table, asked.cluster, start, asked.state, before=below, at=at)
+    found = reading.newest_that(
+        table, asked.cluster, start, lambda row: _matches(row, asked), before=asked.before
     )
-    found = [row for row in newest if row and (below is None or row["position"] < below)]
-    return iter(sorted(found, key=lambda row: str(row["position"]), reverse=True))
+    return (row for row in found if below is None or row["position"] < below)
 
 
 def _matches(item: Item, asked: Question) -> bool:
