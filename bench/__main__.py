@@ -20,6 +20,7 @@ from bench import (
     ready,
     restore,
     rollback,
+    search,
 )
 from bench.figures import Table, markdown
 
@@ -33,6 +34,7 @@ class Benchmark(Protocol):
 BENCHMARKS: dict[str, Benchmark] = {
     "event": event.tables,
     "fill": fill.tables,
+    "search": search.tables,
     "init": init.tables,
     "restore": restore.tables,
     "batch": batch.tables,

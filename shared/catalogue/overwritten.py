@@ -17,6 +17,10 @@ from shared.models.row_keys import Key, overwritten_partition
 
 DELETED = "its metadata was deleted from the bucket"
 
+UNVERSIONED = "null"
+"""The version of what was written while versioning was suspended, or not enabled yet: the
+next object that is written so replaces it."""
+
 MOST = 50
 """Versions that a row may name."""
 
@@ -62,7 +66,8 @@ def stands(row: Row) -> str | None:
     event, look, run = (row.sequencer or row.read_order).partition(LOOKED)
     if look:
         event = event.rstrip("0")  # a row is charged for by its size
-    return Stood(f"{event}{look}{run}", data, row.version_id or "").text()
+    version = row.version_id if row.version_id != UNVERSIONED else None
+    return Stood(f"{event}{look}{run}", data, version or "").text()
 
 
 def data_of(row: Row) -> str | None:

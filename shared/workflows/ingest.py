@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from shared.catalogue import events
+from shared.catalogue import events, overwritten
 from shared.catalogue.events import Look, ObjectEvent, Part, Recompute, Replay, Sum, Task
 from shared.catalogue.ingest import Recorded
 from shared.catalogue.points import Contended
@@ -91,7 +91,7 @@ def _with_overwritten(recorded: Recorded, clients: Clients, names: Names) -> Rec
         former = sighting.see_version(row, stood, clients, names)
         if former is None:
             row = clients.catalogue.lose(row, stood.version)
-        elif former.facts:
+        elif overwritten.data_of(former) == stood.data:
             clients.catalogue.keep(row, stood, former)
     return recorded._replace(row=row)
 

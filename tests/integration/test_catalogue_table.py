@@ -2,14 +2,17 @@
 unit tests is worth.
 """
 
+import itertools
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from local.stack import Stack
-from shared.aws.table import Table
+from shared.aws.table import Item, Table
 from tests.ledger_scenarios import SCENARIOS as LEDGER
+from tests.memory_table import MemoryTable
 from tests.scenarios import SCENARIOS, World
 
 Scenario = Callable[[World], None]
@@ -47,3 +50,54 @@ def test_a_ledger_goes_through_it_on_the_deployed_table_s_shape(
     stack: Stack, scenario: Callable[[Table], None]
 ) -> None:
     scenario(an_empty_table(stack, f"ledger-{scenario.__name__}"))
+
+
+def test_queries_answer_as_the_stand_in_does_whatever_is_written_between(stack: Stack) -> None:
+    real, memory = an_empty_table(stack, "queries"), MemoryTable()
+    chance = random.Random(7)  # noqa: S311  # the same each time
+    for _ in range(12):
+        for item in [a_row(chance) for _ in range(12)]:
+            key = item["pk"], item["sk"]
+            gone = chance.random() < 0.25
+            for table in (real, memory):
+                if gone:
+                    table.delete(key, condition="pk = :pk", values={":pk": key[0]})
+                else:
+                    table.put_many([item])
+        assert answers(real) == answers(memory)
+
+
+def a_row(chance: random.Random) -> Item:
+    """In the indexes of points or not, in that of objects or not."""
+    item: Item = {"pk": chance.choice("pq"), "sk": chance.choice(SORTS)}
+    if chance.random() < 0.7:
+        item |= {"cluster": "east", "machine": chance.choice(("ns/a", "ns/b"))}
+        item |= {"position": f"2026-{chance.randrange(12):02}#{item['sk']}", "state": "x"}
+    if chance.random() < 0.5:
+        item |= {"in_bucket": "b", "key": chance.choice(SORTS)}
+    return item
+
+
+SORTS = ("a", "a#1", "a#2", "ab", "b", "ä", "\U0001f600", "zz")
+
+
+def answers(table: Table) -> list[object]:
+    starts: list[object] = [
+        table.page(pk, start, after=after, most=most, backwards=backwards).rows
+        for pk in "pq"
+        for start in ("", "a", "a#", "z", "none")
+        for after in (None, *(each for each in SORTS if each.startswith(start)))
+        for most in (None, 1, 3)
+        for backwards in (False, True)
+    ]
+    indexed: list[object] = [
+        list(table.index(index, value, before=before, page=page))
+        for index, value in (("clusters", "east"), ("machines", "ns/a"), ("machines", "ns/c"))
+        for before in (None, "2026-06", "2026-06#b", "2026", "3")
+        for page in (1, 2, 100)
+    ]
+    between: list[object] = [
+        list(table.objects("b", after, before))
+        for after, before in itertools.combinations(("", *sorted(SORTS)), 2)
+    ]
+    return starts + indexed + between

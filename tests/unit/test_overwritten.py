@@ -142,3 +142,26 @@ def test_a_version_is_as_old_as_its_event(sequencer: str) -> None:
     stood = overwritten.Stood.of(f"{sequencer}|0123456789abcdef|v|with|bars")
     assert (stood.order, stood.version) == (padded(sequencer), "v|with|bars")
     assert overwritten.Stood.of(stood.text()) == stood
+
+
+def test_what_was_written_without_versioning_is_no_version_that_is_kept() -> None:
+    """S3 calls all of it `null`, and keeps one of it."""
+
+    class Suspended(Plain):
+        def happen(self, event: Happened) -> str:
+            message = json.loads(super().happen(event))
+            message["detail"]["object"]["version-id"] = "null"
+            return json.dumps(message)
+
+    class SuspendedS3(PlainS3):
+        def get_object(self, **asked: Any) -> Any:
+            assert asked.pop("VersionId", "null") == "null"
+            return super().get_object(**asked) | {"VersionId": "null"}
+
+    world = Suspended(MemoryTable(), SuspendedS3())
+    world.settle([target(), *objects(BACKUP), *written_over()])
+    (point,) = points(world.table)
+    assert "it is lost" in point.reasons[0]
+    world.settle([METADATA._replace(number=3, body=None)])
+    (point,) = points(world.table)
+    assert (point.state, point.readable) == (State.DELETED, False)

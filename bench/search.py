@@ -1,0 +1,200 @@
+"""A question -> its answer, of a catalogue with a long history: how long it takes as there is more
+of it, beside its own requests made bare.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from bench.event import TABLE, Line, environment
+from bench.figures import Table, number
+from bench.probe import Context
+from bench.requests import Call, sent_again, told
+from bench.running import emulator
+from functions import search
+from local.samples.builders import a_point
+from shared.aws import table as tables_
+from shared.aws.table import Item
+from shared.catalogue import points
+from shared.catalogue.machines import Listed
+from shared.models.base import to_instant
+from shared.models.restore_points import RestorePoint
+from shared.models.row_keys import CLUSTERS, fingerprint_partition
+from shared.settings import settings
+
+LEVELS: tuple[tuple[int, int], ...] = ((300, 10_000), (3_000, 100_000))
+"""Machines, and restore points."""
+
+QUICK_LEVELS = ((30, 90),)
+ROUNDS, QUICK_ROUNDS = 40, 2
+SMALL = 10
+"""Machines of a namespace; all others are in another one."""
+
+BEGIN = datetime(2025, 12, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+WRITERS, READERS = 8, 16
+
+
+class Asked(NamedTuple):
+    """What one question took: seconds and those of our processor, each time; the seconds of the
+    same requests made bare; and how many POINTS were in the answer, by which requests.
+    """
+
+    seconds: Sequence[float]
+    processor: float
+    bare: Sequence[float]
+    points: int
+    requests: Mapping[str, int]
+
+
+def tables(*, quick: bool) -> list[Table]:
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    return [_level(*level, rounds) for level in (QUICK_LEVELS if quick else LEVELS)]
+
+
+def _level(machines: int, many: int, rounds: int) -> Table:
+    with emulator() as endpoint, patch.dict(os.environ, environment(endpoint)):
+        for cached in (search.table, settings):
+            cached.cache_clear()
+        line = Line(endpoint)
+        _fill(tables_.Table(line.clients["dynamodb"], TABLE), machines, many // machines)
+        days = many // machines
+        every = {what: _ask(line, body, rounds) for what, body in _questions(days).items()}
+    return _shown(machines, many, every)
+
+
+def _questions(days: int) -> dict[str, dict[str, Any]]:
+    middle = to_instant(BEGIN + days // 2 * DAY)
+    return {
+        "one, by its id": {"id": _id(1, 1)},
+        "a machine's": {"vm": "large/vm-00020"},
+        "everything": {},
+        "a cluster's": {"cluster": "east"},
+        f"a namespace's, of {SMALL} machines": {"namespace": "small"},
+        "a namespace's, of all others": {"namespace": "large"},
+        "the newest of each machine": {"latest": True},
+        "the newest restorable of each": {"latest": True, "state": "restorable"},
+        "the last restorable before": {"latest": True, "state": "restorable", "before": middle},
+        "the newest of each with a label": {"latest": True, "label": "harvesterhci.io/os=ubuntu"},
+        "machines of which nothing can be restored": {"summary": True, "state": "incomplete"},
+        "a summary": {"summary": True},
+        "of a fingerprint": {"fingerprint": f"sha256:{_id(1, 1)}{_id(1, 1)}"},
+    }
+
+
+def _ask(line: Line, body: dict[str, Any], rounds: int) -> Asked:
+    context: Any = Context()
+    with line.requests.of() as made:  # and once before any is timed
+        answer = search.handler(body, context)
+    if "error" in answer:
+        raise RuntimeError(f"{body}: {answer['error']}")
+    found = len(answer.get("restorePoints", answer.get("machines", ())))
+    seconds, bare, processor = [], [], time.process_time()
+    for _ in range(rounds):
+        started = time.perf_counter()
+        search.handler(body, context)
+        seconds.append(time.perf_counter() - started)
+    processor = (time.process_time() - processor) / rounds
+    for _ in range(rounds):
+        bare.append(_bare(line, made.calls))
+    return Asked(seconds, processor, bare, found, dict(made.counts))
+
+
+def _bare(line: Line, calls: Sequence[Call]) -> float:
+    """Seconds; as many at a time as we send at a time."""
+    parts = [part for start in range(READERS) if (part := calls[start::READERS])]
+    started = time.perf_counter()
+    if len(calls) < READERS:
+        sent_again(line.clients, calls)
+    else:
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(lambda part: sent_again(line.clients, part), parts))
+    return time.perf_counter() - started
+
+
+def _fill(table: tables_.Table, machines: int, days: int) -> None:
+    """The rows that the catalogue keeps of these points, written side by side."""
+    table.put_many([{"pk": CLUSTERS, "sk": "east"}])
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(table.put_many, _batches(machines, days)))
+
+
+def _batches(machines: int, days: int) -> Iterator[list[Item]]:
+    for machine in range(machines):
+        rows: list[Item] = []
+        for day in range(days):
+            point = _point(machine, day)
+            rows.append(points.item_of(point, None, BEGIN) | {"revision": 1})
+            listed = Listed.of(point)
+            pk, sk = listed.moment
+            rows.append({"pk": pk, "sk": sk})
+            mark = fingerprint_partition(point.fingerprint or "")
+            rows.append({"pk": mark, "sk": point.id})
+        newest = Listed.of(_point(machine, days - 1))
+        pk, sk = newest.row_key
+        rows.append({"pk": pk, "sk": sk, "revision": days, newest.name: newest.position})
+        yield rows
+
+
+def _id(machine: int, day: int) -> str:
+    return f"{machine:016x}{day:016x}"
+
+
+def _point(machine: int, day: int) -> RestorePoint:
+    name = f"vm-{machine:05}"
+    changes = {
+        "id": _id(machine, day),
+        "namespace": "small" if machine < SMALL else "large",
+        "vm": name,
+        "backup": f"{name}-{day}",
+        "taken_at": BEGIN + day * DAY + timedelta(seconds=machine),
+        "fingerprint": f"sha256:{_id(machine, day)}{_id(machine, day)}",
+    }
+    return a_point().model_copy(update=changes)
+
+
+def _shown(machines: int, many: int, every: Mapping[str, Asked]) -> Table:
+    columns = (
+        "question",
+        "in the answer",
+        "requests",
+        "p50, ms",
+        "p99, ms",
+        "bare requests, ms",
+        "replant ÷ bare requests (lower is better)",
+        "our processor, ms",
+    )
+    rows = tuple((what, *_row(asked)) for what, asked in every.items())
+    note = (
+        f"{many:,} restore points of {machines:,} machines of one cluster, pages of 100. Peer: the"
+        f" very same requests made bare, up to {READERS} at a time, against the same embedded AWS,"
+        " which takes most of the time. Which requests: "
+        + "; ".join(f"{what}: {told(asked.requests)}" for what, asked in every.items())
+        + "."
+    )
+    return Table(f"Search: {many:,} restore points", columns, rows, note)
+
+
+def _row(asked: Asked) -> tuple[str, ...]:
+    ours, bare = median(asked.seconds), median(asked.bare)
+    return (
+        f"{asked.points:,}",
+        f"{sum(asked.requests.values()):,}",
+        number(1000 * ours),
+        number(1000 * _percentile(asked.seconds, 0.99)),
+        number(1000 * bare),
+        f"{ours / bare:.2f}",
+        number(1000 * asked.processor),
+    )
+
+
+def _percentile(samples: Iterable[float], part: float) -> float:
+    """The least sample that so many of them do not exceed."""
+    ordered = sorted(samples)
+    return ordered[math.ceil(part * len(ordered)) - 1]
