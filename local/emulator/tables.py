@@ -67,7 +67,7 @@ class Sorted:
 
     def _rows(self, asked: Asked) -> list[Json]:
         items = self.table["items"]
-        if asked.index is None:
+        if asked.index_name is None:
             return list(items.get(asked.partition, {}).values())
         members = dynamodb._index_members(self.table)[asked.index_name].get(asked.partition, ())
         return [items[pk][sk] for pk, sk in members if sk in items.get(pk, ())]
