@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from statistics import median
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -156,7 +157,12 @@ def _point(machine: int, day: int) -> RestorePoint:
         "taken_at": BEGIN + day * DAY + timedelta(seconds=machine),
         "fingerprint": f"sha256:{_id(machine, day)}{_id(machine, day)}",
     }
-    return a_point().model_copy(update=changes)
+    return _any_point().model_copy(update=changes)
+
+
+@cache
+def _any_point() -> RestorePoint:
+    return a_point()
 
 
 def _shown(machines: int, many: int, every: Mapping[str, Asked]) -> Table:
