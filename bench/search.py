@@ -5,7 +5,7 @@ of it, beside its own requests made bare.
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -34,6 +34,7 @@ LEVELS: tuple[tuple[int, int], ...] = ((300, 10_000), (3_000, 100_000))
 
 QUICK_LEVELS = ((30, 90),)
 ROUNDS, QUICK_ROUNDS = 40, 2
+FEWEST, LONG = 3, 10.0  # rounds, and seconds, of a question that takes long
 SMALL = 10
 """Machines of a namespace; all others are in another one."""
 
@@ -96,27 +97,31 @@ def _ask(line: Line, body: dict[str, Any], rounds: int) -> Asked:
     if "error" in answer:
         raise RuntimeError(f"{body}: {answer['error']}")
     found = len(answer.get("restorePoints", answer.get("machines", ())))
-    seconds, bare, processor = [], [], time.process_time()
-    for _ in range(rounds):
-        started = time.perf_counter()
-        search.handler(body, context)
-        seconds.append(time.perf_counter() - started)
-    processor = (time.process_time() - processor) / rounds
-    for _ in range(rounds):
-        bare.append(_bare(line, made.calls))
+    processor = time.process_time()
+    seconds = _timed(lambda: search.handler(body, context), rounds)
+    processor = (time.process_time() - processor) / len(seconds)
+    bare = _timed(lambda: _bare(line, made.calls), len(seconds))
     return Asked(seconds, processor, bare, found, dict(made.counts))
 
 
-def _bare(line: Line, calls: Sequence[Call]) -> float:
-    """Seconds; as many at a time as we send at a time."""
-    parts = [part for start in range(READERS) if (part := calls[start::READERS])]
-    started = time.perf_counter()
+def _timed(work: Callable[[], object], rounds: int) -> list[float]:
+    """Seconds of each round: fewer than so many where one takes long, and three at least."""
+    seconds: list[float] = []
+    while len(seconds) < rounds and (len(seconds) < FEWEST or sum(seconds) < LONG):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _bare(line: Line, calls: Sequence[Call]) -> None:
+    """As many at a time as we send at a time."""
     if len(calls) < READERS:
         sent_again(line.clients, calls)
-    else:
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(lambda part: sent_again(line.clients, part), parts))
-    return time.perf_counter() - started
+        return
+    parts = [calls[start::READERS] for start in range(READERS)]
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(lambda part: sent_again(line.clients, part), parts))
 
 
 def _fill(table: tables_.Table, machines: int, days: int) -> None:
@@ -169,6 +174,7 @@ def _shown(machines: int, many: int, every: Mapping[str, Asked]) -> Table:
     columns = (
         "question",
         "in the answer",
+        "rounds",
         "requests",
         "p50, ms",
         "p99, ms",
@@ -191,6 +197,7 @@ def _row(asked: Asked) -> tuple[str, ...]:
     ours, bare = median(asked.seconds), median(asked.bare)
     return (
         f"{asked.points:,}",
+        str(len(asked.seconds)),
         f"{sum(asked.requests.values()):,}",
         number(1000 * ours),
         number(1000 * _percentile(asked.seconds, 0.99)),
