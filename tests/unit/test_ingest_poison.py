@@ -103,7 +103,9 @@ def test_poison_is_quarantined_with_its_reason(
 ) -> None:
     world.settle([Happened(BACKUP.key, body(), 2), *objects(NEIGHBOUR)])
     assert words in reason(world)
-    assert only(world.table, vm="default/web01").state is State.INCOMPLETE
+    point = only(world.table, vm="default/web01")
+    assert (point.state, point.source.version_id) == (State.RESTORABLE, "v0001"), "the one before"
+    assert words in point.reasons[0]
     assert only(world.table, vm="default/neighbour").state is State.RESTORABLE
 
 
