@@ -260,6 +260,9 @@ def another_machine_of_the_same_backup_name_is_a_conflict(world: World) -> None:
         ("web01", State.RESTORABLE),
         ("web01", State.DELETED),
     }
+    (second,) = points(world.table, vm="default/db01")
+    (former,) = points(world.table, vm="default/web01", state="restorable")
+    assert former.id in second.reasons[0]
     grave = only(world.table, vm="default/web01", state="deleted")
     assert grave.reasons == ("the backup of another machine was written over its metadata",)
     assert quarantined(world.table) == [backup.key]

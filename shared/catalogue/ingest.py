@@ -283,13 +283,15 @@ class Index:
         """The row with the points of what was overwritten under its key, which know their ways to
         it.
         """
+        target = owner(row.bucket, row.key, targets)
+        if target is None:
+            return row
         former = [each.data for each in overwritten.others(row) if each.version]
         keys = {overwritten.row_key(row.bucket, row.key, data): data for data in former}
         made: set[str] = set()
         for key, item in self._table.get_many(keys).items():
-            said = Row.of(item)
-            point = overwritten.point_id(_point_of(said, targets) or "", keys[key])
-            self._table.put_many(pointers(said, point, keys[key]))
+            point = overwritten.point_id(target.id, row.key, keys[key])
+            self._table.put_many(pointers(Row.of(item), point, keys[key]))
             made.add(point)
         for each in sorted(made - row.points):
             self._table.add(row.row_key, "points", each)

@@ -163,9 +163,9 @@ def row_key(bucket: str, key: str, data: str) -> Key:
     return overwritten_partition(bucket, key), data
 
 
-def point_id(of_key: str, data: str) -> str:
-    """The restore point of an overwritten version; OF_KEY is the id that it had while it stood."""
-    return hashlib.sha256(f"{of_key}\0{data}".encode()).hexdigest()[:32]
+def point_id(target: str, key: str, data: str) -> str:
+    """The restore point of what was overwritten under a key of a target, whatever it is of."""
+    return hashlib.sha256(f"{target}\0{key}\0{data}".encode()).hexdigest()[:32]
 
 
 class Seen(NamedTuple):
@@ -178,8 +178,8 @@ class Seen(NamedTuple):
     note: str | None = None
 
 
-def as_it_is(whole: Row, of_key: str) -> Seen:
-    """What stands under a key, or stood there last; OF_KEY is the restore point that it makes."""
+def as_it_is(whole: Row, target: str) -> Seen:
+    """What stands under a key of a target, or stood there last."""
     kept = whole.version_id if first(whole, whole.version_id) else None
     if not whole.in_force:
         return Seen(whole, kept, DELETED)
@@ -190,7 +190,7 @@ def as_it_is(whole: Row, of_key: str) -> Seen:
             f" {kept} of it, which the bucket keeps"
         )
     for each in contested(whole):
-        where = f"restore point {point_id(of_key, each.data)} has it"
+        where = f"restore point {point_id(target, whole.key, each.data)} has it"
         lost = "it is lost, since the bucket has no versions"
         notes.append(
             f"another backup stood under {whole.url} before, which nobody deleted:"

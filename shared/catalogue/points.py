@@ -315,11 +315,12 @@ def _feed(fed: Fed, view: View) -> Feed | None:
     name = name_of(said, target)
     if backup is None or target is None or name is None:
         return None
-    id_ = point_id(target.id, name)
-    seen = overwritten.as_it_is(fed.whole, id_)
     if fed.former:
-        id_ = overwritten.point_id(id_, overwritten.data_of(fed.former) or "")
+        id_ = overwritten.point_id(target.id, said.key, overwritten.data_of(said) or "")
         seen = overwritten.as_it_was(fed.former, fed.whole)
+    else:
+        id_ = point_id(target.id, name)
+        seen = overwritten.as_it_is(fed.whole, target.id)
     return Feed(seen.row, backup, target, seen.kept, seen.note) if id_ == view.point else None
 
 
