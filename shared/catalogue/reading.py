@@ -20,6 +20,7 @@ READ = frozenset({"cluster", "machine", "position", "state", "body"})
 """What is read of a restore point's row: what the table's indexes hold of it."""
 
 PAGE = 100
+LARGE_PAGE = 1000
 SMALL_PAGE = 5
 """Of a history of which little is wanted."""
 
@@ -103,11 +104,11 @@ def rows_of_namespace(
 
 
 def rows_of_clusters(
-    table: Table, cluster: str | None, *, before: str | None = None
+    table: Table, cluster: str | None, *, before: str | None = None, page: int = PAGE
 ) -> Iterator[Item]:
     """Of one cluster, or of all that ever had a point."""
     timelines = [
-        table.index("clusters", each, before=before, page=PAGE)
+        table.index("clusters", each, before=before, page=page)
         for each in _clusters(table, cluster)
     ]
     return heapq.merge(*timelines, key=lambda item: item["position"], reverse=True)
@@ -129,7 +130,7 @@ def latest_rows(
     if at is None:
         found: Iterable[str | None] = (machines.newest(row, state) for row in rows)
     else:
-        found = _of_each(rows, lambda row: _newest_at(table, row, state, at))
+        found = _newest_at(table, list(rows), cluster, state, at)
     positions = [each for each in found if each and (before is None or each < before)]
     return _at_positions(table, sorted(positions, reverse=True))
 
@@ -162,12 +163,36 @@ def _of_each(every: Iterable[_T], ask: Callable[[_T], _R]) -> list[_R]:
         return list(pool.map(ask, every))
 
 
-def _newest_at(table: Table, row: Item, state: State | None, at: datetime) -> str | None:
-    """The position of a machine's newest living point, or of its newest in a state, at or before an
-    instant.
+def _newest_at(
+    table: Table, rows: list[Item], cluster: str | None, state: State | None, at: datetime
+) -> list[str]:
+    """Of each machine the position of its newest living point, or of its newest in a state, at or
+    before an instant.
+
+    Those that have a later one had, most of them, one not long before: the history of the clusters
+    has these close together. Who is not found there soon is looked up by itself.
     """
-    found = (_at_or_before(table, row, name, at) for name in machines.lists(state))
-    return max(filter(None, found), default=None)
+    known = {(machines.cluster_of(row), row["sk"]): row for row in rows}
+    newest = {key: machines.newest(row, state) for key, row in known.items()}
+    found = {key: each for key, each in newest.items() if each and _time(each) <= to_instant(at)}
+    later = {key for key, each in newest.items() if each} - found.keys()
+    if len(later) > FEW_MACHINES:
+        below = f"{to_instant(at)}#~"
+        soon = rows_of_clusters(table, cluster, before=below, page=LARGE_PAGE)
+        for row in islice(soon, 2 * len(known)):
+            key = row["cluster"], row["machine"]
+            if key in later and row["state"] != State.DELETED and state in (None, row["state"]):
+                later.remove(key)
+                found[key] = row["position"]
+            if not later:
+                break
+
+    def alone(row: Item) -> str | None:
+        every = (_at_or_before(table, row, name, at) for name in machines.lists(state))
+        return max(filter(None, every), default=None)
+
+    others = _of_each([known[key] for key in sorted(later)], alone)
+    return [*found.values(), *filter(None, others)]
 
 
 def machine_rows(table: Table, cluster: str | None, start: str) -> Iterator[Item]:

@@ -14,7 +14,9 @@ from local.samples import builders
 from local.samples.builders import a_point
 from shared.aws.table import Item, Key, Page
 from shared.catalogue import search
+from shared.catalogue.reading import LARGE_PAGE
 from shared.models.base import to_instant
+from shared.models.restore_points import RestorePoint
 from shared.workflows import searching
 from tests.memory_table import MemoryTable
 
@@ -50,23 +52,23 @@ class CountingTable(MemoryTable):
             yield from chunk
 
 
+def _point(number: int, day: int) -> RestorePoint:
+    vm = f"vm-{number:03}"
+    changes = {
+        "id": f"{number:016x}{day:016x}",
+        "namespace": "small" if number < SMALL else "large",
+        "vm": vm,
+        "backup": f"{vm}-{day}",
+        "taken_at": BEGIN + timedelta(days=day, minutes=number),
+    }
+    return a_point().model_copy(update=changes)
+
+
 @pytest.fixture(scope="module")
 def table() -> CountingTable:
     made = CountingTable()
-    for number in range(MACHINES):
-        namespace = "small" if number < SMALL else "large"
-        vm = f"vm-{number:03}"
-        for day in range(DAYS):
-            point = a_point().model_copy(
-                update={
-                    "id": f"{number:016x}{day:016x}",
-                    "namespace": namespace,
-                    "vm": vm,
-                    "backup": f"{vm}-{day}",
-                    "taken_at": BEGIN + timedelta(days=day, minutes=number),
-                }
-            )
-            assert made.write_together(builders.rows(made, point, BEGIN))
+    for number, day in itertools.product(range(MACHINES), range(DAYS)):
+        assert made.write_together(builders.rows(made, _point(number, day), BEGIN))
     return made
 
 
@@ -86,16 +88,21 @@ QUESTIONS: dict[str, tuple[dict[str, Any], int, int]] = {
         LIMIT,
         1 + MACHINES + PAGE,
     ),
-    # Of each machine a row, of each list that it is in one of its timeline, and a page of points.
+    # Of each machine a row, what the clusters had before then, and a page of points.
     "last before": (
         {"latest": True, "before": MIDDLE},
         LIMIT,
-        1 + 2 * MACHINES + PAGE,
+        2 + MACHINES + LARGE_PAGE + PAGE,
     ),
     "last restorable before": (
         {"latest": True, "before": MIDDLE, "state": "restorable"},
         LIMIT,
-        1 + 2 * MACHINES + PAGE,
+        2 + MACHINES + LARGE_PAGE + PAGE,
+    ),
+    "last of a namespace before": (
+        {"latest": True, "before": MIDDLE, "namespace": "small"},
+        SMALL,
+        1 + 3 * SMALL,
     ),
     # What no index knows of is looked at in the newest rows of each machine.
     "newest with a label": (
@@ -115,6 +122,21 @@ def test_no_common_question_reads_a_whole_history(table: CountingTable, name: st
     assert len(found) == many
     assert table.read <= rows + (1 if "cluster" in body else 0), "a cluster is looked up"
     assert rows < MACHINES * DAYS / 2, "else it would say nothing"
+
+
+def test_who_had_no_backup_for_long_is_found_by_itself(table: CountingTable) -> None:
+    """Machines of which nothing lies in what is read of the clusters."""
+    old = MemoryTable()
+    for number in range(70):
+        for day in (0, 1) if number < 3 else (0, *range(200, 203)):
+            point = _point(number, day)
+            assert old.write_together(builders.rows(old, point, BEGIN))
+    at = to_instant(BEGIN + timedelta(days=202))
+    found = search.answer(old, search.question({"latest": True, "before": at, "limit": 100}))
+    days = {each["vm"]: each["backup"].rpartition("-")[2] for each in found["restorePoints"]}
+    assert len(days) == 70
+    assert {days[f"vm-{number:03}"] for number in range(3)} == {"1"}
+    assert {days[f"vm-{number:03}"] for number in range(3, 70)} == {"201"}
 
 
 def test_a_summary_reads_the_rows_of_machines_and_their_newest_points(
