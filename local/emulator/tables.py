@@ -1,7 +1,8 @@
-"""DynamoDB: what a query of a large partition costs."""
+"""DynamoDB: what a query of a large partition costs, and which updates are none."""
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ PATTERN = re.compile(
     r"|(?P<below>#?\w+) < (?P<limit>:\w+)"
     r"|(?P<between>#?\w+) BETWEEN (?P<first>:\w+) AND (?P<last>:\w+)))?"
 )
+SECTION = re.compile(r"(?<![#:\w])(SET|REMOVE|ADD|DELETE)\b")
 LAST = "\U0010ffff"
 ALWAYS = {"TableName", "KeyConditionExpression", "ExpressionAttributeValues"}
 KNOWN = ALWAYS | {
@@ -207,4 +209,21 @@ def _answer(data: Json, rows: Sorted, asked: Asked) -> Any:
     return dynamodb.json_response(result)
 
 
-PATCHES = (a_query_reads_only_its_page,)
+def a_section_is_used_once() -> None:
+    """AWS refuses an update with two sections of a kind; MiniStack forgets the first one."""
+    patch = "a_section_is_used_once"
+    update = seam(patch, dynamodb, "_update_item", "data")
+
+    def updated(data: Json) -> Any:
+        for section, times in Counter(SECTION.findall(data.get("UpdateExpression", ""))).items():
+            if times > 1:
+                said = f'The "{section}" section can only be used once in an update expression;'
+                return dynamodb.error_response_json(
+                    "ValidationException", f"Invalid UpdateExpression: {said}", 400
+                )
+        return update(data)
+
+    dynamodb._update_item = updated
+
+
+PATCHES = (a_query_reads_only_its_page, a_section_is_used_once)

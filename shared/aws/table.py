@@ -278,9 +278,9 @@ class Table:
         if removed := [f"#{name}" for name, value in values.items() if value is None]:
             expression += " REMOVE " + ", ".join(removed)
         known = _typed({f":{name}": value for name, value in given.items()} | dict(operands or {}))
-        for name, member in (members or {}).items():
-            expression += f" ADD {name} :member_{name}"
-            known[f":member_{name}"] = {"SS": [member]}
+        known |= {f":member_{name}": {"SS": [member]} for name, member in (members or {}).items()}
+        if members:  # in one clause: DynamoDB takes no second one
+            expression += " ADD " + ", ".join(f"{name} :member_{name}" for name in members)
         try:
             answer = self._client.update_item(
                 TableName=self._name,

@@ -204,9 +204,8 @@ def test_a_late_deletion_removes_nothing_and_a_late_creation_revives_nothing(sta
     tell(stack, made.key, "0", "Object Deleted")
     assert stack.newest("broken/order", "restorable")
     tell(stack, made.key, FAR, "Object Deleted")
-    assert in_state(stack, "order", "deleted")["reasons"] == [
-        "its metadata was deleted from the bucket"
-    ]
+    (reason,) = in_state(stack, "order", "deleted")["reasons"]
+    assert reason.startswith("its metadata was deleted from the bucket")
     tell(stack, made.key, "0", times=2)
     assert in_state(stack, "order", "deleted")
 

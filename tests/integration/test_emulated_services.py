@@ -205,3 +205,18 @@ def test_a_state_machine_looks_at_executions_and_the_error_is_named_as_on_aws(
     }
     states["LookAgain"]["End"] = True
     assert json.loads(run(emulator, states, "Look")["output"]) == "RUNNING"
+
+
+def test_an_update_with_two_sections_of_a_kind_is_refused(emulator: Emulator) -> None:
+    tables = emulator.client("dynamodb")
+    asked = {"TableName": emulator.outputs["Table"], "Key": {"pk": {"S": "twice"}}}
+    values = {":one": {"SS": ["1"]}, ":two": {"SS": ["2"]}}
+    with pytest.raises(tables.exceptions.ClientError, match="can only be used once"):
+        tables.update_item(
+            **asked, UpdateExpression="ADD a :one ADD b :two", ExpressionAttributeValues=values
+        )
+    tables.update_item(
+        **asked, UpdateExpression="ADD a :one, b :two", ExpressionAttributeValues=values
+    )
+    row = tables.get_item(**asked)["Item"]
+    assert (row["a"], row["b"]) == (values[":one"], values[":two"])

@@ -180,17 +180,18 @@ def test_an_update_sets_removes_and_returns_what_was(stubbed: Stubbed) -> None:
     values = {"a": "1", "b": None}
     assert stubbed.table.update(("p", "s"), values, condition="#a < :a") == (True, {"a": "0"})
     wanted |= {
-        "UpdateExpression": "SET #a = :a ADD points :member_points",
+        "UpdateExpression": "SET #a = :a ADD points :member_points, stood :member_stood",
         "ConditionExpression": "b = :b",
         "ExpressionAttributeNames": {"#a": "a"},
         "ExpressionAttributeValues": {
             ":a": {"S": "1"},
             ":b": {"S": "2"},
             ":member_points": {"SS": ["x"]},
+            ":member_stood": {"SS": ["y"]},
         },
     }
     stubbed.answers.add_response("update_item", {}, wanted)
-    more = {"operands": {":b": "2"}, "members": {"points": "x"}}
+    more = {"operands": {":b": "2"}, "members": {"points": "x", "stood": "y"}}
     assert stubbed.table.update(("p", "s"), {"a": "1"}, condition="b = :b", **more) == (True, {})
     stubbed.answers.add_response("update_item", {})
     stubbed.table.move(("p", "s"))
