@@ -39,6 +39,7 @@ _RESERVED = {
     "values",
     "members",
     "bucket",
+    "by",
     "hash",
     "role",
     "source",

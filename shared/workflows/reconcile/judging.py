@@ -63,9 +63,16 @@ def _is_news(clients: Clients, run: Run, judgement: Judgement) -> bool:
     now = clients.clock.now()
     counts = judgement.counts
     key = told_incident(run.target, f"{now:%Y%m%d}", counts.vanished, counts.known)
-    row = {"pk": key[0], "sk": key[1], "by": run.id, EXPIRES: int((now + FORGOTTEN).timestamp())}
-    told = "attribute_not_exists(pk) OR by = :by"  # a report that is repeated tells it again
-    return clients.table.put(row, condition=told, values={":by": run.id})
+    row = {
+        "pk": key[0],
+        "sk": key[1],
+        "reconcile": run.id,
+        EXPIRES: int((now + FORGOTTEN).timestamp()),
+    }
+    told = (
+        "attribute_not_exists(pk) OR reconcile = :run"  # a report that is repeated tells it again
+    )
+    return clients.table.put(row, condition=told, values={":run": run.id})
 
 
 def _incident(run: Run, judgement: Judgement) -> str:
