@@ -27,6 +27,11 @@ def parse(place: Place, body: bytes, *, buckets: frozenset[str]) -> Document:
     document = _validated(DOCUMENT_MODELS[place.kind], _mapping(body))
     _check_name("id", document.id, place)
     if isinstance(document, BackupTarget) and document.bucket not in buckets:
+        if document.scanned:
+            raise Unreadable(
+                f"url: no file system is mounted for {document.bucket}/. Give the stack's parameter"
+                " FileSystemAccessPointArn, as docs/deploy.md says, or name a bucket."
+            )
         raise Unreadable(
             f"url: bucket {document.bucket!r} is not catalogued. Add it to the stack's parameter"
             f" BackupBuckets, which has {', '.join(sorted(buckets))}."

@@ -13,8 +13,11 @@ import pytest
 
 from local.samples.world import VmBackup, a_vm_backup
 from shared.catalogue import search
-from shared.errors import Refused
+from shared.errors import Refused, Unreadable
+from shared.layouts import documents
+from shared.layouts.keys import Place
 from shared.models.base import FILES
+from shared.models.facts import Kind
 from shared.models.restore_points import RestorePoint, State
 from shared.workflows import searching
 from tests.lab import a_lab
@@ -174,6 +177,12 @@ def test_a_link_is_in_quarantine(lab: Scans) -> None:
     lab.scan()
     assert points(lab.table) == []
     assert quarantined(lab.table) == [f"nas/{BACKUP.key}"]
+
+
+def test_a_target_without_a_mounted_file_system_says_what_to_give() -> None:
+    document = a_folder("nas").body or b""
+    with pytest.raises(Unreadable, match=r"parameter FileSystemAccessPointArn.*or name a bucket"):
+        documents.parse(Place(Kind.TARGET, "", name="nas"), document, buckets=frozenset({"b"}))
 
 
 def test_a_file_is_asked_for_by_its_address(lab: Scans) -> None:
