@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from local import binaries, cloud, cluster, documents, processes
 from local.longhorn import target
+from local.stack import Runtime
 
 Result = TypeVar("Result")
 Outputs = Mapping[str, str]
@@ -123,7 +124,7 @@ def _all_or_nothing() -> Iterator[None]:
         raise
 
 
-def _start() -> dict[str, Any]:
+def _start() -> Runtime:
     _forget_data()
     (processes.RUNTIME / FILES).mkdir(parents=True)
     _step("programs of the clusters", binaries.control_plane)
@@ -141,6 +142,13 @@ def _start() -> dict[str, Any]:
     _step("secrets", partial(_load_secrets, endpoint))
     _step("documents", partial(_load_documents, endpoint, outputs))
     _step("alarms of the clusters", partial(_watch, endpoint))
+    return described(endpoint, outputs, running)
+
+
+def described(
+    endpoint: str, outputs: dict[str, str], running: Mapping[str, cluster.Cluster]
+) -> Runtime:
+    """What somebody needs to know of it to use it."""
     return {
         "awsEndpoint": endpoint,
         "region": cloud.REGION,

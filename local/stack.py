@@ -8,12 +8,23 @@ import uuid
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from local import cloud, processes
 from local.api import Api
 
 Found = TypeVar("Found")
+
+
+class Runtime(TypedDict):
+    """The content of runtime.json (contract, section 2)."""
+
+    awsEndpoint: str
+    region: str
+    account: str
+    outputs: dict[str, str]
+    clusters: dict[str, str]
+    files: str
 
 
 class Ended(NamedTuple):
@@ -30,11 +41,9 @@ class Ended(NamedTuple):
 
 
 class Stack:
-    """RUNTIME is the content of runtime.json (contract, section 2)."""
-
-    def __init__(self, runtime: dict[str, Any]) -> None:
-        self.endpoint: str = runtime["awsEndpoint"]
-        self.outputs: dict[str, str] = runtime["outputs"]
+    def __init__(self, runtime: Runtime) -> None:
+        self.endpoint = runtime["awsEndpoint"]
+        self.outputs = runtime["outputs"]
         self.bucket = self.outputs["BackupBuckets"].split(",")[0]
         self.state_bucket = self.outputs["StateBucket"]
         self.files = Path(runtime["files"])
