@@ -41,6 +41,8 @@ class Ended(NamedTuple):
 
 
 class Stack:
+    """What is up, whoever started it."""
+
     def __init__(self, runtime: Runtime) -> None:
         self.endpoint = runtime["awsEndpoint"]
         self.outputs = runtime["outputs"]

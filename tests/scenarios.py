@@ -14,15 +14,17 @@ from urllib.parse import quote_plus
 
 from local.samples.encoding import Object
 from local.samples.world import a_vm_backup
-from shared.aws.table import Item, Table
-from shared.catalogue import documents, events, reading, search
+from shared.aws.table import Item, Key, Table
+from shared.catalogue import documents, events, reading, search, traits
 from shared.catalogue.ingest import Index
 from shared.catalogue.telling import SINGLY
 from shared.models.base import FILES
 from shared.models.restore_points import RestorePoint, State
+from shared.models.row_keys import POINT, newest_partition
 from shared.workflows.ingest import ingest
 from shared.workflows.ingestion import Clients, Names
 from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
+from tests.memory_table import MemoryTable
 
 BUCKET, STATE = "backups", "state"
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
@@ -135,6 +137,23 @@ def points(table: Table, **asked: Any) -> list[RestorePoint]:
 def only(table: Table, **asked: Any) -> RestorePoint:
     (point,) = points(table, **asked)
     return point
+
+
+def rows_in_the_end(table: MemoryTable, *without: str) -> dict[Key, Item]:
+    """All, but for the attributes WITHOUT and those that tell how they came to be.
+
+    What else the points of a machine ever had depends on the order too; but it must have what they
+    have.
+    """
+    rows = table.rows()
+    for (_, sk), row in rows.items():
+        if sk != POINT or "body" not in row or row["state"] == State.DELETED:
+            continue
+        machine = rows[(newest_partition(row["cluster"]), row["machine"])]
+        assert traits.of_point(RestorePoint.model_validate_json(row["body"])) <= set(
+            machine[traits.TRAITS].split()
+        )
+    return table.rows(without=["revision", "followed", "generation", traits.TRAITS, *without])
 
 
 def quarantined(table: Table) -> list[str]:
@@ -528,6 +547,17 @@ def newest_of_each_machine_follows_every_change(world: World) -> None:
     assert newest() == newest(state="deleted") == []
 
 
+def machine_is_found_by_what_its_newest_point_has_become(world: World) -> None:
+    """Its place in the lists stays the same."""
+    backup = a_vm_backup()
+    world.settle([target(), *objects(backup)])
+    metadata = next(each for each in objects(backup) if each.key == backup.key)
+    assert metadata.body
+    body = metadata.body.replace(b'"harvesterhci.io/os":"ubuntu"', b'"tier":"data"')
+    world.settle([metadata._replace(body=body, number=2)])
+    assert only(world.table, latest=True, label="tier=data") == only(world.table)
+
+
 def namespace_is_asked_for_what_there_was_at_an_instant(world: World) -> None:
     first = a_vm_backup(backup="b1", taken_at="2026-08-14T01:00:00Z")
     second = a_vm_backup(backup="b2", taken_at="2026-08-15T01:00:00Z", after=first)
@@ -604,6 +634,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     deleted_points_stay_in_the_unfiltered_search,
     unchanged_target_document_announces_and_replays_nothing,
     newest_of_each_machine_follows_every_change,
+    machine_is_found_by_what_its_newest_point_has_become,
     namespace_is_asked_for_what_there_was_at_an_instant,
     many_points_of_a_volume_are_computed_through_the_queue,
     flood_of_garbage_is_few_messages,

@@ -4,7 +4,8 @@ A row of `newest#CLUSTER` has, for each list, the position of the machine's newe
 each state, and for each state of what is catalogued only, which hides nothing that can be restored.
 To find the next one when that goes, each living point has a row in its machine's timeline. Both
 are written in one transaction with the point, and every change of a timeline moves its machine's
-revision: so a next one that was looked up is still the next one when it is written.
+revision: so a next one that was looked up is still the next one when it is written. With it the row
+learns the traits of the point.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from shared.aws.table import Item, Key, Put, Table
+from shared.catalogue import traits
 from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import EXPIRES, moment, newest_partition, timeline
 
@@ -26,18 +28,26 @@ Read = Callable[[Key], Item | None]
 
 
 class Listed(NamedTuple):
-    """Where a point is listed: NAME is that of its list, MACHINE is `namespace/name`."""
+    """Where a point is listed: NAME is that of its list, MACHINE is `namespace/name`; and what its
+    machine's row says of it.
+    """
 
     cluster: str
     machine: str
     name: str
     position: str
+    traits: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, point: RestorePoint) -> "Listed":
         machine = f"{point.namespace}/{point.vm}"
         aside = ASIDE if point.shown_only else ""
-        return cls(point.cluster, machine, f"{aside}{point.state}", point.position)
+        name = f"{aside}{point.state}"
+        return cls(point.cluster, machine, name, point.position, traits.of_point(point))
+
+    def is_at(self, other: "Listed | None") -> bool:
+        """Whether the other is listed at the same place."""
+        return other is not None and self[:-1] == other[:-1]
 
     @property
     def row_key(self) -> Key:
@@ -61,9 +71,10 @@ def changes(
     """READ gives the row of a key; EXPIRES is when the row of a machine without a living point may
     go.
     """
-    if before == after:
+    stays = after.is_at(before)
+    if before and stays and after.traits <= before.traits:
         return Changes()
-    leaves, comes = _living(before), _living(after)
+    leaves, comes = None if stays else _living(before), _living(after)
     machines = sorted({each.row_key for each in (leaves, comes) if each})
     if before is None and not machines and read(after.row_key) is None:
         # A point that nobody saw alive: its machine is known all the same.
@@ -119,12 +130,15 @@ def _machine(
     """The machine's row as it is without the one and with the other. CURRENT was read ahead of the
     timeline: its revision covers what is read there.
     """
-    row: dict[str, Any] = {"pk": key[0], "sk": key[1], "revision": 0} | (current or {})
+    new = {"pk": key[0], "sk": key[1], "revision": 0, traits.TRAITS: ""}
+    row: dict[str, Any] = {**(current or new)}
     row.pop(EXPIRES, None)
     if leaves and leaves.row_key == key and row.get(leaves.name) == leaves.position:
         row[leaves.name] = _next(table, leaves)
     if comes and comes.row_key == key:
         row[comes.name] = max(row.get(comes.name) or "", comes.position)
+        if traits.TRAITS in row:
+            row[traits.TRAITS] = traits.added(row[traits.TRAITS], comes.traits)
     if newest(row, None) is None:
         row[EXPIRES] = int(expires.timestamp())
     revision = int(row["revision"])

@@ -3,14 +3,14 @@ made of.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain, islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shared.aws.table import Item, Table
-from shared.catalogue import machines
+from shared.catalogue import machines, traits
 from shared.catalogue.documents import clusters
 from shared.models import row_keys as keys
 from shared.models.base import to_instant
@@ -31,6 +31,18 @@ AT_ONCE = 16
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+class Latest(NamedTuple):
+    """Of which machines the newest living point is asked for, or their newest in a STATE; AT or
+    before an instant.
+    """
+
+    cluster: str | None = None
+    namespace: str | None = None
+    vm: str | None = None
+    state: State | None = None
+    at: datetime | None = None
 
 
 def by_id(table: Table, ids: Iterable[str]) -> dict[str, RestorePoint]:
@@ -114,47 +126,41 @@ def rows_of_clusters(
     return heapq.merge(*timelines, key=lambda item: item["position"], reverse=True)
 
 
-def latest_rows(
-    table: Table,
-    cluster: str | None,
-    start: str,
-    state: State | None,
-    *,
-    before: str | None,
-    at: datetime | None = None,
+def latest_rows(table: Table, which: Latest, *, before: str | None) -> Iterator[Item]:
+    """Of each machine its newest point, from one row a machine, and at or before an instant from
+    its timeline. Those below the position BEFORE.
+    """
+    every = _newest(table, _rows_of(table, which), which)
+    return _at_positions(table, [each for each in every if before is None or each < before])
+
+
+def latest_rows_that(
+    table: Table, which: Latest, marks: Collection[str], fits: Callable[[Item], bool]
 ) -> Iterator[Item]:
-    """Of each machine whose name begins with START its newest point in the state, from one row a
-    machine, and at or before an instant from its timeline. Those below the position BEFORE.
+    """Of each machine the newest that FITS, which only machines with these MARKS among their traits
+    have: of most of these it is their newest, of a few it lies deeper.
     """
-    rows = machine_rows(table, cluster, start)
-    if at is None:
-        found: Iterable[str | None] = (machines.newest(row, state) for row in rows)
-    else:
-        found = _newest_at(table, list(rows), cluster, state, at)
-    positions = [each for each in found if each and (before is None or each < before)]
-    return _at_positions(table, sorted(positions, reverse=True))
+    rows = [row for row in _rows_of(table, which) if traits.may_have(row, marks)]
+    positions = _newest(table, rows, which)
+    waiting: list[Item] = []
+    for begin in range(0, len(positions), PAGE):
+        some = positions[begin : begin + PAGE]
+        # Nothing that is still to come is newer than the first of these.
+        yield from (row for row in waiting if row["position"] > some[0])
+        waiting = [row for row in waiting if row["position"] < some[0]]
+        newest = list(_at_positions(table, some))
+        waiting += filter(fits, newest)
+        others = (row for row in newest if not fits(row))
+        waiting += filter(None, _of_each(others, lambda row: _next_that(table, row, fits)))
+        waiting.sort(key=lambda row: str(row["position"]), reverse=True)
+    yield from waiting
 
 
-def newest_that(
-    table: Table,
-    cluster: str | None,
-    start: str,
-    fits: Callable[[Item], bool],
-    *,
-    before: datetime | None,
-) -> list[Item]:
-    """Of each machine that has a living point and whose name begins with START the newest row that
-    FITS, newest first.
-    """
-    below = f"{to_instant(before)}#" if before else None
-
-    def newest(machine: Item) -> Item | None:
-        mine = machines.cluster_of(machine)
-        rows = rows_of_machine(table, machine["sk"], before=below, page=SMALL_PAGE)
-        return next((row for row in rows if row["cluster"] == mine and fits(row)), None)
-
-    found = _of_each(machine_rows(table, cluster, start), newest)
-    return sorted(filter(None, found), key=lambda row: str(row["position"]), reverse=True)
+def _next_that(table: Table, newer: Item, fits: Callable[[Item], bool]) -> Item | None:
+    """The newest that fits of the same machine, below another one of its points."""
+    rows = rows_of_machine(table, newer["machine"], before=newer["position"], page=SMALL_PAGE)
+    mine = (row for row in rows if row["cluster"] == newer["cluster"])
+    return next(filter(fits, mine), None)
 
 
 def _of_each(every: Iterable[_T], ask: Callable[[_T], _R]) -> list[_R]:
@@ -163,22 +169,35 @@ def _of_each(every: Iterable[_T], ask: Callable[[_T], _R]) -> list[_R]:
         return list(pool.map(ask, every))
 
 
-def _newest_at(
-    table: Table, rows: list[Item], cluster: str | None, state: State | None, at: datetime
-) -> list[str]:
-    """Of each machine the position of its newest living point, or of its newest in a state, at or
-    before an instant.
+def _rows_of(table: Table, which: Latest) -> list[Item]:
+    start = which.vm or (f"{which.namespace}/" if which.namespace else "")
+    rows = machine_rows(table, which.cluster, start)
+    return [row for row in rows if which.vm in (None, row["sk"])]
+
+
+def _newest(table: Table, rows: list[Item], which: Latest) -> list[str]:
+    """The positions of the machines' newest points, newest first."""
+    if which.at is None:
+        found = [each for row in rows if (each := machines.newest(row, which.state))]
+    else:
+        found = _newest_at(table, rows, which, which.at)
+    return sorted(found, reverse=True)
+
+
+def _newest_at(table: Table, rows: list[Item], which: Latest, at: datetime) -> list[str]:
+    """Of each machine the position of its newest point at or before an instant.
 
     Those that have a later one had, most of them, one not long before: the history of the clusters
     has these close together. Who is not found there soon is looked up by itself.
     """
+    state = which.state
     known = {(machines.cluster_of(row), row["sk"]): row for row in rows}
     newest = {key: machines.newest(row, state) for key, row in known.items()}
     found = {key: each for key, each in newest.items() if each and _time(each) <= to_instant(at)}
     later = {key for key, each in newest.items() if each} - found.keys()
     if len(later) > FEW_MACHINES:
         below = f"{to_instant(at)}#~"
-        soon = rows_of_clusters(table, cluster, before=below, page=LARGE_PAGE)
+        soon = rows_of_clusters(table, which.cluster, before=below, page=LARGE_PAGE)
         for row in islice(soon, 2 * len(known)):
             key = row["cluster"], row["machine"]
             if key in later and row["state"] != State.DELETED and state in (None, row["state"]):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shared.aws.table import Item, Table
-from shared.catalogue import history, reading
+from shared.catalogue import history, reading, traits
 from shared.catalogue.documents import check_cluster, why_unknown
 from shared.catalogue.paging import page_of, read_cursor
 from shared.errors import InvalidRequest, NotFound
@@ -156,11 +156,11 @@ def _candidates(table: Table, asked: Question, below: str | None) -> Iterator[It
     if asked.id is not None:
         item = reading.row_of(table, asked.id)
         return iter([item] if item and (below is None or item["position"] < below) else [])
+    if asked.fingerprint is not None:
+        rows = _of_fingerprint(table, asked, asked.fingerprint)
+        return (row for row in rows if below is None or row["position"] < below)
     if asked.latest:
         return _latest(table, asked, below)
-    if asked.fingerprint is not None:
-        rows = reading.rows_of_fingerprint(table, asked.fingerprint)
-        return (row for row in rows if below is None or row["position"] < below)
     return _histories(table, asked, below)
 
 
@@ -177,40 +177,48 @@ def _latest(table: Table, asked: Question, below: str | None) -> Iterator[Item]:
     """Of each machine the newest that matches: the row of a machine has its newest in each state,
     its history what else is asked for.
     """
-    start = asked.vm or (f"{asked.namespace}/" if asked.namespace else "")
-    if not any(getattr(asked, name) for name in OF_BODY):
-        at = asked.before - SECOND if asked.before else None
-        return reading.latest_rows(table, asked.cluster, start, asked.state, before=below, at=at)
-    found = reading.newest_that(
-        table, asked.cluster, start, lambda row: _matches(row, asked), before=asked.before
-    )
+    at = asked.before - SECOND if asked.before else None
+    which = reading.Latest(asked.cluster, asked.namespace, asked.vm, asked.state, at)
+    of_body = _of_body(asked)
+    if not of_body:
+        return reading.latest_rows(table, which, before=below)
+    marks = traits.marks(of_body.items())
+    found = reading.latest_rows_that(table, which, marks, lambda row: _matches(row, asked))
     return (row for row in found if below is None or row["position"] < below)
+
+
+def _of_fingerprint(table: Table, asked: Question, fingerprint: str) -> Iterator[Item]:
+    """All that have it, or of each machine the newest of these that matches."""
+    seen: set[tuple[str, str]] = set()
+    for row in reading.rows_of_fingerprint(table, fingerprint):
+        machine = row["cluster"], row["machine"]
+        if not asked.latest:
+            yield row
+        elif machine not in seen and _matches(row, asked):
+            seen.add(machine)
+            yield row
 
 
 def _matches(item: Item, asked: Question) -> bool:
     if asked.latest and item["state"] == State.DELETED:
         return False
-    wanted = {"cluster": asked.cluster, "machine": asked.vm, "state": asked.state}
-    if any(value is not None and item[name] != value for name, value in wanted.items()):
+    of_row = {"cluster": asked.cluster, "machine": asked.vm, "state": asked.state}
+    if any(value is not None and item[name] != value for name, value in of_row.items()):
         return False
     if asked.namespace and not item["machine"].startswith(f"{asked.namespace}/"):
         return False
-    names = [name for name in OF_BODY if getattr(asked, name)]
-    if not names:
+    wanted = _of_body(asked)
+    if not wanted and asked.fingerprint is None:
         return True
     point = json.loads(item["body"])
-    return all(getattr(asked, name) in OF_BODY[name](point) for name in names)
+    if asked.fingerprint not in (None, point["fingerprint"]):
+        return False
+    return all(value in traits.OF_BODY[name](point) for name, value in wanted.items())
 
 
-OF_BODY: dict[str, Callable[[dict[str, Any]], Collection[str]]] = {
-    "target": lambda point: [point["target"]],
-    "verified": lambda point: [point["verified"]],
-    "label": lambda point: [f"{key}={value}" for key, value in point["machine"]["labels"].items()],
-    "fingerprint": lambda point: [point["fingerprint"]],
-    "image": lambda point: [each["image"] for each in point["volumes"]],
-    "volume": lambda point: [each["engineVolume"] for each in point["volumes"]],
-}
-"""What can be asked for of which no index knows -> the values of a point."""
+def _of_body(asked: Question) -> dict[str, str]:
+    """What is asked for of which no index knows."""
+    return {name: value for name in traits.OF_BODY if (value := getattr(asked, name))}
 
 
 def shown(item: Item) -> Shown:

@@ -32,6 +32,7 @@ from tests.scenarios import (
     objects,
     points,
     quarantined,
+    rows_in_the_end,
     target,
     written_over,
 )
@@ -58,7 +59,7 @@ def ends(table: MemoryTable) -> Rows:
     nothing is known of a point is remembered for a day only. What a point once was depends on the
     order, since what comes late was not known before.
     """
-    rows = table.rows(without=["revision", "count", "followed", "generation"])
+    rows = rows_in_the_end(table, "count")
     return {
         key: row
         for key, row in rows.items()

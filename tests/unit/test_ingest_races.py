@@ -15,7 +15,15 @@ from shared.aws.table import Item, Key
 from shared.models.row_keys import FEED, POINT, QUARANTINE, REFERENCE, TOLD, history_partition
 from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable, Watched
-from tests.scenarios import IMAGE, Happened, World, objects, target, written_over
+from tests.scenarios import (
+    IMAGE,
+    Happened,
+    World,
+    objects,
+    rows_in_the_end,
+    target,
+    written_over,
+)
 
 Rows = dict[Key, Item]
 WAYS = (FEED, REFERENCE)
@@ -77,7 +85,7 @@ def ends(table: MemoryTable) -> Rows:
     """Objects, points and quarantine; a pointer to nothing may be left over. Two at once may both
     have people told of the same.
     """
-    rows = table.rows(without=["revision", "points", "followed", "generation"])
+    rows = rows_in_the_end(table, "points")
     return {
         key: row if key[0] != TOLD else {**row, "seen": "by one of them", "count": "or twice"}
         for key, row in rows.items()

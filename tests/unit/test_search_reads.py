@@ -54,6 +54,12 @@ class CountingTable(MemoryTable):
 
 def _point(number: int, day: int) -> RestorePoint:
     vm = f"vm-{number:03}"
+    point = a_point()
+    if number < SMALL and day < DAYS // 2:
+        labels = {**point.machine.labels, "once": "yes"}
+        point = point.model_copy(
+            update={"machine": point.machine.model_copy(update={"labels": labels})}
+        )
     changes = {
         "id": f"{number:016x}{day:016x}",
         "namespace": "small" if number < SMALL else "large",
@@ -61,7 +67,7 @@ def _point(number: int, day: int) -> RestorePoint:
         "backup": f"{vm}-{day}",
         "taken_at": BEGIN + timedelta(days=day, minutes=number),
     }
-    return a_point().model_copy(update=changes)
+    return point.model_copy(update=changes)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +110,23 @@ QUESTIONS: dict[str, tuple[dict[str, Any], int, int]] = {
         SMALL,
         1 + 3 * SMALL,
     ),
-    # What no index knows of is looked at in the newest rows of each machine.
     "newest with a label": (
         {"latest": True, "label": "harvesterhci.io/os=ubuntu"},
         LIMIT,
-        1 + MACHINES + 5 * MACHINES,
+        1 + MACHINES + PAGE,
     ),
+    "newest with a label of nobody": (
+        {"latest": True, "label": "harvesterhci.io/os=windows"},
+        0,
+        1 + MACHINES,
+    ),
+    # Of those that had it once, a page of their histories.
+    "newest with a label of long ago": (
+        {"latest": True, "label": "once=yes"},
+        SMALL,
+        1 + MACHINES + SMALL * (1 + DAYS),
+    ),
+    "newest of a fingerprint": ({"latest": True, "fingerprint": "sha256:" + "0" * 64}, 0, 0),
     "fingerprint": ({"fingerprint": "sha256:" + "0" * 64}, 0, 0),
 }
 
