@@ -34,6 +34,7 @@ KINDS = {
     "ResourceQuota": Kind("v1", "resourcequotas"),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
+    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "VolumeSnapshotClass": Kind(
         "snapshot.storage.k8s.io/v1", "volumesnapshotclasses", namespaced=False

@@ -33,6 +33,12 @@ LONGHORN_NAMESPACE = "longhorn-system"
 LONGHORN_DRIVER = "driver.longhorn.io"
 """Longhorn's CSI driver, as classes, snapshots and Harvester's metadata name it."""
 
+PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+"""On a claim: the driver of its volume."""
+
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+"""On a PersistentVolume: who deletes the volume behind it, where its class says so."""
+
 
 def of_restore(restore_id: str) -> dict[str, str]:
     """The labels of every object that a restore makes."""

@@ -216,7 +216,8 @@ def not_supported(path: str, given: str, accepted: tuple[Any, ...]) -> str:
     texts = [repr(each) for each in accepted if isinstance(each, str)]
     remedy = "Leave it out."
     if texts and len(texts) == len(accepted):
-        remedy = f"Use {' or '.join(texts)}."
+        *others, last = texts
+        remedy = f"Use {', '.join(others)} or {last}." if others else f"Use {last}."
     return f"{path}: {given} is not supported in this version. {remedy}"
 
 

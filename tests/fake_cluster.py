@@ -132,9 +132,15 @@ class FakeCluster:
         deletion.settle(self)
 
     def _bind(self, claim: Json) -> None:
-        """Its volume is there at once, and COPIED percent of its data."""
-        name = f"pvc-{claim['metadata']['uid']}"
-        claim["spec"]["volumeName"] = name
+        """Its volume is there at once, and COPIED percent of its data. One that names its volume is
+        bound to that, if it is meant for it.
+        """
+        name = claim["spec"].setdefault("volumeName", f"pvc-{claim['metadata']['uid']}")
+        if volume := self.objects.get(("PersistentVolume", "", name)):
+            meant = volume["spec"]["claimRef"]
+            if meant["name"] != claim["metadata"]["name"]:
+                return
+            meant["uid"] = claim["metadata"]["uid"]
         claim["status"] = {"phase": "Bound"}
         labels = {"longhornvolume": name}
         status = {"restoreInitiated": True, "restoreRequired": self.copied < 100}
@@ -145,7 +151,10 @@ class FakeCluster:
         ):
             place = (kind, LONGHORN_NAMESPACE, name)
             if place not in self.objects:
-                self.add(*place, metadata={"labels": labels}, spec=spec)
+                volume = self.objects.get(("Volume", LONGHORN_NAMESPACE, name))
+                owners = [{"uid": volume["metadata"]["uid"]}] if volume else []
+                metadata = {"labels": labels, "ownerReferences": owners}
+                self.add(*place, metadata=metadata, spec=spec)
             self.objects[place]["status"] = self.objects[place].get("status", {}) | state
 
     def answer(self, method: str, url: str, body: Json | None) -> Reply | Silence:
@@ -246,11 +255,25 @@ class FakeCluster:
             return status(409, "AlreadyExists", f"{name} already exists")
         metadata = {**body["metadata"], "uid": f"uid-{next(self._uids)}"}
         made = {**json.loads(json.dumps(body)), "metadata": metadata}
+        if kind == "Volume" and (denial := self._admit_volume(made)):
+            return status(500, "InternalError", denial)
         if not dry_run:
             self.touch(made)
             self.objects[kind, namespace, name] = made
             self.writes.append(("create", kind, name))
         return _reply(201, made)
+
+    def _admit_volume(self, volume: Json) -> str | None:
+        """What Longhorn's webhook denies, or makes of it: the size is the backup's."""
+        url = volume["spec"]["fromBackup"]
+        backup = self.objects.get(
+            ("Backup", LONGHORN_NAMESPACE, parse_qs(urlsplit(url).query)["backup"][0])
+        )
+        if backup is None:
+            return f'admission webhook "mutator.longhorn.io" denied the request: no backup {url}'
+        volume["metadata"]["labels"]["longhornvolume"] = volume["metadata"]["name"]
+        volume["spec"]["size"] = backup["status"]["volumeSize"]
+        return None
 
     def _patch(self, place: Place, change: Json, *, dry_run: bool) -> Reply:
         found = self.objects.get(place)

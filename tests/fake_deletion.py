@@ -27,6 +27,7 @@ BEING_DELETED = f"{SNAPSHOTS}/volumesnapshot-being-deleted"
 HELD_BY = {
     "VirtualMachine": "kubevirt.io/virtualMachineControllerFinalize",
     "PersistentVolumeClaim": "kubernetes.io/pvc-protection",
+    "PersistentVolume": "kubernetes.io/pv-protection",
     "VolumeSnapshot": f"{SNAPSHOTS}/volumesnapshot-bound-protection",
     "VolumeSnapshotContent": f"{SNAPSHOTS}/volumesnapshotcontent-bound-protection",
 }
@@ -129,9 +130,20 @@ def _end_machine(cluster: "FakeCluster", place: "Place") -> bool:
 
 def _end_claim(cluster: "FakeCluster", place: "Place") -> bool:
     volume = cluster.objects[place]["spec"].get("volumeName", "")
+    if own := cluster.objects.get(("PersistentVolume", "", volume)):
+        if own["spec"]["persistentVolumeReclaimPolicy"] != "Delete":
+            own["status"] = {"phase": "Released"}
+            return True
+        del cluster.objects["PersistentVolume", "", volume]
     for part in ("Volume", "Engine"):
         cluster.objects.pop((part, LONGHORN_NAMESPACE, volume), None)
     return True
+
+
+def _end_volume(cluster: "FakeCluster", place: "Place") -> bool:
+    """Not while it is bound."""
+    claim = cluster.objects[place]["spec"]["claimRef"]
+    return ("PersistentVolumeClaim", claim["namespace"], claim["name"]) not in cluster.objects
 
 
 def _end_snapshot(cluster: "FakeCluster", place: "Place") -> bool:
@@ -166,6 +178,7 @@ def _end_namespace(cluster: "FakeCluster", place: "Place") -> bool:
 _ENDS = {
     "VirtualMachine": _end_machine,
     "PersistentVolumeClaim": _end_claim,
+    "PersistentVolume": _end_volume,
     "VolumeSnapshot": _end_snapshot,
     "VolumeSnapshotContent": _end_content,
     "Namespace": _end_namespace,

@@ -173,7 +173,8 @@ class Lab:
     def __post_init__(self) -> None:
         document = {"id": "west", "secret": "replant/clusters/west"}
         self.table.put_many([_document("clusters", document["id"], document)])
-        self.cluster.add("Namespace", "", "default")
+        for namespace in ("default", LONGHORN_NAMESPACE):
+            self.cluster.add("Namespace", "", namespace)
         self.cluster.add(
             "StorageClass",
             "",

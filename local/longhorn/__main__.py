@@ -1,11 +1,19 @@
 """Longhorn's faked parts beside one cluster, until a signal ends them."""
 
 from local.longhorn.sync import Sync
-from local.longhorn.volumes import ENGINES, SNAPSHOTS, VOLUMES, snapshot_steps, volume_steps
+from local.longhorn.volumes import (
+    BACKUPS,
+    ENGINES,
+    SNAPSHOTS,
+    VOLUMES,
+    snapshot_steps,
+    volume_steps,
+)
 from local.watch import loop
 
 WATCHED = (
     ("", "v1", "configmaps"),
+    ("longhorn.io", "v1beta2", BACKUPS),
     ("longhorn.io", "v1beta2", VOLUMES),
     ("longhorn.io", "v1beta2", ENGINES),
     ("longhorn.io", "v1beta2", SNAPSHOTS),

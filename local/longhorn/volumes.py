@@ -15,15 +15,19 @@ from local.api import Object, path
 from local.longhorn.resources import NAMESPACE, VERSION
 from local.watch.world import Step, World, differs, text
 
-VOLUMES, ENGINES, SNAPSHOTS = "volumes", "engines", "snapshots"
+VOLUMES, ENGINES, SNAPSHOTS, BACKUPS = "volumes", "engines", "snapshots", "backups"
+OF_VOLUME = "longhornvolume"
 REPLICA = "tcp://10.52.0.1:10000"
 FAILURE = "All replica restore failed and the volume became Faulted"
 
 
 def volume_steps(world: World, volume: Object, now: datetime.datetime) -> Iterator[Step]:
-    """Its engine, then the status of both."""
+    """What the webhook makes of it, its engine, then the status of both."""
     name = volume["metadata"]["name"]
     if volume["metadata"].get("deletionTimestamp"):
+        return
+    if OF_VOLUME not in (volume["metadata"].get("labels") or {}):
+        yield from _admitted(world, volume)
         return
     engine = world.get(ENGINES, NAMESPACE, f"{name}-e-0")
     if engine is None:
@@ -37,6 +41,27 @@ def volume_steps(world: World, volume: Object, now: datetime.datetime) -> Iterat
             status["lastRestoredBackup"] = backup
         yield from _update(ENGINES, engine, status)
     yield from _update(VOLUMES, volume, _status(volume, percent, failed, now))
+
+
+def _admitted(world: World, volume: Object) -> Iterator[Step]:
+    """As longhorn-manager's webhook (resources/volume/mutator.go): size and image are those of the
+    backup. One of a backup that the cluster does not know is refused there; here nothing becomes of
+    it.
+    """
+    name = volume["metadata"]["name"]
+    spec: Object = {}
+    if backup := backup_of(volume):
+        found = world.get(BACKUPS, NAMESPACE, backup)
+        if found is None:
+            return
+        status = found.get("status") or {}
+        spec = {
+            "size": str(status["volumeSize"]),
+            "backingImage": volume["spec"].get("backingImage") or status["volumeBackingImageName"],
+            "backupTargetName": status.get("backupTargetName") or "default",
+        }
+    change = {"metadata": {"labels": {OF_VOLUME: name}}, "spec": spec}
+    yield Step("PATCH", VOLUMES, path(VERSION, VOLUMES, NAMESPACE, name), change)
 
 
 def snapshot_steps(_: World, snapshot: Object, now: datetime.datetime) -> Iterator[Step]:

@@ -24,7 +24,7 @@ MADE_NOTHING = "Its restore made nothing."
 LOST = (
     "The ledger or the plan of this restore is gone, so nobody knows what it made. That has the"
     " label replant.dev/restore={restore} on {target}: delete it by hand, in the order machines,"
-    " claims, VolumeSnapshots, VolumeSnapshotContents."
+    " claims, VolumeSnapshots, VolumeSnapshotContents or PersistentVolumes and Longhorn's Volumes."
 )
 MORE = "Roll back again once the reason is gone; what is deleted already is only counted."
 

@@ -38,9 +38,11 @@ Raises Refused where the backup lacks a value.
 MADE_OF = {
     "VolumeSnapshotContent": ("spec", "source", "snapshotHandle"),
     "VolumeSnapshot": ("spec", "source", "volumeSnapshotContentName"),
+    "Volume": ("spec", "fromBackup"),
+    "PersistentVolume": ("spec", "csi", "volumeHandle"),
     "PersistentVolumeClaim": ("spec", "dataSource", "name"),
 }
-"""Where an object says what data it is made of."""
+"""Where an object says what data it is made of; a claim that names its volume says it by that."""
 
 
 class How(NamedTuple):
@@ -187,6 +189,8 @@ def _name_maker(restore_id: Any) -> str:
 def _same_origin(kind: str, found: Manifest, planned: Manifest) -> bool:
     origin = ("metadata", "annotations", labels.ORIGIN_RESTORE_POINT)
     paths = [origin, *([MADE_OF[kind]] if kind in MADE_OF else [])]
+    if dig(planned, "spec", "volumeName"):
+        paths.append(("spec", "volumeName"))
     return all(dig(found, *path) == dig(planned, *path) for path in paths)
 
 

@@ -123,6 +123,7 @@ def _storage_class(each: Object) -> StorageClass:
         binding=str(each.get("volumeBindingMode") or "Immediate"),
         parameters={key: str(text) for key, text in (each.get("parameters") or {}).items()},
         is_default=dig(each, "metadata", "annotations", DEFAULT_CLASS) == "true",
+        reclaim=str(each.get("reclaimPolicy") or "Delete"),
     )
 
 

@@ -132,6 +132,7 @@ def _backup(each: Object, volumes: list[Object], *, sized_by_volume: bool) -> Sy
         size_bytes=size,
         image=_needed_image(each, of_volume),
         encrypted=dig(each, *ENCRYPTED) == "enabled",
+        url=_text(each, "status", "url"),
     )
 
 

@@ -1,7 +1,7 @@
 """What stands on a target cluster of what a restore made, and of what others made beside it."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from shared import labels
 from shared.jsonpath import dig
@@ -19,6 +19,10 @@ BESIDE = (
     "VolumeSnapshot",
 )
 """Listed whoever made them: another client's machine may have a disk of ours."""
+
+SNAPSHOT, CONTENT, POLICY = "VolumeSnapshot", "VolumeSnapshotContent", "NetworkPolicy"
+ELSEWHERE = {CONTENT: None, "PersistentVolume": None, "Volume": LONGHORN_NAMESPACE}
+"""The kinds that do not lie in the namespace of their machine, and where they do."""
 
 METADATA = (
     "name",
@@ -41,6 +45,7 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "VirtualMachineInstance": (),
     "VolumeSnapshotContent": (("spec", "deletionPolicy"), ("spec", "volumeSnapshotRef", "uid")),
     "NetworkPolicy": (),
+    "PersistentVolume": (("spec", "claimRef"),),
     "Volume": (("status", "kubernetesStatus"),),
 }
 """What is looked at of an object beside its metadata. All else is let go of at once: of thousands
@@ -49,30 +54,42 @@ of machines it is more than a function's memory."""
 Standing = dict[tuple[str, str, str], Object]
 
 
+class Place(Protocol):
+    """Of an object that a restore made: its kind, namespace (None for none) and name."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def namespace(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
+
+
 def list_standing(
     target: TargetCluster,
     restore_id: str,
-    namespaces: Iterable[str],
-    contents: Iterable[str],
-    *,
-    policies: bool = False,
+    made: Iterable[Place],
+    namespaces: Iterable[str] = (),
 ) -> Standing:
-    """By kind, namespace ("" for none) and name: NAMESPACES themselves and what of BESIDE is in
-    them, with POLICIES the NetworkPolicies too, the VolumeSnapshotContents of these names and those
-    with the restore's label, and the volumes of the restore's claims. What another client took the
-    label from is found by its name.
+    """By kind, namespace ("" for none) and name: the namespaces of what the restore MADE, and
+    NAMESPACES, and what of BESIDE is in them; of the kinds that lie ELSEWHERE, what it made and
+    what carries its label; and the volumes of its claims. What another client took the label from
+    is found by its name.
     """
-    namespaces = sorted(set(namespaces))
-    found = _namespaces(target, namespaces)
-    kinds = (*BESIDE, "NetworkPolicy") if policies else BESIDE
+    made = list(made)
+    kinds = {each.kind for each in made}
+    own = {each.namespace for each in made if each.namespace and each.kind not in ELSEWHERE}
+    found = _namespaces(target, sorted(own | set(namespaces)))
     inside = each_of(
-        (f"{kind}/{name}" for kind in kinds for _, _, name in found),
+        (f"{kind}/{name}" for kind in _beside(target, kinds) for _, _, name in found),
         lambda place: _seen_in(target, *place.split("/")),
     )
     for place, every in inside.items():
         kind, namespace = place.split("/")
         found |= {(kind, namespace, each["metadata"]["name"]): each for each in every}
-    found |= _contents(target, restore_id, contents)
+    for kind in kinds & ELSEWHERE.keys() or {CONTENT}:
+        names = (each.name for each in made if each.kind == kind)
+        found |= _elsewhere(target, restore_id, kind, names)
     volumes = {
         str(dig(each, "spec", "volumeName") or "")
         for (kind, _, _), each in found.items()
@@ -81,6 +98,14 @@ def list_standing(
     for each in list_labelled(target, "Volume", OF_VOLUME, volumes):
         found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = _seen("Volume", each)
     return found
+
+
+def _beside(target: TargetCluster, made: set[str]) -> tuple[str, ...]:
+    """Others may have taken snapshots of what was made; where there are none, nobody has."""
+    policies = (POLICY,) if POLICY in made else ()
+    if "Volume" in made and SNAPSHOT not in made and not target.serves(SNAPSHOT):
+        return (*(kind for kind in BESIDE if kind != SNAPSHOT), *policies)
+    return (*BESIDE, *policies)
 
 
 def _seen_in(target: TargetCluster, kind: str, namespace: str) -> list[Object]:
@@ -103,13 +128,17 @@ def _namespaces(target: TargetCluster, names: Iterable[str]) -> Standing:
     return {("Namespace", "", name): each for name, each in read.items() if each is not None}
 
 
-def _contents(target: TargetCluster, restore_id: str, names: Iterable[str]) -> Standing:
-    kind = "VolumeSnapshotContent"
-    listed = target.list(kind, labels=f"{labels.RESTORE}={restore_id}")
-    found: Standing = {(kind, "", each["metadata"]["name"]): _seen(kind, each) for each in listed}
-    missing = (name for name in names if (kind, "", name) not in found)
-    read = each_of(missing, lambda name: target.get(kind, None, name))
-    return found | {(kind, "", name): each for name, each in read.items() if each is not None}
+def _elsewhere(target: TargetCluster, restore_id: str, kind: str, names: Iterable[str]) -> Standing:
+    place = ELSEWHERE[kind]
+    listed = target.list(kind, place, labels=f"{labels.RESTORE}={restore_id}")
+    found: Standing = {
+        (kind, place or "", each["metadata"]["name"]): _seen(kind, each) for each in listed
+    }
+    missing = (name for name in names if (kind, place or "", name) not in found)
+    read = each_of(missing, lambda name: target.get(kind, place, name))
+    return found | {
+        (kind, place or "", name): each for name, each in read.items() if each is not None
+    }
 
 
 def _maker(each: Object) -> Any:

@@ -25,12 +25,15 @@ class Needs(NamedTuple):
 
 
 class StorageClass(NamedTuple):
-    """A class as its name does not tell it; BINDING is its volumeBindingMode."""
+    """A class as its name does not tell it; BINDING is its volumeBindingMode, RECLAIM what becomes
+    of a volume whose claim is deleted.
+    """
 
     provisioner: str
     binding: str = "Immediate"
     parameters: Mapping[str, str] = {}
     is_default: bool = False
+    reclaim: str = "Delete"
 
 
 class ClusterFacts(NamedTuple):

@@ -55,7 +55,7 @@ class SyncedBackup(NamedTuple):
     """A Backup: what Longhorn read in a backup target. SIZE is what a volume made of it will have.
 
     An empty STATE: Longhorn has found the backup, and has not read it or its volume yet. ENCRYPTED
-    is told by Longhorn 1.12 and later only.
+    is told by Longhorn 1.12 and later only. URL is how a volume names it that is made of it.
     """
 
     target: str
@@ -65,6 +65,7 @@ class SyncedBackup(NamedTuple):
     size_bytes: int | None = None
     image: ImageNeeded | None = None
     encrypted: bool = False
+    url: str = ""
 
 
 class BackingImageFacts(NamedTuple):

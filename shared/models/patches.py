@@ -19,6 +19,9 @@ FREE = ("labels", "annotations")
 
 OF_A_DISK = "mapping.storageClasses chooses its class, and the rest is what its data needs"
 VALUES = "no value of a Secret is read or written by a patch"
+OF_DISKS = ("VolumeSnapshot", "VolumeSnapshotContent", "Volume", "PersistentVolume")
+"""What disks are made of, by one strategy or another."""
+
 GUARDED: Mapping[str, Mapping[tuple[str, ...], str]] = {
     "VirtualMachine": {
         ("spec", "runStrategy"): "the request's start decides on it",
@@ -28,16 +31,20 @@ GUARDED: Mapping[str, Mapping[tuple[str, ...], str]] = {
             "it is the note of the disks that the restore makes"
         ),
     },
-    "PersistentVolumeClaim": {("spec",): OF_A_DISK},
-    "VolumeSnapshot": {("spec",): OF_A_DISK},
-    "VolumeSnapshotContent": {("spec",): OF_A_DISK},
+    **{kind: {("spec",): OF_A_DISK} for kind in ("PersistentVolumeClaim", *OF_DISKS)},
     "Secret": {("data",): VALUES, ("stringData",): VALUES},
 }
 """The kinds that a restore makes of a machine -> what of them the restore alone decides on, and
 why."""
 
 Kind = Literal[
-    "VirtualMachine", "PersistentVolumeClaim", "Secret", "VolumeSnapshot", "VolumeSnapshotContent"
+    "VirtualMachine",
+    "PersistentVolumeClaim",
+    "Secret",
+    "VolumeSnapshot",
+    "VolumeSnapshotContent",
+    "Volume",
+    "PersistentVolume",
 ]
 Pointer = Annotated[
     str,

@@ -62,13 +62,16 @@ def origin(point: RestorePoint) -> dict[str, str]:
     }
 
 
-def snapshot(restore_id: str, namespace: str, claim: str) -> str:
+def of_disk(restore_id: str, namespace: str, claim: str) -> str:
+    """Of what a claim's data is made of: a snapshot and its content, or Longhorn's volume, whose
+    name has at most 40 characters (longhorn-manager datastore, NameMaximumLength).
+    """
     return f"replant-{restore_id}-{hashlib.sha256(f'{namespace}/{claim}'.encode()).hexdigest()[:8]}"
 
 
 def isolation(restore_id: str, namespace: str, vm: str) -> str:
     """Of the policy that cuts a machine off."""
-    return snapshot(restore_id, namespace, vm)
+    return of_disk(restore_id, namespace, vm)
 
 
 def secret(restore_id: str, name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from shared import strict_json
 from shared.jsonpath import dig
 from shared.models.mapping import NONE
-from shared.models.patches import Operation, Patch, guarded, steps
+from shared.models.patches import OF_DISKS, Operation, Patch, guarded, steps
 from shared.models.restore_plans import Fill, Mapped, Path, PlannedObject
 from shared.restore import names
 from shared.restore.patch_admission import Unfit, admit
@@ -80,12 +80,12 @@ def patch(wanted: Wanted, objects: tuple[PlannedObject, ...]) -> Patched:
 
 
 def _source_names(wanted: Wanted) -> dict[tuple[str, str], str]:
-    """What the planned objects are called on the source; a snapshot as its claim."""
+    """What the planned objects are called on the source; what a disk is made of as its claim."""
     found = {("VirtualMachine", wanted.name): wanted.point.vm}
     for source, claim in wanted.claims.items():
-        snapshot = names.snapshot(wanted.restore_id, wanted.namespace, claim)
+        name = names.of_disk(wanted.restore_id, wanted.namespace, claim)
         found["PersistentVolumeClaim", claim] = source
-        found["VolumeSnapshot", snapshot] = found["VolumeSnapshotContent", snapshot] = source
+        found |= {(kind, name): source for kind in OF_DISKS}
     for secret in dig(wanted.metadata, "secretBackups") or []:
         found["Secret", names.secret(wanted.restore_id, secret["name"])] = secret["name"]
     return found

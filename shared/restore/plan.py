@@ -112,7 +112,7 @@ def plan(
 
     Raises Refused when a check about the target as a whole blocks, unless it is a dry run.
     """
-    strategy, reason = strategies.choose(request.strategy)
+    strategy, reason = strategies.choose(request.strategy, cluster.id, facts)
     setting = Setting(request, cluster, facts, strategy, reason)
     ordered = sorted(selected, key=lambda each: _place(each.point, request))
     judged = [_judge(each, setting) for each in ordered]
@@ -253,6 +253,9 @@ def _problem(verdicts: list[Check]) -> Problem | None:
 
 
 def _is_lazy(claim: PlannedObject, facts: ClusterFacts) -> bool:
+    """Whether it is bound only when its machine starts: not where it names its volume."""
+    if dig(claim.manifest, "spec", "volumeName"):
+        return False
     storage_class = dig(claim.manifest, "spec", "storageClassName")
     found = facts.storage_classes.get(storage_class or facts.default_class or "")
     return found is not None and found.binding == LAZY

@@ -48,7 +48,7 @@ LACKING: dict[str, tuple[Any, ...]] = {
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
 
 PARTLY: dict[str, tuple[Any, ...]] = {
-    "strategy": ("auto", "csi"),
+    "strategy": ("auto", "csi", "longhorn"),
 }
 """Keys of which this version does some values."""
 
@@ -143,7 +143,7 @@ class RestoreRequest(Value):
 
     select: Select
     target: ClusterId
-    strategy: Literal["auto", "csi"] = "auto"
+    strategy: Literal["auto", "csi", "longhorn"] = "auto"
     mapping: Mapping = Field(default_factory=Mapping)
     on_existing: OnExisting = OnExisting.FAIL
     fail_on: FailOn = FailOn.FAILED

@@ -3,8 +3,8 @@ what is kept: pure, with the reason.
 
 Ledger, UID and label must agree. A machine's objects go in the reverse order of their creation, the
 next kind when the one before it is gone: Harvester refuses to delete a claim whose machine stands,
-and a content waits for its snapshot. What was there before a kept object stays with it, so that
-what is kept stays usable and is found by a later rollback.
+a content waits for its snapshot, and a PersistentVolume for its claim. What was there before a kept
+object stays with it, so that what is kept stays usable and is found by a later rollback.
 
 A VolumeSnapshot goes only once it is bound. The snapshot-controller binds in two writes, to the
 content and then to the snapshot's status, and tells a content that it may go by that status alone
@@ -31,6 +31,8 @@ ORDER = (
     "PersistentVolumeClaim",
     "VolumeSnapshot",
     "VolumeSnapshotContent",
+    "PersistentVolume",
+    "Volume",
     "NetworkPolicy",
 )
 """In which the objects of a machine go; its Secrets go with it. What cuts it off goes last."""
@@ -280,7 +282,7 @@ def _of_part(
     if each.kind == "PersistentVolumeClaim":
         why = _why_claim_stays(made, each, live, users, may)
         return _keep(each, why) if why else _delete(each, found)
-    if why := _why_backup_would_go(each, live):
+    if why := _why_backup_would_go(each, live) or _why_volume_stays(made, each, found):
         return _keep(each, why)
     if _is_unbound(each, found, live, may):
         return Step(
@@ -337,6 +339,27 @@ def _why_backup_would_go(each: ObjectResult, live: Live) -> str | None:
         f"the deletionPolicy of VolumeSnapshotContent {each.name} was changed to {shown(policy)}:"
         f" deleting it would delete the backup. Set it to {RETAIN} and roll back again"
     )
+
+
+def _why_volume_stays(
+    made: Made, each: ObjectResult, found: Mapping[str, Any] | None
+) -> str | None:
+    """Of Longhorn's volume, or of its PersistentVolume: who uses it that is not of the restore."""
+    if each.kind == "PersistentVolume":
+        claim = dig(found, "spec", "claimRef")
+        own = [one.uid for one in made.objects if one.kind == "PersistentVolumeClaim"]
+        if dig(claim, "uid") not in (None, *own):
+            return f"claim {_place_of(claim)} is bound to it"
+    if each.kind == "Volume":
+        status = dig(found, "status", "kubernetesStatus")
+        user = dig(status, "pvName")
+        if user not in (None, "", each.name):
+            return f"PersistentVolume {user} is made of it"
+    return None
+
+
+def _place_of(claim: Any) -> str:
+    return f"{dig(claim, 'namespace')}/{dig(claim, 'name')}"
 
 
 def _is_unbound(each: ObjectResult, found: Mapping[str, Any] | None, live: Live, may: May) -> bool:

@@ -101,8 +101,11 @@ def build_object(  # noqa: PLR0913  # the parts of an object, by name
     reason: str,
     source: dict[str, Any] | None = None,
     fills: tuple[Fill, ...] = (),
+    namespace: str | None = None,
 ) -> PlannedObject:
-    """SOURCE is what was admitted of the metadata that the object had."""
+    """SOURCE is what was admitted of the metadata that the object had; NAMESPACE is its own, where
+    it is not the machine's.
+    """
     metadata: dict[str, Any] = {
         "name": name,
         "labels": {**(dig(source, "labels") or {}), **labels.of_restore(wanted.restore_id)},
@@ -114,9 +117,8 @@ def build_object(  # noqa: PLR0913  # the parts of an object, by name
     if temporary := wanted.request.temporary:
         metadata["labels"][labels.TEMPORARY] = "true"
         metadata["annotations"][labels.EXPIRES] = to_instant(temporary.expires)
-    namespace = None
     if KINDS[kind].namespaced:
-        namespace = wanted.namespace
+        namespace = namespace or wanted.namespace
         metadata["namespace"] = namespace
     manifest = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": metadata, **body}
     return PlannedObject(

@@ -90,9 +90,7 @@ def _standing(machine: Made, live: Standing) -> Iterable[str]:
 
 def _look(target: TargetCluster, restore_id: str, made: Iterable[Made]) -> Standing:
     objects = [each for machine in made for each in machine.objects]
-    contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
-    namespaces = {each.namespace for each in objects if each.namespace}
-    return list_standing(target, restore_id, namespaces, contents)
+    return list_standing(target, restore_id, objects)
 
 
 def _why_not(steps: Iterable[Step]) -> str | None:

@@ -176,7 +176,8 @@ def _plan(clients: Clients, record: RestoreRecord) -> Plan | None:
         raise NotFound(
             f"The plan of restore {record.restore_id} is gone: it is kept for a month. What the"
             f" restore made carries the label replant.dev/restore={record.restore_id}; delete it by"
-            " hand, in the order machines, claims, VolumeSnapshots, VolumeSnapshotContents.",
+            " hand, in the order machines, claims, VolumeSnapshots, VolumeSnapshotContents or"
+            " PersistentVolumes and Longhorn's Volumes.",
             "restoreId",
         ) from None
 
@@ -285,12 +286,8 @@ def _advance(progress: Progress, round_: Round, now: datetime) -> Progress:
 def _look(run: _Run, *, unbound_too: bool) -> tuple[Round, Standing]:
     """What is to be done, as the cluster is at this moment: namespaces once the rest is done."""
     objects = [each for machine in run.made for each in machine.objects]
-    places = {each.namespace for each in objects} | {each.name for each in run.namespaces}
-    contents = {each.name for each in objects if each.kind == "VolumeSnapshotContent"}
-    policies = any(each.kind == "NetworkPolicy" for each in objects)
-    live = list_standing(
-        run.cluster, run.restore_id, filter(None, places), contents, policies=policies
-    )
+    namespaces = {each.name for each in run.namespaces}
+    live = list_standing(run.cluster, run.restore_id, objects, namespaces)
     users, may = rollback.uses(live), May(run.call.request.delete_started, unbound_too)
     round_ = [
         (machine.key, step)

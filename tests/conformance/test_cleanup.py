@@ -65,8 +65,8 @@ class Made(NamedTuple):
             self.lab.gone(manifest(LONGHORN, "Volume", name, LONGHORN_NAMESPACE))
 
 
-def restored_machine(lab: Lab) -> Made:
-    """In a namespace that the restore makes as well."""
+def restored_machine(lab: Lab, **more: str) -> Made:
+    """In a namespace that the restore makes as well; the request says MORE."""
     (vm,) = back_up(lab, ["1.8"])
     lab.settle()
     wait(lambda: restorable(lab) == [vm], seconds=60, what=f"a restorable point of {vm}")
@@ -79,6 +79,7 @@ def restored_machine(lab: Lab) -> Made:
             "storageClasses": {"*": "harvester-longhorn"},
             "networks": {"*": network(lab)},
         },
+        **more,
     }
     ended = lab.stack.restore(request)
     assert ended.output, ended

@@ -100,15 +100,17 @@ def points(stack: Stack, west: Api) -> list[str]:
     return [(stack.newest(f"{SPACE}/{vm}", "restorable") or {})["id"] for vm in VMS]
 
 
+@pytest.mark.parametrize("strategy", ["csi", "longhorn"])
 def test_a_rollback_leaves_the_target_object_by_object_as_it_was(
-    stack: Stack, west: Api, points: list[str]
+    stack: Stack, west: Api, points: list[str], strategy: str
 ) -> None:
     west.apply(manifest("v1", "Namespace", SPACE))
     strangers(west, SPACE)
     west.apply(faults())
     before = settled(stack, west)
     bucket = listing(stack)
-    restored = stack.restore(request("undone", start=False, select={"ids": points}))
+    asked = {"select": {"ids": points}, "strategy": strategy}
+    restored = stack.restore(request(f"undone-{strategy}", start=False, **asked))
     assert restored.output["counts"] == {"applied": 3}, restored
     assert len(everything(west)) > len(before) + 4 * len(VMS)
     restore_id = restored.output["restoreId"]
@@ -178,6 +180,24 @@ def test_a_namespace_of_the_restores_own_goes_and_one_that_holds_a_strangers_sec
         "it holds 1 secrets",
     )
     assert west.answers("/api/v1/namespaces/undo-new/secrets/theirs")
+
+
+def test_a_machine_runs_on_volumes_that_longhorn_made_without_its_csi_driver(
+    stack: Stack, west: Api
+) -> None:
+    mapping = {"namespaces": {SPACE: "undo-longhorn"}, "networks": {"*": "default/vlan200"}}
+    select = {"vm": f"{SPACE}/mail", "cluster": "east"}
+    asked = request("longhorn", mapping=mapping, select=select, strategy="longhorn")
+    restored = stack.restore(asked)
+    assert restored.output["counts"] == {"ready": 1}, restored
+    (claim,) = west.call("GET", "/api/v1/namespaces/undo-longhorn/persistentvolumeclaims")["items"]
+    name = claim["spec"]["volumeName"]
+    volume = west.call("GET", f"/api/v1/persistentvolumes/{name}")
+    assert volume["spec"]["csi"]["volumeHandle"] == name
+    assert volume["status"]["phase"] == "Bound"
+    ended = stack.roll_back(restored.output["restoreId"], deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    assert not west.answers(f"/api/v1/persistentvolumes/{name}")
 
 
 def test_a_machine_that_runs_is_kept_unless_it_is_wanted_gone(stack: Stack, west: Api) -> None:

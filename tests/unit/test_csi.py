@@ -38,7 +38,7 @@ def only(live: Live, machine: MachinePlan | None = None) -> Data:
 
 
 def test_it_is_what_auto_means_and_has_no_other_name() -> None:
-    assert choose("auto")[0] is choose("csi")[0] is CSI
+    assert choose("auto", "west", facts())[0] is choose("csi", "west", facts())[0] is CSI
     assert (CSI.name, CSI.kinds) == ("csi", ("VolumeSnapshot", "PersistentVolumeClaim"))
 
 
@@ -56,7 +56,7 @@ def test_a_target_needs_a_snapshot_class_of_longhorn_s_driver() -> None:
     assert lacking.message == (
         "Cluster west has no VolumeSnapshotClass of driver.longhorn.io for backups. Create one such"
         " as `longhorn` (driver: driver.longhorn.io, deletionPolicy: Delete, parameters:"
-        " {type: bak})."
+        " {type: bak}), or use strategy longhorn."
     )
 
 
@@ -72,7 +72,7 @@ def test_a_cluster_without_longhorn_and_snapshots_is_told_both_at_once() -> None
         (
             "block",
             "Cluster west does not serve VolumeSnapshotClass (snapshot.storage.k8s.io/v1). Install"
-            " the CSI snapshot controller.",
+            " the CSI snapshot controller, or use strategy longhorn.",
         ),
     ]
 

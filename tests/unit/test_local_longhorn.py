@@ -91,7 +91,12 @@ def test_a_poll_interval_is_read_in_gos_form_and_zero_means_never(
 def a_volume(backup: str = "backup-1") -> Object:
     source = f"s3://backups@us-east-1/?backup={backup}&volume=pvc-1" if backup else ""
     return {
-        "metadata": {"name": "vol", "uid": "u", "resourceVersion": "1"},
+        "metadata": {
+            "name": "vol",
+            "uid": "u",
+            "resourceVersion": "1",
+            "labels": {"longhornvolume": "vol"},
+        },
         "spec": {"size": "10", "fromBackup": source},
     }
 
@@ -135,6 +140,30 @@ def test_a_volume_gets_an_engine_that_goes_with_it() -> None:
     assert (step.method, step.plural) == ("POST", "engines")
     assert step.body
     assert step.body["metadata"]["ownerReferences"][0]["uid"] == "u"
+
+
+def test_a_volume_that_no_csi_driver_made_gets_what_its_backup_says() -> None:
+    """As Longhorn's webhook has it; of a backup that is not known nothing becomes."""
+    world, volume = World(), a_volume()
+    del volume["metadata"]["labels"]
+    world.see("volumes", volume, BEGAN)
+    assert list(volume_steps(world, volume, NOW)) == []
+    backup = {
+        "metadata": {
+            "namespace": "longhorn-system",
+            "name": "backup-1",
+            "uid": "b",
+            "resourceVersion": "1",
+        },
+        "status": {"volumeSize": "64", "volumeBackingImageName": "vmi-a"},
+    }
+    world.see("backups", backup, BEGAN)
+    (step,) = volume_steps(world, volume, NOW)
+    assert (step.method, step.plural) == ("PATCH", "volumes")
+    assert step.body == {
+        "metadata": {"labels": {"longhornvolume": "vol"}},
+        "spec": {"size": "64", "backingImage": "vmi-a", "backupTargetName": "default"},
+    }
 
 
 def test_the_data_of_a_volume_comes_at_a_settable_speed() -> None:

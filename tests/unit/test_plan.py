@@ -742,7 +742,7 @@ def test_a_machine_s_plan_says_which_backup_it_is_and_which_claims_to_wait_for()
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ("auto", "auto: Longhorn data, and the only strategy of this version"),
+        ("auto", "auto: Longhorn data, and west makes volumes of CSI snapshots"),
         ("csi", "as the request says"),
     ],
 )

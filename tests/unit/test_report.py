@@ -316,7 +316,7 @@ def test_the_report_has_of_a_machine_what_the_contract_says() -> None:
         "note": "an older point",
         "error": None,
         "strategy": "csi",
-        "reason": "auto: Longhorn data, and the only strategy of this version",
+        "reason": "auto: Longhorn data, and west makes volumes of CSI snapshots",
         "waits": "its disks",
         "percent": 0,
         "source": {"cluster": "east", "machine": "default/web01", "target": "east-s3"},

@@ -107,7 +107,7 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         ("keepFor", "PT1H"),
         ("to", "s3://elsewhere/"),
         *(("mode", value) for value in ("emergency", "register", "migrate")),
-        *(("strategy", value) for value in ("longhorn", "harvester", "import", "mount")),
+        *(("strategy", value) for value in ("harvester", "import", "mount")),
     ],
 )
 def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(
@@ -123,7 +123,7 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
     ("path", "value", "remedy"),
     [
         ("onExisting", "overwrite", "it is 'overwrite'."),
-        ("strategy", "mount", "Use 'auto' or 'csi'."),
+        ("strategy", "mount", "Use 'auto', 'csi' or 'longhorn'."),
         ("attach", "always", "Use 'auto' or 'never'."),
         ("to", "s3://elsewhere/", "Leave it out."),
     ],

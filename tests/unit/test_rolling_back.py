@@ -228,7 +228,7 @@ def test_a_look_keeps_of_what_stands_no_more_than_it_needs(lab: Lab) -> None:
         each["metadata"].setdefault("annotations", {})["note"] = "long"
     cluster = ClusterDocument(id="west", secret="replant/clusters/west")
     with connected(lab.cluster, lambda: lab.seconds, lab.sleep, cluster, None) as target:
-        live = list_standing(target, restore_id, ["default"], [])
+        live = list_standing(target, restore_id, [], ["default"])
     assert {VM, CLAIM} <= live.keys()
     assert {kind for kind, _, _ in live} >= {"VolumeSnapshot", "VolumeSnapshotContent", "Volume"}
     for (kind, _, _), each in live.items():

@@ -7,11 +7,13 @@ from shared.kinds import KINDS
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_plans import Check, MachinePlan, PlannedObject
 from shared.models.target_facts import TargetFacts
+from shared.restore.strategies import STRATEGIES
 from shared.validation import short
 
 CHECK = "permissions"
-READ = ("VirtualMachine", "VirtualMachineInstance", "PersistentVolumeClaim", "VolumeSnapshot")
-"""What is listed in a machine's namespace, again and again, to see how far it is."""
+READ = ("VirtualMachine", "VirtualMachineInstance")
+"""What is listed in a machine's namespace, again and again, to see how far it is; of its disks its
+strategy says it."""
 
 MOST = 20  # rights that are told
 OF_LONGHORN = ("Volume", "Engine")
@@ -79,7 +81,7 @@ def _needs(machines: Iterable[MachinePlan], namespaces: Iterable[PlannedObject])
             yield from _needs_of_object(machine, each)
         if machine.replaces:
             yield from _needs_of_replacing(machine)
-        for kind in READ:
+        for kind in (*READ, *STRATEGIES[machine.strategy].kinds):
             yield Need(machine.namespace, kind, "list")
         yield Need(machine.namespace, "Event", "list")
         if machine.run_strategy:
@@ -102,10 +104,9 @@ def _needs_of_replacing(machine: MachinePlan) -> Iterator[Need]:
     from shared.restore.rollback import ORDER  # few machines take the place of others
 
     yield Need("", "Namespace", "get")
-    for kind in ORDER:
-        if kind == "NetworkPolicy":
-            continue  # only drills make them, which replace nothing and are never replaced
-        place = machine.namespace if KINDS[kind].namespaced else ""
+    # Of the same kinds as what is made; only drills make policies, and replace nothing.
+    made = {each.kind: each.namespace or "" for each in machine.objects if each.kind in ORDER}
+    for kind, place in made.items():
         yield Need(place, kind, "list")
         yield Need(place, kind, "delete")
 

@@ -97,8 +97,9 @@ def _added(machines: list[MachinePlan], facts: ClusterFacts) -> Added:
     storage: Amounts = {}
     seen: set[str] = set()
     for each in (each for machine in machines for each in machine.objects):
-        # A Secret that two machines share is made once.
-        if each.namespace is None or each.subject in seen or facts.has(each):
+        # A Secret that two machines share is made once; Longhorn's volumes lie in its namespace.
+        elsewhere = each.namespace != machines[0].namespace
+        if elsewhere or each.subject in seen or facts.has(each):
             continue
         seen.add(each.subject)
         kind = KINDS[each.kind]

@@ -2,16 +2,32 @@
 named here.
 """
 
+from typing import TYPE_CHECKING
+
+from shared import versions
 from shared.restore.strategies.csi import CSI
+from shared.restore.strategies.longhorn import LONGHORN
 from shared.restore.strategies.strategy import Data, Live, Strategy
+
+if TYPE_CHECKING:
+    from shared.models.cluster_facts import ClusterFacts
 
 __all__ = ["STRATEGIES", "Data", "Live", "Strategy", "choose"]
 
-STRATEGIES = {strategy.name: strategy for strategy in (CSI,)}
+STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN)}
+
+SNAPSHOTS_SINCE = (1, 4)
+"""Harvester's version from which on it restores from CSI snapshots itself."""
 
 
-def choose(asked: str) -> tuple[Strategy, str]:
+def choose(asked: str, target: str, facts: "ClusterFacts") -> tuple[Strategy, str]:
     """The strategy for what a request asks, and why it is that one."""
-    if asked == "auto":
-        return CSI, "auto: Longhorn data, and the only strategy of this version"
-    return STRATEGIES[asked], "as the request says"
+    if asked != "auto":
+        return STRATEGIES[asked], "as the request says"
+    if "VolumeSnapshotClass" in facts.unserved:
+        return LONGHORN, f"auto: Longhorn data, and {target} serves no CSI snapshots"
+    told = facts.target.versions.harvester
+    known = versions.parse(told) if told else None
+    if known and known.line < SNAPSHOTS_SINCE:
+        return LONGHORN, f"auto: Longhorn data, and Harvester {told} on {target} is older than 1.4"
+    return CSI, f"auto: Longhorn data, and {target} makes volumes of CSI snapshots"

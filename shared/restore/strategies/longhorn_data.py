@@ -1,17 +1,71 @@
-"""How far the data of a Longhorn volume is that is made of a backup: its Volume and its Engine.
+"""What the strategies have in common whose disks are Longhorn's backups: what must be there for
+them, and how far the data of a volume is that is made of one, by its Volume and its Engine.
 
 A volume is there at once and its data later (longhorn-manager controller/volume_controller.go):
 until then `restoreRequired` is true. One that became faulted meanwhile is never repaired.
 """
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_NAMESPACE
+from shared.models.restore_plans import Check, MachinePlan
+from shared.models.restore_points import Volume
 from shared.restore.strategies.strategy import Data, Live
 from shared.validation import short
 
+if TYPE_CHECKING:
+    from shared.models.cluster_facts import ClusterFacts
+    from shared.restore.wanted import Wanted
+
 STEP = 5  # percent: how far a volume is would otherwise be written down at every look
+
+
+def check_target(target: str, facts: "ClusterFacts") -> Iterator[Check]:
+    if "BackupTarget" in facts.unserved:
+        said = f"Cluster {target} has no Longhorn (longhorn.io/v1beta2). Install it, or choose"
+        message = f"{said} another cluster."
+        yield Check(check="longhorn", subject=target, verdict="block", message=message)
+
+
+def check_disk(wanted: "Wanted", volume: Volume) -> Iterable[Check]:
+    # Here, since functions that only look after machines start without all that planning needs.
+    from shared.restore import backup_checks, class_checks, image_checks
+
+    yield backup_checks.of_disk(wanted, volume)
+    yield from class_checks.of_disk(wanted, volume)
+    if image := image_checks.of_disk(wanted, volume):
+        yield image
+
+
+def of_machine(machine: MachinePlan, live: Live) -> list[Data]:
+    return [_of_claim(machine, name, live) for name in machine.claims]
+
+
+def _of_claim(machine: MachinePlan, name: str, live: Live) -> Data:
+    claim = live.get(("PersistentVolumeClaim", machine.namespace, name))
+    if claim is None:
+        return Data(name, 0, f"claim {name} is not there")
+    phase = dig(claim, "status", "phase") or "without a status"
+    if phase == "Bound":
+        return of_volume(name, str(dig(claim, "spec", "volumeName")), live)
+    if phase != "Lost" and name in machine.lazy:
+        return Data(name, 0, f"claim {name} is bound when its machine starts", at_start=True)
+    return Data(name, 0, f"claim {name} is {phase}{_reason(machine, name, claim, live)}")
+
+
+def _reason(machine: MachinePlan, name: str, claim: object, live: Live) -> str:
+    """The provisioner's own words, or else the snapshot's, if it is of one."""
+    event = dig(live.get(("Event", machine.namespace, name)), "message")
+    if isinstance(event, str) and event:
+        return f": {short(event)}"
+    snapshot_name = str(dig(claim, "spec", "dataSource", "name"))
+    snapshot = live.get(("VolumeSnapshot", machine.namespace, snapshot_name))
+    if snapshot is None or dig(snapshot, "status", "readyToUse"):
+        return ""
+    error = dig(snapshot, "status", "error", "message") or "not ready to use"
+    return f", its VolumeSnapshot {snapshot_name}: {error}"
 
 
 def of_volume(claim: str, name: str, live: Live) -> Data:

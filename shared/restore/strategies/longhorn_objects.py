@@ -1,0 +1,163 @@
+"""One disk's objects for the strategy longhorn, and what a storage class says about them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import quote_plus
+
+from shared import labels
+from shared.jsonpath import dig
+from shared.models.restore_plans import Check, PlannedObject
+from shared.models.restore_points import Volume
+from shared.restore import names, volume_parameters
+from shared.restore.class_checks import CHECK, SHARED
+from shared.restore.strategies import claims
+from shared.restore.wanted import Wanted, build_object
+from shared.validation import listed, short
+
+FILESYSTEM = "Filesystem"
+DEFAULT_FILE_SYSTEM = "ext4"  # of external-provisioner, as Longhorn deploys it
+
+
+class _Disk(NamedTuple):
+    """A disk, the claim of the backup, and the parameters of its class on the target."""
+
+    wanted: Wanted
+    volume: Volume
+    claim: dict[str, Any]
+    parameters: dict[str, str]
+
+    @classmethod
+    def of(cls, wanted: Wanted, volume: Volume) -> "_Disk":
+        found = wanted.facts.storage_classes.get(wanted.storage_class(volume) or "")
+        parameters = dict(found.parameters) if found else {}
+        return cls(wanted, volume, claims.source(wanted, volume), parameters)
+
+    @property
+    def name(self) -> str:
+        """Of the volume and of the PersistentVolume."""
+        wanted = self.wanted
+        claim = wanted.claims[self.volume.claim]
+        return names.of_disk(wanted.restore_id, wanted.namespace, claim)
+
+    @property
+    def mode(self) -> str:
+        return dig(self.claim, "spec", "volumeMode") or FILESYSTEM
+
+    @property
+    def is_shared(self) -> bool:
+        return SHARED in (dig(self.claim, "spec", "accessModes") or [])
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str] | None]:
+        known = {
+            "pv.name": self.name,
+            "pvc.name": self.wanted.claims[self.volume.claim],
+            "pvc.namespace": self.wanted.namespace,
+        }
+        return volume_parameters.secrets(self.parameters, known)
+
+
+def check_class(wanted: Wanted, volume: Volume) -> Iterator[Check]:
+    """Whether a Volume can be made as the CSI driver would make it for a claim of the class."""
+    disk = _Disk.of(wanted, volume)
+    read = volume_parameters.read(disk.parameters)
+    what = f"Storage class {short(wanted.storage_class(volume) or '')} ({short(volume.disk)})"
+    words = [name for name, each in disk.secrets.items() if each is None]
+    problems = [*read.problems, *(f"its {name} is named by an annotation" for name in words)]
+    for problem in problems:
+        said = f"{what} cannot be followed without Longhorn's CSI driver: {problem}."
+        yield wanted.block(CHECK, f"{said} Map it to another one, or use strategy csi.")
+    if read.left_out:
+        said = f"{what} has parameters that only Longhorn's CSI driver follows"
+        yield wanted.warn(CHECK, f"{said}: {listed(read.left_out)}. Its volumes get the defaults.")
+
+
+def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
+    disk = _Disk.of(wanted, volume)
+    yield _volume(disk)
+    yield _persistent_volume(disk)
+    made_of = {"volumeName": disk.name, "storageClassName": wanted.storage_class(volume)}
+    # By it Harvester knows whose volume it is; the volume binder writes it where it asks for one.
+    provisioner = {labels.PROVISIONER: labels.LONGHORN_DRIVER}
+    yield claims.make(wanted, volume, made_of, annotations=provisioner)
+
+
+def _volume(disk: _Disk) -> PlannedObject:
+    """What Longhorn's webhook adds is left to it: the backup's image, and its size once more."""
+    read = volume_parameters.read(disk.parameters)
+    url = _url(disk.wanted, disk.volume)
+    migratable = disk.parameters.get(volume_parameters.MIGRATABLE) == "true"
+    spec = {
+        "fromBackup": url,
+        "size": str(disk.wanted.size(disk.volume)),
+        "frontend": "blockdev",
+        "accessMode": "rwx" if disk.is_shared else "rwo",
+        "migratable": migratable and disk.is_shared,
+        **read.fields,
+    }
+    return build_object(
+        disk.wanted,
+        "Volume",
+        disk.name,
+        {"spec": spec},
+        reason=f"{disk.volume.disk}: {url}",
+        source={"labels": read.labels},
+        namespace=labels.LONGHORN_NAMESPACE,
+    )
+
+
+def _url(wanted: Wanted, volume: Volume) -> str:
+    """How Longhorn names the backup (backupstore, EncodeBackupURL): as it says, or as it will once
+    it has read it.
+    """
+    longhorn = wanted.facts.longhorn
+    known = longhorn.backups.get(volume.engine_backup or "")
+    if known and known.url:
+        return known.url
+    reader = longhorn.reader_of(wanted.point.source)
+    target = longhorn.targets[reader].url if reader else ""
+    backup, name = (quote_plus(each or "") for each in (volume.engine_backup, volume.engine_volume))
+    return f"{target}?backup={backup}&volume={name}"
+
+
+def _persistent_volume(disk: _Disk) -> PlannedObject:
+    """As external-provisioner makes it, so that the volume goes with its claim where the class says
+    so.
+    """
+    wanted = disk.wanted
+    storage_class = wanted.storage_class(disk.volume)
+    found = wanted.facts.storage_classes.get(storage_class or "")
+    csi: dict[str, Any] = {
+        "driver": labels.LONGHORN_DRIVER,
+        "volumeHandle": disk.name,
+        "volumeAttributes": volume_parameters.attributes(disk.parameters),
+        **{field: each for field, each in disk.secrets.items() if each},
+    }
+    if disk.is_shared:
+        csi["volumeAttributes"]["share"] = "true"
+    if disk.mode == FILESYSTEM:
+        named = disk.parameters.get(volume_parameters.FILE_SYSTEM)
+        csi["fsType"] = named or disk.parameters.get("fsType") or DEFAULT_FILE_SYSTEM
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": wanted.namespace,
+        "name": wanted.claims[disk.volume.claim],
+    }
+    spec = {
+        "accessModes": dig(disk.claim, "spec", "accessModes"),
+        "capacity": {"storage": str(wanted.size(disk.volume))},
+        "claimRef": claim,
+        "csi": csi,
+        "persistentVolumeReclaimPolicy": found.reclaim if found else "Delete",
+        "storageClassName": storage_class,
+        "volumeMode": disk.mode,
+    }
+    return build_object(
+        wanted,
+        "PersistentVolume",
+        disk.name,
+        {"spec": spec},
+        reason=f"{disk.volume.disk}: for claim {claim['name']} alone",
+        source={"annotations": {labels.PROVISIONED_BY: labels.LONGHORN_DRIVER}},
+    )

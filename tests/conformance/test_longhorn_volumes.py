@@ -1,0 +1,61 @@
+"""Disks of Longhorn's own objects, which a restore makes without the CSI driver (strategy
+`longhorn`).
+
+Aspects: that machines run on them, that a rollback takes all of it away, that such a volume is what
+the driver would have made. Sources of the rules: longhorn-manager csi/util.go and
+webhook/resources/volume, kubernetes pkg/controller/volume/persistentvolume.
+"""
+
+import pytest
+
+from shared.restore import volume_parameters
+from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, Lab
+from tests.conformance.test_cleanup import records, restored_machine
+from tests.conformance.test_storage import of_class
+from tests.integration.lab_objects import manifest
+
+FEW_PARAMETERS = "the simulated CSI driver reads few parameters"
+
+
+def test_a_machine_runs_on_volumes_that_no_csi_driver_made_and_a_rollback_takes_them_away(
+    lab: Lab,
+) -> None:
+    made = restored_machine(lab, strategy="longhorn")
+    before, known = lab.etags(), records(lab)
+    assert made.of("VirtualMachine"), "it is ready"
+    assert not made.of("VolumeSnapshot")
+    assert len(made.volumes) == 2
+    for name in made.volumes:
+        assert name.startswith("replant-r-")
+        persistent = lab.get(manifest("v1", "PersistentVolume", name))
+        assert persistent["status"]["phase"] == "Bound"
+        volume = lab.get(manifest(LONGHORN, "Volume", name, LONGHORN_NAMESPACE))
+        assert volume["spec"]["fromBackup"]
+        assert volume["status"]["restoreRequired"] is False
+    restore_id = made.selector.partition("=")[2]
+    ended = lab.stack.roll_back(restore_id, seconds=280, deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    made.wait_for_none("PersistentVolumeClaim")
+    made.wait_for_no_volume()
+    lab.settle()
+    assert lab.etags() == before
+    assert records(lab) == known
+
+
+@pytest.mark.only_real(FEW_PARAMETERS)
+def test_a_volume_has_the_fields_that_the_csi_driver_gives_one_of_the_same_class(lab: Lab) -> None:
+    parameters = {
+        "migratable": "true",
+        "numberOfReplicas": "2",
+        "staleReplicaTimeout": "20",
+        "dataLocality": "best-effort",
+        "replicaAutoBalance": "best-effort",
+        "diskSelector": "ssd,nvme",
+        "nodeSelector": "storage",
+        "disableRevisionCounter": "true",
+        "dataEngine": "v1",
+    }
+    spec = of_class(lab, **parameters)
+    assert spec["migratable"] is True
+    assert spec["accessMode"] == "rwx"
+    assert {**spec, **volume_parameters.read(parameters).fields} == spec
