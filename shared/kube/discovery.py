@@ -35,7 +35,13 @@ def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFac
     # By itself: a cluster that does not answer is told after one request, not after all of them.
     target.serves("Namespace")
     with at_once() as pool:
-        facts = _gather(_ask(pool, target, needs), stated)
+        asked = _ask(pool, target, needs)
+        facts = _gather(asked, stated)
+    if needs.disks:
+        from shared.kube import disks  # few restores are of disks that stand
+
+        machines = asked.served["VirtualMachine"].result() or []
+        facts = facts._replace(standing=disks.observe(target, needs.namespaces, machines))
     if "BackupTarget" in facts.unserved:
         return facts
     version = facts.target.versions.longhorn

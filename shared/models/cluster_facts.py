@@ -17,11 +17,12 @@ ANY_FIELD = "*"
 
 class Needs(NamedTuple):
     """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
-    name.
+    name; with DISKS the claims of the namespaces as a whole, and Longhorn's volumes.
     """
 
     namespaces: frozenset[str]
     backups: frozenset[str]
+    disks: bool = False
 
 
 class StorageClass(NamedTuple):
@@ -34,6 +35,48 @@ class StorageClass(NamedTuple):
     parameters: Mapping[str, str] = {}
     is_default: bool = False
     reclaim: str = "Delete"
+
+
+class StandingClaim(NamedTuple):
+    """A claim that is there: its PHASE, its VOLUME once it is bound, and the machines that have it
+    as a disk (USERS, by name).
+    """
+
+    phase: str
+    volume: str = ""
+    size_bytes: int | None = None
+    users: tuple[str, ...] = ()
+
+
+class StandingVolume(NamedTuple):
+    """A volume of Longhorn's: which BACKUP of which SOURCE volume it is made of, "" where it is of
+    none; the CLAIM (`namespace/name`) that is bound to it; PROBLEM is why nobody can use it.
+    """
+
+    source: str = ""
+    backup: str = ""
+    claim: str = ""
+    size_bytes: int | None = None
+    problem: str | None = None
+
+
+class StandingDisks(NamedTuple):
+    """Claims by `namespace/name`, and Longhorn's volumes by name."""
+
+    claims: Mapping[str, StandingClaim] = {}
+    volumes: Mapping[str, StandingVolume] = {}
+
+    def holding(self, namespace: str, volume: str, backup: str) -> list[str]:
+        """The names of the claims there that hold a volume, or what was made of that backup of
+        it.
+        """
+        found = [
+            each.claim.partition("/")[2]
+            for name, each in self.volumes.items()
+            if each.claim.startswith(f"{namespace}/")
+            and (name == volume or (each.source, each.backup) == (volume, backup))
+        ]
+        return sorted(name for name in found if f"{namespace}/{name}" in self.claims)
 
 
 class ClusterFacts(NamedTuple):
@@ -58,6 +101,7 @@ class ClusterFacts(NamedTuple):
     longhorn: LonghornFacts = LonghornFacts()
     machine_fields: Fields | None = None
     target: TargetFacts = TargetFacts()
+    standing: StandingDisks = StandingDisks()
 
     def has(self, planned: PlannedObject) -> bool:
         """Whether a machine or a claim of its name stands, which it updates or takes the place of:

@@ -35,7 +35,8 @@ def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
     disks: list[PlannedObject] = []
     for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
-    made = (*disks, _virtual_machine(wanted, disks), *_secrets(wanted))
+    vm = _virtual_machine(wanted, disks)
+    made = (*([] if strategy.stands else disks), vm, *_secrets(wanted))
     return (_isolation(wanted), *made) if wanted.request.temporary else made
 
 

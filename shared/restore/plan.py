@@ -26,7 +26,7 @@ from shared.restore.existing import Existing
 from shared.restore.filling import fill
 from shared.restore.making import Made, make
 from shared.restore.preflight import judging
-from shared.restore.request import RestoreRequest
+from shared.restore.request import Mode, RestoreRequest
 from shared.restore.strategies import Strategy
 from shared.restore.wanted import Wanted
 
@@ -68,9 +68,11 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
         if times > 1:
             raise InvalidRequest(_become_one(points, request, namespace, vm), "select")
     backups = {volume.engine_backup for point in points for volume in point.volumes}
+    registers = request.mode is Mode.REGISTER
     return Needs(
         namespaces=frozenset(namespace for namespace, _ in where),
-        backups=frozenset(filter(None, backups)),
+        backups=frozenset() if registers else frozenset(filter(None, backups)),
+        disks=registers,
     )
 
 
@@ -112,7 +114,7 @@ def plan(
 
     Raises Refused when a check about the target as a whole blocks, unless it is a dry run.
     """
-    strategy, reason = strategies.choose(request.strategy, cluster.id, facts)
+    strategy, reason = _way(request, cluster, facts)
     setting = Setting(request, cluster, facts, strategy, reason)
     ordered = sorted(selected, key=lambda each: _place(each.point, request))
     judged = [_judge(each, setting) for each in ordered]
@@ -161,6 +163,14 @@ def plan(
             *together.of_machines,
         ),
     ).hashed()
+
+
+def _way(
+    request: RestoreRequest, cluster: ClusterDocument, facts: ClusterFacts
+) -> tuple[Strategy, str]:
+    if request.mode is Mode.REGISTER:
+        return strategies.STANDING, "mode register: its disks are there already"
+    return strategies.choose(request.strategy, cluster.id, facts)
 
 
 def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:

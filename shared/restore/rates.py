@@ -33,7 +33,7 @@ def measure(plan: Plan, results: Iterable[MachineResult], record: RestoreRecord)
     size = 0
     for result in results:
         machine = plans[result.key]
-        there = None if machine.updates else _data_there(machine, result)
+        there = _data_there(machine, result) if machine.claims else None
         if there and result.started_at and machine.details and machine.details.size_bytes:
             spans.append((result.started_at, there))
             size += machine.details.size_bytes
@@ -63,7 +63,7 @@ def estimate(plan: Plan, known: Iterable[Rate]) -> Estimate:
     size = sum(
         each.details.size_bytes
         for each in plan.machines
-        if each.details and not (each.problem or each.skip or each.updates)
+        if each.details and each.claims and not (each.problem or each.skip)
     )
     rates = sorted(known, key=lambda rate: rate.per_second)
     if not rates:

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.errors import InvalidRequest
 from shared.models.base import (
     DNS_LABEL,
     DNS_NAME,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.verified": ("any",),
-    "mode": ("standard",),
     "attach": ("auto", "never"),  # nothing is attached either way yet
     "keepFor": ("PT24H",),  # of mode emergency
     "to": (),  # of mode migrate
@@ -48,6 +48,7 @@ LACKING: dict[str, tuple[Any, ...]] = {
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
 
 PARTLY: dict[str, tuple[Any, ...]] = {
+    "mode": ("standard", "register"),
     "strategy": ("auto", "csi", "longhorn"),
 }
 """Keys of which this version does some values."""
@@ -63,6 +64,13 @@ class OnExisting(StrEnum):
     SKIP = "skip"
     UPDATE = "update"
     RECREATE = "recreate"
+
+
+class Mode(StrEnum):
+    """What is made: machines with their disks, or machines over disks that are there already."""
+
+    STANDARD = "standard"
+    REGISTER = "register"
 
 
 class Approve(StrEnum):
@@ -143,6 +151,7 @@ class RestoreRequest(Value):
 
     select: Select
     target: ClusterId
+    mode: Mode = Mode.STANDARD
     strategy: Literal["auto", "csi", "longhorn"] = "auto"
     mapping: Mapping = Field(default_factory=Mapping)
     on_existing: OnExisting = OnExisting.FAIL
@@ -185,8 +194,11 @@ class RestoreRequest(Value):
 
     @property
     def digest(self) -> str:
-        """The same for two requests that ask the same, whoever asks and however they write it."""
-        asked = self.model_dump(mode="json", exclude={"by"})
+        """The same for two requests that ask the same, whoever asks and however they write it; and
+        the same as that of an earlier version, which knew one mode.
+        """
+        left_out = {"by", "mode"} if self.mode is Mode.STANDARD else {"by"}
+        asked = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -210,4 +222,11 @@ def restore_request(body: Any, *, execution_name: str) -> RestoreRequest:
     """Raises InvalidRequest."""
     if isinstance(body, dict):
         body = {"requestId": execution_name, **body}
-    return parse(RestoreRequest, body, lacking=LACKING, partly=PARTLY)
+    request = parse(RestoreRequest, body, lacking=LACKING, partly=PARTLY)
+    if request.mode is Mode.REGISTER and request.strategy != "auto":
+        raise InvalidRequest(
+            f"strategy: {request.strategy!r} does not fit mode 'register', whose disks are there"
+            " already. Leave it out.",
+            "strategy",
+        )
+    return request

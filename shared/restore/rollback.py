@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from shared import labels
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_NAMESPACE
+from shared.models.machine_disks import claims_of
 from shared.models.restore_plans import MachineResult, ObjectResult
 from shared.restore import progress
 from shared.validation import listed, shown
@@ -54,13 +55,6 @@ LEAVING = {
     "virtualmachineinstances.kubevirt.io",
 }
 """What the garbage collector takes away some time after a machine."""
-
-CLAIM_OF_VOLUME = (
-    ("persistentVolumeClaim", "claimName"),
-    ("dataVolume", "name"),
-    ("ephemeral", "persistentVolumeClaim", "claimName"),
-)
-"""Where a volume of a machine says which claim it is."""
 
 HOLDS = 5  # kinds that are named of what a namespace holds
 STARTED = "it may hold data that exists nowhere else; with deleteStarted it goes"
@@ -161,23 +155,13 @@ def uses(live: Live) -> Uses:
     snapshots: dict[tuple[str, str], list[str]] = {}
     for (kind, namespace, name), each in live.items():
         if kind == "VirtualMachine":
-            for claim in _claims_of(each):
+            for claim in claims_of(each):
                 user = name, dig(each, "metadata", "uid")
                 machines.setdefault((namespace, claim), []).append(user)
         elif kind == "VolumeSnapshot":
             source = str(dig(each, "spec", "source", "persistentVolumeClaimName"))
             snapshots.setdefault((namespace, source), []).append(name)
     return Uses(machines, snapshots)
-
-
-def _claims_of(vm: Mapping[str, Any]) -> set[str]:
-    volumes = dig(vm, "spec", "template", "spec", "volumes")
-    return {
-        str(dig(each, *path))
-        for each in (volumes if isinstance(volumes, list) else [])
-        for path in CLAIM_OF_VOLUME
-        if dig(each, *path)
-    }
 
 
 def steps(made: Made, live: Live, users: Uses, may: May) -> list[Step]:

@@ -11,7 +11,7 @@ from shared.models.mapping import Mapping
 from shared.models.restore_plans import Check, Fill, PlannedObject, Verdict
 from shared.models.restore_points import RestorePoint, Volume
 from shared.restore import names
-from shared.restore.request import RestoreRequest
+from shared.restore.request import Mode, RestoreRequest
 
 DEFAULT_SNAPSHOT_CLASS = "longhorn"
 
@@ -51,7 +51,19 @@ class Wanted(NamedTuple):
     @property
     def claims(self) -> dict[str, str]:
         """What the backup's claims are called on the target."""
-        return {each.claim: self.mapping.name(each.claim) for each in self.point.volumes}
+        return {each.claim: self._claim(each) for each in self.point.volumes}
+
+    def _claim(self, volume: Volume) -> str:
+        """Of disks that are there already it is the only one that holds the disk's data, where
+        there is none of the name.
+        """
+        name = self.mapping.name(volume.claim)
+        disks = self.facts.standing
+        if self.request.mode is not Mode.REGISTER or f"{self.namespace}/{name}" in disks.claims:
+            return name
+        engine = volume.engine_volume or "", volume.engine_backup or ""
+        found = disks.holding(self.namespace, *engine)
+        return found[0] if len(found) == 1 else name
 
     @property
     def identity(self) -> str:

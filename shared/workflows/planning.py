@@ -18,7 +18,7 @@ from shared.models.target_facts import Versions
 from shared.restore import backup_checks, rates
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
-from shared.restore.request import OnExisting, RestoreRequest
+from shared.restore.request import Mode, OnExisting, RestoreRequest
 from shared.restore.select import Choice
 from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
@@ -139,7 +139,7 @@ def _plan(
         facts = _observe(clients, target, chosen.needs, cluster)
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
-        if not request.dry_run:
+        if not request.dry_run and request.mode is Mode.STANDARD:
             # Nothing is asked for a point that is not restored anyway: it may never come.
             wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
             facts = _sync(clients, target, wanted, facts)

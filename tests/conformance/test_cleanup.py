@@ -6,7 +6,7 @@ pkg/webhook/resources/persistentvolumeclaim and pkg/controller/master/backup, ex
 pkg/common-controller, kubernetes pkg/controller/volume/pvcprotection.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from kubernetes.client import ApiException
@@ -65,25 +65,27 @@ class Made(NamedTuple):
             self.lab.gone(manifest(LONGHORN, "Volume", name, LONGHORN_NAMESPACE))
 
 
-def restored_machine(lab: Lab, **more: str) -> Made:
+def request_of(lab: Lab, namespace: str, **more: Any) -> Object:
+    """The machine of the test, restored to another namespace."""
+    mapping = {
+        "namespaces": {lab.namespace: namespace},
+        "storageClasses": {"*": "harvester-longhorn"},
+        "networks": {"*": network(lab)},
+    }
+    select = {"namespace": lab.namespace, "cluster": SOURCE}
+    return {"select": select, "target": lab.name, "mapping": mapping, **more}
+
+
+def restored_machine(lab: Lab, **more: Any) -> Made:
     """In a namespace that the restore makes as well; the request says MORE."""
     (vm,) = back_up(lab, ["1.8"])
     lab.settle()
     wait(lambda: restorable(lab) == [vm], seconds=60, what=f"a restorable point of {vm}")
     namespace = f"{lab.namespace}-restored"
-    request = {
-        "select": {"namespace": lab.namespace, "cluster": SOURCE},
-        "target": lab.name,
-        "mapping": {
-            "namespaces": {lab.namespace: namespace},
-            "storageClasses": {"*": "harvester-longhorn"},
-            "networks": {"*": network(lab)},
-        },
-        **more,
-    }
-    ended = lab.stack.restore(request)
+    ended = lab.stack.restore(request_of(lab, namespace, **more))
     assert ended.output, ended
-    assert ended.output["counts"] == {"ready": 1}, ended.output
+    expected = {"ready": 1} if more.get("start", True) else {"applied": 1}
+    assert ended.output["counts"] == expected, ended.output
     (found,) = objects(lab, "VirtualMachine", namespace)
     selector = f"{labels.RESTORE}={found['metadata']['labels'][labels.RESTORE]}"
     claims = objects(lab, "PersistentVolumeClaim", namespace, selector)

@@ -200,6 +200,25 @@ def test_a_machine_runs_on_volumes_that_longhorn_made_without_its_csi_driver(
     assert not west.answers(f"/api/v1/persistentvolumes/{name}")
 
 
+def test_a_machine_that_is_lost_is_registered_over_its_disks_and_rolled_back_without_them(
+    stack: Stack, west: Api
+) -> None:
+    mapping = {"namespaces": {SPACE: "undo-register"}, "networks": {"*": "default/vlan200"}}
+    asked = {"mapping": mapping, "select": {"vm": f"{SPACE}/mail", "cluster": "east"}}
+    restored = stack.restore(request("disks", start=False, **asked))
+    assert restored.output["counts"] == {"applied": 1}, restored
+    machines = f"/apis/{KUBEVIRT}/namespaces/undo-register/virtualmachines"
+    west.call("DELETE", f"{machines}/mail")
+    wait(lambda: not west.answers(f"{machines}/mail"), seconds=30, what="the machine's end")
+    registered = stack.restore(request("register", mode="register", **asked))
+    assert registered.output["counts"] == {"ready": 1}, registered
+    ended = stack.roll_back(registered.output["restoreId"], deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    claims = "/api/v1/namespaces/undo-register/persistentvolumeclaims"
+    assert len(west.call("GET", claims)["items"]) == 1
+    assert stack.roll_back(restored.output["restoreId"]).output["state"] == "succeeded"
+
+
 def test_a_machine_that_runs_is_kept_unless_it_is_wanted_gone(stack: Stack, west: Api) -> None:
     mapping = {"namespaces": {SPACE: "undo-run"}, "networks": {"*": "default/vlan200"}}
     select = {"vm": f"{SPACE}/web", "cluster": "east"}

@@ -23,6 +23,7 @@ from local.samples.builders import (
 from local.samples.guests import MANAGEMENT, Disk, Nic
 from shared import labels
 from shared.errors import InvalidRequest, Refused
+from shared.models.cluster_facts import Needs
 from shared.models.restore_details import Estimate
 from shared.models.restore_plans import (
     Condition,
@@ -412,7 +413,9 @@ def test_two_machines_that_would_become_one_are_refused_by_name_and_no_third_is_
 def test_what_is_looked_up_are_mapped_namespaces_and_backups() -> None:
     mapping = {"namespaces": {"default": "prod"}}
     looked_up = planning.needs([a_point()], builders.request(mapping=mapping))
-    assert looked_up == (frozenset({"prod"}), frozenset({"backup-web01-0"}))
+    assert looked_up == Needs(frozenset({"prod"}), frozenset({"backup-web01-0"}))
+    registered = planning.needs([a_point()], builders.request(mode="register"))
+    assert registered == Needs(frozenset({"default"}), frozenset(), disks=True)
 
 
 def pair(

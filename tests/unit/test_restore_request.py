@@ -106,7 +106,7 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         ("attach", "always"),
         ("keepFor", "PT1H"),
         ("to", "s3://elsewhere/"),
-        *(("mode", value) for value in ("emergency", "register", "migrate")),
+        *(("mode", value) for value in ("emergency", "migrate")),
         *(("strategy", value) for value in ("harvester", "import", "mount")),
     ],
 )

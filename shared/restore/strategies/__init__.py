@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from shared import versions
 from shared.restore.strategies.csi import CSI
 from shared.restore.strategies.longhorn import LONGHORN
+from shared.restore.strategies.standing import STANDING
 from shared.restore.strategies.strategy import Data, Live, Strategy
 
 if TYPE_CHECKING:
     from shared.models.cluster_facts import ClusterFacts
 
-__all__ = ["STRATEGIES", "Data", "Live", "Strategy", "choose"]
+__all__ = ["STANDING", "STRATEGIES", "Data", "Live", "Strategy", "choose"]
 
-STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN)}
+STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN, STANDING)}
 
 SNAPSHOTS_SINCE = (1, 4)
 """Harvester's version from which on it restores from CSI snapshots itself."""

@@ -33,7 +33,8 @@ class Strategy(NamedTuple):
     CHECK_TARGET says what the target cluster (by name) must have for it, CHECK_DISK what it must
     have for one disk. MAKE_DISK gives a disk's objects in order of creation, the claim last. DATA
     says how far the data of each of a machine's claims is. KINDS are those that it makes in a
-    namespace, and whose state tells how far it is.
+    namespace, and whose state tells how far it is. STANDS: what it gives of a disk is there
+    already, and is not made.
     """
 
     name: str
@@ -42,3 +43,4 @@ class Strategy(NamedTuple):
     check_disk: Callable[["Wanted", Volume], Iterable[Check]]
     make_disk: Callable[["Wanted", Volume], Iterator[PlannedObject]]
     data: Callable[[MachinePlan, Live], list[Data]]
+    stands: bool = False

@@ -1,16 +1,16 @@
-"""Disks of Longhorn's own objects, which a restore makes without the CSI driver (strategy
-`longhorn`).
+"""Other ways to a machine's disks than CSI snapshots: of Longhorn's own objects, without the CSI
+driver (strategy `longhorn`), and disks that are there already (mode register).
 
-Aspects: that machines run on them, that a rollback takes all of it away, that such a volume is what
-the driver would have made. Sources of the rules: longhorn-manager csi/util.go and
-webhook/resources/volume, kubernetes pkg/controller/volume/persistentvolume.
+Aspects: that machines run on them, that a rollback takes away what the restore made and nothing
+else, that such a volume is what the driver would have made. Sources of the rules: longhorn-manager
+csi/util.go and webhook/resources/volume, kubernetes pkg/controller/volume/persistentvolume.
 """
 
 import pytest
 
 from shared.restore import volume_parameters
 from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, Lab
-from tests.conformance.test_cleanup import records, restored_machine
+from tests.conformance.test_cleanup import records, request_of, restored_machine
 from tests.conformance.test_storage import of_class
 from tests.integration.lab_objects import manifest
 
@@ -40,6 +40,17 @@ def test_a_machine_runs_on_volumes_that_no_csi_driver_made_and_a_rollback_takes_
     lab.settle()
     assert lab.etags() == before
     assert records(lab) == known
+
+
+def test_a_machine_that_is_lost_comes_back_over_the_disks_that_it_left(lab: Lab) -> None:
+    made = restored_machine(lab, start=False)
+    made.delete("VirtualMachine")
+    claims = {each["metadata"]["uid"] for each in made.of("PersistentVolumeClaim")}
+    again = lab.stack.restore(request_of(lab, made.namespace, mode="register"))
+    assert again.output["counts"] == {"ready": 1}, again
+    ended = lab.stack.roll_back(again.output["restoreId"], seconds=280, deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    assert {each["metadata"]["uid"] for each in made.of("PersistentVolumeClaim")} == claims
 
 
 @pytest.mark.only_real(FEW_PARAMETERS)
