@@ -54,6 +54,7 @@ KINDS = {
     "BackupVolume": Kind(LONGHORN, "backupvolumes"),
     "Backup": Kind(LONGHORN, "backups"),
     "BackingImage": Kind(LONGHORN, "backingimages"),
+    "BackupBackingImage": Kind(LONGHORN, "backupbackingimages"),
     "Volume": Kind(LONGHORN, "volumes"),
     "Engine": Kind(LONGHORN, "engines"),
     "Setting": Kind(LONGHORN, "settings"),

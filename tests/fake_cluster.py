@@ -145,8 +145,12 @@ class FakeCluster:
         labels = {"longhornvolume": name}
         status = {"restoreInitiated": True, "restoreRequired": self.copied < 100}
         engine = {"restoreStatus": {"tcp://10.0.0.1:10000": {"progress": self.copied}}}
+        made_of = {
+            "fromBackup": "s3://backups@us-east-1/?backup=…",
+            "backingImage": self._image_below(claim),
+        }
         for kind, spec, state in (
-            ("Volume", {"fromBackup": "s3://backups@us-east-1/?backup=…"}, status),
+            ("Volume", made_of, status),
             ("Engine", {"volumeName": name}, engine),
         ):
             place = (kind, LONGHORN_NAMESPACE, name)
@@ -156,6 +160,15 @@ class FakeCluster:
                 metadata = {"labels": labels, "ownerReferences": owners}
                 self.add(*place, metadata=metadata, spec=spec)
             self.objects[place]["status"] = self.objects[place].get("status", {}) | state
+
+    def _image_below(self, claim: Json) -> str | None:
+        """That of the backup which the claim's snapshot names."""
+        snapshot = str(dig(claim, "spec", "dataSource", "name"))
+        content = self.objects.get(("VolumeSnapshotContent", "", snapshot))
+        handle = str(dig(content, "spec", "source", "snapshotHandle"))
+        backup = self.objects.get(("Backup", LONGHORN_NAMESPACE, handle.rpartition("/")[2]))
+        found = dig(backup, "status", "volumeBackingImageName")
+        return str(found) if found else None
 
     def answer(self, method: str, url: str, body: Json | None) -> Reply | Silence:
         parts = urlsplit(url)
@@ -273,6 +286,9 @@ class FakeCluster:
             return f'admission webhook "mutator.longhorn.io" denied the request: no backup {url}'
         volume["metadata"]["labels"]["longhornvolume"] = volume["metadata"]["name"]
         volume["spec"]["size"] = backup["status"]["volumeSize"]
+        volume["spec"]["backingImage"] = image = backup["status"].get("volumeBackingImageName")
+        if image and ("BackingImage", LONGHORN_NAMESPACE, image) not in self.objects:
+            return f'admission webhook "mutator.longhorn.io" denied the request: no {image}'
         return None
 
     def _patch(self, place: Place, change: Json, *, dry_run: bool) -> Reply:

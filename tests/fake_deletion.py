@@ -36,6 +36,7 @@ IN_USE = (
 )
 
 
+DENIED = 'admission webhook "validator.longhorn.io" denied the request'
 BINDING = ("content", "snapshot")
 """What the snapshot-controller writes to, in its order, to bind a snapshot."""
 
@@ -60,7 +61,14 @@ def refusal(cluster: "FakeCluster", place: "Place", options: Json) -> tuple[int,
             )
     if kind == "PersistentVolumeClaim" and users(cluster, place):
         return 409, "Conflict", f"{IN_USE} {name}"
+    over = [each for each in cluster.of("Volume").values() if _image_of(each) == name]
+    if kind == "BackingImage" and over:
+        return 500, "InternalError", f"{DENIED}: cannot delete backing image {name}"
     return None
+
+
+def _image_of(volume: Json) -> object:
+    return dig(volume, "spec", "backingImage")
 
 
 def delete(cluster: "FakeCluster", place: "Place") -> None:

@@ -39,6 +39,7 @@ MADE_OF = {
     "VolumeSnapshotContent": ("spec", "source", "snapshotHandle"),
     "VolumeSnapshot": ("spec", "source", "volumeSnapshotContentName"),
     "Volume": ("spec", "fromBackup"),
+    "BackingImage": ("spec", "checksum"),
     "PersistentVolume": ("spec", "csi", "volumeHandle"),
     "PersistentVolumeClaim": ("spec", "dataSource", "name"),
 }
@@ -153,8 +154,8 @@ def _create(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
 def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
     """Raises Conflict where what exists is not of this restore, or not of this restore point.
 
-    The role may not read a Secret, whose name ends in the restore's own id. Whose namespace it is
-    does not matter.
+    The role may not read a Secret, whose name ends in the restore's own id. Whose a namespace is
+    does not matter, nor an image of the same content.
     """
     if each.kind == "Secret":
         return result_of(each, "unchanged", each.reason)
@@ -166,7 +167,7 @@ def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
     if dig(found, "metadata", "deletionTimestamp"):
         raise Unavailable(f"{each.subject} is being deleted. It is created again once it is gone.")
     maker = dig(found, "metadata", "labels", labels.RESTORE)
-    if each.kind == "Namespace":
+    if each.kind == "Namespace" or _is_same_image(each.kind, found, manifest):
         uid = dig(found, "metadata", "uid") if maker == how.restore_id else None
         return result_of(each, "unchanged", each.reason, uid)
     if maker != how.restore_id:
@@ -180,6 +181,13 @@ def _adopt(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
             " point. Delete it, or start a new restore with another requestId."
         )
     return result_of(each, "unchanged", each.reason, dig(found, "metadata", "uid"))
+
+
+def _is_same_image(kind: str, found: Manifest, planned: Manifest) -> bool:
+    """Whether it is an image with the content that is known to be needed."""
+    checksum = dig(planned, *MADE_OF["BackingImage"])
+    said = (dig(found, "status", "checksum"), dig(found, "spec", "checksum"))
+    return kind == "BackingImage" and bool(checksum) and checksum in said
 
 
 def _name_maker(restore_id: Any) -> str:

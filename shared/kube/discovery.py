@@ -47,7 +47,7 @@ def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFac
     version = facts.target.versions.longhorn
     backups = longhorn.read_backups(target, needs.backups, version)
     known = facts.longhorn._replace(backups=backups)
-    return facts._replace(longhorn=known)
+    return facts._replace(longhorn=longhorn.with_saved(target, known))
 
 
 class _Asked(NamedTuple):

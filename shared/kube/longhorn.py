@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from shared import versions
+from shared.errors import Rejected
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
 from shared.kube.labelled import list_labelled
@@ -14,9 +15,12 @@ from shared.kube.resources import Object
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.base import to_instant
 from shared.models.longhorn_facts import (
+    DONE,
     BackingImageFacts,
     ImageNeeded,
+    LonghornFacts,
     LonghornTarget,
+    SavedImage,
     SyncedBackup,
 )
 
@@ -41,6 +45,37 @@ def list_images(target: TargetCluster) -> dict[str, BackingImageFacts]:
     """Its BackingImages by name. Raises what TargetCluster raises."""
     found = target.list("BackingImage", LONGHORN_NAMESPACE)
     return {each["metadata"]["name"]: _image(each) for each in found}
+
+
+def with_saved(target: TargetCluster, known: LonghornFacts) -> LonghornFacts:
+    """With the images that lie whole in its backup targets (Longhorn 1.6 and later), where one is
+    missing. An account that may not list them, by rights of an earlier version, restores none.
+
+    Raises what TargetCluster raises, but for Rejected.
+    """
+    needed = {each.image.name for each in known.backups.values() if each.image}
+    if needed <= known.images.keys() or not target.serves("BackupBackingImage"):
+        return known
+    try:
+        found = target.list("BackupBackingImage", LONGHORN_NAMESPACE)
+    except Rejected:
+        return known
+    return known._replace(saved=tuple(_saved(each) for each in found if _is_whole(each)))
+
+
+def _is_whole(each: Object) -> bool:
+    """An encrypted one is nothing without its Secret, which no backup holds."""
+    return _text(each, "status", "state") == DONE and not _text(each, "status", "secret")
+
+
+def _saved(each: Object) -> SavedImage:
+    """Before Longhorn 1.8 it has the image's name, and there is one backup target."""
+    return SavedImage(
+        name=_text(each, "spec", "backingImage") or _text(each, "metadata", "name"),
+        target=_text(each, "spec", "backupTargetName") or DEFAULT_TARGET,
+        url=_text(each, "status", "url"),
+        checksum=_text(each, "status", "checksum"),
+    )
 
 
 def read_version(target: TargetCluster) -> str:

@@ -21,7 +21,13 @@ BESIDE = (
 """Listed whoever made them: another client's machine may have a disk of ours."""
 
 SNAPSHOT, CONTENT, POLICY = "VolumeSnapshot", "VolumeSnapshotContent", "NetworkPolicy"
-ELSEWHERE = {CONTENT: None, "PersistentVolume": None, "Volume": LONGHORN_NAMESPACE}
+IMAGE = "BackingImage"
+ELSEWHERE = {
+    CONTENT: None,
+    "PersistentVolume": None,
+    "Volume": LONGHORN_NAMESPACE,
+    IMAGE: LONGHORN_NAMESPACE,
+}
 """The kinds that do not lie in the namespace of their machine, and where they do."""
 
 METADATA = (
@@ -46,7 +52,8 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "VolumeSnapshotContent": (("spec", "deletionPolicy"), ("spec", "volumeSnapshotRef", "uid")),
     "NetworkPolicy": (),
     "PersistentVolume": (("spec", "claimRef"),),
-    "Volume": (("status", "kubernetesStatus"),),
+    "Volume": (("spec", "backingImage"), ("status", "kubernetesStatus")),
+    "BackingImage": (),
 }
 """What is looked at of an object beside its metadata. All else is let go of at once: of thousands
 of machines it is more than a function's memory."""
@@ -95,7 +102,9 @@ def list_standing(
         for (kind, _, _), each in found.items()
         if kind == "PersistentVolumeClaim" and _maker(each) == restore_id
     }
-    for each in list_labelled(target, "Volume", OF_VOLUME, volumes):
+    # Volumes of others may lie over an image, too.
+    whole = target.list("Volume", LONGHORN_NAMESPACE) if IMAGE in kinds else None
+    for each in whole or list_labelled(target, "Volume", OF_VOLUME, volumes):
         found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = _seen("Volume", each)
     return found
 

@@ -75,12 +75,39 @@ class BackingImageFacts(NamedTuple):
     data_engine: str = "v1"
 
 
+class SavedImage(NamedTuple):
+    """A BackupBackingImage: an image that lies whole in the backup TARGET, under that URL."""
+
+    name: str
+    target: str
+    url: str
+    checksum: str = ""
+
+
 class LonghornFacts(NamedTuple):
-    """By name: BackupTargets, those Backups that were asked for and exist, and BackingImages."""
+    """By name: BackupTargets, those Backups that were asked for and exist, and BackingImages. SAVED
+    are looked up where an image is missing.
+    """
 
     targets: Mapping[str, LonghornTarget] = {}
     backups: Mapping[str, SyncedBackup] = {}
     images: Mapping[str, BackingImageFacts] = {}
+    saved: tuple[SavedImage, ...] = ()
+
+    def restorable_image(self, backup: SyncedBackup) -> SavedImage | None:
+        """That of the name and of the content that the backup needs, in the backup's own target,
+        whose image the cluster does not have.
+        """
+        needed = backup.image
+        if needed is None or needed.name in self.images:
+            return None
+        fitting = (
+            each
+            for each in self.saved
+            if (each.name, each.target) == (needed.name, backup.target)
+            and (not needed.checksum or each.checksum.lower() == needed.checksum.lower())
+        )
+        return next(fitting, None)
 
     def reader_of(self, source: Source) -> str | None:
         """The BackupTarget that reads the place where an object lies: the one that lies closest."""

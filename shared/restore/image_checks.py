@@ -6,7 +6,7 @@ the disk is garbage, and nobody says so (longhorn-manager webhook/resources/volu
 """
 
 from shared.models.cluster_facts import StorageClass
-from shared.models.longhorn_facts import BackingImageFacts, ImageNeeded
+from shared.models.longhorn_facts import BackingImageFacts, ImageNeeded, SavedImage
 from shared.models.restore_plans import Check
 from shared.models.restore_points import Volume
 from shared.restore.wanted import Wanted
@@ -14,6 +14,7 @@ from shared.validation import short
 
 CHECK = "image"
 BY_CLASS = "backingImage"  # the parameter of a class whose volumes lie over an image
+V1 = "v1"
 TOLD = 12  # characters of a checksum
 
 
@@ -41,10 +42,12 @@ def _needed(wanted: Wanted, volume: Volume, needed: ImageNeeded, found: StorageC
     name = found.parameters.get(BY_CLASS) or needed.name
     what = f"{short(volume.disk)} lies over image {short(needed.name)}{_sum(needed.checksum)}"
     image = wanted.facts.longhorn.images.get(name)
+    if saved := to_restore(wanted, volume):
+        return _restored(wanted, what, needed, saved)
     if image is None:
         said = f"{what}, and {wanted.target} has no BackingImage {short(name)}. {_bring(needed)}"
         return wanted.block(CHECK, said)
-    engine = found.parameters.get("dataEngine") or "v1"
+    engine = found.parameters.get("dataEngine") or V1
     if image.data_engine != engine:
         said = (
             f"{what}. BackingImage {short(name)} is for data engine {short(image.data_engine)}, and"
@@ -52,6 +55,30 @@ def _needed(wanted: Wanted, volume: Volume, needed: ImageNeeded, found: StorageC
         )
         return wanted.block(CHECK, said)
     return _content(wanted, what, needed, name, image)
+
+
+def to_restore(wanted: Wanted, volume: Volume) -> SavedImage | None:
+    """The image that must be restored for the disk, and can be: not where its class names another
+    one, nor for an engine that takes no images.
+    """
+    found = wanted.facts.storage_classes.get(wanted.storage_class(volume) or "")
+    known = wanted.facts.longhorn.backups.get(volume.engine_backup or "")
+    if found is None or known is None or known.image is None:
+        return None
+    takes_it = found.parameters.get(BY_CLASS, known.image.name) == known.image.name
+    if not takes_it or found.parameters.get("dataEngine", V1) != V1:
+        return None
+    return wanted.facts.longhorn.restorable_image(known)
+
+
+def _restored(wanted: Wanted, what: str, needed: ImageNeeded, saved: SavedImage) -> Check:
+    said = (
+        f"{what}, which {wanted.target} lacks: it is restored first, from backup target"
+        f" {short(saved.target)}."
+    )
+    if needed.checksum and saved.checksum:
+        return wanted.ok(CHECK, said)
+    return wanted.warn(CHECK, f"{said} That it has the same content is not known.")
 
 
 def _content(

@@ -308,9 +308,13 @@ def _collision(
     taken: Mapping[str, _Taken],
     metadata: Mapping[str, Metadata],
 ) -> str | None:
-    """Machines may share a Secret with the same values: each backup holds a copy."""
+    """Machines may share a Secret with the same values: each backup holds a copy; and the image
+    that their disks lie over.
+    """
     for each in same:
         first = taken[each.subject]
+        if each.kind == "BackingImage" and each.manifest["spec"] == first.planned.manifest["spec"]:
+            continue
         if each.kind == "Secret":
             mine = fill(each, metadata[machine.id], machine.rewrite)
             others = fill(first.planned, metadata[first.machine.id], first.machine.rewrite)

@@ -34,6 +34,7 @@ ORDER = (
     "VolumeSnapshotContent",
     "PersistentVolume",
     "Volume",
+    "BackingImage",
     "NetworkPolicy",
 )
 """In which the objects of a machine go; its Secrets go with it. What cuts it off goes last."""
@@ -61,7 +62,9 @@ STARTED = "it may hold data that exists nowhere else; with deleteStarted it goes
 
 
 class May(NamedTuple):
-    """What may go as well: machines that have been STARTED, snapshots that nobody began to bind."""
+    """What may go as well: machines that have been STARTED, snapshots that nobody began to bind;
+    with the latter nothing is waited for that stood still for a minute.
+    """
 
     started: bool = False
     unbound: bool = False
@@ -142,17 +145,19 @@ def _is_ours(each: ObjectResult) -> bool:
 
 class Uses(NamedTuple):
     """By namespace and name of a claim: the machines that have it as a disk, with their UIDs, and
-    the snapshots that were made of it. Found once for all machines of a look, which may be
-    thousands.
+    the snapshots that were made of it; by image the volumes that lie over it. Found once for all
+    machines of a look, which may be thousands.
     """
 
     machines: Mapping[tuple[str, str], list[tuple[str, Any]]]
     snapshots: Mapping[tuple[str, str], list[str]]
+    volumes: Mapping[str, list[str]] = {}
 
 
 def uses(live: Live) -> Uses:
     machines: dict[tuple[str, str], list[tuple[str, Any]]] = {}
     snapshots: dict[tuple[str, str], list[str]] = {}
+    volumes: dict[str, list[str]] = {}
     for (kind, namespace, name), each in live.items():
         if kind == "VirtualMachine":
             for claim in claims_of(each):
@@ -161,7 +166,9 @@ def uses(live: Live) -> Uses:
         elif kind == "VolumeSnapshot":
             source = str(dig(each, "spec", "source", "persistentVolumeClaimName"))
             snapshots.setdefault((namespace, source), []).append(name)
-    return Uses(machines, snapshots)
+        elif kind == "Volume" and (image := dig(each, "spec", "backingImage")):
+            volumes.setdefault(str(image), []).append(name)
+    return Uses(machines, snapshots, volumes)
 
 
 def steps(made: Made, live: Live, users: Uses, may: May) -> list[Step]:
@@ -268,12 +275,21 @@ def _of_part(
         return _keep(each, why) if why else _delete(each, found)
     if why := _why_backup_would_go(each, live) or _why_volume_stays(made, each, found):
         return _keep(each, why)
-    if _is_unbound(each, found, live, may):
-        return Step(
-            each, Do.WAIT, "waits until the snapshot-controller has bound it", each.uid or ""
-        )
+    if step := _held_up(made, each, live, users, may):
+        return step
     # Of a content the state is the last look's: another deletion policy is another state.
     return _delete(each, found, exactly=each.kind == "VolumeSnapshotContent")
+
+
+def _held_up(made: Made, each: ObjectResult, live: Live, users: Uses, may: May) -> Step | None:
+    """What is waited for before it may go."""
+    over = users.volumes.get(each.name, [])
+    if each.kind == "BackingImage" and over:
+        return _of_image(made, each, over, live, may)
+    if _is_unbound(each, _find(each, live), live, may):
+        said = "waits until the snapshot-controller has bound it"
+        return Step(each, Do.WAIT, said, each.uid or "")
+    return None
 
 
 def _why_claim_stays(
@@ -323,6 +339,33 @@ def _why_backup_would_go(each: ObjectResult, live: Live) -> str | None:
         f"the deletionPolicy of VolumeSnapshotContent {each.name} was changed to {shown(policy)}:"
         f" deleting it would delete the backup. Set it to {RETAIN} and roll back again"
     )
+
+
+def _of_image(
+    made: Made, image: ObjectResult, volumes: Iterable[str], live: Live, may: May
+) -> Step:
+    """Longhorn deletes none that a volume lies over: those of this restore go before, or stay."""
+    claims = {
+        str(dig(each, "spec", "volumeName")): each
+        for (kind, _, _), each in live.items()
+        if kind == "PersistentVolumeClaim"
+    }
+    standing = [name for name in volumes if may.unbound or _is_of_others(made, name, claims, live)]
+    if standing:
+        return _keep(image, f"volume {listed(sorted(standing)[:HOLDS])} lies over it")
+    return Step(image, Do.WAIT, "waits until no volume lies over it", image.uid or "")
+
+
+def _is_of_others(
+    made: Made, volume: str, claims: Mapping[str, Mapping[str, Any]], live: Live
+) -> bool:
+    """One whose claim is not of this restore, or is in a namespace that it has nothing in."""
+    if volume in claims:
+        maker = dig(claims[volume], "metadata", "labels", labels.RESTORE)
+        return bool(maker != made.restore_id)
+    status = dig(live.get(("Volume", LONGHORN_NAMESPACE, volume)), "status", "kubernetesStatus")
+    bound = dig(status, "pvStatus") == "Bound"
+    return bound and ("Namespace", "", str(dig(status, "namespace"))) not in live
 
 
 def _why_volume_stays(

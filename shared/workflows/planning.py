@@ -276,7 +276,7 @@ def _sync(
             known = known._replace(backups={**known.backups, **read})
     except (Conflict, Rejected, Unavailable) as error:
         raise Refused(error.message, "target") from None
-    return facts._replace(longhorn=known)
+    return facts._replace(longhorn=longhorn.with_saved(target, known))
 
 
 def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:

@@ -229,26 +229,46 @@ def test_a_note_of_a_disk_that_is_not_restored_makes_no_empty_claim(lab: Lab) ->
     assert lab.never(lambda: lab.exists(unwanted))
 
 
-def test_a_disk_over_an_image_needs_that_image_with_that_content(lab: Lab) -> None:
-    picture = an_image(IMAGE)
-    other = backing_image(picture.name, b"other content")
-    here = manifest(LONGHORN, "BackingImage", picture.name, LONGHORN_NAMESPACE)
-    put(lab, "web", networks=[MANAGEMENT], image=IMAGE)
+def over_an_image(lab: Lab, image: str, **traits: Any) -> Object:
+    """The request for a machine whose disk lies over it."""
+    put(lab, "web", networks=[MANAGEMENT], image=image, **traits)
     asked = request(lab, 1, mapping={"storageClasses": {"*": "harvester-longhorn"}})
     lab.wait(
         lambda: "image" in json.dumps(lab.stack.search(vm=f"{lab.namespace}/web")), "it is known"
     )
-    missing = lab.stack.restore(asked)
-    assert states(missing) == {"web": "blocked"}
-    assert f"has no BackingImage {picture.name}" in error(missing, "web")
+    return asked
+
+
+def test_an_image_that_lies_in_the_bucket_is_restored_and_goes_with_its_machine(lab: Lab) -> None:
+    picture = an_image(IMAGE)
+    other = backing_image(picture.name, b"other content")
+    here = manifest(LONGHORN, "BackingImage", picture.name, LONGHORN_NAMESPACE)
+    asked = over_an_image(lab, IMAGE)
     lab.apply(a_backing_image(other))
     wrong = lab.stack.restore(asked)
     assert states(wrong) == {"web": "blocked"}
     assert f"BackingImage {picture.name} on {lab.name} has other content" in error(wrong, "web")
     lab.delete(here)
+    ended = lab.stack.restore(asked)
+    assert states(ended) == {"web": "ready"}
+    made = lab.get(here)["spec"]
+    assert (made["sourceType"], made["checksum"]) == ("restore", picture.checksum)
+    assert made["sourceParameters"]["backup-url"].endswith(f"?backingImage={picture.name}")
+    undone = lab.stack.roll_back(ended.output["restoreId"], seconds=280, deleteStarted=True)
+    assert (undone.output["state"], undone.output["kept"]) == ("succeeded", []), undone
+    assert not lab.exists(here)
+
+
+def test_an_image_that_was_never_backed_up_must_be_on_the_target(lab: Lab) -> None:
+    """As before Harvester 1.4."""
+    image = f"default/image-{lab.namespace}"
+    picture = an_image(image)
+    asked = over_an_image(lab, image, version="1.2")
+    missing = lab.stack.restore(asked)
+    assert states(missing) == {"web": "blocked"}
+    assert f"has no BackingImage {picture.name}" in error(missing, "web")
     lab.apply(a_backing_image(picture))
     assert states(lab.stack.restore(asked)) == {"web": "ready"}
-    lab.delete(here)
 
 
 def test_a_machine_with_a_gpu_comes_back_without_it_and_the_plan_said_so(lab: Lab) -> None:

@@ -43,9 +43,10 @@ def _block(target: str, message: str) -> Check:
 
 def make_disk(wanted: "Wanted", volume: Volume) -> Iterator[PlannedObject]:
     # Here, since functions that only look after machines start without all that planning needs.
-    from shared.restore.strategies import csi_objects
+    from shared.restore.strategies import csi_objects, images
 
-    return csi_objects.make_disk(wanted, volume)
+    yield from images.make(wanted, volume)
+    yield from csi_objects.make_disk(wanted, volume)
 
 
 CSI = Strategy(

@@ -26,9 +26,10 @@ def check_disk(wanted: "Wanted", volume: Volume) -> Iterable[Check]:
 
 
 def make_disk(wanted: "Wanted", volume: Volume) -> Iterator[PlannedObject]:
-    from shared.restore.strategies import longhorn_objects
+    from shared.restore.strategies import images, longhorn_objects
 
-    return longhorn_objects.make_disk(wanted, volume)
+    yield from images.make(wanted, volume)
+    yield from longhorn_objects.make_disk(wanted, volume)
 
 
 LONGHORN = Strategy(
