@@ -4,8 +4,10 @@ from local.longhorn.sync import Sync
 from local.longhorn.volumes import (
     BACKUPS,
     ENGINES,
+    IMAGES,
     SNAPSHOTS,
     VOLUMES,
+    image_steps,
     snapshot_steps,
     volume_steps,
 )
@@ -14,11 +16,12 @@ from local.watch import loop
 WATCHED = (
     ("", "v1", "configmaps"),
     ("longhorn.io", "v1beta2", BACKUPS),
+    ("longhorn.io", "v1beta2", IMAGES),
     ("longhorn.io", "v1beta2", VOLUMES),
     ("longhorn.io", "v1beta2", ENGINES),
     ("longhorn.io", "v1beta2", SNAPSHOTS),
 )
-DECISIONS = {VOLUMES: volume_steps, SNAPSHOTS: snapshot_steps}
+DECISIONS = {VOLUMES: volume_steps, SNAPSHOTS: snapshot_steps, IMAGES: image_steps}
 
 
 if __name__ == "__main__":

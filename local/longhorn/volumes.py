@@ -16,6 +16,7 @@ from local.longhorn.resources import NAMESPACE, VERSION
 from local.watch.world import Step, World, differs, text
 
 VOLUMES, ENGINES, SNAPSHOTS, BACKUPS = "volumes", "engines", "snapshots", "backups"
+IMAGES = "backingimages"
 OF_VOLUME = "longhornvolume"
 REPLICA = "tcp://10.52.0.1:10000"
 FAILURE = "All replica restore failed and the volume became Faulted"
@@ -64,6 +65,18 @@ def _admitted(world: World, volume: Object) -> Iterator[Step]:
     yield Step("PATCH", VOLUMES, path(VERSION, VOLUMES, NAMESPACE, name), change)
 
 
+def image_steps(world: World, image: Object, now: datetime.datetime) -> Iterator[Step]:
+    """One that is restored is copied to a first disk, in the time that a volume takes."""
+    if image["spec"].get("sourceType") != "restore":
+        return
+    name = image["metadata"]["name"]
+    percent = _copied(world, image, now)
+    file = {"state": "ready" if percent == 100 else "in-progress", "progress": percent}
+    if fnmatchcase(name, world.faults.restore_error or ""):
+        file = {"state": "failed", "progress": percent, "message": FAILURE}
+    yield from _update(IMAGES, image, {"diskFileStatusMap": {"disk-1": file}})
+
+
 def snapshot_steps(_: World, snapshot: Object, now: datetime.datetime) -> Iterator[Step]:
     """A snapshot is ready as soon as it is asked for."""
     if not (snapshot.get("status") or {}).get("readyToUse"):
@@ -82,11 +95,25 @@ def _percent(world: World, volume: Object, now: datetime.datetime) -> int:
     """Of its data that is there; a new volume has all of it."""
     if not backup_of(volume):
         return 100
+    if not _has_image(world, volume):
+        return 0
+    return _copied(world, volume, now)
+
+
+def _copied(world: World, what: Object, now: datetime.datetime) -> int:
+    """Percent of a volume or of an image, from when it was first seen."""
     duration = world.faults.restore_seconds
     if duration <= 0:
         return 100
-    waited = now.timestamp() - world.seen_at(volume)
+    waited = now.timestamp() - world.seen_at(what)
     return max(0, min(100, int(100 * waited / duration)))
+
+
+def _has_image(world: World, volume: Object) -> bool:
+    """Whether it lies over none, or over one that some disk has."""
+    image = world.get(IMAGES, NAMESPACE, volume["spec"].get("backingImage") or "")
+    files = ((image or {}).get("status") or {}).get("diskFileStatusMap") or {}
+    return not files or any(each["state"] == "ready" for each in files.values())
 
 
 def _fails(world: World, volume: Object) -> bool:

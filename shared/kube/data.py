@@ -1,5 +1,5 @@
 """Claims of a target cluster -> how far their data is: Longhorn's volumes and engines of those that
-are bound, the newest warning about those that are not.
+are bound, with the images below them, and the newest warning about those that are not.
 
 A claim is bound before its data is there (longhorn-manager csi/controller_server.go).
 """
@@ -24,7 +24,7 @@ Live = dict[tuple[str, str, str], Object]
 
 def list_data(target: TargetCluster, claims: Iterable[Mapping[str, Any]]) -> Live:
     """By kind, namespace and name: a `Volume` and an `Engine` have the volume's name, an `Event`
-    that of its claim.
+    that of its claim; a `BackingImage` its own, where data waits that lies over one.
     """
     claims = list(claims)
     bound = {str(dig(each, "spec", "volumeName") or "") for each in claims}
@@ -35,6 +35,10 @@ def list_data(target: TargetCluster, claims: Iterable[Mapping[str, Any]]) -> Liv
     found: Live = {("Volume", LONGHORN_NAMESPACE, name): each for name, each in volumes.items()}
     for each in list_labelled(target, "Engine", OF_VOLUME, restoring):
         found["Engine", LONGHORN_NAMESPACE, str(dig(each, "spec", "volumeName"))] = each
+    over = {str(dig(volumes[name], "spec", "backingImage") or "") for name in restoring} - {""}
+    if over:
+        for each in target.list("BackingImage", LONGHORN_NAMESPACE):
+            found["BackingImage", LONGHORN_NAMESPACE, each["metadata"]["name"]] = each
     pending = {
         each["metadata"]["namespace"] for each in claims if dig(each, "status", "phase") != "Bound"
     }

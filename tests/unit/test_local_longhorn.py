@@ -9,7 +9,13 @@ from local.api import Object
 from local.longhorn.resources import Look, backup_volume_name, wanted
 from local.longhorn.store import Address, Records, address
 from local.longhorn.sync import seconds
-from local.longhorn.volumes import FAILURE, backup_of, snapshot_steps, volume_steps
+from local.longhorn.volumes import (
+    FAILURE,
+    backup_of,
+    image_steps,
+    snapshot_steps,
+    volume_steps,
+)
 from local.samples.longhorn import LonghornVolume, backing_image
 from local.watch.world import FAULTS, World
 
@@ -164,6 +170,46 @@ def test_a_volume_that_no_csi_driver_made_gets_what_its_backup_says() -> None:
         "metadata": {"labels": {"longhornvolume": "vol"}},
         "spec": {"size": "64", "backingImage": "vmi-a", "backupTargetName": "default"},
     }
+
+
+def an_image(**spec: str) -> Object:
+    return {
+        "metadata": {
+            "namespace": "longhorn-system",
+            "name": "vmi-a",
+            "uid": "i",
+            "resourceVersion": "1",
+        },
+        "spec": {"sourceType": "restore", **spec},
+    }
+
+
+def test_a_volume_waits_for_the_image_that_it_lies_over() -> None:
+    volume, image = a_volume(), an_image()
+    volume["spec"]["backingImage"] = "vmi-a"
+    world = a_world(volume, restoreSeconds="10")
+    world.see("backingimages", image, BEGAN)
+    half = NOW + datetime.timedelta(seconds=5)
+    (step,) = image_steps(world, image, half)
+    assert step.body
+    file = {"state": "in-progress", "progress": 50}
+    assert step.body["status"] == {"diskFileStatusMap": {"disk-1": file}}
+    world.see("backingimages", {**image, **step.body}, BEGAN)
+    (restore,) = statuses(world, volume, 5)["engines"]["restoreStatus"].values()
+    assert restore["progress"] == 0
+    (step,) = image_steps(world, image, NOW + datetime.timedelta(seconds=10))
+    assert step.body
+    world.see("backingimages", {**image, **step.body}, BEGAN)
+    (restore,) = statuses(world, volume, 10)["engines"]["restoreStatus"].values()
+    assert restore["progress"] == 100
+
+
+def test_an_image_that_somebody_uploaded_is_left_alone_and_one_may_fail() -> None:
+    world = a_world(a_volume(), restoreError="vmi-*")
+    assert list(image_steps(world, an_image(sourceType="upload"), NOW)) == []
+    (step,) = image_steps(world, an_image(), NOW)
+    assert step.body
+    assert step.body["status"]["diskFileStatusMap"]["disk-1"]["state"] == "failed"
 
 
 def test_the_data_of_a_volume_comes_at_a_settable_speed() -> None:

@@ -192,3 +192,38 @@ def test_a_lost_answer_does_not_make_it_anothers(lab: Lab) -> None:
     lab.alive.clear()
     assert lab.roll_back(restore_id)["state"] == "succeeded"
     assert IMAGE not in lab.cluster.objects
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, ""),
+        ({"disk-1": {"state": "ready"}, "disk-2": {"state": "in-progress", "progress": 10}}, ""),
+        (
+            {"disk-1": {"state": "in-progress", "progress": 44}},
+            "; 40 % of its image vmi-1 first",
+        ),
+        ({"disk-1": {"state": "pending"}}, "; 0 % of its image vmi-1 first"),
+        (
+            {"disk-1": {"state": "failed", "message": "no such object"}},
+            "; its image vmi-1 cannot be copied: no such object",
+        ),
+        (
+            {"disk-1": {"state": "failed-and-cleanup"}},
+            "; its image vmi-1 cannot be copied: no reason is given",
+        ),
+    ],
+)
+def test_what_data_waits_for_is_told_down_to_the_image(lab: Lab, files: Json, said: str) -> None:
+    lab.cluster.copied = 0
+    planned = lab.plan(lab.request("point-web01"))
+    lab.during = lambda _: tell(lab, files)
+    lab.apply(planned, seconds=120)
+    waits = lab.ledger(planned).machines()["default/web01"].waits
+    told = f"claim web01-disk-0: 0 % of its data is copied{said}"
+    assert waits == f"{told} (0 % of its data is there)"
+
+
+def tell(lab: Lab, files: Json) -> None:
+    if image := lab.cluster.objects.get(IMAGE):
+        image["status"] = {"diskFileStatusMap": files}

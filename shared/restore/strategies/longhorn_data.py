@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.models.cluster_facts import ClusterFacts
     from shared.restore.wanted import Wanted
 
+READY = "ready"
 STEP = 5  # percent: how far a volume is would otherwise be written down at every look
 
 
@@ -80,7 +81,8 @@ def of_volume(claim: str, name: str, live: Live) -> Data:
     if _is_whole(volume):
         return Data(claim, 100)
     percent = _percent(engine)
-    return Data(claim, percent, f"claim {claim}: {percent} % of its data is copied")
+    said = f"claim {claim}: {percent} % of its data is copied"
+    return Data(claim, percent, said + _image(volume, live))
 
 
 def _is_whole(volume: Any) -> bool:
@@ -94,6 +96,26 @@ def _percent(engine: Any) -> int:
     told = [dig(each, "progress") for each in _replicas(engine)]
     least = min((each for each in told if isinstance(each, int)), default=0)
     return max(0, min(99, least)) // STEP * STEP
+
+
+def _image(volume: Any, live: Live) -> str:
+    """How far the image is that the volume lies over, where no disk of the cluster has it yet:
+    without it no data comes. Longhorn tries a failed one again.
+    """
+    name = str(dig(volume, "spec", "backingImage") or "")
+    files = dig(live.get(("BackingImage", LONGHORN_NAMESPACE, name)), "status", "diskFileStatusMap")
+    told = list(files.values()) if isinstance(files, dict) else []
+    if not told or any(dig(each, "state") == READY for each in told):
+        return ""
+    failed = [str(dig(each, "message") or "no reason is given") for each in told if _failed(each)]
+    if failed:
+        return f"; its image {short(name)} cannot be copied: {short('; '.join(failed))}"
+    copied = [each for each in (dig(one, "progress") for one in told) if isinstance(each, int)]
+    return f"; {max(copied, default=0) // STEP * STEP} % of its image {short(name)} first"
+
+
+def _failed(file: Any) -> bool:
+    return str(dig(file, "state")).startswith("failed")
 
 
 def _failure(volume: Any, engine: Any) -> str:
