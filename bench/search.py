@@ -22,8 +22,9 @@ from functions import search
 from local.samples.builders import a_point
 from shared.aws import table as tables_
 from shared.aws.table import Item
-from shared.catalogue import points
+from shared.catalogue import points, traits
 from shared.catalogue.machines import Listed
+from shared.catalogue.traits import TRAITS
 from shared.models.base import to_instant
 from shared.models.restore_points import RestorePoint
 from shared.models.row_keys import CLUSTERS, fingerprint_partition
@@ -35,6 +36,9 @@ LEVELS: tuple[tuple[int, int], ...] = ((300, 10_000), (3_000, 100_000))
 QUICK_LEVELS = ((30, 90),)
 ROUNDS, QUICK_ROUNDS = 40, 2
 FEWEST, LONG = 3, 10.0  # rounds, and seconds, of a question that takes long
+SELDOM = 30
+"""One in so many machines has a label of its own."""
+
 SMALL = 10
 """Machines of a namespace; all others are in another one."""
 
@@ -84,6 +88,7 @@ def _questions(days: int) -> dict[str, dict[str, Any]]:
         "the newest restorable of each": {"latest": True, "state": "restorable"},
         "the last restorable before": {"latest": True, "state": "restorable", "before": middle},
         "the newest of each with a label": {"latest": True, "label": "harvesterhci.io/os=ubuntu"},
+        "the newest of each with a rare label": {"latest": True, "label": "tier=db"},
         "machines of which nothing can be restored": {"summary": True, "state": "incomplete"},
         "a summary": {"summary": True},
         "of a fingerprint": {"fingerprint": f"sha256:{_id(1, 1)}{_id(1, 1)}"},
@@ -144,7 +149,8 @@ def _batches(machines: int, days: int) -> Iterator[list[Item]]:
             rows.append({"pk": mark, "sk": point.id})
         newest = Listed.of(_point(machine, days - 1))
         pk, sk = newest.row_key
-        rows.append({"pk": pk, "sk": sk, "revision": days, newest.name: newest.position})
+        machine_row = {"pk": pk, "sk": sk, "revision": days, newest.name: newest.position}
+        rows.append(machine_row | {TRAITS: traits.added("", newest.traits)})
         yield rows
 
 
@@ -162,12 +168,17 @@ def _point(machine: int, day: int) -> RestorePoint:
         "taken_at": BEGIN + day * DAY + timedelta(seconds=machine),
         "fingerprint": f"sha256:{_id(machine, day)}{_id(machine, day)}",
     }
-    return _any_point().model_copy(update=changes)
+    return _any_point(machine % SELDOM == 0).model_copy(update=changes)
 
 
 @cache
-def _any_point() -> RestorePoint:
-    return a_point()
+def _any_point(seldom: bool) -> RestorePoint:
+    point = a_point()
+    if not seldom:
+        return point
+    labels = {**point.machine.labels, "tier": "db"}
+    machine = point.machine.model_copy(update={"labels": labels})
+    return point.model_copy(update={"machine": machine})
 
 
 def _shown(machines: int, many: int, every: Mapping[str, Asked]) -> Table:
