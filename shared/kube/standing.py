@@ -87,14 +87,18 @@ def list_standing(
     kinds = {each.kind for each in made}
     own = {each.namespace for each in made if each.namespace and each.kind not in ELSEWHERE}
     found = _namespaces(target, sorted(own | set(namespaces)))
+    # Others may have taken snapshots of what was made; where there are none, nobody has.
+    snapshots = SNAPSHOT in kinds or target.serves(SNAPSHOT)
+    beside = [kind for kind in BESIDE if snapshots or kind != SNAPSHOT]
+    beside += [POLICY] if POLICY in kinds else []
     inside = each_of(
-        (f"{kind}/{name}" for kind in _beside(target, kinds) for _, _, name in found),
+        (f"{kind}/{name}" for kind in beside for _, _, name in found),
         lambda place: _seen_in(target, *place.split("/")),
     )
     for place, every in inside.items():
         kind, namespace = place.split("/")
         found |= {(kind, namespace, each["metadata"]["name"]): each for each in every}
-    for kind in kinds & ELSEWHERE.keys() or {CONTENT}:
+    for kind in kinds & ELSEWHERE.keys() | ({CONTENT} if snapshots else set()):
         names = (each.name for each in made if each.kind == kind)
         found |= _elsewhere(target, restore_id, kind, names)
     volumes = {
@@ -107,14 +111,6 @@ def list_standing(
     for each in whole or list_labelled(target, "Volume", OF_VOLUME, volumes):
         found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = _seen("Volume", each)
     return found
-
-
-def _beside(target: TargetCluster, made: set[str]) -> tuple[str, ...]:
-    """Others may have taken snapshots of what was made; where there are none, nobody has."""
-    policies = (POLICY,) if POLICY in made else ()
-    if "Volume" in made and SNAPSHOT not in made and not target.serves(SNAPSHOT):
-        return (*(kind for kind in BESIDE if kind != SNAPSHOT), *policies)
-    return (*BESIDE, *policies)
 
 
 def _seen_in(target: TargetCluster, kind: str, namespace: str) -> list[Object]:

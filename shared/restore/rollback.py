@@ -145,19 +145,21 @@ def _is_ours(each: ObjectResult) -> bool:
 
 class Uses(NamedTuple):
     """By namespace and name of a claim: the machines that have it as a disk, with their UIDs, and
-    the snapshots that were made of it; by image the volumes that lie over it. Found once for all
+    the snapshots that were made of it; by image the volumes that lie over it, by the restore that
+    made the claim of each, "" for others', None for one without a claim. Found once for all
     machines of a look, which may be thousands.
     """
 
     machines: Mapping[tuple[str, str], list[tuple[str, Any]]]
     snapshots: Mapping[tuple[str, str], list[str]]
-    volumes: Mapping[str, list[str]] = {}
+    volumes: Mapping[str, Mapping[str | None, list[str]]] = {}
 
 
 def uses(live: Live) -> Uses:
     machines: dict[tuple[str, str], list[tuple[str, Any]]] = {}
     snapshots: dict[tuple[str, str], list[str]] = {}
-    volumes: dict[str, list[str]] = {}
+    makers: dict[str, str] = {}  # of claims, by their volumes
+    over_images: dict[str, Mapping[str, Any]] = {}
     for (kind, namespace, name), each in live.items():
         if kind == "VirtualMachine":
             for claim in claims_of(each):
@@ -166,9 +168,25 @@ def uses(live: Live) -> Uses:
         elif kind == "VolumeSnapshot":
             source = str(dig(each, "spec", "source", "persistentVolumeClaimName"))
             snapshots.setdefault((namespace, source), []).append(name)
-        elif kind == "Volume" and (image := dig(each, "spec", "backingImage")):
-            volumes.setdefault(str(image), []).append(name)
+        elif kind == "PersistentVolumeClaim":
+            maker = dig(each, "metadata", "labels", labels.RESTORE)
+            makers[str(dig(each, "spec", "volumeName"))] = str(maker or "")
+        elif kind == "Volume" and dig(each, "spec", "backingImage"):
+            over_images[name] = each
+    volumes: dict[str, dict[str | None, list[str]]] = {}
+    for name, each in over_images.items():
+        known = makers[name] if name in makers else _maker_elsewhere(each, live)
+        over = volumes.setdefault(str(dig(each, "spec", "backingImage")), {})
+        over.setdefault(known, []).append(name)
     return Uses(machines, snapshots, volumes)
+
+
+def _maker_elsewhere(volume: Mapping[str, Any], live: Live) -> str | None:
+    """Of a volume whose claim is not in the namespaces that were looked at, or is gone."""
+    status = dig(volume, "status", "kubernetesStatus")
+    bound = dig(status, "pvStatus") == "Bound"
+    elsewhere = ("Namespace", "", str(dig(status, "namespace"))) not in live
+    return "" if bound and elsewhere else None
 
 
 def steps(made: Made, live: Live, users: Uses, may: May) -> list[Step]:
@@ -283,9 +301,9 @@ def _of_part(
 
 def _held_up(made: Made, each: ObjectResult, live: Live, users: Uses, may: May) -> Step | None:
     """What is waited for before it may go."""
-    over = users.volumes.get(each.name, [])
+    over = users.volumes.get(each.name)
     if each.kind == "BackingImage" and over:
-        return _of_image(made, each, over, live, may)
+        return _of_image(made, each, over, may)
     if _is_unbound(each, _find(each, live), live, may):
         said = "waits until the snapshot-controller has bound it"
         return Step(each, Do.WAIT, said, each.uid or "")
@@ -342,30 +360,14 @@ def _why_backup_would_go(each: ObjectResult, live: Live) -> str | None:
 
 
 def _of_image(
-    made: Made, image: ObjectResult, volumes: Iterable[str], live: Live, may: May
+    made: Made, image: ObjectResult, over: Mapping[str | None, list[str]], may: May
 ) -> Step:
     """Longhorn deletes none that a volume lies over: those of this restore go before, or stay."""
-    claims = {
-        str(dig(each, "spec", "volumeName")): each
-        for (kind, _, _), each in live.items()
-        if kind == "PersistentVolumeClaim"
-    }
-    standing = [name for name in volumes if may.unbound or _is_of_others(made, name, claims, live)]
+    going = () if may.unbound else (None, made.restore_id)
+    standing = [name for maker, names in over.items() if maker not in going for name in names]
     if standing:
         return _keep(image, f"volume {listed(sorted(standing)[:HOLDS])} lies over it")
     return Step(image, Do.WAIT, "waits until no volume lies over it", image.uid or "")
-
-
-def _is_of_others(
-    made: Made, volume: str, claims: Mapping[str, Mapping[str, Any]], live: Live
-) -> bool:
-    """One whose claim is not of this restore, or is in a namespace that it has nothing in."""
-    if volume in claims:
-        maker = dig(claims[volume], "metadata", "labels", labels.RESTORE)
-        return bool(maker != made.restore_id)
-    status = dig(live.get(("Volume", LONGHORN_NAMESPACE, volume)), "status", "kubernetesStatus")
-    bound = dig(status, "pvStatus") == "Bound"
-    return bound and ("Namespace", "", str(dig(status, "namespace"))) not in live
 
 
 def _why_volume_stays(

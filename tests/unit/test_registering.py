@@ -247,6 +247,9 @@ def test_without_longhorn_there_is_the_claim_to_go_by(lab: Lab) -> None:
     output = restored(lab, dryRun=True)
     assert output["counts"] == {"planned": 1}, output
     assert output["verdict"] == "warn"
+    lab.cluster.unserved |= {"VolumeSnapshot", "VolumeSnapshotContent"}
+    restore_id = restored(lab, start=False)["restoreId"]
+    assert lab.roll_back(restore_id)["state"] == "succeeded"
 
 
 def test_the_same_request_goes_on_and_a_machine_of_another_client_is_left_alone(lab: Lab) -> None:
