@@ -1,7 +1,7 @@
 """What stands on a target cluster of what a restore made, and of what others made beside it."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from shared import labels
 from shared.jsonpath import dig
@@ -11,6 +11,7 @@ from shared.kube.labelled import list_labelled
 from shared.kube.parallel import each_of
 from shared.kube.resources import Object
 from shared.labels import LONGHORN_NAMESPACE
+from shared.models.restore_plans import ObjectResult
 
 BESIDE = (
     "VirtualMachine",
@@ -61,21 +62,10 @@ of machines it is more than a function's memory."""
 Standing = dict[tuple[str, str, str], Object]
 
 
-class Place(Protocol):
-    """Of an object that a restore made: its kind, namespace (None for none) and name."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def namespace(self) -> str | None: ...
-    @property
-    def name(self) -> str: ...
-
-
 def list_standing(
     target: TargetCluster,
     restore_id: str,
-    made: Iterable[Place],
+    made: Iterable[ObjectResult],
     namespaces: Iterable[str] = (),
 ) -> Standing:
     """By kind, namespace ("" for none) and name: the namespaces of what the restore MADE, and
