@@ -81,26 +81,37 @@ def list_standing(
     snapshots = SNAPSHOT in kinds or target.serves(SNAPSHOT)
     beside = [kind for kind in BESIDE if snapshots or kind != SNAPSHOT]
     beside += [POLICY] if POLICY in kinds else []
-    inside = each_of(
-        (f"{kind}/{name}" for kind in beside for _, _, name in found),
-        lambda place: _seen_in(target, *place.split("/")),
-    )
-    for place, every in inside.items():
-        kind, namespace = place.split("/")
-        found |= {(kind, namespace, each["metadata"]["name"]): each for each in every}
+    found |= _inside(target, beside, [name for _, _, name in found])
     for kind in kinds & ELSEWHERE.keys() | ({CONTENT} if snapshots else set()):
         names = (each.name for each in made if each.kind == kind)
         found |= _elsewhere(target, restore_id, kind, names)
-    volumes = {
+    # Volumes of others may lie over an image, too.
+    every = target.list("Volume", LONGHORN_NAMESPACE) if IMAGE in kinds else None
+    for each in every or list_labelled(target, "Volume", OF_VOLUME, _volumes(found, restore_id)):
+        found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = _seen("Volume", each)
+    return found
+
+
+def _inside(target: TargetCluster, kinds: Iterable[str], namespaces: Iterable[str]) -> Standing:
+    places = [(kind, namespace) for kind in kinds for namespace in namespaces]
+    listed = each_of(
+        ("/".join(place) for place in places),
+        lambda place: _seen_in(target, *place.split("/")),
+    )
+    return {
+        (kind, namespace, each["metadata"]["name"]): each
+        for kind, namespace in places
+        for each in listed[f"{kind}/{namespace}"]
+    }
+
+
+def _volumes(found: Standing, restore_id: str) -> set[str]:
+    """Of the claims of the restore."""
+    return {
         str(dig(each, "spec", "volumeName") or "")
         for (kind, _, _), each in found.items()
         if kind == "PersistentVolumeClaim" and _maker(each) == restore_id
     }
-    # Volumes of others may lie over an image, too.
-    whole = target.list("Volume", LONGHORN_NAMESPACE) if IMAGE in kinds else None
-    for each in whole or list_labelled(target, "Volume", OF_VOLUME, volumes):
-        found["Volume", LONGHORN_NAMESPACE, each["metadata"]["name"]] = _seen("Volume", each)
-    return found
 
 
 def _seen_in(target: TargetCluster, kind: str, namespace: str) -> list[Object]:

@@ -14,7 +14,8 @@ from shared.kube.create import ENDING, Outcome, ended
 from shared.kube.standing import Standing, list_standing
 from shared.models.restore_plans import Earlier, MachinePlan, MachineResult, Problem
 from shared.restore import rollback
-from shared.restore.rollback import CHANGED_HANDS, Do, Made, May, Step, Uses
+from shared.restore.rollback import CHANGED_HANDS, Do, Made, May, Step
+from shared.restore.users import Uses, users_of
 from shared.runs.ledger import Ledger
 from shared.workflows.clock import Clock
 from shared.workflows.run import Run
@@ -53,7 +54,7 @@ class Predecessors:
                 at = self._run.clients.clock.monotonic()
                 every = [each for each in self.made.values() if each.restore_id == restore_id]
                 live = _look(self._run.cluster, restore_id, every)
-                look = self._looks[restore_id] = _Look(at, live, rollback.uses(live))
+                look = self._looks[restore_id] = _Look(at, live, users_of(live))
             return look
 
 
@@ -71,7 +72,7 @@ def find_earlier(
             continue
         made = rollback.made_of(restore_id, ledger.objects(), ledger.machines())
         live = _look(target, restore_id, made)
-        users = rollback.uses(live)
+        users = users_of(live)
         for machine in made:
             why = _why_not(rollback.steps(machine, live, users, May()))
             if record.outcome is None:

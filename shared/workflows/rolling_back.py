@@ -25,6 +25,7 @@ from shared.restore import rollback
 from shared.restore import rollback_report as report
 from shared.restore.rollback import Do, Made, May, Step
 from shared.restore.rollback_request import RollbackRequest
+from shared.restore.users import users_of
 from shared.runs.files import StateBucket
 from shared.runs.rollbacks import RollbackLedger
 from shared.workflows import emptying
@@ -288,7 +289,7 @@ def _look(run: _Run, *, unbound_too: bool) -> tuple[Round, Standing]:
     objects = [each for machine in run.made for each in machine.objects]
     namespaces = {each.name for each in run.namespaces}
     live = list_standing(run.cluster, run.restore_id, objects, namespaces)
-    users, may = rollback.uses(live), May(run.call.request.delete_started, unbound_too)
+    users, may = users_of(live), May(run.call.request.delete_started, unbound_too)
     round_ = [
         (machine.key, step)
         for machine in run.made

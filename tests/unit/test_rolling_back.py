@@ -19,6 +19,7 @@ from shared.models.documents import ClusterDocument
 from shared.models.rollbacks import Undoing
 from shared.restore import rollback
 from shared.restore.rollback import May
+from shared.restore.users import users_of
 from shared.runs import history
 from shared.runs.batches import Batch
 from shared.runs.ledger import Ledger
@@ -889,7 +890,7 @@ def test_of_thousands_of_machines_what_stands_is_gone_through_once(lab: Lab) -> 
     ledger = Ledger(lab.table, restore_id, now=lab.now)
     made = rollback.made_of(restore_id, ledger.objects(), ledger.machines())
     live = Gone(lab.cluster.objects)
-    users = rollback.uses(live)
+    users = users_of(live)
     for machine in made:
         assert rollback.steps(machine, live, users, May())
     assert live.times == 1

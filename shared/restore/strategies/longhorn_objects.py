@@ -127,17 +127,6 @@ def _persistent_volume(disk: _Disk) -> PlannedObject:
     wanted = disk.wanted
     storage_class = wanted.storage_class(disk.volume)
     found = wanted.facts.storage_classes.get(storage_class or "")
-    csi: dict[str, Any] = {
-        "driver": labels.LONGHORN_DRIVER,
-        "volumeHandle": disk.name,
-        "volumeAttributes": volume_parameters.attributes(disk.parameters),
-        **{field: each for field, each in disk.secrets.items() if each},
-    }
-    if disk.is_shared:
-        csi["volumeAttributes"]["share"] = "true"
-    if disk.mode == FILESYSTEM:
-        named = disk.parameters.get(volume_parameters.FILE_SYSTEM)
-        csi["fsType"] = named or disk.parameters.get("fsType") or DEFAULT_FILE_SYSTEM
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -148,7 +137,7 @@ def _persistent_volume(disk: _Disk) -> PlannedObject:
         "accessModes": dig(disk.claim, "spec", "accessModes"),
         "capacity": {"storage": str(wanted.size(disk.volume))},
         "claimRef": claim,
-        "csi": csi,
+        "csi": _csi(disk),
         "persistentVolumeReclaimPolicy": found.reclaim if found else "Delete",
         "storageClassName": storage_class,
         "volumeMode": disk.mode,
@@ -161,3 +150,20 @@ def _persistent_volume(disk: _Disk) -> PlannedObject:
         reason=f"{disk.volume.disk}: for claim {claim['name']} alone",
         source={"annotations": {labels.PROVISIONED_BY: labels.LONGHORN_DRIVER}},
     )
+
+
+def _csi(disk: _Disk) -> dict[str, Any]:
+    """What its driver is told when it is used."""
+    attributes = volume_parameters.attributes(disk.parameters)
+    if disk.is_shared:
+        attributes["share"] = "true"
+    told: dict[str, Any] = {
+        "driver": labels.LONGHORN_DRIVER,
+        "volumeHandle": disk.name,
+        "volumeAttributes": attributes,
+        **{field: each for field, each in disk.secrets.items() if each},
+    }
+    if disk.mode == FILESYSTEM:
+        named = disk.parameters.get(volume_parameters.FILE_SYSTEM)
+        told["fsType"] = named or disk.parameters.get("fsType") or DEFAULT_FILE_SYSTEM
+    return told
