@@ -54,6 +54,16 @@ NOT_HELD = (
 """By Harvester's source: its backup covers claims, the machine's specification, and the Secrets of
 access credentials and of cloud-init (NoCloud)."""
 
+GUEST_KEEPS = (
+    "its machine id, its SSH host keys and its DHCP identifiers: they lie on its disks. Beside its"
+    " source, give one of the two others, or a DHCP server may lease both the same address",
+    "its firmware's UUID, by which cloud-init knows it (NoCloud, as Harvester has it): so that"
+    " cloud-init does not run again. For a copy that is to be another machine, mapping.patches sets"
+    " another UUID at /spec/template/spec/domain/firmware/uuid, and cloud-init runs again",
+)
+"""By KubeVirt's source (pkg/cloud-init/cloud-init.go): the instance id of a config drive alone is
+made of the machine's name and namespace."""
+
 
 def page(report: Report, address: str) -> str:
     """ADDRESS is where the JSON lies, which has everything."""
@@ -73,6 +83,7 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     machines = sorted(report["machines"], key=_rank)
     yield _facts(report, address)
     yield from _not_held()
+    yield from _kept()
     yield from _checks(report, {key(each) for each in machines})
     yield from _namespaces(report["namespaces"])
     yield from _timeline(report)
@@ -139,6 +150,17 @@ def _not_held() -> Iterator[Html]:
         "p",
         "What a machine needs of these must be on the target. What is missing there or was left"
         " out is told by a check of that machine, as far as it can be seen.",
+    )
+
+
+def _kept() -> Iterator[Html]:
+    yield tag("h2", "What a guest keeps")
+    yield tag("p", "Under whatever name a machine comes back, its guest keeps:")
+    yield tag("ul", *(tag("li", each) for each in GUEST_KEEPS))
+    yield tag(
+        "p",
+        "With a config drive, cloud-init runs again where the machine's name or namespace is"
+        " another one.",
     )
 
 
