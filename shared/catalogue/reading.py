@@ -158,7 +158,7 @@ def latest_rows_that(
 
 def _next_that(table: Table, newer: Item, fits: Callable[[Item], bool]) -> Item | None:
     """The newest that fits of the same machine, below another one of its points."""
-    rows = rows_of_machine(table, newer["machine"], before=newer["position"], page=SMALL_PAGE)
+    rows = rows_of_machine(table, newer["machine"], before=newer["position"])
     mine = (row for row in rows if row["cluster"] == newer["cluster"])
     return next(filter(fits, mine), None)
 
