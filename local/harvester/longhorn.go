@@ -31,6 +31,8 @@ const (
 	finalizer           = "longhorn.io"
 	labelOfVolume       = "longhornvolume"
 	labelOfBackupVolume = "backup-volume"
+
+	ignored = "ignored" // of many fields: the cluster's setting decides
 )
 
 // serveLonghorn is Longhorn's own CSI controller. longhorn-manager, whose REST API it calls, cannot be built here, so
@@ -157,16 +159,19 @@ func (v volumes) Create(wanted *api.Volume) (*api.Volume, error) {
 			DataEngine:                  longhorn.DataEngineType(wanted.DataEngine),
 			BackupBlockSize:             2 << 20,
 			BackupCompressionMethod:     "lz4",
-			DataLocality:                "disabled",
-			FreezeFilesystemForSnapshot: "ignored",
-			OfflineRebuilding:           "ignored",
-			ReplicaAutoBalance:          "ignored",
-			ReplicaDiskSoftAntiAffinity: "ignored",
-			ReplicaSoftAntiAffinity:     "ignored",
-			ReplicaZoneSoftAntiAffinity: "ignored",
-			RestoreVolumeRecurringJob:   "ignored",
-			SnapshotDataIntegrity:       "ignored",
-			UnmapMarkSnapChainRemoved:   "ignored",
+			DataLocality:                longhorn.DataLocality(or(wanted.DataLocality, "disabled")),
+			DiskSelector:                wanted.DiskSelector,
+			NodeSelector:                wanted.NodeSelector,
+			RevisionCounterDisabled:     wanted.RevisionCounterDisabled,
+			FreezeFilesystemForSnapshot: longhorn.FreezeFilesystemForSnapshot(or(wanted.FreezeFilesystemForSnapshot, ignored)),
+			OfflineRebuilding:           ignored,
+			ReplicaAutoBalance:          longhorn.ReplicaAutoBalance(or(wanted.ReplicaAutoBalance, ignored)),
+			ReplicaDiskSoftAntiAffinity: longhorn.ReplicaDiskSoftAntiAffinity(or(wanted.ReplicaDiskSoftAntiAffinity, ignored)),
+			ReplicaSoftAntiAffinity:     longhorn.ReplicaSoftAntiAffinity(or(wanted.ReplicaSoftAntiAffinity, ignored)),
+			ReplicaZoneSoftAntiAffinity: longhorn.ReplicaZoneSoftAntiAffinity(or(wanted.ReplicaZoneSoftAntiAffinity, ignored)),
+			RestoreVolumeRecurringJob:   ignored,
+			SnapshotDataIntegrity:       ignored,
+			UnmapMarkSnapChainRemoved:   longhorn.UnmapMarkSnapChainRemoved(or(wanted.UnmapMarkSnapChainRemoved, ignored)),
 		},
 	}
 	if wanted.FromBackup != "" {
@@ -180,6 +185,13 @@ func (v volumes) Create(wanted *api.Volume) (*api.Volume, error) {
 		return nil, err
 	}
 	return v.ById(made.Name)
+}
+
+func or(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
 }
 
 func (v volumes) fromBackup(volume *longhorn.VolumeSpec) error {
