@@ -129,7 +129,7 @@ def plan(
     of_target = (
         *checks.of_target(cluster.id, facts),
         *strategy.check_target(cluster.id, facts),
-        *judging.judge_versions(cluster.id, facts, read, sources or {}),
+        *judging.judge_versions(cluster.id, facts, read, sources or {}, strategy.name),
         *together.of_target,
     )
     blocking = [check.message for check in of_target if check.verdict == "block"]

@@ -21,6 +21,7 @@ from shared.models.target_facts import Versions
 from shared.restore import plan as planning
 from shared.restore.preflight import compatibility
 from shared.restore.preflight.compatibility import RULES, SYSTEMS, written_by
+from shared.restore.strategies import STRATEGIES
 from shared.versions import Span, Version, before, since
 
 Json = dict[str, Any]
@@ -32,7 +33,7 @@ def checked(
     found: Versions, stated: Versions | None = None, *backups: Span, **unseen: str
 ) -> list[Check]:
     sources = [compatibility.of_source("east", stated or Versions(), backups)]
-    return list(compatibility.check("west", found, unseen, sources))
+    return list(compatibility.check("west", found, unseen, sources, "csi"))
 
 
 def told(checks: list[Check], verdict: str) -> list[str]:
@@ -115,6 +116,25 @@ def test_a_rule_that_applies_is_told_with_both_versions(
     checks = checked(target(**found), Versions(**stated))
     assert any(said in each for each in told(checks, verdict)), checks
     assert "No other rule" in told(checks, "pass")[0]
+
+
+def test_rules_about_csi_and_about_backups_are_of_those_strategies_alone() -> None:
+    """Disks that stand are read by nobody; Longhorn's own volumes need no CSI snapshots."""
+    old = target(longhorn="1.2.6", harvester="1.0.3")
+    source = compatibility.of_source("east", Versions(longhorn="1.10.0", harvester="1.0.3"), [])
+
+    def said(strategy: str) -> str:
+        return " ".join(
+            each.message for each in compatibility.check("west", old, {}, [source], strategy)
+        )
+
+    assert "bak://" in said("csi")
+    assert "CSI snapshots" in said("csi")
+    assert "bak://" not in said("longhorn")
+    assert "CSI snapshots" not in said("longhorn")
+    assert "blocks of 16 MiB" in said("longhorn")
+    assert "blocks of 16 MiB" not in said("register")
+    assert {name for rule in RULES for name in rule.strategies} < STRATEGIES.keys()
 
 
 def test_a_patch_of_the_same_line_is_no_older_harvester() -> None:
@@ -233,4 +253,4 @@ def test_versions_are_no_meaning_of_a_plan_until_a_rule_speaks() -> None:
 def test_a_longhorn_that_is_too_old_refuses_the_restore() -> None:
     on = facts(versions=target(longhorn="1.2.6", harvester="1.0.3"))
     with pytest.raises(Refused, match=r"^.*Longhorn before 1\.3 does not know"):
-        planned(on=on)
+        planned(on=on, strategy="csi")

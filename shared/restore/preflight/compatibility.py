@@ -27,8 +27,9 @@ SYSTEMS = {
 
 class Rule(NamedTuple):
     """What holds where the WHAT of the backups' cluster is in the span FROM_, that of the target in
-    TO; NEWER: only where the former is of a later line than the latter. MESSAGE is the reason and
-    the remedy, SOURCE where the rule was read.
+    TO; NEWER: only where the former is of a later line than the latter. STRATEGIES are those that
+    it is about, all where none is named. MESSAGE is the reason and the remedy, SOURCE where the
+    rule was read.
     """
 
     what: str
@@ -38,7 +39,14 @@ class Rule(NamedTuple):
     message: str
     source: str
     newer: bool = False
+    strategies: tuple[str, ...] = ()
 
+    def is_about(self, strategy: str) -> bool:
+        return not self.strategies or strategy in self.strategies
+
+
+OF_BACKUPS = ("csi", "longhorn")
+"""The strategies by which Longhorn reads the backups."""
 
 RULES = (
     Rule(
@@ -47,8 +55,9 @@ RULES = (
         to=before(1, 3),
         verdict="block",
         message="Longhorn before 1.3 does not know the handles (bak://) by which volumes are made"
-        " of backups. Upgrade the target, or choose another cluster.",
+        " of backups. Use strategy longhorn, upgrade the target, or choose another cluster.",
         source="longhorn-manager csi/controller_server.go: bak:// since 1.3, bs:// before",
+        strategies=("csi",),
     ),
     Rule(
         what="harvester",
@@ -56,8 +65,9 @@ RULES = (
         to=before(1, 4),
         verdict="warn",
         message="Disks are restored through CSI snapshots, which is meant for Harvester 1.4 and"
-        " later. Restore one machine first, and look at its data.",
+        " later. Use strategy longhorn, which auto chooses there.",
         source="contract, section 5: strategy csi is for a target's Harvester from 1.4 on",
+        strategies=("csi",),
     ),
     Rule(
         what="harvester",
@@ -78,6 +88,7 @@ RULES = (
         " makes a corrupted file system. Look at the setting of backup block size there, or upgrade"
         " the target.",
         source="Longhorn's documentation, configure-backup-block-size.md",
+        strategies=OF_BACKUPS,
     ),
     Rule(
         what="longhorn",
@@ -88,6 +99,7 @@ RULES = (
         " older one cannot read. Look at the setting backup-compression-method there, or upgrade"
         " the target.",
         source="longhorn/backupstore: CompressionMethod since 1.5, gzip alone before",
+        strategies=OF_BACKUPS,
     ),
 )
 
@@ -152,21 +164,28 @@ def written_by(metadata: Mapping[str, Any], key: str) -> Span:
 
 
 def check(
-    target: str, found: Versions, unseen: Mapping[str, str], sources: Iterable[Source]
+    target: str,
+    found: Versions,
+    unseen: Mapping[str, str],
+    sources: Iterable[Source],
+    strategy: str,
 ) -> Iterator[Check]:
     """What the rules say of a restore to a cluster, those that are passed as well."""
     sources = tuple(sources)
-    said = [*_unknown(target, found, unseen), *_pair(target, found)]
+    rules = [rule for rule in RULES if rule.is_about(strategy)]
+    said = [*_unknown(target, found, unseen, rules), *_pair(target, found)]
     for source in sources:
-        said += _by_rules(target, found, source)
+        said += _by_rules(target, found, source, rules)
     yield from dict.fromkeys(said)
     told = "; ".join([_told(target, found), *(_told_source(each) for each in sources)])
     others = "other " if said else ""
-    yield _say(target, "pass", f"{told}. No {others}rule of {len(RULES)} speaks against it.")
+    yield _say(target, "pass", f"{told}. No {others}rule of {len(rules)} speaks against it.")
 
 
-def _by_rules(target: str, found: Versions, source: Source) -> Iterator[Check]:
-    for rule in RULES:
+def _by_rules(
+    target: str, found: Versions, source: Source, rules: Iterable[Rule]
+) -> Iterator[Check]:
+    for rule in rules:
         to = versions.parse(getattr(found, rule.what))
         from_ = source.known.get(rule.what, ANY)
         if to is None or not rule.to.meets(exactly(to)):
@@ -198,9 +217,11 @@ def _possible(rule: Rule, from_: Span, to: Version) -> bool:
     return from_ != ANY and rule.from_.meets(from_)
 
 
-def _unknown(target: str, found: Versions, unseen: Mapping[str, str]) -> Iterator[Check]:
+def _unknown(
+    target: str, found: Versions, unseen: Mapping[str, str], rules: Iterable[Rule]
+) -> Iterator[Check]:
     """What a rule would need to know of the target."""
-    for name in sorted({rule.what for rule in RULES}):
+    for name in sorted({rule.what for rule in rules}):
         text = getattr(found, name)
         if versions.parse(text) is not None:
             continue

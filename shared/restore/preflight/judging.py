@@ -74,7 +74,11 @@ def judge(
 
 
 def judge_versions(
-    target: str, facts: ClusterFacts, read: Iterable[Read], stated: Mapping[str, Versions]
+    target: str,
+    facts: ClusterFacts,
+    read: Iterable[Read],
+    stated: Mapping[str, Versions],
+    strategy: str,
 ) -> tuple[Check, ...]:
     """STATED are the versions that documents say, by cluster."""
     backups: dict[str, list[Span]] = {}
@@ -87,7 +91,7 @@ def judge_versions(
         for cluster, spans in sorted(backups.items())
     ]
     found = facts.target
-    return tuple(compatibility.check(target, found.versions, found.unseen, sources))
+    return tuple(compatibility.check(target, found.versions, found.unseen, sources, strategy))
 
 
 def _is_out(machine: MachinePlan) -> bool:
