@@ -8,7 +8,13 @@ from typing import NamedTuple
 from shared.pages.words import Report, count, decided, moment
 
 BACK = ("ready", "applied")
-KINDS = "virtualmachines,persistentvolumeclaims,volumesnapshots,secrets"
+KINDS = ("virtualmachines", "persistentvolumeclaims", "secrets")
+IMAGES = "backingimages.longhorn.io"
+OF_STRATEGIES = {
+    "csi": ("volumesnapshots", "volumesnapshotcontents", IMAGES),
+    "longhorn": ("persistentvolumes", "volumes.longhorn.io", IMAGES),
+}
+"""What is made beside these, by the strategy of a machine."""
 
 
 class Step(NamedTuple):
@@ -89,12 +95,27 @@ def next_steps(report: Report) -> Iterator[Step]:
     else:
         yield from _after_a_restore(report)
     if not report["dryRun"] and not report["approval"]:
-        selector = f"replant.dev/restore={report['restoreId']}"
-        yield Step(
-            "To look at everything that it made on the target. Rolling back is not built yet;"
-            " docs/operations.md says in which order these objects are deleted by hand.",
-            f"kubectl get {KINDS} --all-namespaces --selector {selector}",
-        )
+        yield from _of_what_it_made(report)
+
+
+def _of_what_it_made(report: Report) -> Iterator[Step]:
+    strategies = sorted({str(each.get("strategy")) for each in report["machines"]})
+    more = [kind for name in strategies for kind in OF_STRATEGIES.get(name, ())]
+    kinds = dict.fromkeys([*KINDS, *more])
+    selector = f"replant.dev/restore={report['restoreId']}"
+    yield Step(
+        "To look at everything that it made on the target.",
+        f"kubectl get {','.join(kinds)} --all-namespaces --selector {selector}",
+    )
+    if report["state"] == "running":
+        return
+    wanted = json.dumps({"restoreId": report["restoreId"], "dryRun": True})
+    yield Step(
+        "To take it away again, start RollbackStateMachine, whose ARN is an output of the stack:"
+        " with dryRun it says what would go and what would be kept, without dryRun it is done.",
+        "aws stepfunctions start-execution --state-machine-arn ROLLBACK_STATE_MACHINE \\\n"
+        f"    --input {quote(wanted)}",
+    )
 
 
 def _while_it_waits(report: Report) -> Iterator[Step]:

@@ -99,16 +99,29 @@ def test_a_plan_that_the_target_as_a_whole_blocks_cannot_be_done() -> None:
 
 def test_a_restore_is_gone_on_with_under_its_request_id() -> None:
     report = a_report(many(2), READY, FAILED, state="partial")
-    first, look = next_steps(report)
+    first, look, undo = next_steps(report)
     assert first.command == again("""'.requestId = "run-1"'""")
     assert look.command == (
-        "kubectl get virtualmachines,persistentvolumeclaims,volumesnapshots,secrets"
+        "kubectl get virtualmachines,persistentvolumeclaims,secrets,volumesnapshots,"
+        "volumesnapshotcontents,backingimages.longhorn.io"
         f" --all-namespaces --selector replant.dev/restore={report['restoreId']}"
+    )
+    assert undo.command == (
+        "aws stepfunctions start-execution --state-machine-arn ROLLBACK_STATE_MACHINE \\\n"
+        f'    --input \'{{"restoreId": "{report["restoreId"]}", "dryRun": true}}\''
     )
 
 
+def test_what_is_looked_at_is_what_its_strategies_make() -> None:
+    plan = planned(strategy="longhorn")
+    look = commands(a_report(plan))[0]
+    assert look
+    assert "persistentvolumes,volumes.longhorn.io" in look
+    assert "volumesnapshots" not in look
+
+
 def test_blocked_machines_are_restored_by_a_new_restore_that_skips_the_others() -> None:
-    first, _ = commands(a_report(many(2), READY, BLOCKED, state="partial"))
+    first, *_ = commands(a_report(many(2), READY, BLOCKED, state="partial"))
     assert first == again("""'del(.requestId) | .onExisting = "skip"'""")
 
 
@@ -116,8 +129,11 @@ def test_a_running_restore_can_be_stopped_and_a_good_one_looked_at() -> None:
     assert commands(a_report(planned(), WAITING, state=RUNNING))[1] == (
         f"aws stepfunctions stop-execution --execution-arn {EXECUTION}"
     )
-    (step,) = next_steps(a_report())
-    assert "Rolling back is not built yet" in step.said
+    running = [each.said for each in next_steps(a_report(planned(), WAITING, state=RUNNING))]
+    assert not any("take it away" in each for each in running), "it is refused until it has ended"
+    look, undo = next_steps(a_report())
+    assert look.said == "To look at everything that it made on the target."
+    assert "start RollbackStateMachine" in undo.said
 
 
 def test_where_the_execution_is_not_known_by_its_address_there_is_no_command() -> None:
