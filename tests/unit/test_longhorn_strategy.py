@@ -202,6 +202,12 @@ def test_every_parameter_that_the_csi_driver_reads_is_followed() -> None:
     )
 
 
+@pytest.mark.parametrize(("said", "meant"), [("true", True), ("True", True), ("false", False)])
+def test_a_truth_is_read_as_the_driver_reads_it(said: str, meant: bool) -> None:
+    read = volume_parameters.read({"encrypted": said})
+    assert (read.fields, read.problems) == ({"encrypted": meant}, ())
+
+
 def test_an_encrypted_class_brings_the_names_of_its_secrets() -> None:
     secret = {
         "csi.storage.k8s.io/node-stage-secret-name": "${pvc.name}",

@@ -147,6 +147,33 @@ def test_an_image_that_others_lie_over_by_now_is_kept(lab: Lab) -> None:
     assert lab.seconds - began < 60
 
 
+@pytest.mark.parametrize("used", [{}, {"namespace": "default", "pvStatus": "Bound"}])
+def test_a_volume_whose_claim_has_just_gone_is_waited_for(lab: Lab, used: Json) -> None:
+    """The provisioner has not come to it yet."""
+    restore_id = restored(lab, start=False)["restoreId"]
+    spec, told = {"backingImage": "vmi-1"}, {"kubernetesStatus": used}
+    lab.cluster.add("Volume", LONGHORN_NAMESPACE, "pvc-going", spec=spec, status=told)
+
+    def come_to_it(_: float) -> None:
+        if not lab.cluster.of("PersistentVolumeClaim") and lab.seconds > began + 20:
+            lab.cluster.objects.pop(("Volume", LONGHORN_NAMESPACE, "pvc-going"), None)
+
+    began = lab.seconds
+    lab.during = come_to_it
+    assert lab.roll_back(restore_id)["state"] == "succeeded"
+    assert IMAGE not in lab.cluster.objects
+
+
+def test_a_volume_that_stays_for_a_minute_is_not_waited_for_longer(lab: Lab) -> None:
+    restore_id = restored(lab, start=False)["restoreId"]
+    spec = {"backingImage": "vmi-1"}
+    lab.cluster.add("Volume", LONGHORN_NAMESPACE, "pvc-stays", spec=spec, status={})
+    began = lab.seconds
+    output = lab.roll_back(restore_id)
+    assert set(kept(output).values()) == {"volume pvc-stays lies over it"}
+    assert 60 <= lab.seconds - began < 120
+
+
 def test_an_image_below_a_machine_that_is_kept_stays(lab: Lab) -> None:
     """One of two runs."""
     restore_id = restored(lab, start=False)["restoreId"]
