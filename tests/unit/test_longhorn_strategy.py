@@ -22,7 +22,7 @@ from local.samples.builders import (
 )
 from shared.jsonpath import dig
 from shared.models.cluster_facts import ClusterFacts
-from shared.models.longhorn_facts import LonghornTarget
+from shared.models.longhorn_facts import BackingImageFacts, LonghornTarget
 from shared.models.target_facts import Versions
 from shared.restore import volume_parameters
 from shared.restore.strategies import STRATEGIES, choose
@@ -221,6 +221,46 @@ def test_an_encrypted_class_brings_the_names_of_its_secrets() -> None:
     assert csi["nodeStageSecretRef"] == {"name": "web01-disk-0", "namespace": "default"}
     assert csi["nodePublishSecretRef"] == {"name": "key", "namespace": "longhorn-system"}
     assert not any(key.startswith("csi.storage") for key in csi["volumeAttributes"])
+
+
+def test_each_secret_of_a_class_is_read_by_itself() -> None:
+    """That of one use may be named without those of others, and without a namespace."""
+    found = volume_parameters.secrets(
+        {"csi.storage.k8s.io/controller-expand-secret-name": "${pv.name}-key"}, {"pv.name": "pv-1"}
+    )
+    assert found == {"controllerExpandSecretRef": {"name": "pv-1-key", "namespace": ""}}
+
+
+def test_the_older_parameter_names_a_file_system_too() -> None:
+    metadata = a_metadata()
+    claim = metadata["volumeBackups"][0]["persistentVolumeClaim"]["spec"]
+    claim |= {"volumeMode": "Filesystem"}
+    made = objects(on({**PARAMETERS, "fsType": "xfs"}), metadata)
+    assert made["PersistentVolume"]["spec"]["csi"]["fsType"] == "xfs"
+
+
+def test_a_claim_without_a_class_gets_the_default_one_by_name() -> None:
+    """The PersistentVolume has it, and a claim of another class is not bound to that."""
+    metadata = a_metadata()
+    del metadata["volumeBackups"][0]["persistentVolumeClaim"]["spec"]["storageClassName"]
+    made = objects(on(is_default=True), metadata)
+    assert made["PersistentVolume"]["spec"]["storageClassName"] == "harvester-longhorn"
+    assert made["PersistentVolumeClaim"]["spec"]["storageClassName"] == "harvester-longhorn"
+
+
+@pytest.mark.parametrize(
+    ("there", "check"),
+    [
+        (facts(storage_classes={}, longhorn=knows(POINT)), "storage-class"),
+        (
+            on()._replace(longhorn=knows(targets={}, images={"vmi-1": BackingImageFacts()})),
+            "backup",
+        ),
+    ],
+)
+def test_what_lacks_is_told_as_what_it_is(there: ClusterFacts, check: str) -> None:
+    plan = planned(on=there, strategy="longhorn", dryRun=True)
+    assert {each.check for each in plan.checks if each.verdict == "block"} == {check}
 
 
 @pytest.mark.parametrize(
