@@ -22,7 +22,7 @@ from shared.settings import settings
 from shared.workflows.reconcile.acting import AT_ONCE
 from shared.workflows.reconcile.steps import take_step
 
-LEVELS: tuple[int, ...] = (1_000, 10_000, 100_000)
+LEVELS: tuple[int, ...] = (1_000, 3_000, 10_000)
 QUICK_LEVELS = (20, 60)
 EACH = 10  # backups of a machine
 LONG = 300.0  # seconds that a step may take
