@@ -14,6 +14,7 @@ from shared.labels import LONGHORN_NAMESPACE
 from shared.models.cluster_facts import StandingClaim, StandingDisks, StandingVolume
 from shared.models.machine_disks import claims_of
 from shared.quantities import number
+from shared.validation import listed
 
 
 def observe(
@@ -84,7 +85,18 @@ def _problem(each: Object) -> str | None:
         return "is faulted: Longhorn has no healthy copy of its data"
     if dig(each, "status", "restoreRequired"):
         return "is still being copied from its backup"
+    if pods := _pods(each):
+        return f"is in use by pod {listed(pods)}"
     return None
+
+
+def _pods(each: Object) -> list[str]:
+    """Those that have it mounted: Longhorn remembers others too, with the time when they went."""
+    status = dig(each, "status", "kubernetesStatus")
+    workloads = dig(status, "workloadsStatus")
+    if dig(status, "lastPodRefAt") or not isinstance(workloads, list):
+        return []
+    return [str(dig(one, "podName")) for one in workloads]
 
 
 def _bytes(quantity: Any) -> int | None:

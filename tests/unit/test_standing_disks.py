@@ -96,6 +96,20 @@ def test_what_was_bound_once_belongs_to_nobody(cluster: FakeCluster) -> None:
         ({"robustness": "degraded"}, None),
         ({"robustness": "faulted"}, "is faulted: Longhorn has no healthy copy of its data"),
         ({"restoreRequired": True}, "is still being copied from its backup"),
+        (
+            {"kubernetesStatus": {"workloadsStatus": [{"podName": "db-0"}, {"podName": "db-1"}]}},
+            "is in use by pod db-0, db-1",
+        ),
+        (
+            {
+                "kubernetesStatus": {
+                    "workloadsStatus": [{"podName": "db-0"}],
+                    "lastPodRefAt": "2026-08-01T00:00:00Z",
+                }
+            },
+            None,
+        ),
+        ({"kubernetesStatus": {"workloadsStatus": None, "lastPodRefAt": ""}}, None),
     ],
 )
 def test_a_volume_that_nobody_can_use_says_why(
