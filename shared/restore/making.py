@@ -20,11 +20,13 @@ from shared.validation import listed
 
 
 class Made(NamedTuple):
-    """IDENTITY is what only one machine may have. HITS count what each of the mapping's ranges of
-    addresses changed, by its number; USED are the numbers of the patches that matched something.
+    """STANDING are the claims that are there already. IDENTITY is what only one machine may have.
+    HITS count what each of the mapping's ranges of addresses changed, by its number; USED are the
+    numbers of the patches that matched something.
     """
 
     objects: tuple[PlannedObject, ...] = ()
+    standing: tuple[PlannedObject, ...] = ()
     checks: tuple[Check, ...] = ()
     mapped: tuple[Mapped, ...] = ()
     rewrite: Rewrite | None = None
@@ -55,12 +57,15 @@ def _finish(wanted: Wanted, strategy: Strategy, patched: Patched) -> Made:
     pruned = prune(readdressed.objects, wanted.facts.machine_fields)
     findings = (*patched.findings, *readdressed.findings, *pruned.findings)
     verdicts = list(checks.of_findings(findings, wanted.key))
+    standing: list[PlannedObject] = []
     for volume in one_per_claim(wanted.point.volumes):
         verdicts += strategy.check_disk(wanted, volume)
+        standing += strategy.make_disk(wanted, volume) if strategy.stands else ()
     verdicts += checks.of_machine(wanted)
     changes = (*mapped.of_machine(wanted, pruned.objects), *readdressed.mapped, *patched.mapped)
     return Made(
         objects=pruned.objects,
+        standing=tuple(standing),
         checks=tuple(verdicts),
         mapped=changes,
         rewrite=readdressed.how,

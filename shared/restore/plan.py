@@ -246,7 +246,9 @@ def _machine(
         waits_for=request.ready.condition,
         problem=_problem(verdicts),
         note=selected.note,
-        details=details.of_machine(point, made.objects, setting.facts.default_class),
+        details=details.of_machine(
+            point, (*made.objects, *made.standing), setting.facts.default_class
+        ),
         mapped=made.mapped,
         rewrite=made.rewrite,
     )

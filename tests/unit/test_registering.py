@@ -130,6 +130,9 @@ def test_a_claim_of_another_name_is_found_by_longhorn_s_own_notes() -> None:
             " the data of the disk.",
         )
     ]
+    assert machine.details
+    (disk,) = machine.details.disks
+    assert (disk.claim, disk.class_after) == ("restored-0", disk.class_before)
     volumes = manifest(machine, "VirtualMachine")["spec"]["template"]["spec"]["volumes"]
     assert volumes[0]["persistentVolumeClaim"] == {"claimName": "restored-0"}
 
