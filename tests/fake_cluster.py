@@ -60,7 +60,8 @@ class FakeCluster:
     request. SCHEMAS are OpenAPI documents by path. RIGHTS are what reviews of them answer, by
     namespace; all there are where nothing is said. LOST_BACKUPS were deleted in the bucket by what
     was deleted here. A quota COUNTS all but UNCOUNTED, such as `count/secrets`. BIND_SNAPSHOTS are
-    the writes of binding that the snapshot-controller gets to.
+    the writes of binding that the snapshot-controller gets to. What was made a moment ago is UNSEEN
+    by webhooks, which look into a cache.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class FakeCluster:
     lost_backups: list[str] = field(default_factory=list)
     counts: bool = True
     uncounted: frozenset[str] = frozenset()
+    unseen: set[Place] = field(default_factory=set)
     _working: RLock = field(default_factory=RLock)
     _versions: Iterator[int] = field(default_factory=lambda: count(1))
     _uids: Iterator[int] = field(default_factory=count)
@@ -120,6 +122,7 @@ class FakeCluster:
             self._settle()
 
     def _settle(self) -> None:
+        self.unseen.clear()
         for (kind, _, _), each in list(self.objects.items()):
             if kind == "PersistentVolumeClaim" and self.bind:
                 self._bind(each)
@@ -273,6 +276,7 @@ class FakeCluster:
         if not dry_run:
             self.touch(made)
             self.objects[kind, namespace, name] = made
+            self.unseen.add((kind, namespace, name))
             self.writes.append(("create", kind, name))
         return _reply(201, made)
 
@@ -287,8 +291,10 @@ class FakeCluster:
         volume["metadata"]["labels"]["longhornvolume"] = volume["metadata"]["name"]
         volume["spec"]["size"] = backup["status"]["volumeSize"]
         volume["spec"]["backingImage"] = image = backup["status"].get("volumeBackingImageName")
-        if image and ("BackingImage", LONGHORN_NAMESPACE, image) not in self.objects:
-            return f'admission webhook "mutator.longhorn.io" denied the request: no {image}'
+        place = ("BackingImage", LONGHORN_NAMESPACE, image or "")
+        if image and (place not in self.objects or place in self.unseen):
+            said = f'failed to get backing image {image}: backingimage "{image}" not found'
+            return f'admission webhook "mutator.longhorn.io" denied the request: {said}'
         return None
 
     def _patch(self, place: Place, change: Json, *, dry_run: bool) -> Reply:

@@ -46,6 +46,11 @@ MADE_OF = {
 """Where an object says what data it is made of; a claim that names its volume says it by that."""
 
 
+IMAGE_UNSEEN = "failed to get backing image"
+"""What Longhorn's webhook says of a volume whose image it does not see: it looks into a cache, and
+the image may have been made a moment ago (longhorn-manager webhook/resources/volume/mutator.go)."""
+
+
 class How(NamedTuple):
     """Onto which cluster, for which restore, and how.
 
@@ -148,6 +153,12 @@ def _create(how: How, each: PlannedObject, manifest: Manifest) -> ObjectResult:
             reason = f"{each.reason}; what stands there is deleted first"
             return result_of(each, "unchecked", reason)
         return _adopt(how, each, manifest)
+    except Rejected as refusal:
+        if each.kind != "Volume" or IMAGE_UNSEEN not in refusal.message:
+            raise
+        if not how.dry_run:
+            raise Unavailable(refusal.message) from None
+        return result_of(each, "unchecked", f"{each.reason}; its image is still to be made")
     return result_of(each, "create", each.reason, created.uid)
 
 

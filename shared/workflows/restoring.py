@@ -27,6 +27,7 @@ from shared.workflows.watching import expire, watch_machines
 
 SLICE = 30.0  # seconds of creating between two looks
 PATIENCE = 20.0  # seconds that a run looks at machines before it lets Step Functions wait
+PAUSE = 1.0  # seconds before machines are tried again of which each was refused for now
 RESERVE = 60.0  # seconds before a function's end from which on nothing new is begun
 SKEW = timedelta(seconds=5)  # by which the clocks of two functions may differ
 LAST = 15.0  # seconds before a function's end at which no request is under way any more
@@ -157,7 +158,8 @@ def _proceed(run: Run) -> Results:
     clock = run.clients.clock
     while True:
         try:
-            results |= _create_some(run, results)
+            made = _create_some(run, results)
+            results |= made
             until = min(run.deadline, clock.monotonic() + PATIENCE)
             if any(_is_pending(each) for each in results.values()):
                 until = clock.monotonic()  # one look between two slices of creating
@@ -165,6 +167,8 @@ def _proceed(run: Run) -> Results:
             results |= watch_machines(run, results, until)
             if run.outage.why:
                 raise Unreachable(run.outage.why)
+            if made and all(_is_pending(each) for each in made.values()):
+                clock.sleep(PAUSE)
         except Unreachable as outage:
             return results | expire(run, results, outage)
         is_done = not any(_is_pending(each) for each in results.values())

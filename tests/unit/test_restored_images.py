@@ -79,9 +79,27 @@ def test_an_image_is_restored_once_ahead_of_the_disks_that_lie_over_it(
     }
 
 
-def test_the_plan_says_so(lab: Lab) -> None:
-    output = restored(lab, "web01", dryRun=True)
-    assert output["verdict"] == "pass", output
+def test_a_volume_whose_image_longhorn_does_not_see_yet_is_tried_again_once_a_second(
+    lab: Lab,
+) -> None:
+    tries: list[float] = []
+
+    def note(method: str, place: Place) -> None:
+        if (method, place[0]) == ("POST", "Volume"):
+            tries.append(lab.seconds)
+            if lab.seconds < began + 10:
+                lab.cluster.unseen.add(IMAGE)
+
+    began = lab.seconds
+    lab.cluster.before = note
+    assert restored(lab, "web01", strategy="longhorn")["counts"] == {"ready": 1}
+    assert tries == [began + second for second in range(11)]
+
+
+@STRATEGIES
+def test_the_plan_says_so(lab: Lab, strategy: str) -> None:
+    output = restored(lab, "web01", dryRun=True, strategy=strategy)
+    assert (output["verdict"], output["counts"]) == ("pass", {"planned": 1}), output
     assert lab.cluster.writes == []
 
 
