@@ -128,7 +128,11 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             ["'mapping.networkz'", "Did you mean 'networks'?"],
         ),
         ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "Use 'standard'"]),
-        ({"strategy": "mount"}, "strategy", ["strategy", "'mount'", "Use 'auto' or 'csi'"]),
+        (
+            {"strategy": "mount"},
+            "strategy",
+            ["strategy", "'mount'", "Use 'auto', 'csi' or 'longhorn'"],
+        ),
         (
             {"mapping": {"patches": [{"match": {"kind": "Pod"}, "patch": []}]}},
             "mapping.patches.0.match.kind",
