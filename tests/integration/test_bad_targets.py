@@ -91,7 +91,8 @@ OBSTACLES: dict[str, tuple[str, list[str]]] = {
             "Storage class lh-",
             "(disk-0) does not exist on west",
             "storageClasses",
-            "Available: harv",
+            "Available: ",
+            "harvester-longhorn",
         ],
     ),
     "t-sys": (
