@@ -74,8 +74,9 @@ FUNCTIONS = (
     ),
     Function("AlarmFunction", "alarm", ("dynamodb", "stepfunctions")),
     Function("DrillFunction", "drill", ("dynamodb", "s3", "sns", "stepfunctions")),
-    Function("SweepFunction", "sweep", ("dynamodb", "stepfunctions")),
+    Function("SweepFunction", "sweep", ("dynamodb", "sns", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
+    Function("AttachFunction", "attach", ("dynamodb", "secretsmanager")),
     Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
 )
 

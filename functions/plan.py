@@ -1,5 +1,5 @@
-"""A restore request -> a plan in the state bucket, and where it lies; or the execution to look at
-first.
+"""A restore request -> a plan in the state bucket, and where it lies; or the execution to look at,
+or the backup target to attach, first.
 """
 
 from functools import cache
@@ -38,9 +38,13 @@ def clients() -> planning.Clients:
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     request = restore_request(event["request"], execution_name=event["name"])
     looked = event.get("looked", {})
-    planned = planning.plan_restore(clients(), request, event["execution"], looked)
+    attached = event.get("attached", {})
+    planned = planning.plan_restore(clients(), request, event["execution"], looked, attached)
+    known = {"looked": looked, "attached": attached}
     if isinstance(planned, Ask):
-        return {"ask": planned.execution, "looked": looked}
+        return {"ask": planned.execution, **known}
+    if isinstance(planned, planning.Attach):
+        return {"attach": planned._asdict(), **known}
     logger.info("planned", extra={"restore": request.restore_id, "plan_hash": planned.plan_hash})
     # Step Functions asks whether there is a time to wait: null would be one.
     waits = {"approval": planned.approval} if planned.approval else {}

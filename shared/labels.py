@@ -6,6 +6,9 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
 RESTORE = "replant.dev/restore"
 """On every restored object: the restore that made it."""
 
+TARGET = "replant.dev/target"
+"""On a BackupTarget that attach made: the id of the target's document."""
+
 BATCH = "replant.dev/batch"
 """On the objects of a restore of several batches: whose machines they are, so that a run lists its
 own alone."""
@@ -17,9 +20,17 @@ HALTED_BY = "replant.dev/halted-by"
 """On such a machine: the failover."""
 
 TEMPORARY = "replant.dev/temporary"
-"""On the objects of a drill: they may be deleted when they expire."""
+"""On the objects of a drill and of mode emergency: they are deleted again."""
 
 EXPIRES = "replant.dev/expires"
+"""On those of a drill from the beginning, on a machine of mode emergency from when it is ready:
+before that instant nothing of it is deleted by itself."""
+
+UNBACKED = "recurring-job-group.longhorn.io/replant-temporary"
+"""On a Longhorn volume of mode emergency: it is in a group that no recurring job has. One in no
+group is in that of the cluster's default jobs, which may back it up (longhorn-manager
+datastore/longhorn.go, labelRecurringJobDefault)."""
+
 ISOLATED = "replant.dev/isolated"
 """On the instance and the pod of a drill's machine: by it a policy cuts it off. KubeVirt's own
 label of a pod has the guest's host name, which may be any."""

@@ -190,12 +190,7 @@ class StepFunctions(States):
         return "roll_back"
 
     def _plan(self, execution: Execution) -> str:
-        looked: dict[str, bool] = {}
-        while isinstance(
-            answer := self._lab.plan_once(execution.request, execution.arn, looked), Ask
-        ):
-            looked[answer.execution] = answer.execution in self._lab.alive
-        execution.planned = answer
+        execution.planned = answer = self._lab.plan(execution.request, execution.arn)
         return "ask" if answer.approval else "apply"
 
     def _ask(self, execution: Execution) -> str:

@@ -155,6 +155,10 @@ class States:
         self.woken.append(taskToken)
 
 
+def _nobody_attaches(wanted: planning.Attach) -> str:
+    raise AssertionError(f"{wanted}: no document has keys")
+
+
 @dataclass
 class Lab:
     """Its clock moves when somebody sleeps; controllers work then, and after every run."""
@@ -169,6 +173,7 @@ class Lab:
     secrets_prefix: str = "replant/"
     during: Callable[[float], None] | None = None
     connected: list[Connected] = field(default_factory=list)
+    attach: Callable[[planning.Attach], str] = field(default=_nobody_attaches)
 
     def __post_init__(self) -> None:
         document = {"id": "west", "secret": "replant/clusters/west"}
@@ -281,21 +286,37 @@ class Lab:
         document = {"id": id_, "secret": f"replant/clusters/{id_}", **facts}
         self.table.put_many([_document("clusters", id_, document)])
 
+    def know_target(self, id_: str, **document: Any) -> None:
+        """By a document, in force."""
+        self.table.put_many([_document("targets", id_, {"id": id_, **document})])
+
     def request(self, *ids: str, **changes: Any) -> Json:
         select = {"ids": list(ids)} if ids else {"id": "point-web01"}
         return {"select": select, "target": "west", "requestId": "r", **changes}
 
     def plan(self, request: Json | None = None, execution: str = "run-1") -> planning.Planned:
-        """What PlanFunction and the looks at other executions do; EXECUTION runs from here on."""
+        """What PlanFunction, the looks at other executions and AttachFunction do; EXECUTION runs
+        from here on.
+        """
         looked: dict[str, bool] = {}
-        while isinstance(answer := self.plan_once(request, execution, looked), Ask):
-            looked[answer.execution] = answer.execution in self.alive
+        attached: dict[str, str] = {}
+        while not isinstance(
+            answer := self.plan_once(request, execution, looked, attached), planning.Planned
+        ):
+            if isinstance(answer, Ask):
+                looked[answer.execution] = answer.execution in self.alive
+            else:
+                attached[answer.target] = self.attach(answer)
         self.alive.add(execution)
         return answer
 
     def plan_once(
-        self, request: Json | None = None, execution: str = "run-1", looked: Looked | None = None
-    ) -> planning.Planned | Ask:
+        self,
+        request: Json | None = None,
+        execution: str = "run-1",
+        looked: Looked | None = None,
+        attached: dict[str, str] | None = None,
+    ) -> planning.Planned | Ask | planning.Attach:
         """One call of PlanFunction."""
         clients = planning.Clients(
             table=self.table,
@@ -307,7 +328,7 @@ class Lab:
             clock=self.clock,
         )
         wanted = restore_request(request or self.request(), execution_name=execution)
-        return planning.plan_restore(clients, wanted, execution, looked or {})
+        return planning.plan_restore(clients, wanted, execution, looked or {}, attached)
 
     def apply(
         self, planned: planning.Planned, seconds: float = RUN_SECONDS, *, batch: int = 0

@@ -64,7 +64,9 @@ class Sync(threading.Thread):
 
     def look(self) -> None:
         """One look at all targets; syncs those whose time has come."""
-        for target in self._list("backuptargets"):
+        found = self._list("backuptargets")
+        self._forget(each["metadata"]["name"] for each in found)
+        for target in found:
             name, spec = target["metadata"]["name"], target["spec"]
             if not spec.get("backupTargetURL"):
                 continue
@@ -79,6 +81,13 @@ class Sync(threading.Thread):
             if _is_asked_for(backup):
                 self._backups.take(backup, self._stores)
         self._release()
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """What was read of a target that is gone goes, and nothing of the bucket."""
+        for target in self._synced.keys() - set(names):
+            del self._synced[target]
+            self._stores.pop(target, None)
+            self._bring_into_line(target, [])
 
     def _sync(self, target: Object) -> None:
         name, now = target["metadata"]["name"], datetime.now(UTC)

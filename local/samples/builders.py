@@ -213,7 +213,7 @@ def planned(
     if there.longhorn == LonghornFacts():
         known = knows(*(each.point for each in points))
         there = there._replace(longhorn=known)
-    asked = request(**request_changes)
+    asked = request(**request_changes).named()
     if not there.target.rights:
         names = {asked.mapping.namespace(each.point.namespace) for each in points}
         rights = dict.fromkeys(names | {LONGHORN_NAMESPACE}, RIGHTS)

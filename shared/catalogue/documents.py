@@ -1,7 +1,7 @@
 """Our own documents as the catalogue has them: those in force, and why another one is not."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from shared.aws.table import Table
 from shared.catalogue import plans, quarantine
@@ -28,6 +28,18 @@ def document(table: Table, kind: str, id_: str) -> Document | None:
     if row.kind is Kind.TARGET and conflict(row, _document_rows(table, kind)):
         return None
     return row.said(ClusterDocument) or row.said(BackupTarget)
+
+
+@overload
+def need(table: Table, kind: Literal["clusters"], id_: str, field: str) -> ClusterDocument: ...
+@overload
+def need(table: Table, kind: Literal["targets"], id_: str, field: str) -> BackupTarget: ...
+def need(table: Table, kind: Any, id_: str, field: str) -> Document:
+    """The document in force. Raises NotFound, which says that FIELD names none."""
+    found: Document | None = document(table, kind, id_)
+    if found is None:
+        raise NotFound(why_unknown(table, kind, id_), field)
+    return found
 
 
 def cluster_documents(table: Table) -> list[ClusterDocument]:

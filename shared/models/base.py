@@ -156,6 +156,17 @@ def waitable(value: timedelta) -> timedelta:
     return value
 
 
+LONGEST_KEPT = timedelta(days=14)
+"""With the longest approval and the longest restore before it, less than the month for which the
+plan is kept, without which nothing is rolled back."""
+
+
+def keepable(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= LONGEST_KEPT:
+        raise ValueError("must be between PT1S and P14D")
+    return value
+
+
 LONGEST_APPROVAL = timedelta(days=7)
 """As TimeoutSeconds of the state machines have it."""
 

@@ -88,6 +88,8 @@ class ClusterFacts(NamedTuple):
     the requestId that resumes it. EARLIER are those of EXISTING that the ledger of their
     restore knows. MACHINE_FIELDS are those that the cluster declares of a
     VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
+    ATTACHED are targets, by their documents' ids, that a restore attaches first: None for one that
+    is still to be, else why it could not be, "" where it was.
     """
 
     namespaces: Mapping[str, str]
@@ -102,6 +104,7 @@ class ClusterFacts(NamedTuple):
     machine_fields: Fields | None = None
     target: TargetFacts = TargetFacts()
     standing: StandingDisks = StandingDisks()
+    attached: Mapping[str, str | None] = {}
 
     def has(self, planned: PlannedObject) -> bool:
         """Whether a machine or a claim of its name stands, which it updates or takes the place of:

@@ -13,6 +13,10 @@ DONE = "Completed"
 """The state of a Backup that can be restored."""
 
 
+METADATA = ("harvester/vmbackups/", "backupstore/volumes/")
+"""What lies directly in a backup target: Harvester's metadata, and what Longhorn itself reads."""
+
+
 class Place(NamedTuple):
     """Where in an object store a backup target lies; PREFIX ends in a slash, or is empty."""
 
@@ -20,7 +24,10 @@ class Place(NamedTuple):
     prefix: str
 
     def holds(self, source: Source) -> bool:
-        return source.bucket == self.bucket and source.key.startswith(self.prefix)
+        """Whether it is a point's own place: Longhorn reads nothing in folders below it."""
+        below = source.key.removeprefix(self.prefix)
+        is_below = source.bucket == self.bucket and source.key.startswith(self.prefix)
+        return is_below and below.startswith(METADATA)
 
 
 class LonghornTarget(NamedTuple):
@@ -110,10 +117,8 @@ class LonghornFacts(NamedTuple):
         return next(fitting, None)
 
     def reader_of(self, source: Source) -> str | None:
-        """The BackupTarget that reads the place where an object lies: the one that lies closest."""
-        lengths = {
-            name: len(place.prefix)
-            for name, each in self.targets.items()
-            if (place := each.place) and place.holds(source)
-        }
-        return max(sorted(lengths), key=lambda name: lengths[name], default=None)
+        """The BackupTarget that reads the place where an object lies."""
+        readers = (
+            name for name, each in self.targets.items() if each.place and each.place.holds(source)
+        )
+        return min(readers, default=None)

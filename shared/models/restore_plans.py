@@ -183,6 +183,7 @@ class Space(Value):
 
 class Plan(Value):
     """Everything that a restore will do, decided before anything is done; TIMEOUT in seconds.
+    KEEP_FOR is for how many seconds what it makes is kept once it is ready, None where it stays.
 
     NAMESPACES are made; ABSENT are those and the missing ones of machines that are not touched.
     Its SIZE machines are cut into batches of BATCH_SIZE, in their order; what a run reads of a plan
@@ -196,6 +197,7 @@ class Plan(Value):
     dry_run: bool
     concurrency: int
     timeout: float
+    keep_for: int | None = None
     namespaces: tuple[PlannedObject, ...]
     absent: tuple[str, ...] = ()
     machines: tuple[MachinePlan, ...]

@@ -38,6 +38,9 @@ RECORD = "restore"
 HISTORY = "restore#history"
 """The place of each restore in time, below what the roles that write ledgers may write."""
 
+TEMPORARIES = "restore#temporary"
+"""What is to be rolled back when it expires, below what those roles may write."""
+
 FAILOVERS = "failover#history"
 """The place of each failover in time, below what the role that writes them may write."""
 

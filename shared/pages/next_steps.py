@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from shlex import quote
 from typing import NamedTuple
 
-from shared.pages.words import Report, count, decided, moment
+from shared.pages.words import Report, count, decided, kept, moment
 
 BACK = ("ready", "applied")
 KINDS = ("virtualmachines", "persistentvolumeclaims", "secrets")
@@ -109,6 +109,15 @@ def _of_what_it_made(report: Report) -> Iterator[Step]:
     )
     if report["state"] == "running":
         return
+    if report["temporary"]:
+        keeps = {"restoreId": report["restoreId"], "decision": "keep", "by": "YOUR NAME"}
+        yield Step(
+            f"It is kept {kept(report['temporary'])}. To keep it for longer, invoke"
+            " DecisionFunction, whose name is an output of the stack:",
+            "aws lambda invoke --function-name DECISION_FUNCTION \\\n"
+            f"    --cli-binary-format raw-in-base64-out --payload {quote(json.dumps(keeps))} \\\n"
+            "    answer.json && cat answer.json",
+        )
     wanted = json.dumps({"restoreId": report["restoreId"], "dryRun": True})
     yield Step(
         "To take it away again, start RollbackStateMachine, whose ARN is an output of the stack:"

@@ -26,6 +26,7 @@ from shared.pages.words import (
     between,
     count,
     decided,
+    kept,
     key,
     minute,
     moment,
@@ -83,7 +84,7 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     machines = sorted(report["machines"], key=_rank)
     yield _facts(report, address)
     yield from _not_held()
-    yield from _kept()
+    yield from _guest_keeps()
     yield from _checks(report, {key(each) for each in machines})
     yield from _namespaces(report["namespaces"])
     yield from _timeline(report)
@@ -122,6 +123,7 @@ def _facts(report: Report, address: str) -> Html:
                     ("To cluster", report["target"]),
                     ("Verdict of the checks", badge(report["verdict"])),
                     ("Estimate for the data", _estimate(report["estimate"])),
+                    ("Kept", kept(report["temporary"])),
                     ("Asked by", report["by"] or "not said"),
                     ("Decided", "; ".join(decided(report))),
                     ("Started", moment(report["startedAt"])),
@@ -153,7 +155,7 @@ def _not_held() -> Iterator[Html]:
     )
 
 
-def _kept() -> Iterator[Html]:
+def _guest_keeps() -> Iterator[Html]:
     yield tag("h2", "What a guest keeps")
     yield tag("p", "Under whatever name a machine comes back, its guest keeps:")
     yield tag("ul", *(tag("li", each) for each in GUEST_KEEPS))

@@ -6,7 +6,7 @@ from textwrap import wrap
 from shared.pages.batches import counted, percent
 from shared.pages.machine import told
 from shared.pages.next_steps import summary, title
-from shared.pages.words import Report, decided, key, minute, size, source, visible
+from shared.pages.words import Report, decided, kept, key, minute, size, source, visible
 
 MACHINES = 20
 WIDTHS = (29, 29, 16, 9, 9)
@@ -27,6 +27,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"Restore {report['restoreId']}"
     yield f"Plan {report['planHash']}"
     yield from (f"It was {visible(each)}" for each in decided(report))
+    if report["temporary"]:
+        yield f"What it makes is kept {kept(report['temporary'])}"
     yield ""
     if "batches" in report:
         yield from _batches(report)

@@ -85,3 +85,12 @@ def change(before: str | None, after: str | None) -> str:
 def decided(report: Report) -> list[str]:
     """What was decided about a restore, by whom and when, the newest last."""
     return [Decision.model_validate(each).said for each in report["decisions"]]
+
+
+def kept(temporary: Report | None) -> str:
+    """For how long what a restore makes is kept; empty where it stays."""
+    if temporary is None:
+        return ""
+    if temporary["expires"]:
+        return f"until {moment(temporary['expires'])}, and then deleted"
+    return f"for {temporary['keepFor']} from when it is ready, and then deleted"

@@ -31,12 +31,13 @@ def commands(key: str, id_: str, plan_hash: str, function: str) -> dict[str, str
     command is one line, for a shell.
     """
     about = {key: id_, "planHash": plan_hash}
-    return {each.value: _command(about, function, each) for each in (Answer.APPROVE, Answer.REJECT)}
+    answers = (Answer.APPROVE, Answer.REJECT)
+    return {each.value: command(about, function, each.value) for each in answers}
 
 
-def _command(about: dict[str, str], function: str, answer: Answer) -> str:
+def command(about: dict[str, str], function: str, decision: str) -> str:
     """Ids and hashes need no quoting."""
-    asked = {**about, "decision": answer.value}
+    asked = {**about, "decision": decision}
     payload = json.dumps(asked | {"by": "WHO"}).replace("WHO", WHO)
     _, _, _, region, _, _, name, *_ = function.split(":")
     return (

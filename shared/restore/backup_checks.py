@@ -21,6 +21,18 @@ def unsynced(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> frozens
     return frozenset(name for name in names if name and not _is_read(longhorn, name))
 
 
+def unread(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> tuple[str, ...]:
+    """The targets, by their documents' ids, of points whose place no BackupTarget reads, and whose
+    backups are not known from elsewhere.
+    """
+    lacking = (
+        each.target
+        for each in points
+        if unsynced([each], longhorn) and longhorn.reader_of(each.source) is None
+    )
+    return tuple(sorted(set(lacking)))
+
+
 def targets_to_sync(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> frozenset[str]:
     """The BackupTargets that can be read and hold backups that Longhorn has not read yet."""
     readers = {longhorn.reader_of(each.source) for each in points if unsynced([each], longhorn)}
@@ -48,8 +60,9 @@ def of_disk(wanted: Wanted, volume: Volume) -> Check:
 
 
 def _is_read(longhorn: LonghornFacts, name: str) -> bool:
+    """What was read of a backup target that is gone goes with it, soon."""
     known = longhorn.backups.get(name)
-    return known is not None and bool(known.state)
+    return known is not None and bool(known.state) and known.target in longhorn.targets
 
 
 def _state(known: SyncedBackup) -> str:
@@ -60,13 +73,7 @@ def _state(known: SyncedBackup) -> str:
 
 def _place(wanted: Wanted, what: str, known: SyncedBackup) -> Check:
     """Of a backup that Longhorn has read: whether the data can still be read from there."""
-    target = wanted.facts.longhorn.targets.get(known.target)
-    if target is None:
-        said = (
-            f"{what} was read from backup target {short(known.target)}, which {wanted.target} does"
-            " not have any more. Add it to Longhorn again."
-        )
-        return wanted.block(CHECK, said)
+    target = wanted.facts.longhorn.targets[known.target]
     if target.problem:
         return wanted.block(CHECK, f"{what}: {_unavailable(known.target, target)}")
     place = target.place
@@ -85,7 +92,7 @@ def _unread(wanted: Wanted, volume: Volume) -> Check:
     what = f"{what} of {volume.disk}"
     reader = longhorn.reader_of(wanted.point.source)
     if reader is None:
-        return wanted.block(CHECK, f"{what}. {_no_reader(wanted)}")
+        return _unattached(wanted, what)
     target = longhorn.targets[reader]
     if target.problem:
         return wanted.block(CHECK, f"{what}: {_unavailable(reader, target)}")
@@ -99,12 +106,24 @@ def _unread(wanted: Wanted, volume: Volume) -> Check:
     return wanted.block(CHECK, said)
 
 
+def _unattached(wanted: Wanted, what: str) -> Check:
+    id_ = wanted.point.target
+    refusal = wanted.facts.attached.get(id_, "")
+    if refusal == "":
+        return wanted.block(CHECK, f"{what}. {_no_reader(wanted)}")
+    if refusal is None:
+        said = f"{what} yet: a restore first attaches target {id_} to {wanted.target}."
+        return wanted.warn(CHECK, said)
+    said = f"{what}, and target {id_} could not be attached to {wanted.target}: {refusal}"
+    return wanted.block(CHECK, said)
+
+
 def _no_reader(wanted: Wanted) -> str:
     targets = wanted.facts.longhorn.targets
     read = [f"{name} ({each.url or 'empty'})" for name, each in targets.items()]
     return (
         f"None of its backup targets reads {wanted.point.source.url}. It has: {listed(read)}."
-        " Add one in Longhorn (1.8 and later have several), or let Harvester's setting"
+        " Add one with AttachStateMachine (Longhorn 1.8 and later), or let Harvester's setting"
         " backup-target name this bucket."
     )
 

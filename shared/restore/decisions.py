@@ -16,14 +16,17 @@ _PlanHash = Annotated[
 ]
 
 
+KEEP = "keep"
+
+
 class Asked(Value):
     """What somebody decides about a restore or a failover: BY, about the plan with that hash; to
-    cancel needs none.
+    cancel needs none. To KEEP is about what a restore made, which else would be deleted again.
     """
 
     restore_id: _RestoreId | None = None
     failover_id: FailoverId | None = None
-    decision: Literal["approve", "reject", "cancel"]
+    decision: Literal["approve", "reject", "cancel", "keep"]
     plan_hash: _PlanHash | None = None
     by: Person | None = None
 
@@ -72,10 +75,16 @@ def asked(body: Any) -> Asked:
             f"restoreId, failoverId: {how} given. Name the one that the request for approval has.",
             "restoreId",
         )
-    if wanted.plan_hash is None and wanted.answer is not Answer.CANCEL:
+    if wanted.decision == KEEP and wanted.failover_id:
+        raise InvalidRequest(
+            "decision: 'keep' is about a restore of mode emergency. What a failover restores stays"
+            " anyway, and a drill's is always deleted.",
+            "decision",
+        )
+    if wanted.plan_hash is None and wanted.decision not in (Answer.CANCEL, KEEP):
         raise InvalidRequest(
             f"planHash is missing: to {wanted.decision} is about one plan, whose hash is in the"
-            " request for approval. Only cancel needs none.",
+            " request for approval. Only cancel and keep need none.",
             "planHash",
         )
     return wanted

@@ -29,7 +29,7 @@ def namespace(name: str, restore_id: str) -> PlannedObject:
 
 
 def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
-    """The disks, the machine, not started, then its Secrets, which the machine owns. A temporary
+    """The disks, the machine, not started, then its Secrets, which the machine owns. A drill's
     machine is cut off from every network before it is there.
     """
     disks: list[PlannedObject] = []
@@ -37,7 +37,7 @@ def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
         disks += strategy.make_disk(wanted, volume)
     vm = _virtual_machine(wanted, disks)
     made = (*([] if strategy.stands else disks), vm, *_secrets(wanted))
-    return (_isolation(wanted), *made) if wanted.request.temporary else made
+    return (_isolation(wanted), *made) if wanted.request.drilled else made
 
 
 def _isolation(wanted: Wanted) -> PlannedObject:
@@ -90,9 +90,9 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
     vm = virtual_machine.with_secrets(
         vm, {name: names.secret(wanted.restore_id, name) for name in secrets}
     )
-    if temporary := wanted.request.temporary:
+    if drilled := wanted.request.drilled:
         vm = virtual_machine.with_instance_label(vm, labels.ISOLATED, _isolation_name(wanted))
-        probe = temporary.probe_of(point.namespace, point.vm)
+        probe = drilled.probe_of(point.namespace, point.vm)
         vm = virtual_machine.with_readiness_probe(vm, probe.tcp, probe.http) if probe else vm
     claims = [each.manifest for each in disks if each.kind == "PersistentVolumeClaim"]
     vm = virtual_machine.with_claim_templates(vm, claims)

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.models.base import to_instant
 from shared.models.restore_plans import MachineResult, Plan, RestoreRecord
+from shared.models.temporaries import Temporary
 from shared.restore.report import GO_ON
 
 TOLD = 20  # machines in the JSON, and problems in the text
@@ -27,20 +29,31 @@ def subject(plan: Plan, state: str) -> str:
 
 
 def body(
-    plan: Plan, record: RestoreRecord, results: Iterable[MachineResult], output: Output
+    plan: Plan,
+    record: RestoreRecord,
+    results: Iterable[MachineResult],
+    output: Output,
+    temporary: Temporary | None = None,
 ) -> str:
     """The JSON is the execution's output with the first machines; it begins after an empty line."""
     first = {**output, "machines": output["machines"][:TOLD]}
-    text = "\n".join(_lines(plan, record, results, output))
+    text = "\n".join(_lines(plan, record, results, output, temporary))
     return f"{text}\n\n{json.dumps(first, indent=2)}"
 
 
 def _lines(
-    plan: Plan, record: RestoreRecord, results: Iterable[MachineResult], output: Output
+    plan: Plan,
+    record: RestoreRecord,
+    results: Iterable[MachineResult],
+    output: Output,
+    temporary: Temporary | None,
 ) -> list[str]:
     counts = ", ".join(f"{number} {state}" for state, number in output["counts"].items())
     lines = [f"Restore of {_what(plan)} {_way(plan)}: {output['state']} ({counts})."]
     lines += [f"It was {each.said}." for each in record.decisions]
+    if temporary:
+        expires, half = to_instant(temporary.expires), to_instant(temporary.half)
+        lines.append(f"What it made is deleted at {expires}; how to keep it is told at {half}.")
     problems = [_problem(each, each.error.message) for each in results if each.error]
     if problems:
         lines += ["", "What did not come back, why, and what to do:", *problems[:TOLD]]

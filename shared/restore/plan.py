@@ -153,6 +153,7 @@ def plan(
         machines=together.machines,
         space=together.space,
         batch_size=BATCH,
+        keep_for=request.kept,
         fail_on=request.fail_on,
         checks=(
             *of_target,
@@ -170,6 +171,8 @@ def _way(
 ) -> tuple[Strategy, str]:
     if request.mode is Mode.REGISTER:
         return strategies.STANDING, "mode register: its disks are there already"
+    if request.mode is Mode.EMERGENCY:
+        return strategies.LONGHORN, "mode emergency: volumes of one replica each"
     return strategies.choose(request.strategy, cluster.id, facts)
 
 

@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from shared.models.base import to_instant
+from shared.models.base import to_duration, to_instant
 from shared.models.restore_details import Details
 from shared.models.restore_plans import (
     BatchProgress,
@@ -213,12 +213,21 @@ def _head(plan: Plan, record: RestoreRecord, state: str, now: datetime | None) -
         "finishedAt": to_instant(now) if now else None,
         "decisions": [each.model_dump(mode="json") for each in record.decisions],
         "approval": None,
+        "temporary": temporary(plan, None),
         "estimate": plan.estimate and plan.estimate.model_dump(mode="json"),
         "namespaces": [
             {"name": each.name, "action": "create", "reason": each.reason}
             for each in plan.namespaces
         ],
     }
+
+
+def temporary(plan: Plan, expires: datetime | None) -> dict[str, Any] | None:
+    """EXPIRES is None while the restore runs; None in all for one whose machines stay."""
+    if plan.keep_for is None:
+        return None
+    kept = to_duration(timedelta(seconds=plan.keep_for))
+    return {"keepFor": kept, "expires": to_instant(expires) if expires else None}
 
 
 def percent(machine: MachinePlan, result: MachineResult) -> int | None:

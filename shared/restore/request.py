@@ -4,6 +4,7 @@ section 5).
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,6 +30,7 @@ from shared.models.base import (
     Person,
     Value,
     answerable,
+    keepable,
     matching,
     waitable,
 )
@@ -41,14 +43,12 @@ if TYPE_CHECKING:
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.verified": ("any",),
-    "attach": ("auto", "never"),  # nothing is attached either way yet
-    "keepFor": ("PT24H",),  # of mode emergency
     "to": (),  # of mode migrate
 }
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
 
 PARTLY: dict[str, tuple[Any, ...]] = {
-    "mode": ("standard", "register"),
+    "mode": ("standard", "emergency", "register"),
     "strategy": ("auto", "csi", "longhorn"),
 }
 """Keys of which this version does some values."""
@@ -67,10 +67,17 @@ class OnExisting(StrEnum):
 
 
 class Mode(StrEnum):
-    """What is made: machines with their disks, or machines over disks that are there already."""
+    """What is made: machines with their disks, machines that are deleted again after some time, or
+    machines over disks that are there already.
+    """
 
     STANDARD = "standard"
+    EMERGENCY = "emergency"
     REGISTER = "register"
+
+
+EMERGENCY_SUFFIX = "-emergency"
+DAY = timedelta(hours=24)
 
 
 class Approve(StrEnum):
@@ -161,6 +168,8 @@ class RestoreRequest(Value):
     dry_run: StrictBool = False
     approve: Approve = Approve.NONE
     approval_timeout: Annotated[Duration, AfterValidator(answerable)] = timedelta(minutes=15)
+    attach: Literal["auto", "never"] = "auto"
+    keep_for: Annotated[Duration, AfterValidator(keepable)] = DAY
     concurrency: Annotated[int, Field(ge=1, le=64, strict=True)] = 16
     by: Person | None = None
     request_id: Annotated[str, Field(min_length=1, max_length=256)]
@@ -171,19 +180,42 @@ class RestoreRequest(Value):
 
     def of_plan(self, plan: "RecoveryPlan") -> "RestoreRequest":
         """With the mapping of the plan that it selects, unless it has one of its own; what a drill
-        restores is temporary.
+        restores is apart from all else.
         """
         request = self
         if "mapping" not in self.model_fields_set:
             request = self.model_copy(update={"mapping": plan.mapping})
         if expires := plan.temporary_until():
             drill = {"expires": expires, "probes": plan.drill.probes}
-            return TemporaryRequest.model_construct(**{**dict(request), **drill})
+            return DrilledRequest.model_construct(**{**dict(request), **drill})
         return request
 
+    def named(self) -> "RestoreRequest":
+        """With the names that temporary machines have beside their originals, unless its mapping
+        has a suffix for them.
+        """
+        names = self.mapping.names
+        if self.mode is not Mode.EMERGENCY or names.suffix:
+            return self
+        names = names.model_copy(update={"suffix": EMERGENCY_SUFFIX})
+        mapping = self.mapping.model_copy(update={"names": names})
+        return self.model_copy(update={"mapping": mapping})
+
     @property
-    def temporary(self) -> "TemporaryRequest | None":
+    def drilled(self) -> "DrilledRequest | None":
         return None
+
+    @property
+    def temporary(self) -> bool:
+        """Whether what it makes is deleted again without anybody's doing."""
+        return self.mode is Mode.EMERGENCY
+
+    @property
+    def kept(self) -> int | None:
+        """For how many seconds what it makes is kept once it is ready; None: for ever, or for as
+        long as a drill takes.
+        """
+        return int(self.keep_for.total_seconds()) if self.mode is Mode.EMERGENCY else None
 
     @property
     def approval(self) -> int | None:
@@ -195,14 +227,20 @@ class RestoreRequest(Value):
     @property
     def digest(self) -> str:
         """The same for two requests that ask the same, whoever asks and however they write it; and
-        the same as that of an earlier version, which knew one mode.
+        the same as that of an earlier version, which knew fewer keys.
         """
-        left_out = {"by", "mode"} if self.mode is Mode.STANDARD else {"by"}
+        left_out = {"by"}
+        if self.attach == "auto":
+            left_out.add("attach")
+        if self.mode is not Mode.EMERGENCY:
+            left_out.add("keep_for")
+        if self.mode is Mode.STANDARD:
+            left_out.add("mode")
         asked = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-class TemporaryRequest(RestoreRequest):
+class DrilledRequest(RestoreRequest):
     """Of machines that are apart from all others and may be deleted when they EXPIRE; PROBES say
     when some of them are ready. Nobody can type one: a drill makes it of its plan.
     """
@@ -211,8 +249,12 @@ class TemporaryRequest(RestoreRequest):
     probes: tuple[Any, ...] = ()
 
     @property
-    def temporary(self) -> "TemporaryRequest | None":
+    def drilled(self) -> "DrilledRequest | None":
         return self
+
+    @property
+    def temporary(self) -> bool:
+        return True
 
     def probe_of(self, namespace: str, vm: str) -> "DrillProbe | None":
         return next((each for each in self.probes if each.fits(namespace, vm)), None)
@@ -223,10 +265,34 @@ def restore_request(body: Any, *, execution_name: str) -> RestoreRequest:
     if isinstance(body, dict):
         body = {"requestId": execution_name, **body}
     request = parse(RestoreRequest, body, lacking=LACKING, partly=PARTLY)
-    if request.mode is Mode.REGISTER and request.strategy != "auto":
-        raise InvalidRequest(
-            f"strategy: {request.strategy!r} does not fit mode 'register', whose disks are there"
-            " already. Leave it out.",
-            "strategy",
-        )
+    for field, problem in _misfits(request):
+        raise InvalidRequest(f"{field}: {problem}", field)
     return request
+
+
+def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
+    """Values that do not fit the mode, and why."""
+    mode, strategy, existing = request.mode, request.strategy, request.on_existing
+    if mode is Mode.REGISTER and strategy != "auto":
+        yield (
+            "strategy",
+            f"{strategy!r} does not fit mode 'register', whose disks are there already."
+            " Leave it out.",
+        )
+    if mode is Mode.EMERGENCY and strategy not in ("auto", "longhorn"):
+        yield (
+            "strategy",
+            f"{strategy!r} does not fit mode 'emergency', whose disks have one replica each."
+            " Use 'auto' or 'longhorn'.",
+        )
+    if mode is Mode.EMERGENCY and existing is OnExisting.UPDATE:
+        yield (
+            "onExisting",
+            "'update' does not fit mode 'emergency', which makes machines of its own."
+            " Use 'fail', 'skip' or 'recreate'.",
+        )
+    if mode is not Mode.EMERGENCY and request.keep_for != DAY:
+        yield (
+            "keepFor",
+            f"belongs to mode 'emergency'; what mode {mode.value!r} makes stays. Leave it out.",
+        )

@@ -126,9 +126,10 @@ def build_object(  # noqa: PLR0913  # the parts of an object, by name
             **names.origin(wanted.point),
         },
     }
-    if temporary := wanted.request.temporary:
+    if wanted.request.temporary:
         metadata["labels"][labels.TEMPORARY] = "true"
-        metadata["annotations"][labels.EXPIRES] = to_instant(temporary.expires)
+    if drilled := wanted.request.drilled:
+        metadata["annotations"][labels.EXPIRES] = to_instant(drilled.expires)
     if KINDS[kind].namespaced:
         namespace = namespace or wanted.namespace
         metadata["namespace"] = namespace

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from shared.aws.table import Table
 from shared.errors import NotFound
 from shared.models.restore_plans import Decision
-from shared.restore.decisions import Asked, Decidable, Verdict, judge
+from shared.restore.decisions import KEEP, Asked, Decidable, Verdict, judge
 from shared.runs.ledger import Ledger
 from shared.workflows.waking import Keeper, wake
 
@@ -55,19 +55,34 @@ def decide(clients: Clients, asked: Asked) -> Verdict:
         failover = FailoverLedger(clients.table, asked.failover_id, now=clients.now)
         return _decide(clients, failover, asked, "failoverId")
     restore = Ledger(clients.table, asked.restore_id or "", now=clients.now)
+    if asked.decision == KEEP:
+        return _keep(clients, restore, asked)
     return _decide(clients, restore, asked, "restoreId")
+
+
+def _keep(clients: Clients, ledger: Ledger, asked: Asked) -> Verdict:
+    """What changed since it was read may be the rollback, which began first then."""
+    from shared.restore import expiry  # few decisions are about it
+    from shared.runs import temporaries
+
+    while True:
+        record = ledger.record()
+        if record is None:
+            raise _unknown(ledger, "restoreId")
+        found = temporaries.read(clients.table, ledger.id)
+        kept = expiry.keep(found, record, asked.by, clients.now())
+        if kept.changes is None or found is None:
+            break
+        if temporaries.change(clients.table, found, clients.now(), **kept.changes):
+            break
+    return Verdict(kept.accepted, kept.message)
 
 
 def _decide(clients: Clients, ledger: Deciding[_R], asked: Asked, key: str) -> Verdict:
     while True:
         record = ledger.record()
         if record is None:
-            raise NotFound(
-                f"{key.removesuffix('Id').capitalize()} {ledger.id} is not known: it has not begun,"
-                f" or it was a dry run, which waits for nobody. Look for its {key} in the request"
-                " for approval.",
-                key,
-            )
+            raise _unknown(ledger, key)
         verdict = judge(record, asked, clients.now())
         # What changed since the record was read may be another answer, which was the first then.
         if verdict.decision is None or ledger.decide(record, verdict.decision):
@@ -77,3 +92,11 @@ def _decide(clients: Clients, ledger: Deciding[_R], asked: Asked, key: str) -> V
     if verdict.decision and not verdict.decision.ends:
         return verdict._replace(message=f"{verdict.message} {NOBODY_WAITS}")
     return verdict
+
+
+def _unknown(ledger: "Deciding[_R]", key: str) -> NotFound:
+    return NotFound(
+        f"{key.removesuffix('Id').capitalize()} {ledger.id} is not known: it has not begun, or it"
+        f" was a dry run, which waits for nobody. Look for its {key} in the request for approval.",
+        key,
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shared.aws import objects, secrets
 from shared.aws.table import Table
 from shared.catalogue import documents, observations
-from shared.errors import Conflict, NotFound, Refused, Rejected, Unavailable
+from shared.errors import Conflict, Refused, Rejected, Unavailable
 from shared.kube import connecting, discovery, longhorn
 from shared.kube.client import TargetCluster
 from shared.models.cluster_facts import ClusterFacts, Needs
@@ -65,6 +65,13 @@ class Planned(NamedTuple):
     approval: int | None = None
 
 
+class Attach(NamedTuple):
+    """The backup target that the cluster must be made to read before a plan can be made."""
+
+    target: str
+    cluster: str
+
+
 class _Chosen(NamedTuple):
     """What is to be restored; REQUEST has the mapping that counts, NEEDS is what the target is
     asked about, CHECKS are about the selection as a whole.
@@ -78,10 +85,15 @@ class _Chosen(NamedTuple):
 
 
 def plan_restore(
-    clients: Clients, request: RestoreRequest, execution: str, looked: Mapping[str, bool]
-) -> Planned | Ask:
+    clients: Clients,
+    request: RestoreRequest,
+    execution: str,
+    looked: Mapping[str, bool],
+    attached: Mapping[str, str] | None = None,
+) -> Planned | Ask | Attach:
     """LOOKED are the executions that were looked at, and whether each was running then. One that
     has ended since costs its successor a second start; one that was redriven since is overtaken.
+    ATTACHED are the targets that were attached for it, with why one could not be, "" where it was.
 
     Raises InvalidRequest, NotFound, Refused and Unreachable: the first that applies.
     """
@@ -103,7 +115,10 @@ def plan_restore(
         return Ask(str(unknown))
     if record.plan_hash is None:
         chosen = chosen or _choose(clients, request)
-        record = _plan(clients, ledger, record.attempt, chosen, cluster, kubeconfig)
+        made = _plan(clients, chosen, cluster, kubeconfig, attached or {})
+        if isinstance(made, Attach):
+            return made
+        record = _keep(clients, ledger, record.attempt, made)
     approval = record.approval if record.unapproved else None
     return Planned(ledger.id, record.attempt, record.plan_hash or "", record.batches, approval)
 
@@ -120,18 +135,18 @@ def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
         request = request.of_plan(chosen.plan)
         others = documents.plans_of(clients.table, chosen.plan.source)
         checks = tuple(plan_checks.of_plan(chosen, points, others, request.target))
+    request = request.named()
     return _Chosen(request, choices, points, planning.needs(points, request), checks)
 
 
 def _plan(
     clients: Clients,
-    ledger: Ledger,
-    attempt: int,
     chosen: _Chosen,
     cluster: ClusterDocument,
     kubeconfig: str,
-) -> RestoreRecord:
-    """Decide, once the target was looked at, and keep what was decided."""
+    attached: Mapping[str, str],
+) -> Plan | Attach:
+    """Decide, once the target was looked at."""
     request = chosen.request
     with connecting.connect(
         kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
@@ -139,16 +154,38 @@ def _plan(
         facts = _observe(clients, target, chosen.needs, cluster)
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
-        if not request.dry_run and request.mode is Mode.STANDARD:
-            # Nothing is asked for a point that is not restored anyway: it may never come.
-            wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
-            facts = _sync(clients, target, wanted, facts)
+        # Nothing is asked for a point that is not restored anyway: it may never come.
+        wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
+        if request.mode is not Mode.REGISTER:
+            lacking = _to_attach(clients, request, wanted, facts, attached)
+            if lacking and not request.dry_run:
+                return Attach(lacking[0], cluster.id)
+            facts = facts._replace(attached={**attached, **dict.fromkeys(lacking)})
+            if not request.dry_run:
+                facts = _sync(clients, target, wanted, facts)
     selected = _read_again(clients, chosen.choices)
     sources = _sources(clients, chosen.points)
     plan = planning.plan(selected, request, cluster, facts, sources, chosen.checks)
     estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
-    plan = plan.model_copy(update={"estimate": estimate})
-    return _keep(clients, ledger, attempt, plan)
+    return plan.model_copy(update={"estimate": estimate})
+
+
+def _to_attach(
+    clients: Clients,
+    request: RestoreRequest,
+    points: Iterable[RestorePoint],
+    facts: ClusterFacts,
+    attached: Mapping[str, str],
+) -> list[str]:
+    """The targets that no backup target of the cluster reads, whose documents have keys for it, and
+    which nobody has tried to attach yet.
+    """
+    if request.attach == "never":
+        return []
+    lacking = backup_checks.unread(points, facts.longhorn)
+    untried = (each for each in lacking if each not in attached)
+    found = {each: documents.document(clients.table, "targets", each) for each in untried}
+    return [id_ for id_, each in found.items() if each and each.credential_secret]
 
 
 def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:
@@ -193,9 +230,7 @@ def _asked(request: RestoreRequest) -> Asked:
 
 
 def _find_cluster(clients: Clients, target: str) -> ClusterDocument:
-    cluster = documents.document(clients.table, "clusters", target)
-    if cluster is None:
-        raise NotFound(documents.why_unknown(clients.table, "clusters", target), "target")
+    cluster = documents.need(clients.table, "clusters", target, "target")
     return cluster.with_secret_below(clients.secrets_prefix)
 
 

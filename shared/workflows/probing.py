@@ -56,9 +56,7 @@ class Probed(NamedTuple):
 
 def probe_one(clients: Clients, cluster: str) -> Observation:
     """One look, now. Raises NotFound for a cluster without a document."""
-    document = documents.document(clients.table, "clusters", cluster)
-    if document is None:
-        raise NotFound(documents.why_unknown(clients.table, "clusters", cluster), "cluster")
+    document = documents.need(clients.table, "clusters", cluster, "cluster")
     return _record(clients, _look(clients, document))
 
 

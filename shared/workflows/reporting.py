@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.aws.table import Table
 from shared.errors import NotFound, Overtaken
 from shared.models.restore_plans import MachineResult, Plan, RestoreRecord
-from shared.restore import message, progress, rates, report, rollback_report
+from shared.models.temporaries import Temporary
+from shared.restore import expiry, message, progress, rates, report, rollback_report
 from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
+from shared.runs import temporaries
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.runs.rollbacks import RollbackLedger
@@ -187,10 +189,15 @@ def _save(
     machines = tuple(whole.get(each.key, each) for each in plan.machines)
     detailed = plan.model_copy(update={"machines": machines})
     made = report.report(detailed, record, results, objects, state, now)
+    temporary = expiry.begin(plan, results, now)
+    if temporary:
+        made |= {"temporary": report.temporary(plan, temporary.expires)}
     address = publish(clients.state, _report_name(clients, plan, ledger), made)
     output = report.output(plan, results, state, address)
+    if temporary:
+        temporaries.begin(clients.table, temporary, now)
     if not plan.dry_run:
-        _notify(clients, plan, record, results, output)
+        _notify(clients, plan, record, results, output, temporary)
     # Last: before that, a repeated call does it all again.
     ledger.finish(record.attempt, state, at=now, counts=output["counts"], report=address)
     return output
@@ -212,9 +219,10 @@ def _notify(
     record: RestoreRecord,
     results: list[MachineResult],
     output: Output,
+    temporary: Temporary | None,
 ) -> None:
     clients.sns.publish(
         TopicArn=clients.topic,
         Subject=message.subject(plan, output["state"]),
-        Message=message.body(plan, record, results, output),
+        Message=message.body(plan, record, results, output, temporary),
     )

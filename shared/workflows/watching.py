@@ -4,10 +4,12 @@ are started.
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from shared import labels
 from shared.errors import Conflict, Rejected, Unavailable, Unreachable
 from shared.kube import data, tracking
+from shared.models.base import to_instant
 from shared.models.restore_plans import Condition, MachinePlan, MachineResult, Phase, Problem
 from shared.restore import progress
 from shared.restore.progress import Do, Step
@@ -112,13 +114,36 @@ def _is_started(result: MachineResult) -> bool:
 
 def _take_step(run: Run, result: MachineResult, machine: MachinePlan, step: Step) -> MachineResult:
     now = run.clients.clock.now()
-    if step.do in (Do.FINISH, Do.FAIL):
+    if step.do is Do.FAIL:
         return progress.finish(result, step, now)
+    if step.do is Do.FINISH:
+        return _finish(run, result, machine, step)
     if step.do is Do.STARTED:
         return _mark_started(result, now)
     if step.do is Do.START:
         return _start(run, result, machine)
     return _wait(run, result, step)
+
+
+def _finish(run: Run, result: MachineResult, machine: MachinePlan, step: Step) -> MachineResult:
+    """A temporary machine says for itself how long it is kept, counted from now."""
+    now = run.clients.clock.now()
+    done = progress.finish(result, step, now)
+    if run.plan.keep_for is None:
+        return done
+    run.fence.permit()
+    expires = to_instant(now + timedelta(seconds=run.plan.keep_for))
+    change = {"metadata": {"annotations": {labels.EXPIRES: expires}}}
+    try:
+        run.cluster.patch(
+            "VirtualMachine", machine.namespace, machine.name, change, uid=result.uid or ""
+        )
+    except (Conflict, Rejected) as error:
+        said = f"its annotation {labels.EXPIRES} could not be set to {expires}: {error.message}"
+        return done.model_copy(update={"note": f"{done.note}; {said}"})
+    except Unavailable as error:
+        return _wait(run, result, Step(Do.WAIT, error.message))
+    return done
 
 
 def _wait(run: Run, result: MachineResult, step: Step) -> MachineResult:

@@ -78,7 +78,10 @@ def test_a_cluster_says_what_it_lacks_instead_of_a_timeout(stack: Stack, bare: A
     ended = restore(stack)
     (machine,) = ended.output["machines"]
     assert machine["state"] == "blocked"
-    assert f"It has: default ({ELSEWHERE}). Add one in Longhorn" in machine["error"]["message"]
+    assert (
+        f"It has: default ({ELSEWHERE}). Add one with AttachStateMachine"
+        in machine["error"]["message"]
+    )
 
     bare.call("DELETE", bare.path_of(manifest(SNAPSHOT, "VolumeSnapshotClass", "longhorn")))
     no_class = "Cluster bare has no VolumeSnapshotClass of driver.longhorn.io for backups."

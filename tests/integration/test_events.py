@@ -174,6 +174,13 @@ def test_the_rollback_function_takes_its_event_and_a_person_its_request(stack: S
     assert answer["output"]["counts"]["deleted"]
 
 
+def test_the_attach_function_takes_its_event_and_a_person_its_request(stack: Stack) -> None:
+    event = example("attach.json")
+    assert event["request"] == example("attach-request.json")
+    answer = invoke(stack, "AttachFunction", event)
+    assert (answer["state"], answer["backupTarget"]) == ("planned", "default")
+
+
 @pytest.mark.parametrize(
     ("kind", "id_", "file"),
     [(Kind.CLUSTER, "west", "cluster-west"), (Kind.TARGET, "east-s3", "target-east-s3")],

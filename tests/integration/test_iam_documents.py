@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from local.cloud import REGION
 from local.stack import Stack
+from shared.workflows.attaching import LOCKS as LOCKS_OF_NONE
 
 DOCUMENTS = Path(__file__).parents[2] / "docs/iam"
 VOLUME = "prefix/backupstore/volumes/22/fc/pvc-1"
@@ -27,6 +28,13 @@ Call = Callable[[Any, str], Any]
 def _upload_in_parts(s3: Any, bucket: str) -> None:
     begun = s3.create_multipart_upload(Bucket=bucket, Key=BLOCK)
     s3.abort_multipart_upload(Bucket=bucket, Key=BLOCK, UploadId=begun["UploadId"])
+
+
+def _prove(s3: Any, bucket: str) -> None:
+    """As AttachFunction proves that keys may write."""
+    key = f"prefix/{LOCKS_OF_NONE}/lock-01234567.lck"
+    begun = s3.create_multipart_upload(Bucket=bucket, Key=key)
+    s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=begun["UploadId"])
 
 
 def _put(key: str) -> Call:
@@ -48,7 +56,7 @@ READ: dict[str, Call] = {
     "read a block": _get(BLOCK),
     "read metadata": _get(METADATA),
 }
-LOCKS: dict[str, Call] = {"lock": _put(LOCK), "unlock": _delete(LOCK)}
+LOCKS: dict[str, Call] = {"lock": _put(LOCK), "unlock": _delete(LOCK), "prove": _prove}
 WRITE: dict[str, Call] = {
     "write a backup": _put(BACKUP),
     "write a block": _put(BLOCK),

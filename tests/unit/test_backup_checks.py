@@ -57,11 +57,6 @@ def test_a_backup_that_longhorn_has_read_completely_passes() -> None:
             " there, or choose another restore point.",
         ),
         (
-            {"targets": {}},
-            "Backup backup-web01-0 of disk-0 was read from backup target default, which west does"
-            " not have any more. Add it to Longhorn again.",
-        ),
-        (
             {"targets": {"default": DOWN}},
             "Backup backup-web01-0 of disk-0: backup target default (s3://backups@us-east-1/) is"
             " not available: 403 Forbidden. Correct its URL, its credentials or the network, and"
@@ -72,6 +67,14 @@ def test_a_backup_that_longhorn_has_read_completely_passes() -> None:
 def test_a_backup_that_cannot_be_used_blocks_with_the_remedy(changes: Json, said: str) -> None:
     found = verdict(knows(POINT, **changes))
     assert (found.verdict, found.message) == ("block", said)
+
+
+def test_what_was_read_of_a_backup_target_that_is_gone_is_not_known_any_more() -> None:
+    """Longhorn takes its objects away with it, a moment later."""
+    longhorn = knows(POINT, targets={})
+    assert backup_checks.unsynced([POINT], longhorn)
+    assert backup_checks.unread([POINT], longhorn) == ("east-s3",)
+    assert verdict(longhorn).message.startswith(f"{UNKNOWN}. None of its backup targets reads")
 
 
 def test_a_copy_of_the_backup_elsewhere_is_used_with_a_word() -> None:
@@ -116,13 +119,13 @@ def test_a_backup_that_longhorn_has_not_read_is_asked_for_and_blocks_what_it_doe
         (
             {},
             f"{UNKNOWN}. None of its backup targets reads"
-            " s3://backups/harvester/vmbackups/default/nightly.cfg. It has: none. Add one in"
-            " Longhorn (1.8 and later have several), or let Harvester's setting backup-target name"
-            " this bucket.",
+            " s3://backups/harvester/vmbackups/default/nightly.cfg. It has: none. Add one"
+            " with AttachStateMachine (Longhorn 1.8 and later), or let Harvester's setting"
+            " backup-target name this bucket.",
         ),
         (
             {"default": LonghornTarget(uid="t", url="")},
-            "It has: default (empty). Add one in Longhorn",
+            "It has: default (empty). Add one with AttachStateMachine",
         ),
         (
             {"default": DOWN},
@@ -149,12 +152,28 @@ def test_what_longhorn_knows_already_is_not_asked_for() -> None:
         ({"a": "s3://backups@us-east-1/"}, "a"),
         ({"a": "s3://backups/"}, "a"),
         ({"a": "s3://backups@us-east-1/other/"}, None),
-        ({"a": "s3://backups@us-east-1/", "b": "s3://backups@us-east-1/harvester"}, "b"),
+        ({"a": "s3://backups@us-east-1/", "b": "s3://backups@us-east-1/harvester"}, "a"),
         ({"a": "s3://backup@us-east-1/", "b": "nfs://backups/", "c": "s3://[", "d": ""}, None),
     ],
 )
-def test_the_target_that_lies_closest_to_the_point_reads_it(
+def test_the_target_of_exactly_the_place_of_the_point_reads_it(
     urls: dict[str, str], reader: str | None
 ) -> None:
     targets = {name: LonghornTarget(uid="t", url=url) for name, url in urls.items()}
     assert LonghornFacts(targets=targets).reader_of(POINT.source) == reader
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reader"),
+    [("", "root"), ("copies/", "copies"), ("copies/older/", None), ("harvester/", None)],
+)
+@pytest.mark.parametrize(
+    "key", ["harvester/vmbackups/default/x.cfg", "backupstore/volumes/ab/cd/v/volume.cfg"]
+)
+def test_longhorn_reads_nothing_in_folders_below_its_own(
+    prefix: str, key: str, reader: str | None
+) -> None:
+    source = POINT.source.model_copy(update={"key": prefix + key})
+    urls = {"root": "s3://backups@us-east-1/", "copies": "s3://backups@us-east-1/copies/"}
+    targets = {name: LonghornTarget(uid="t", url=url) for name, url in urls.items()}
+    assert LonghornFacts(targets=targets).reader_of(source) == reader

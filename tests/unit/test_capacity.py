@@ -56,6 +56,11 @@ def test_room_for_some_replicas_is_a_warning() -> None:
     )
 
 
+def test_temporary_machines_need_room_for_one_replica() -> None:
+    plan = planned(a_guest(count=2), on=on(50, 20), dryRun=True, mode="emergency")
+    assert [each.verdict for each in plan.checks if each.check == "capacity"] == ["pass"]
+
+
 def test_no_room_for_one_of_each_refuses_the_restore() -> None:
     guests = a_guest("web01"), a_guest("web02")
     where = on(20, 10)

@@ -584,6 +584,7 @@ FORMAL = {
 OF_PLAN: dict[str, Json] = {
     "target": "north",
     "timeout": 1.0,
+    "keep_for": 1,
     "absent": ("elsewhere",),
     "namespaces": (),
     "machines": (),

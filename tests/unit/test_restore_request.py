@@ -103,10 +103,8 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
     ("path", "value"),
     [
         *(("select.verified", value) for value in ("presence", "full")),
-        ("attach", "always"),
-        ("keepFor", "PT1H"),
         ("to", "s3://elsewhere/"),
-        *(("mode", value) for value in ("emergency", "migrate")),
+        ("mode", "migrate"),
         *(("strategy", value) for value in ("harvester", "import", "mount")),
     ],
 )
@@ -124,7 +122,6 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
     [
         ("onExisting", "overwrite", "it is 'overwrite'."),
         ("strategy", "mount", "Use 'auto', 'csi' or 'longhorn'."),
-        ("attach", "always", "Use 'auto' or 'never'."),
         ("to", "s3://elsewhere/", "Leave it out."),
     ],
 )

@@ -66,10 +66,11 @@ def test_every_rule_every_end_of_a_restore_and_what_may_be_throttled_unseen_has_
     # Whoever asks or decides is told that it is throttled; the census comes again; a request for
     # approval that cannot be made fails its execution; of a rollback that fails the topic is told;
     # upkeep and the sweep come again as well; a planned failover that cannot prepare its source is
-    # told of too; one that cannot ask the second place is refused, with the reason.
+    # told of too; one that cannot ask the second place is refused, with the reason; who attaches a
+    # backup target looks at the execution.
     harmless = {"SearchFunction", "DecisionFunction", "CensusFunction", "ApprovalFunction"}
     harmless |= {"RollbackFunction", "UpkeepFunction", "SweepFunction", "SourceFunction"}
-    harmless |= {"SecondProbeFunction"}
+    harmless |= {"SecondProbeFunction", "AttachFunction"}
     unseen = {("Throttles", function) for function in set(FUNCTIONS) - harmless}
     assert rules | ends | unseen <= watched
 

@@ -81,15 +81,20 @@ def check(target: str, facts: ClusterFacts, machines: Iterable[MachinePlan]) -> 
 
 def _volumes(machines: Iterable[MachinePlan], facts: ClusterFacts) -> Iterator[_Volume]:
     for machine in machines:
+        made = {each.name: each for each in machine.objects if each.kind == "Volume"}
         for each in machine.objects:
             if each.kind != "PersistentVolumeClaim" or facts.has(each):
                 continue  # the volume whose place it takes has its room until then
-            if found := _volume(each, facts):
+            if found := _volume(each, facts, made.get(dig(each.manifest, "spec", "volumeName"))):
                 yield found
 
 
-def _volume(claim: PlannedObject, facts: ClusterFacts) -> _Volume | None:
-    """None for one whose class or size is not known, which other checks tell."""
+def _volume(
+    claim: PlannedObject, facts: ClusterFacts, volume: PlannedObject | None
+) -> _Volume | None:
+    """VOLUME is made for the claim, where Longhorn makes none of itself. None for one whose class
+    or size is not known, which other checks tell.
+    """
     name = dig(claim.manifest, "spec", "storageClassName") or facts.default_class
     found = facts.storage_classes.get(str(name))
     if found is None or found.provisioner != LONGHORN_DRIVER:
@@ -98,7 +103,8 @@ def _volume(claim: PlannedObject, facts: ClusterFacts) -> _Volume | None:
         size = int(number(str(dig(claim.manifest, "spec", "resources", "requests", "storage"))))
     except ValueError:
         return None
-    told = found.parameters.get("numberOfReplicas", "")
+    stated = volume and dig(volume.manifest, "spec", "numberOfReplicas")
+    told = str(stated or found.parameters.get("numberOfReplicas", ""))
     replicas = int(told) if told.isascii() and told.isdecimal() and len(told) < 3 else REPLICAS
     return _Volume(f"{claim.namespace}/{claim.name}", size, max(1, replicas))
 

@@ -13,7 +13,7 @@ from shared.restore.strategies.strategy import Data, Live, Strategy
 if TYPE_CHECKING:
     from shared.models.cluster_facts import ClusterFacts
 
-__all__ = ["STANDING", "STRATEGIES", "Data", "Live", "Strategy", "choose"]
+__all__ = ["LONGHORN", "STANDING", "STRATEGIES", "Data", "Live", "Strategy", "choose"]
 
 STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN, STANDING)}
 

@@ -10,6 +10,7 @@ from shared.models.restore_plans import Check, PlannedObject
 from shared.models.restore_points import Volume
 from shared.restore import names, volume_parameters
 from shared.restore.class_checks import CHECK, SHARED
+from shared.restore.request import Mode
 from shared.restore.strategies import claims
 from shared.restore.wanted import Wanted, build_object
 from shared.validation import listed, short
@@ -85,6 +86,10 @@ def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
 def _volume(disk: _Disk) -> PlannedObject:
     """What Longhorn's webhook adds is left to it: the backup's image, and its size once more."""
     read = volume_parameters.read(disk.parameters)
+    if disk.wanted.request.mode is Mode.EMERGENCY:
+        # One replica is copied the soonest; and what is deleted soon is not backed up.
+        alone = {**read.fields, "numberOfReplicas": 1}
+        read = read._replace(fields=alone, labels={labels.UNBACKED: "enabled"})
     url = _url(disk.wanted, disk.volume)
     migratable = disk.parameters.get(volume_parameters.MIGRATABLE) == "true"
     spec = {

@@ -96,9 +96,7 @@ class Work(NamedTuple):
 @contextmanager
 def connected(clients: Clients, cluster: str, deadline: float) -> Iterator[TargetCluster]:
     """Raises NotFound for a cluster without a document or a secret."""
-    document = documents.document(clients.table, "clusters", cluster)
-    if document is None:
-        raise NotFound(documents.why_unknown(clients.table, "clusters", cluster), "plan")
+    document = documents.need(clients.table, "clusters", cluster, "plan")
     stored = document.with_secret_below(clients.secrets_prefix)
     with connecting.connect(
         secrets.kubeconfig_of(clients.secrets, stored),

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from shared.catalogue import documents
-from shared.errors import NotFound
 from shared.layouts import registry
 from shared.models.reconciles import ReconcileRequest, Run
 from shared.validation import parse
@@ -22,9 +21,7 @@ def begin(clients: Clients, body: Any, execution: str, started: datetime) -> Run
     bucket or a folder that may not be listed.
     """
     request = parse(ReconcileRequest, body, lacking={})
-    target = documents.document(clients.table, "targets", request.target)
-    if target is None:
-        raise NotFound(documents.why_unknown(clients.table, "targets", request.target), "target")
+    target = documents.need(clients.table, "targets", request.target, "target")
     id_ = hashlib.sha256(execution.encode()).hexdigest()[:16]
     ranges = clients.catalogue.stores.ranges(
         target.bucket,

@@ -1,0 +1,35 @@
+"""Restores of mode emergency: until when what they made is kept."""
+
+from datetime import datetime, timedelta
+
+from shared.models.base import Instant, Value
+
+
+class Temporary(Value):
+    """What a restore made, kept until it EXPIRES; at HALF of that time the topic is told.
+
+    KEPT_AT is when somebody (KEPT_BY) decided that it stays. TRIES counts the rollbacks that were
+    started for it, TRIED_AT is when the newest was. REVISION counts the changes.
+    """
+
+    restore_id: str
+    target: str
+    since: Instant
+    expires: Instant
+    told: bool = False
+    kept_at: Instant | None = None
+    kept_by: str | None = None
+    tries: int = 0
+    tried_at: Instant | None = None
+    revision: int = 0
+
+    @property
+    def half(self) -> datetime:
+        return self.since + (self.expires - self.since) / 2
+
+    @property
+    def next_try(self) -> datetime:
+        """Twice as long after each try as after the one before, at most an hour."""
+        if self.tried_at is None:
+            return self.expires
+        return self.tried_at + min(timedelta(minutes=2**self.tries), timedelta(hours=1))
