@@ -38,8 +38,8 @@ NETWORKS = {"east": "default/vlan100", "west": "default/vlan200"}
 
 
 class Row(NamedTuple):
-    """So many machines, so many times; kubectl, which takes minutes for many, in the first rounds
-    only.
+    """So many machines, so many rounds beside raw; and fewer beside kubectl, which takes minutes
+    for many.
     """
 
     size: int
@@ -55,7 +55,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(
-    near=(Row(50, 11, 5), Row(200, 7, 3), Row(1000, 5, 2)),
+    near=(Row(50, 21, 5), Row(200, 9, 3), Row(1000, 5, 2)),
     far=(Row(50, 5, 2), Row(200, 5, 1), Row(1000, 3, 0)),
 )
 QUICK = Scale(near=(Row(4, 3, 2),), far=(Row(2, 2, 0),))
@@ -143,18 +143,21 @@ def place_of(folder: Path, cluster: str, admin: Path, server: str | None = None)
 
 
 def _applied(place: Place, machines: Fleet, row: Row) -> Applied:
-    """All sides in turn, another one first in each round, each time into a namespace of its own."""
+    """Both sides of a pair in turn, another one first in each round, each time into a namespace of
+    its own. With one peer at a time: what a server still does of a third one's would fall upon
+    whoever comes next.
+    """
     pairs = {RAW: Pair(), KUBECTL: Pair()}
     costs = {side: Costs([], []) for side in (RAW, OURS)}
-    for number_of_round in range(row.rounds):
-        rates = {}
-        for side in turns(number_of_round, with_kubectl=number_of_round < row.of_kubectl):
-            work = _work(place, machines, row, side, number_of_round)
-            before = spent.now(place.servers)
-            rates[side] = row.size * OBJECTS / SIDES[side](work)
-            if side in costs:
-                _note(costs[side], side, spent.now(place.servers) - before, row)
-        for peer in pairs.keys() & rates.keys():
+    for peer, rounds in ((RAW, row.rounds), (KUBECTL, row.of_kubectl)):
+        for number_of_round in range(rounds):
+            rates = {}
+            for side in turns(number_of_round, peer):
+                work = _work(place, machines, row, f"{side}-{peer}-{number_of_round}")
+                before = spent.now(place.servers)
+                rates[side] = row.size * OBJECTS / SIDES[side](work)
+                if peer == RAW:
+                    _note(costs[side], side, spent.now(place.servers) - before, row)
             pairs[peer].peer.append(rates[peer])
             pairs[peer].ours.append(rates[OURS])
     return Applied(pairs, costs)
@@ -166,17 +169,13 @@ def _note(costs: Costs, side: str, took: spent.Spent, row: Row) -> None:
     costs.client.append(1000 * client / (row.size * OBJECTS))
 
 
-def turns(number: int, *, with_kubectl: bool) -> list[str]:
+def turns(number: int, peer: str) -> list[str]:
     """Who goes after whom in the round of that number."""
-    sides = [OURS, RAW]
-    if with_kubectl:
-        sides.append(KUBECTL)
-    first = number % len(sides)
-    return sides[first:] + sides[:first]
+    return [peer, OURS] if number % 2 else [OURS, peer]
 
 
-def _work(place: Place, machines: Fleet, row: Row, side: str, number: int) -> Work:
-    namespace = f"bench-{place.name}-{row.size}-{number}-{side}"
+def _work(place: Place, machines: Fleet, row: Row, name: str) -> Work:
+    namespace = f"bench-{place.name}-{row.size}-{name}"
     place.kubectl("create", "namespace", namespace)
     plan = planned(machines, row.size, namespace, network=NETWORKS[place.cluster])
     return Work(place, plan, machines)
@@ -276,8 +275,8 @@ def _cpu(costs: Mapping[str, Mapping[str, Costs]]) -> Table:
 
 def _beside_kubectl(applied: Mapping[str, Pairs]) -> Table:
     note = (
-        f"In the same rounds. Peer: `{KUBECTL} apply --server-side` of the same objects with"
-        " discovery cached, its start included; it takes part in fewer rounds where it takes long."
+        f"Peer: `{KUBECTL} apply --server-side` of the same objects with discovery cached, its"
+        " start included; in fewer rounds where it takes long."
     )
     rows = [(what, pairs[KUBECTL]) for what, pairs in applied.items() if pairs[KUBECTL].peer]
     title = f"Restore: objects applied per second, beside {KUBECTL}"
