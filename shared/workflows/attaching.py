@@ -148,9 +148,7 @@ def _of_proof(run: _Run, proof: Proof) -> Check:
 
 
 def _make(run: _Run, way: Way, stored: keys.Keys, region: str, answer: Attachment) -> Attachment:
-    """The BackupTarget, then the Secret that it owns, then the word to read at once. What Longhorn
-    cannot read is taken away again, where it was made just now.
-    """
+    """What Longhorn cannot read is taken away again, where it was made just now."""
     values = dict(stored.values)
     if run.document.endpoint:
         values.setdefault(keys.ENDPOINTS, run.document.endpoint)
@@ -158,28 +156,38 @@ def _make(run: _Run, way: Way, stored: keys.Keys, region: str, answer: Attachmen
     manifest = deciding.backup_target(run.document, way.name, region, secret)
     try:
         uid, is_new = _backup_target(run, way, manifest)
-        _create_secret(run, deciding.secret_of(secret, uid, way.name, values))
-        longhorn.request_sync(run.cluster, way.name, uid, run.clients.clock.now())
     except (Conflict, Rejected, Unavailable) as error:
         return _with(answer, run.say("backup-target", "block", error.message))
-    problem = _await_reading(run, way.name, uid)
+    problem = _let_read(run, way.name, uid, deciding.secret_of(secret, uid, way.name, values))
     if problem is None:
         backups = _await_backups(run, way.name)
         there = {"state": State.ATTACHED, "available": True, "backups": backups}
         return answer.model_copy(update=there)
-    said = f"Longhorn on {run.request.cluster} cannot read {run.document.url}: {short(problem)}."
-    remedy = "Look at the network between them, and at the endpoint and its certificate."
     if is_new:
         run.cluster.delete("BackupTarget", labels.LONGHORN_NAMESPACE, way.name, uid=uid)
-        said = f"{said} Backup target {way.name} was taken away again."
-    return _with(answer, run.say("backup-target", "block", f"{said} {remedy}"))
+        problem = f"{problem} Backup target {way.name} was taken away again."
+    return _with(answer, run.say("backup-target", "block", problem))
 
 
-def _create_secret(run: _Run, manifest: dict[str, Any]) -> None:
+def _let_read(run: _Run, name: str, uid: str, secret: dict[str, Any]) -> str | None:
+    """Gives a BackupTarget its Secret, and the word to read at once. A sentence where that comes to
+    nothing.
+    """
     try:
-        run.cluster.create(manifest)
+        run.cluster.create(secret)
     except AlreadyExists:
-        return  # of an earlier call of this execution: nobody else makes one of that name
+        pass  # of an earlier call of this execution: nobody else makes one of that name
+    except (Rejected, Unavailable) as error:
+        return error.message
+    try:
+        longhorn.request_sync(run.cluster, name, uid, run.clients.clock.now())
+    except (Conflict, Rejected, Unavailable) as error:
+        return error.message
+    problem = _await_reading(run, name, uid)
+    if problem is None:
+        return None
+    said = f"Longhorn on {run.request.cluster} cannot read {run.document.url}: {short(problem)}."
+    return f"{said} Look at the network between them, and at the endpoint and its certificate."
 
 
 def _backup_target(run: _Run, way: Way, manifest: dict[str, Any]) -> tuple[str, bool]:

@@ -239,6 +239,15 @@ def test_ours_that_cannot_be_read_gets_the_keys_that_are_stored_now(site: Site) 
     assert site.lab.cluster.objects[place]["stringData"]["AWS_SECRET_ACCESS_KEY"] == "newer"
 
 
+def test_ours_of_another_document_of_the_same_place_gets_them_too(site: Site) -> None:
+    site.ask()
+    site.lab.cluster.objects[TARGET]["status"] = {"available": False, "conditions": []}
+    site.lab.know_target("same", **DOCUMENT)
+    answer = site.ask("run-2", target="same")
+    assert (answer["state"], answer["backupTarget"]) == ("attached", NAME)
+    assert len(site.lab.cluster.of("BackupTarget")) == 2
+
+
 @pytest.mark.parametrize("after", range(1, 4))
 def test_a_call_that_breaks_off_is_gone_on_with(site: Site, after: int) -> None:
     """Behind each thing that it makes."""
@@ -292,6 +301,16 @@ def test_what_the_webhook_denies_is_told_in_its_words(site: Site) -> None:
     answer = site.ask()
     assert answer["state"] == "refused"
     assert "url is the same" in blocking(answer)
+
+
+@pytest.mark.parametrize(("method", "kind"), [("POST", "Secret"), ("PATCH", "BackupTarget")])
+def test_what_is_refused_half_way_leaves_nothing(site: Site, method: str, kind: str) -> None:
+    site.lab.cluster.fail(method, kind, status(403, "Forbidden", "secrets is forbidden"))
+    answer = site.ask()
+    assert answer["state"] == "refused"
+    assert "forbidden" in blocking(answer)
+    assert "was taken away again" in blocking(answer)
+    assert TARGET not in site.lab.cluster.objects
 
 
 def test_an_account_that_may_not_make_one_is_told(site: Site) -> None:
