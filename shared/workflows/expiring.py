@@ -5,6 +5,8 @@ when it has expired.
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared.aws.table import Table
 from shared.models.restore_plans import RestoreRecord
 from shared.models.temporaries import Temporary
@@ -36,8 +38,20 @@ class Clients(NamedTuple):
 def expire(clients: Clients) -> list[str]:
     """The restores of which a rollback was started. A call that is repeated starts no second one,
     and what cannot be done now is done by a later one.
+
+    Raises the first error of AWS's, once all others have had their turn.
     """
-    return [each.restore_id for each in temporaries.all_of(clients.table) if _take(clients, each)]
+    started = []
+    errors: list[ClientError | BotoCoreError] = []
+    for each in temporaries.all_of(clients.table):
+        try:
+            if _take(clients, each):
+                started.append(each.restore_id)
+        except (ClientError, BotoCoreError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return started
 
 
 def _take(clients: Clients, each: Temporary) -> bool:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from local.samples.builders import a_class, a_machine, facts, manifest, planned, request
 from shared.errors import InvalidRequest, NotFound
@@ -30,6 +31,9 @@ ROLLBACKS = "arn:aws:states:eu-central-1:123456789012:stateMachine:Rollback"
 DECISIONS = "arn:aws:lambda:eu-central-1:123456789012:function:replant-DecisionFunction-1A2B"
 
 
+NO_ANSWER = EndpointConnectionError(endpoint_url="https://states.example")
+
+
 class Starts:
     """Executions that were started: their names and inputs."""
 
@@ -43,7 +47,7 @@ class Starts:
         assert len(name) <= 80, "as Step Functions has it"
         assert name not in self.made, "Step Functions starts each name once"
         if self.broken:
-            raise ConnectionError("no answer")
+            raise NO_ANSWER
         self.made[name] = json.loads(input)
         return {"executionArn": name}
 
@@ -342,12 +346,33 @@ def test_what_cannot_be_started_now_is_started_soon(site: Site) -> None:
     restore_id = site.restored()["restoreId"]
     site.until(site.expiry())
     site.starts.broken = True
-    with pytest.raises(ConnectionError):
+    with pytest.raises(EndpointConnectionError):
         site.sweep()
     site.starts.broken = False
     assert site.sweep() == []
     site.lab.seconds += 120
     assert site.sweep() == [restore_id]
+
+
+def test_one_that_cannot_be_taken_keeps_no_other_one_waiting(site: Site) -> None:
+    site.lab.backup("web02")
+    first = site.restored(requestId="a")["restoreId"]
+    second = site.restored("point-web02", requestId="b")["restoreId"]
+    site.until(site.expiry() + HOUR)
+    start = site.starts.start_execution
+
+    def once(**asked: Any) -> Json:
+        site.starts.start_execution = start  # type: ignore[method-assign]
+        raise NO_ANSWER
+
+    site.starts.start_execution = once  # type: ignore[method-assign]
+    with pytest.raises(EndpointConnectionError):
+        site.sweep()
+    assert len(site.starts.made) == 1
+    site.lab.seconds += 120
+    site.sweep()
+    wanted = {each["restoreId"] for each in site.starts.made.values()}
+    assert wanted == {first, second}
 
 
 def test_a_stopped_restore_expires_as_well(site: Site) -> None:
