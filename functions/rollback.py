@@ -12,9 +12,9 @@ from shared.observe import logger
 from shared.restore.rollback_request import rollback_request
 from shared.runs.files import StateBucket
 from shared.settings import settings
-from shared.workflows.failover.undoing import roll_back_failover
 from shared.workflows.looking import Ask
-from shared.workflows.rolling_back import CONNECTIONS, Call, Clients, roll_back
+from shared.workflows.rolling_back import CONNECTIONS, Call, Clients
+from shared.workflows.undoing import undo
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -45,9 +45,8 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         before=event.get("progress", {}),
         seconds=context.get_remaining_time_in_millis() / 1000,
     )
-    act = roll_back_failover if call.request.failover_id else roll_back
     try:
-        answer = act(clients(), call, call.request.named)
+        answer = undo(clients(), call)
     except Overtaken as error:
         # Who overtook it goes on; the next run does, if it was this execution's own repeated call.
         logger.warning("overtaken", extra={"rollback": call.request.named, "why": error.message})

@@ -40,6 +40,9 @@ ORIGIN_FINGERPRINT = "backup.origin.fingerprint"
 ORIGIN_TAKEN_AT = "backup.origin.taken-at"
 ORIGIN_RESTORE_POINT = "backup.origin.restore-point"
 
+REPLICAS = "replant.dev/replicas"
+"""On such a volume: how many replicas its class gives, for when it is to stay."""
+
 LONGHORN_NAMESPACE = "longhorn-system"
 LONGHORN_DRIVER = "driver.longhorn.io"
 """Longhorn's CSI driver, as classes, snapshots and Harvester's metadata name it."""

@@ -8,8 +8,9 @@ from shared.models.base import Instant, Value
 class Temporary(Value):
     """What a restore made, kept until it EXPIRES; at HALF of that time the topic is told.
 
-    KEPT_AT is when somebody (KEPT_BY) decided that it stays. TRIES counts the rollbacks that were
-    started for it, TRIED_AT is when the newest was. REVISION counts the changes.
+    KEPT_AT is when somebody (KEPT_BY) decided that it stays, SETTLED that it was made permanent
+    since. TRIES counts what was started for the one or the other, TRIED_AT is when the newest was.
+    REVISION counts the changes.
     """
 
     restore_id: str
@@ -19,6 +20,7 @@ class Temporary(Value):
     told: bool = False
     kept_at: Instant | None = None
     kept_by: str | None = None
+    settled: bool = False
     tries: int = 0
     tried_at: Instant | None = None
     revision: int = 0
@@ -31,5 +33,5 @@ class Temporary(Value):
     def next_try(self) -> datetime:
         """Twice as long after each try as after the one before, at most an hour."""
         if self.tried_at is None:
-            return self.expires
+            return self.kept_at or self.expires
         return self.tried_at + min(timedelta(minutes=2**self.tries), timedelta(hours=1))

@@ -25,6 +25,7 @@ class Do(StrEnum):
     NOTHING = "nothing"
     TELL = "tell"
     ROLL_BACK = "roll back"
+    SETTLE = "settle"
     FORGET = "forget"
 
 
@@ -54,28 +55,29 @@ def next_step(each: Temporary, record: RestoreRecord | None, now: datetime) -> S
         return Step(Do.FORGET, "it is rolled back")
     if why := _why_not_now(each, record, now):
         return Step(Do.NOTHING, why)
+    if each.kept_at:
+        return Step(Do.SETTLE, f"somebody keeps it since {to_instant(each.kept_at)}")
     if now >= each.expires:
-        return _after_expiry(each, record, now)
-    if now >= each.half and not each.told:
-        return Step(Do.TELL, "half of its time is over")
-    return Step(Do.NOTHING, "its time is not over")
+        return _after_expiry(each, record)
+    is_time = now >= each.half and not each.told
+    return Step(Do.TELL if is_time else Do.NOTHING, f"it expires at {to_instant(each.expires)}")
 
 
 def _why_not_now(each: Temporary, record: RestoreRecord, now: datetime) -> str | None:
-    if each.kept_at:
-        return f"it is kept since {to_instant(each.kept_at)}"
+    if each.settled:
+        return "it stays"
     if record.outcome is None:
         return "its restore runs"
     if record.undoing and record.undoing.until > now:
         return "it is being rolled back"
+    if each.tried_at and now < each.next_try:
+        return f"it is tried again at {to_instant(each.next_try)}"
     return None
 
 
-def _after_expiry(each: Temporary, record: RestoreRecord, now: datetime) -> Step:
+def _after_expiry(each: Temporary, record: RestoreRecord) -> Step:
     if record.rollback and each.tries >= MOST:
         return Step(Do.FORGET, "rolling it back keeps some of it, which is left to a person")
-    if now < each.next_try:
-        return Step(Do.NOTHING, f"it is rolled back again at {to_instant(each.next_try)}")
     return Step(Do.ROLL_BACK, f"it has expired at {to_instant(each.expires)}")
 
 
@@ -98,16 +100,16 @@ def keep(each: Temporary | None, record: RestoreRecord, by: str | None, now: dat
     if each.kept_at:
         who = f" by {each.kept_by}" if each.kept_by else ""
         return Kept(True, f"{record.named} is kept already{who}, since {to_instant(each.kept_at)}.")
-    if each.tries:
+    if each.tries:  # of a rollback: what is kept is not asked about again
         said = f"has expired at {to_instant(each.expires)} and is being rolled back"
         remedy = "To keep what is left, stop that execution of RollbackStateMachine."
         return Kept(False, f"{record.named} {said}. {remedy}")
     drop = json.dumps(_drop(each))
     return Kept(
         True,
-        f"{record.named} is kept: nothing of it is deleted by itself any more. Its volumes have one"
-        f" replica each; raise that in Longhorn. To delete it, start RollbackStateMachine with"
-        f" {drop}.",
+        f"{record.named} is kept: nothing of it is deleted by itself any more. In the next minutes"
+        " its machines lose the marks of what is temporary, and its volumes get the replicas of"
+        f" their class. To delete it, start RollbackStateMachine with {drop}.",
         {"kept_at": now, "kept_by": by},
     )
 

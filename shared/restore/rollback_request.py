@@ -18,13 +18,15 @@ FailoverId = Annotated[
 
 class RollbackRequest(Value):
     """Which restore, or which failover with all its waves, is rolled back, whether machines that
-    have run go too, and whether it is only shown.
+    have run go too, and whether it is only shown. KEEP: the opposite, of mode emergency; what it
+    made becomes permanent.
     """
 
     restore_id: RestoreId | None = None
     failover_id: FailoverId | None = None
     delete_started: StrictBool = False
     dry_run: StrictBool = False
+    keep: StrictBool = False
 
     @property
     def named(self) -> str:
@@ -41,5 +43,10 @@ def rollback_request(body: Any) -> RollbackRequest:
             f"restoreId, failoverId: {how} given. Name what is to be rolled back: one restore, or"
             " one failover with all its waves.",
             "restoreId",
+        )
+    if wanted.keep and (wanted.failover_id or wanted.delete_started or wanted.dry_run):
+        raise InvalidRequest(
+            "keep: goes with restoreId alone. To delete what the restore made, leave keep out.",
+            "keep",
         )
     return wanted

@@ -77,6 +77,10 @@ OTHERS = {
 """What is heeded elsewhere, or means nothing for a volume that is made of a backup."""
 
 
+DEFAULT_REPLICAS = 3
+"""Longhorn's own number, of a class that says none."""
+
+
 class Read(NamedTuple):
     """FIELDS of a Volume's spec and its LABELS; PROBLEMS are what cannot be read, each a sentence,
     LEFT_OUT the parameters that only the CSI driver knows.

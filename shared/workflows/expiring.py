@@ -1,5 +1,5 @@
 """What restores of mode emergency made -> told of when half of its time is over, and rolled back
-when it has expired.
+when it has expired; or made permanent, where somebody keeps it.
 """
 
 import json
@@ -36,8 +36,8 @@ class Clients(NamedTuple):
 
 
 def expire(clients: Clients) -> list[str]:
-    """The restores of which a rollback was started. A call that is repeated starts no second one,
-    and what cannot be done now is done by a later one.
+    """The restores whose rollback, or what makes them permanent, was started. A call that is
+    repeated starts no second one, and what cannot be done now is done by a later one.
 
     Raises the first error of AWS's, once all others have had their turn.
     """
@@ -63,7 +63,9 @@ def _take(clients: Clients, each: Temporary) -> bool:
     elif step.do is Do.TELL and record:
         _tell(clients, each, record)
     elif step.do is Do.ROLL_BACK and record:
-        return _roll_back(clients, each, record)
+        return _start(clients, each, record, "expired", {"deleteStarted": True})
+    elif step.do is Do.SETTLE and record:
+        return _start(clients, each, record, "kept", {"keep": True})
     return False
 
 
@@ -74,16 +76,18 @@ def _tell(clients: Clients, each: Temporary, record: RestoreRecord) -> None:
     temporaries.change(clients.table, each, clients.clock.now(), told=True)
 
 
-def _roll_back(clients: Clients, each: Temporary, record: RestoreRecord) -> bool:
-    """Written down first: from here on nobody can decide any more that it stays. Where the start
-    fails, the next try is soon.
+def _start(
+    clients: Clients, each: Temporary, record: RestoreRecord, why: str, how: dict[str, bool]
+) -> bool:
+    """Written down first: once a rollback is, nobody can decide any more that it stays. Where the
+    start fails, the next try is soon.
     """
     now = clients.clock.now()
     if not temporaries.change(clients.table, each, now, tries=each.tries + 1, tried_at=now):
         return False
     clients.states.start_execution(
         stateMachineArn=clients.rollbacks,
-        name=f"expired-{each.restore_id}-{record.attempt}-{each.tries + 1}",
-        input=json.dumps({"restoreId": each.restore_id, "deleteStarted": True}),
+        name=f"{why}-{each.restore_id}-{record.attempt}-{each.tries + 1}",
+        input=json.dumps({"restoreId": each.restore_id, **how}),
     )
     return True

@@ -161,14 +161,14 @@ def roll_back(clients: Clients, call: Call, restore_id: str) -> Progress | Ask:
             record = ledger.take(call.execution, call.runs, call.request.failover_id)
     except Unknown as unknown:
         return Ask(str(unknown))
-    plan = _plan(clients, record)
+    plan = plan_of(clients, record)
     if plan is None:
         return _finish(clients, call, ledger, record, "no cluster", [])
     return _run(clients, call, ledger, record, plan)
 
 
-def _plan(clients: Clients, record: RestoreRecord) -> Plan | None:
-    """None for a restore that never made anything."""
+def plan_of(clients: Clients, record: RestoreRecord) -> Plan | None:
+    """None for a restore that never made anything. Raises NotFound for one that is gone."""
     if not record.given:
         return None
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.api import Api
+from local.api import MERGE, Api
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from shared.models.base import from_instant
@@ -55,6 +55,13 @@ def volumes(west: Api, restore_id: str) -> list[Any]:
     return found
 
 
+def is_permanent(west: Api, restore_id: str) -> bool:
+    metadata = machines(west)["web-kept"]["metadata"]
+    marked = "replant.dev/temporary" in metadata["labels"]
+    replicas = [each["spec"]["numberOfReplicas"] for each in volumes(west, restore_id)]
+    return not marked and replicas == [3]
+
+
 def call(stack: Stack, function: str, body: Any) -> Any:
     answer = stack.client("lambda").invoke(FunctionName=function, Payload=json.dumps(body).encode())
     return json.loads(answer["Payload"].read())
@@ -70,6 +77,25 @@ def sweep(stack: Stack) -> None:
     functions = stack.client("lambda").list_functions()["Functions"]
     names = [each["FunctionName"] for each in functions]
     call(stack, next(name for name in names if "SweepFunction" in name), {})
+
+
+def gets_its_own_name_back(stack: Stack, west: Api) -> None:
+    """As docs/operations.md says, and away again."""
+    west.call("PATCH", f"{MACHINES}/web-kept", {"spec": {"runStrategy": "Halted"}}, MERGE)
+    west.call("DELETE", f"{MACHINES}/web-kept", {"propagationPolicy": "Orphan"})
+    wait(lambda: "web-kept" not in machines(west), seconds=60, what="the end of a machine")
+    plain = {
+        "select": {"vm": "rescue/web"},
+        "target": "west",
+        "mapping": {"networks": {"*": "none"}},
+    }
+    named = stack.restore(plain | {"mode": "register", "requestId": "rescue-named"}).output
+    assert named["counts"] == {"ready": 1}, named
+    disks = machines(west)["web"]["spec"]["template"]["spec"]["volumes"]
+    claims = [each.get("persistentVolumeClaim", {}).get("claimName") for each in disks]
+    assert "web-disk-0-kept" in claims
+    undone = stack.roll_back(named["restoreId"], deleteStarted=True).output
+    assert undone["state"] == "succeeded", undone
 
 
 def restored_and_kept(stack: Stack) -> Any:
@@ -106,5 +132,6 @@ def test_a_machine_is_told_of_and_deleted_when_its_time_is_over_and_one_that_is_
     wait(lambda: "web-emergency" not in machines(west), seconds=120, what="the end of its time")
     wait(lambda: not volumes(west, ended["restoreId"]), seconds=60, what="the end of its volumes")
     assert not keep(stack, ended["restoreId"])["accepted"]
-    assert "web-kept" in machines(west)
+    wait(lambda: is_permanent(west, kept), seconds=120, what="a machine that is permanent")
+    gets_its_own_name_back(stack, west)
     assert stack.roll_back(kept, deleteStarted=True).output["state"] == "succeeded"

@@ -12,14 +12,15 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from local.samples.builders import a_class, a_machine, facts, manifest, planned, request
-from shared.errors import InvalidRequest, NotFound
+from shared.errors import InvalidRequest, NotFound, Refused
 from shared.models.base import from_instant, to_instant
 from shared.restore.decisions import asked
 from shared.restore.expiry import MOST
+from shared.restore.rollback_request import rollback_request
 from shared.runs import temporaries
-from shared.workflows import deciding, expiring
+from shared.workflows import deciding, expiring, rolling_back, undoing
 from tests.fake_cluster import Place, status
-from tests.lab import BEGIN, STATE, Lab, a_lab
+from tests.lab import BEGIN, RUN_SECONDS, STATE, Lab, a_lab
 
 Json = dict[str, Any]
 
@@ -448,14 +449,16 @@ def test_what_somebody_keeps_is_not_rolled_back(site: Site) -> None:
     accepted, message = site.decide(restore_id)
     assert accepted
     assert message == (
-        f"Restore {restore_id} is kept: nothing of it is deleted by itself any more. Its volumes"
-        " have one replica each; raise that in Longhorn. To delete it, start RollbackStateMachine"
-        f' with {{"restoreId": "{restore_id}", "deleteStarted": true}}.'
+        f"Restore {restore_id} is kept: nothing of it is deleted by itself any more. In the next"
+        " minutes its machines lose the marks of what is temporary, and its volumes get the"
+        " replicas of their class. To delete it, start RollbackStateMachine with"
+        f' {{"restoreId": "{restore_id}", "deleteStarted": true}}.'
     )
     kept_at = site.lab.now()
     site.until(site.expiry() + HOUR)
     told = len(site.lab.topic.told)
-    assert site.sweep() == []
+    site.sweep()
+    assert [each for each in site.starts.made.values() if "deleteStarted" in each] == []
     assert len(site.lab.topic.told) == told
     again = site.decide(restore_id, by="Bob")
     assert again == (
@@ -469,7 +472,8 @@ def test_what_is_kept_stays_kept_when_its_restore_goes_on(site: Site) -> None:
     site.decide(output["restoreId"])
     site.lab.restore(site.lab.request(mode="emergency", keepFor="PT2H"), "run-2")
     site.until(site.expiry() + HOUR)
-    assert site.sweep() == []
+    site.sweep()
+    assert [each for each in site.starts.made.values() if "deleteStarted" in each] == []
 
 
 def test_what_is_kept_can_still_be_rolled_back_by_a_person(site: Site) -> None:
@@ -522,6 +526,106 @@ def test_a_failover_is_not_kept_by_a_decision() -> None:
     with pytest.raises(InvalidRequest) as refused:
         asked({"failoverId": "f-0123456789abcdef", "decision": "keep"})
     assert refused.value.field == "decision"
+
+
+# --- Made permanent -------------------------------------------------------------------------------
+
+
+def settled(site: Site, restore_id: str, execution: str = "arn:rollback:9") -> Json:
+    """One call of RollbackFunction, as the sweep starts it."""
+    asked_for = rollback_request({"restoreId": restore_id, "keep": True})
+    call = rolling_back.Call(asked_for, execution, "", "", {}, {}, RUN_SECONDS)
+    answer = undoing.undo(site.lab.rolling_back(), call)
+    assert isinstance(answer, rolling_back.Progress)
+    assert answer.done
+    assert answer.output
+    return answer.output
+
+
+def test_what_somebody_keeps_becomes_permanent(site: Site) -> None:
+    restore_id = site.restored()["restoreId"]
+    site.decide(restore_id)
+    assert site.sweep() == [restore_id]
+    ((name, wanted),) = site.starts.made.items()
+    assert name.startswith("kept-")
+    assert wanted == {"restoreId": restore_id, "keep": True}
+    output = settled(site, restore_id)
+    assert (output["state"], output["kept"]) == ("succeeded", [])
+    metadata = site.lab.cluster.objects[VM]["metadata"]
+    assert "replant.dev/temporary" not in metadata["labels"]
+    assert metadata["labels"]["replant.dev/restore"] == restore_id
+    assert EXPIRES not in metadata["annotations"]
+    (volume,) = site.lab.cluster.of("Volume").values()
+    assert volume["spec"]["numberOfReplicas"] == 3
+    assert not [name for name in volume["metadata"]["labels"] if "recurring" in name]
+    site.lab.seconds += 7200
+    assert site.sweep() == []
+    assert site.is_pending(restore_id), "that it is kept is not forgotten"
+
+
+def test_its_volumes_get_as_many_replicas_as_their_class_says(site: Site) -> None:
+    storage_class = site.lab.cluster.objects["StorageClass", "", "harvester-longhorn"]
+    storage_class["parameters"]["numberOfReplicas"] = "2"
+    restore_id = site.restored()["restoreId"]
+    site.decide(restore_id)
+    settled(site, restore_id)
+    (volume,) = site.lab.cluster.of("Volume").values()
+    assert volume["spec"]["numberOfReplicas"] == 2
+
+
+def test_who_asks_for_it_at_once_need_not_decide_before(site: Site) -> None:
+    restore_id = site.restored()["restoreId"]
+    assert settled(site, restore_id)["state"] == "succeeded"
+    site.until(BEGIN + timedelta(days=3))
+    assert site.sweep() == []
+    assert site.decide(restore_id)[0]
+
+
+def test_what_cannot_be_changed_now_is_tried_again(site: Site) -> None:
+    restore_id = site.restored()["restoreId"]
+    site.decide(restore_id)
+    site.lab.cluster.fail("PATCH", "Volume", status(403, "Forbidden", "volumes is forbidden"))
+    output = settled(site, restore_id)
+    assert output["state"] == "partial"
+    (problem,) = output["kept"]
+    assert (problem["kind"], "forbidden" in problem["reason"]) == ("Volume", True)
+    assert site.sweep() == [restore_id]
+    assert settled(site, restore_id, "arn:rollback:10")["state"] == "succeeded"
+    site.lab.seconds += 3600
+    assert site.sweep() == []
+
+
+def test_what_is_gone_or_anothers_by_now_is_left_alone(site: Site) -> None:
+    restore_id = site.restored()["restoreId"]
+    (volume,) = site.lab.cluster.of("Volume")
+    del site.lab.cluster.objects["Volume", "longhorn-system", volume]
+    site.lab.cluster.objects[VM]["metadata"]["uid"] = "of another one"
+    before = list(site.lab.cluster.writes)
+    assert settled(site, restore_id)["state"] == "succeeded"
+    assert site.lab.cluster.writes == before
+
+
+def test_there_is_nothing_to_make_permanent_of_what_stays_or_goes(site: Site) -> None:
+    other = site.lab.restore(site.lab.request(requestId="other"))["restoreId"]
+    with pytest.raises(Refused, match="nothing that would be deleted by itself"):
+        settled(site, other)
+    restore_id = site.restored(requestId="r2")["restoreId"]
+    site.until(site.expiry())
+    site.sweep()
+    with pytest.raises(Refused, match="is being rolled back"):
+        settled(site, restore_id)
+
+
+@pytest.mark.parametrize(
+    "more", [{"deleteStarted": True}, {"dryRun": True}, {"failoverId": "f-0123456789abcdef"}]
+)
+def test_to_keep_goes_with_a_restore_alone(more: Json) -> None:
+    body = {"restoreId": "r-0123456789abcdef", "keep": True} | more
+    if "failoverId" in more:
+        del body["restoreId"]
+    with pytest.raises(InvalidRequest) as refused:
+        rollback_request(body)
+    assert refused.value.field == "keep"
 
 
 # --- What cannot be asked for ---------------------------------------------------------------------

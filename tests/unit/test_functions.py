@@ -356,7 +356,7 @@ def test_a_run_of_a_rollback_that_was_overtaken_lets_the_next_one_go_on(
     def overtaken(*_: Json) -> Json:
         raise Overtaken("a newer run")
 
-    monkeypatch.setattr(rollback, "roll_back", overtaken)
+    monkeypatch.setattr(rollback, "undo", overtaken)
     answer = rollback.handler(undone("r-4e65d3fbe8ad6535"), CONTEXT)
     assert answer == {"looked": {}, "progress": {}, "done": False, "wait": 2}
     assert lab.cluster.writes == []

@@ -14,11 +14,10 @@ from shared.labels import LONGHORN_DRIVER
 from shared.models.cluster_facts import ClusterFacts
 from shared.models.restore_plans import Check, MachinePlan, PlannedObject, Space, Verdict
 from shared.quantities import in_gib, number
+from shared.restore.volume_parameters import DEFAULT_REPLICAS
 from shared.validation import short
 
 CHECK = "capacity"
-REPLICAS = 3
-"""Longhorn's own number, of a class that says none."""
 
 
 class _Volume(NamedTuple):
@@ -105,7 +104,8 @@ def _volume(
         return None
     stated = volume and dig(volume.manifest, "spec", "numberOfReplicas")
     told = str(stated or found.parameters.get("numberOfReplicas", ""))
-    replicas = int(told) if told.isascii() and told.isdecimal() and len(told) < 3 else REPLICAS
+    is_number = told.isascii() and told.isdecimal() and len(told) < 3
+    replicas = int(told) if is_number else DEFAULT_REPLICAS
     return _Volume(f"{claim.namespace}/{claim.name}", size, max(1, replicas))
 
 

@@ -86,7 +86,10 @@ def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
 def _volume(disk: _Disk) -> PlannedObject:
     """What Longhorn's webhook adds is left to it: the backup's image, and its size once more."""
     read = volume_parameters.read(disk.parameters)
+    annotations = {}
     if disk.wanted.request.mode is Mode.EMERGENCY:
+        usual = read.fields.get("numberOfReplicas", volume_parameters.DEFAULT_REPLICAS)
+        annotations = {labels.REPLICAS: str(usual)}
         # One replica is copied the soonest; and what is deleted soon is not backed up.
         alone = {**read.fields, "numberOfReplicas": 1}
         read = read._replace(fields=alone, labels={labels.UNBACKED: "enabled"})
@@ -106,7 +109,7 @@ def _volume(disk: _Disk) -> PlannedObject:
         disk.name,
         {"spec": spec},
         reason=f"{disk.volume.disk}: {url}",
-        source={"labels": read.labels},
+        source={"labels": read.labels, "annotations": annotations},
         namespace=labels.LONGHORN_NAMESPACE,
     )
 
