@@ -112,7 +112,7 @@ def _of_what_it_made(report: Report) -> Iterator[Step]:
     if report["temporary"]:
         keeps = {"restoreId": report["restoreId"], "decision": "keep", "by": "YOUR NAME"}
         yield Step(
-            f"It is kept {kept(report['temporary'])}. To keep it for longer, invoke"
+            f"It is kept {kept(report['temporary'])}. To keep it for good, invoke"
             " DecisionFunction, whose name is an output of the stack:",
             "aws lambda invoke --function-name DECISION_FUNCTION \\\n"
             f"    --cli-binary-format raw-in-base64-out --payload {quote(json.dumps(keeps))} \\\n"

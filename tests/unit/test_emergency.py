@@ -242,7 +242,7 @@ def test_the_report_and_the_message_say_until_when_it_is_kept_and_how_to_keep_it
     }
     said = f"until {expires:%Y-%m-%d %H:%M:%S} UTC, and then deleted"
     page = site.lab.s3.objects[STATE, f"reports/{restore_id}.html"].decode()
-    assert f"It is kept {said}. To keep it for longer" in page
+    assert f"It is kept {said}. To keep it for good" in page
     assert "&quot;decision&quot;: &quot;keep&quot;" in page
     table = site.lab.s3.objects[STATE, f"reports/{restore_id}.txt"].decode()
     assert f"What it makes is kept {said}" in table
