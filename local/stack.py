@@ -79,6 +79,11 @@ class Stack:
         for key, body in objects:
             self.s3.put_object(Bucket=bucket or self.bucket, Key=key, Body=body)
 
+    def listing(self) -> dict[str, str]:
+        """What is in the bucket: keys, and a digest of what each holds."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", [])}
+
     def document(self, key: str, text: str) -> None:
         self.put([(key, text.encode())], bucket=self.state_bucket)
 

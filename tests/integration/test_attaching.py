@@ -56,18 +56,8 @@ def secrets(west: Api) -> set[str]:
     return {each["metadata"]["name"] for each in west.call("GET", SECRETS)["items"]}
 
 
-def listing(stack: Stack) -> dict[str, str]:
-    pages = stack.s3.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket)
-    return {
-        each["Key"]: each["ETag"]
-        for page in pages
-        for each in page.get("Contents", [])
-        if each["Key"].startswith("copies/")
-    }
-
-
 def test_a_place_is_attached_and_detached_and_nothing_else_changes(stack: Stack, west: Api) -> None:
-    before, objects = targets(west), listing(stack)
+    before, objects = targets(west), stack.listing()
     blocked = stack.restore(RESTORE | {"attach": "never", "requestId": "before-it"})
     said = blocked.output["machines"][0]["error"]["message"]
     assert "None of its backup targets reads" in said
@@ -94,7 +84,7 @@ def test_a_place_is_attached_and_detached_and_nothing_else_changes(stack: Stack,
     assert detached["state"] == "detached", detached
     assert targets(west) == before
     wait(lambda: secret not in secrets(west), seconds=60, what="the end of its Secret")
-    assert listing(stack) == objects
+    assert stack.listing() == objects
 
 
 def test_a_restore_attaches_by_itself_what_its_cluster_does_not_read(

@@ -14,7 +14,7 @@ from local.samples.guests import Nic
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from tests.integration.lab_objects import faults
-from tests.integration.test_rollback import everything, listing, settled
+from tests.integration.test_rollback import everything, settled
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,7 +67,7 @@ def put(stack: Stack, plan: str) -> None:
 
 def test_a_drill_leaves_the_target_object_by_object_as_it_was(stack: Stack, west: Api) -> None:
     west.apply(faults())
-    before, bucket = settled(stack, west), listing(stack)
+    before, bucket = settled(stack, west), stack.listing()
     seen: dict[str, Any] = {}
     execution = stack.start({"plan": "practice", "keepFor": "PT5S"}, "DrillStateMachine")
 
@@ -90,7 +90,7 @@ def test_a_drill_leaves_the_target_object_by_object_as_it_was(stack: Stack, west
     assert database["readinessProbe"]["tcpSocket"] == {"port": 5432}
     wait(lambda: everything(west).keys() == before.keys(), seconds=60, what="the volumes' end")
     assert everything(west) == before
-    assert listing(stack) == bucket
+    assert stack.listing() == bucket
 
 
 def test_a_drill_that_is_stopped_in_the_middle_is_cleaned_up_all_the_same(

@@ -105,10 +105,8 @@ def restored_and_kept(stack: Stack) -> Any:
     return restore_id
 
 
-def test_a_machine_is_told_of_and_deleted_when_its_time_is_over_and_one_that_is_kept_stays(
-    stack: Stack, west: Api, topic: Topic
-) -> None:
-    kept = restored_and_kept(stack)
+def restored_beside_it(stack: Stack, west: Api) -> tuple[str, str]:
+    """The restore, and until when what it made is kept."""
     ended = stack.restore(request("rescue-web")).output
     assert ended["counts"] == {"ready": 1}, ended
     there = machines(west)
@@ -119,19 +117,28 @@ def test_a_machine_is_told_of_and_deleted_when_its_time_is_over_and_one_that_is_
     assert stack.report(ended["report"])["temporary"] == {"keepFor": "PT40S", "expires": until}
     (volume,) = volumes(west, ended["restoreId"])
     assert volume["spec"]["numberOfReplicas"] == 1
+    return ended["restoreId"], until
 
+
+def test_a_machine_is_told_of_and_deleted_when_its_time_is_over_and_one_that_is_kept_stays(
+    stack: Stack, west: Api, topic: Topic
+) -> None:
+    before = stack.listing()
+    kept = restored_and_kept(stack)
+    restore_id, until = restored_beside_it(stack, west)
     expires = from_instant(until).timestamp()
     time.sleep(max(0, expires - KEPT_FOR / 2 - time.time()))
     sweep(stack)
-    message = topic.about(f"What restore {ended['restoreId']} made", seconds=60)["Message"]
+    message = topic.about(f"What restore {restore_id} made", seconds=60)["Message"]
     assert json.loads(message[message.index("\n\n{") :])["expires"] == until
 
     while time.time() < expires:
         assert "web-emergency" in machines(west), "before its time"
         time.sleep(1)
     wait(lambda: "web-emergency" not in machines(west), seconds=120, what="the end of its time")
-    wait(lambda: not volumes(west, ended["restoreId"]), seconds=60, what="the end of its volumes")
-    assert not keep(stack, ended["restoreId"])["accepted"]
+    wait(lambda: not volumes(west, restore_id), seconds=60, what="the end of its volumes")
+    assert not keep(stack, restore_id)["accepted"]
     wait(lambda: is_permanent(west, kept), seconds=120, what="a machine that is permanent")
     gets_its_own_name_back(stack, west)
     assert stack.roll_back(kept, deleteStarted=True).output["state"] == "succeeded"
+    assert stack.listing() == before, "the backup is never written"

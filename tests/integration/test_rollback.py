@@ -108,7 +108,7 @@ def test_a_rollback_leaves_the_target_object_by_object_as_it_was(
     strangers(west, SPACE)
     west.apply(faults())
     before = settled(stack, west)
-    bucket = listing(stack)
+    bucket = stack.listing()
     asked = {"select": {"ids": points}, "strategy": strategy}
     restored = stack.restore(request(f"undone-{strategy}", start=False, **asked))
     assert restored.output["counts"] == {"applied": 3}, restored
@@ -121,7 +121,7 @@ def test_a_rollback_leaves_the_target_object_by_object_as_it_was(
     assert ended.output["counts"] == planned.output["counts"]
     wait(lambda: everything(west).keys() == before.keys(), seconds=60, what="the volumes' end")
     assert everything(west) == before
-    assert listing(stack) == bucket
+    assert stack.listing() == bucket
     report = stack.report(ended.output["report"])
     assert {each["fate"] for each in report["objects"]} == {"deleted"}
 
@@ -147,16 +147,10 @@ def settled(stack: Stack, api: Api) -> dict[str, Any]:
     found: list[Any] = [None]
 
     def same() -> dict[str, Any] | None:
-        before, found[0] = found[0], (everything(api), listing(stack))
+        before, found[0] = found[0], (everything(api), stack.listing())
         return found[0][0] if found[0] == before else None
 
     return wait(same, seconds=90, what="a target at rest", every=8)
-
-
-def listing(stack: Stack) -> dict[str, str]:
-    """What is in the bucket: keys, and a digest of what each holds."""
-    pages = stack.s3.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket)
-    return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", [])}
 
 
 def test_a_namespace_of_the_restores_own_goes_and_one_that_holds_a_strangers_secret_stays(

@@ -14,7 +14,7 @@ from local.api import MERGE, Api
 from local.stack import Ended, Stack, wait
 from tests.integration.dead_source import dead_source, latest_failover, recovery_plan
 from tests.integration.lab_objects import faults
-from tests.integration.test_rollback import everything, listing, settled
+from tests.integration.test_rollback import everything, settled
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -57,7 +57,7 @@ def roll_back(stack: Stack, failover_id: str, **changes: Any) -> Ended:
 
 
 def test_the_target_is_object_by_object_as_it_was(stack: Stack, west: Api) -> None:
-    before, bucket = settled(stack, west), listing(stack)
+    before, bucket = settled(stack, west), stack.listing()
     failed_over = fail_over(stack, "undo-all")
     assert failed_over.output["state"] == "succeeded", failed_over
     id_ = failed_over.output["failoverId"]
@@ -75,7 +75,7 @@ def test_the_target_is_object_by_object_as_it_was(stack: Stack, west: Api) -> No
     assert ended.output["counts"] == planned.output["counts"]
     wait(lambda: everything(west).keys() == before.keys(), seconds=90, what="the volumes' end")
     assert everything(west) == before
-    assert listing(stack) == bucket
+    assert stack.listing() == bucket
     report = stack.report(ended.output["report"])
     assert [each["name"] for each in report["waves"]] == ["web", "databases"]
 
