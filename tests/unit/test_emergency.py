@@ -4,6 +4,7 @@ runs on a fake cluster, and the clock that rolls them back.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from shared.runs import temporaries
 from shared.workflows import deciding, expiring, rolling_back, undoing
 from tests.fake_cluster import Place, status
 from tests.lab import BEGIN, RUN_SECONDS, STATE, Lab, a_lab
+from tests.memory_table import Watched
 
 Json = dict[str, Any]
 
@@ -509,6 +511,49 @@ def test_of_a_decision_and_a_rollback_at_once_the_first_wins(site: Site) -> None
         accepted, _ = site.decide(restore_id)
     assert not accepted
     assert len(site.starts.made) == 1
+
+
+@contextmanager
+def at_call(site: Site, number: int, act: Callable[[], object]) -> Iterator[None]:
+    """ACT happens ahead of that call to the table, once, and its own calls are not counted."""
+    plain, count = site.lab.table, 0
+
+    def before() -> None:
+        nonlocal count
+        count += 1
+        if count == number:
+            site.lab.table = plain
+            act()
+            site.lab.table = watched  # type: ignore[assignment]
+
+    watched = Watched(plain, before)
+    site.lab.table = watched  # type: ignore[assignment]
+    yield
+    site.lab.table = plain
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("first", ["decide", "sweep"])
+def test_wherever_they_meet_it_is_either_kept_or_rolled_back(
+    site: Site, first: str, number: int
+) -> None:
+    """A whole decision between any two calls of a sweep, and a whole sweep between any two of a
+    decision.
+    """
+    restore_id = site.restored()["restoreId"]
+    site.until(site.expiry())
+    accepted: list[bool] = []
+    acts: dict[str, Callable[[], object]] = {
+        "decide": lambda: accepted.append(site.decide(restore_id)[0]),
+        "sweep": site.sweep,
+    }
+    (second,) = acts.keys() - {first}
+    with at_call(site, number, acts[second]):
+        acts[first]()
+    undone = [each for each in site.starts.made.values() if "deleteStarted" in each]
+    if not accepted:
+        accepted.append(site.decide(restore_id)[0])
+    assert accepted == [not undone]
 
 
 def test_there_is_nothing_to_keep_of_what_runs_or_stays(site: Site) -> None:
