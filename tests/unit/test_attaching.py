@@ -3,6 +3,7 @@ cluster whose Longhorn reads a place once its Secret is there.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from shared.attach.request import attach_request
 from shared.aws.proving import Access, Proof
 from shared.errors import InvalidRequest, NotFound, Refused
 from shared.labels import LONGHORN_NAMESPACE
-from shared.workflows.attaching import PATIENCE, Clients, attach
+from shared.workflows.attaching import CONNECTIONS, LAST, LOCKS, PATIENCE, Clients, attach
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
 
@@ -415,8 +416,50 @@ def test_what_is_not_known_is_named(site: Site) -> None:
 def test_an_account_that_may_not_look_is_refused(site: Site) -> None:
     said = "backuptargets.longhorn.io is forbidden"
     site.lab.cluster.fail("GET", "BackupTarget", status(403, "Forbidden", said))
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         site.ask()
+    assert said in refused.value.message
+    assert refused.value.field == "cluster"
+
+
+def test_it_connects_with_the_stored_kubeconfig_and_a_deadline_before_the_functions_end(
+    site: Site,
+) -> None:
+    site.ask()
+    asked = site.lab.connected[-1]
+    assert (asked.kubeconfig, asked.cluster.id) == ("kubeconfig", "west")
+    assert site.stored.asked == ["replant/clusters/west", "replant/targets/east-s3"]
+    assert asked.deadline == asked.at + 300 - LAST
+    assert asked.options == {"allow_loopback": True, "connections": CONNECTIONS}
+
+
+def test_what_it_writes_for_a_proof_lies_among_longhorns_locks(site: Site) -> None:
+    site.ask("run-1")
+    site.lab.cluster.objects[TARGET]["status"] = {"available": False, "conditions": []}
+    site.ask("run-2")
+    names = [name for _, _, _, name in site.proved]
+    assert all(re.fullmatch(f"{LOCKS}/lock-[0-9a-f]{{8}}[.]lck", name) for name in names)
+    assert len(set(names)) == 2
+
+
+def test_only_what_lies_in_longhorns_namespace_counts(site: Site) -> None:
+    site.lab.cluster.add("Namespace", "", "other")
+    spec = {"backupTargetURL": "s3://copies@us-east-1/east/"}
+    site.lab.cluster.add("BackupTarget", "other", "theirs", spec=spec, status={"available": True})
+    assert site.ask()["backupTarget"] == NAME
+
+
+def test_one_that_only_has_one_of_our_labels_is_not_ours(site: Site) -> None:
+    for labels in ({"replant.dev/target": "x"}, {"app.kubernetes.io/managed-by": "replant"}):
+        site.lab.cluster.objects.pop(TARGET, None)
+        site.lab.cluster.add(*TARGET, metadata={"labels": labels}, spec={"backupTargetURL": ""})
+        assert "was not made by Replant" in blocking(site.ask(detach=True))
+
+
+def test_ours_may_have_labels_of_others_too(site: Site) -> None:
+    site.ask()
+    site.lab.cluster.objects[TARGET]["metadata"]["labels"]["team"] = "a"
+    assert site.ask("run-2", detach=True)["state"] == "detached"
 
 
 # --- Detach ---------------------------------------------------------------------------------------
@@ -467,6 +510,48 @@ def test_what_volumes_still_need_is_not_detached(
     assert answer["state"] == "refused"
     assert said in blocking(answer)
     assert site.writes == before
+
+
+def test_only_volumes_that_need_this_target_hold_it(site: Site) -> None:
+    site.ask()
+    copying = {"restoreRequired": True}
+    for name, spec in {"a": {"backupTargetName": "default"}, "b": {}}.items():
+        site.lab.cluster.add("Volume", LONGHORN_NAMESPACE, name, spec=spec, status=copying)
+    site.lab.cluster.add("Namespace", "", "other")
+    mine = {"backupTargetName": NAME}
+    site.lab.cluster.add("Volume", "other", "c", spec=mine, status=copying)
+    assert site.ask("run-2", detach=True)["state"] == "detached"
+
+
+def test_one_that_longhorn_does_not_let_go_of_is_told(site: Site) -> None:
+    site.ask()
+    made = site.lab.cluster.objects[TARGET]
+    began = site.lab.seconds
+
+    def hold(method: str, place: Place) -> None:
+        if TARGET not in site.lab.cluster.objects:
+            site.lab.cluster.objects[TARGET] = made
+
+    site.lab.cluster.before = hold
+    answer = site.ask("run-2", detach=True)
+    assert answer["state"] == "refused"
+    assert blocking(answer) == (
+        f"{NAME} is still there 120 seconds after it was deleted: Longhorn on west has not let go"
+        " of it. Start again later."
+    )
+    assert [each["check"] for each in answer["checks"]] == ["backup-target", "backup-target"]
+    assert site.lab.seconds - began >= PATIENCE
+
+
+def test_one_of_its_name_that_another_client_made_since_is_another_one(site: Site) -> None:
+    site.ask()
+
+    def make_again(method: str, place: Place) -> None:
+        if TARGET not in site.lab.cluster.objects:
+            site.lab.cluster.add(*TARGET, spec={"backupTargetURL": ""})
+
+    site.lab.cluster.before = make_again
+    assert site.ask("run-2", detach=True)["state"] == "detached"
 
 
 def test_a_volume_that_has_its_data_holds_nothing_up(site: Site) -> None:

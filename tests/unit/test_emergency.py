@@ -20,6 +20,7 @@ from shared.restore.expiry import MOST
 from shared.restore.rollback_request import rollback_request
 from shared.runs import temporaries
 from shared.workflows import deciding, expiring, rolling_back, undoing
+from shared.workflows.looking import Ask
 from tests.fake_cluster import Place, status
 from tests.lab import BEGIN, RUN_SECONDS, STATE, Lab, a_lab
 from tests.memory_table import Watched
@@ -633,11 +634,84 @@ def test_what_cannot_be_changed_now_is_tried_again(site: Site) -> None:
     output = settled(site, restore_id)
     assert output["state"] == "partial"
     (problem,) = output["kept"]
-    assert (problem["kind"], "forbidden" in problem["reason"]) == ("Volume", True)
+    (volume,) = site.lab.cluster.of("Volume")
+    assert "forbidden" in problem.pop("reason")
+    assert problem == {"kind": "Volume", "namespace": "longhorn-system", "name": volume}
     assert site.sweep() == [restore_id]
     assert settled(site, restore_id, "arn:rollback:10")["state"] == "succeeded"
     site.lab.seconds += 3600
     assert site.sweep() == []
+
+
+def test_it_is_done_with_the_stored_kubeconfig_and_before_the_functions_end(site: Site) -> None:
+    restore_id = site.restored()["restoreId"]
+    settled(site, restore_id)
+    asked_for = site.lab.connected[-1]
+    assert (asked_for.kubeconfig, asked_for.cluster.id) == ("kubeconfig", "west")
+    assert asked_for.cluster.secret == "replant/clusters/west"
+    assert asked_for.deadline == asked_for.at + RUN_SECONDS - rolling_back.LAST
+    assert asked_for.options == {"allow_loopback": True, "connections": rolling_back.CONNECTIONS}
+
+
+def test_its_answer_has_the_form_of_a_rollbacks(site: Site) -> None:
+    restore_id = site.restored()["restoreId"]
+    call = rolling_back.Call(
+        rollback_request({"restoreId": restore_id, "keep": True}), "e", "", "", {}, {}, RUN_SECONDS
+    )
+    counts = {"deleted": 0, "gone": 0, "kept": 1}
+    assert undoing.undo(site.lab.rolling_back(), call) == rolling_back.Progress(
+        done=True,
+        wait=0,
+        counts=counts,
+        pending=0,
+        moved_at=to_instant(site.lab.now()),
+        output={
+            "state": "succeeded",
+            "counts": counts,
+            "kept": [],
+            "report": f"s3://state/reports/{restore_id}.json",
+        },
+    )
+
+
+def test_while_its_restore_runs_the_execution_is_looked_at_first(site: Site) -> None:
+    plan = site.lab.plan(site.lab.request(mode="emergency"))
+    wanted = rollback_request({"restoreId": plan.ledger, "keep": True})
+    call = rolling_back.Call(wanted, "e", "", "", {}, {}, RUN_SECONDS)
+    assert undoing.undo(site.lab.rolling_back(), call) == Ask("run-1")
+    with pytest.raises(Refused, match="still runs as run-1"):
+        undoing.undo(site.lab.rolling_back(), call._replace(looked={"run-1": True}))
+    with pytest.raises(Refused, match="nothing of it expires before") as refused:
+        undoing.undo(site.lab.rolling_back(), call._replace(looked={"run-1": False}))
+    assert refused.value.field == "restoreId"
+
+
+def test_volumes_of_another_restore_are_left_alone(site: Site) -> None:
+    site.lab.backup("web02")
+    first = site.restored(requestId="a")["restoreId"]
+    site.restored("point-web02", requestId="b")
+    settled(site, first)
+    replicas = [each["spec"]["numberOfReplicas"] for each in site.lab.cluster.of("Volume").values()]
+    assert sorted(replicas) == [1, 3]
+
+
+@pytest.mark.parametrize("noted", ["", "many", "3.0", "300", "²"])
+def test_a_number_of_replicas_that_is_none_is_left(site: Site, noted: str) -> None:
+    restore_id = site.restored()["restoreId"]
+    (volume,) = site.lab.cluster.of("Volume").values()
+    volume["metadata"]["annotations"]["replant.dev/replicas"] = noted
+    assert settled(site, restore_id)["state"] == "succeeded"
+    assert volume["spec"]["numberOfReplicas"] == 1
+    assert "replant.dev/temporary" not in volume["metadata"]["labels"]
+
+
+def test_one_that_another_client_has_keeps_no_other_one_from_it(site: Site) -> None:
+    site.lab.backup("web02")
+    output = site.restored("point-web01", "point-web02")
+    site.lab.cluster.objects[VM]["metadata"]["uid"] = "of another one"
+    name = ("VirtualMachine", "default", "web02-emergency")
+    assert settled(site, output["restoreId"])["state"] == "succeeded"
+    assert "replant.dev/temporary" not in site.lab.cluster.objects[name]["metadata"]["labels"]
 
 
 def test_what_is_gone_or_anothers_by_now_is_left_alone(site: Site) -> None:

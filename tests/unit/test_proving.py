@@ -24,6 +24,7 @@ class Bucket:
         self.denied: set[str] = set()
         self.lost: set[str] = set()
         self.empty = False
+        self.named = True
         self.region: str | None = "eu-central-1"
         self.calls: list[tuple[str, Json]] = []
         self.uploads: set[str] = set()
@@ -36,7 +37,7 @@ class Bucket:
             raise EndpointConnectionError(endpoint_url="https://s3cr3t-value.example")
         if name in self.denied:
             said = {"Code": "AccessDenied", "Message": "of s3cr3t-value"}
-            response: Any = {"Error": said, **metadata}
+            response: Any = {"Error": said, **metadata} if self.named else {}
             raise ClientError(response, name)
         return metadata
 
@@ -66,7 +67,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
     found = Bucket()
 
     @contextmanager
-    def client(_: Access, region: str) -> Iterator[Bucket]:
+    def client(access: Access, region: str) -> Iterator[Bucket]:
+        assert access == ACCESS
         found.calls.append(("client", {"region": region}))
         yield found
 
@@ -100,7 +102,13 @@ def test_a_place_without_an_object_can_be_read(bucket: Bucket) -> None:
         ("list_objects_v2", False, True, "reading copies/east/ failed with AccessDenied"),
         ("get_object", False, True, "reading copies/east/ failed with AccessDenied"),
         ("create_multipart_upload", True, False, f"writing copies/{KEY} failed with AccessDenied"),
-        ("abort_multipart_upload", True, False, "abort upload upload-1 by hand"),
+        (
+            "abort_multipart_upload",
+            True,
+            False,
+            f"the upload of copies/{KEY} that proved it could not be aborted (AccessDenied); abort"
+            " upload upload-1 by hand",
+        ),
     ],
 )
 def test_what_is_refused_is_named_by_its_code_alone(
@@ -110,8 +118,22 @@ def test_what_is_refused_is_named_by_its_code_alone(
     proof = prove(ACCESS, "copies", "east/", "locks/lock-1.lck")
     assert (proof.read, proof.write) == (read, write)
     (problem,) = proof.problems
-    assert said in problem
+    assert problem == said
     assert "s3cr3t" not in problem
+
+
+def test_what_is_refused_without_a_code_is_named_so(bucket: Bucket) -> None:
+    bucket.denied, bucket.named = {"head_bucket", "list_objects_v2"}, False
+    proof = prove(ACCESS, "copies", "", "x")
+    assert proof.region == "us-east-1"
+    assert proof.problems == ("reading copies/ failed with an unnamed error",)
+
+
+def test_a_listing_without_contents_is_an_empty_one(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "list_objects_v2", lambda **_: {})
+    assert prove(ACCESS, "copies", "", "x").read
 
 
 def test_a_place_that_does_not_answer_is_told_without_its_address(bucket: Bucket) -> None:
