@@ -30,8 +30,17 @@ def observe(
     }
     if not target.serves("Volume"):
         return StandingDisks(claims)
-    volumes = target.list("Volume", LONGHORN_NAMESPACE)
-    return StandingDisks(claims, {each["metadata"]["name"]: _volume(each) for each in volumes})
+    # A PersistentVolume of Longhorn's has its volume's name (csi/controller_server.go).
+    bound = {each.volume: place for place, each in claims.items() if each.phase == "Bound"}
+    volumes = {
+        each["metadata"]["name"]: _volume(each)
+        for each in target.list("Volume", LONGHORN_NAMESPACE)
+    }
+    named = {
+        name: each._replace(claim=each.claim or bound.get(name, ""))
+        for name, each in volumes.items()
+    }
+    return StandingDisks(claims, named)
 
 
 def _place(each: Object) -> str:

@@ -127,7 +127,17 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             "mapping.networkz",
             ["'mapping.networkz'", "Did you mean 'networks'?"],
         ),
-        ({"mode": "emergency"}, "mode", ["mode", "'emergency'", "Use 'standard'"]),
+        ({"mode": "migrate"}, "mode", ["mode", "'migrate'", "Use 'standard'"]),
+        (
+            {"mode": "emergency", "strategy": "csi"},
+            "strategy",
+            ["strategy", "'csi' does not fit mode 'emergency'", "Use 'auto' or 'longhorn'"],
+        ),
+        (
+            {"keepFor": "PT1H"},
+            "keepFor",
+            ["keepFor", "belongs to mode 'emergency'", "Leave it out"],
+        ),
         (
             {"strategy": "mount"},
             "strategy",

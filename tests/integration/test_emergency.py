@@ -49,6 +49,11 @@ def machines(west: Api) -> dict[str, Any]:
     return {each["metadata"]["name"]: each for each in west.call("GET", MACHINES)["items"]}
 
 
+def running(west: Api) -> set[str]:
+    instances = MACHINES.replace("virtualmachines", "virtualmachineinstances")
+    return {each["metadata"]["name"] for each in west.call("GET", instances)["items"]}
+
+
 def volumes(west: Api, restore_id: str) -> list[Any]:
     marked = f"{VOLUMES}?labelSelector=replant.dev/restore={restore_id}"
     found: list[Any] = west.call("GET", marked)["items"]
@@ -82,6 +87,7 @@ def sweep(stack: Stack) -> None:
 def gets_its_own_name_back(stack: Stack, west: Api) -> None:
     """As docs/operations.md says, and away again."""
     west.call("PATCH", f"{MACHINES}/web-kept", {"spec": {"runStrategy": "Halted"}}, MERGE)
+    wait(lambda: "web-kept" not in running(west), seconds=60, what="a machine that is off")
     west.call("DELETE", f"{MACHINES}/web-kept", {"propagationPolicy": "Orphan"})
     wait(lambda: "web-kept" not in machines(west), seconds=60, what="the end of a machine")
     plain = {
@@ -90,7 +96,7 @@ def gets_its_own_name_back(stack: Stack, west: Api) -> None:
         "mapping": {"networks": {"*": "none"}},
     }
     named = stack.restore(plain | {"mode": "register", "requestId": "rescue-named"}).output
-    assert named["counts"] == {"ready": 1}, named
+    assert named["counts"] == {"ready": 1}, named["machines"]
     disks = machines(west)["web"]["spec"]["template"]["spec"]["volumes"]
     claims = [each.get("persistentVolumeClaim", {}).get("claimName") for each in disks]
     assert "web-disk-0-kept" in claims

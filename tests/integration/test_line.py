@@ -184,7 +184,7 @@ def test_a_restore_runs_published_versions(stack: Stack, restored: Ended) -> Non
         executionArn=restored.arn
     )
     called = set(re.findall(r'arn:[^"]*:function:[^"]+', machine["definition"]))
-    assert [each.rsplit(":", 1)[-1] for each in called] == ["1"] * 4
+    assert [each.rsplit(":", 1)[-1] for each in called] == ["1"] * 5
 
 
 def test_another_request_under_the_same_id_is_invalid(stack: Stack, restored: Ended) -> None:

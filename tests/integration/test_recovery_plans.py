@@ -31,7 +31,8 @@ def test_a_plan_waits_for_its_cluster_and_brings_its_machines_back(stack: Stack)
     assert f"{KEY} is in quarantine" in refused.cause["message"]
 
     place = f"id: branch-s3\nurl: s3://{stack.bucket}/branch-office/\ncluster: branch-office\n"
-    stack.document("targets/branch-s3.yaml", place)
+    keys = "credentialSecret: replant/targets/branch\n"
+    stack.document("targets/branch-s3.yaml", place + keys)
     stack.document(
         "clusters/branch-office.yaml", "id: branch-office\nsecret: replant/clusters/branch\n"
     )
@@ -51,6 +52,8 @@ def test_a_plan_waits_for_its_cluster_and_brings_its_machines_back(stack: Stack)
     places = {f"{each['namespace']}/{each['vm']}" for each in planned.output["machines"]}
     assert places == {"ledgers-dr/pg-1", "ledgers-dr/web"}
     checks = stack.report(planned.output["report"])["checks"]
+    backups = [each["message"] for each in checks if each["check"] == "backup"]
+    assert all("first attaches target branch-s3 to west" in said for said in backups), backups
     at_once, *told = [each["message"] for each in checks if each["check"] == "plan"]
     assert "heeds neither their order" in at_once
     assert told == [

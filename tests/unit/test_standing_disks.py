@@ -84,6 +84,15 @@ def test_a_volume_of_no_backup_is_of_none(cluster: FakeCluster, url: str | None)
     assert made == StandingVolume(size_bytes=2 * 2**20)
 
 
+def test_a_volume_is_its_claims_before_longhorn_has_noted_it(cluster: FakeCluster) -> None:
+    """It notes it when it next looks at the PersistentVolume."""
+    a_claim(cluster, "default", "web01-disk-0", phase="Bound")
+    assert a_volume(cluster, "pvc-1", {}).claim == "default/web01-disk-0"
+    assert a_volume(cluster, "pvc-2", {}).claim == ""
+    used = {"namespace": "default", "pvcName": "another", "pvStatus": "Bound"}
+    assert a_volume(cluster, "pvc-1", {}, kubernetesStatus=used).claim == "default/another"
+
+
 def test_what_was_bound_once_belongs_to_nobody(cluster: FakeCluster) -> None:
     used = {"pvStatus": "Released", "namespace": "default", "pvcName": "web-disk"}
     assert a_volume(cluster, "pvc-1", {}, kubernetesStatus=used).claim == ""
