@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 
 from shared import strict_yaml
 from shared.errors import Unreadable
-from shared.layouts import harvester, harvester_schema, parsing, qcow2
+from shared.images.header import read_header
+from shared.layouts import harvester, harvester_schema, parsing
 from shared.models.backups import (
     Chain,
     DiskFile,
@@ -112,7 +113,7 @@ def chain(body: bytes) -> Chain:
 
 def disk_file(start: bytes, size: int) -> DiskFile:
     """By the first bytes of an image of SIZE bytes; what is no qcow2 is raw. Raises Unreadable."""
-    image = qcow2.header(start)
+    image = read_header(start)
     if image is None:
         return DiskFile(format="raw", size_bytes=size)
     return DiskFile(format="qcow2", size_bytes=image.virtual_size, backing_file=image.backing_file)

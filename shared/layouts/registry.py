@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from shared.errors import Unreadable
-from shared.layouts import longhorn, qcow2
+from shared.images.header import ENOUGH
+from shared.layouts import longhorn
 from shared.layouts.keys import Place, check_volume_path
 from shared.models import row_keys
 from shared.models.facts import Facts, Kind
@@ -196,7 +197,7 @@ def _disk_file(_: Place, content: Content) -> Facts:
     start = b""
     for chunk in content.chunks:
         start += chunk
-        if len(start) >= qcow2.ENOUGH:
+        if len(start) >= ENOUGH:
             break
     return directory.disk_file(start, content.size)
 
@@ -270,7 +271,7 @@ _IN_BACKUP_BUCKETS = (
         _by_key,
         _disk_file,
         ANY_SIZE,
-        qcow2.ENOUGH,
+        ENOUGH,
     ),
     Layout(
         Kind.OTHER,

@@ -1,7 +1,7 @@
 """The directory layout: folders that people write -> restore points, whatever comes first.
 
 Aspects: the metadata in both forms, images and their chains with holes, circles and lies, the place
-of a folder, what is told of each. Not aspects: a qcow2's own header (test_qcow2.py).
+of a folder, what is told of each. Not aspects: a qcow2's own header (test_image_headers.py).
 """
 
 import json

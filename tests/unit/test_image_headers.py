@@ -6,9 +6,7 @@ and the remedies are carried out.
 """
 
 import json
-import shutil
 import struct
-import subprocess
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import Unreadable
-from shared.layouts.qcow2 import ENOUGH, Image, header
+from shared.images.header import ENOUGH, Image, read_header
+from tests.qemu import qemu_img, with_qemu
 
 GIB = 2**30
 COPY = "The image is damaged: copy it again, or export the disk anew."
@@ -52,9 +51,6 @@ FIELDS = {  # name: offset and size, both in bytes
     "length": (100, 4),
     "compression": (104, 1),
 }
-
-QEMU_IMG = shutil.which("qemu-img") or ""
-with_qemu = pytest.mark.skipif(not QEMU_IMG, reason="qemu-img is not installed (qemu-utils)")
 
 
 def extension(kind: int, data: bytes, length: int | None = None) -> bytes:
@@ -102,7 +98,7 @@ def image(
 
 def refusal(start: bytes) -> str:
     with pytest.raises(Unreadable) as refused:
-        header(start)
+        read_header(start)
     return refused.value.message
 
 
@@ -112,14 +108,14 @@ def refusal(start: bytes) -> str:
     ids=["empty", "short", "raw", "QED", "VMDK", "reversed"],
 )
 def test_other_bytes_are_no_qcow2(start: bytes) -> None:
-    assert header(start) is None
+    assert read_header(start) is None
 
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("cluster_bits", range(9, 22))
 def test_a_header_says_its_version_and_size(version: int, cluster_bits: int) -> None:
     start = image(version=version, cluster_bits=cluster_bits)
-    assert header(start) == Image(version, GIB, None, None)
+    assert read_header(start) == Image(version, GIB, None, None)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -129,7 +125,7 @@ def test_a_backing_file_has_a_name_and_mostly_a_format(
 ) -> None:
     told = [extension(FORMAT, file_format.encode())] if file_format else []
     start = image(*told, backing=b"base.img", version=version)
-    assert header(start) == Image(version, GIB, "base.img", file_format)
+    assert read_header(start) == Image(version, GIB, "base.img", file_format)
 
 
 @pytest.mark.parametrize(
@@ -146,25 +142,25 @@ def test_a_backing_file_has_a_name_and_mostly_a_format(
     ids=["path", "climbing", "URL", "json", "longest", "longest of two bytes", "direction"],
 )
 def test_a_backing_files_name_is_told_as_it_is(name: str) -> None:
-    assert header(image(backing=name.encode())) == Image(3, GIB, name, None)
+    assert read_header(image(backing=name.encode())) == Image(3, GIB, name, None)
 
 
 def test_a_backing_file_without_a_name_is_none() -> None:
     start = image(extension(FORMAT, b""), backing=b"")
-    assert header(start) == Image(3, GIB, None, None)
-    assert header(image(backing_size=2**32 - 1)) == Image(3, GIB, None, None)
+    assert read_header(start) == Image(3, GIB, None, None)
+    assert read_header(image(backing_size=2**32 - 1)) == Image(3, GIB, None, None)
 
 
 def test_a_name_may_follow_the_extensions_at_once_or_end_the_cluster() -> None:
-    assert header(image(backing=b"base", ended=False)) == Image(3, GIB, "base", None)
+    assert read_header(image(backing=b"base", ended=False)) == Image(3, GIB, "base", None)
     start = bytearray(image(cluster_bits=9, backing_offset=508, backing_size=4))
     start[508:512] = b"base"
-    assert header(bytes(start)) == Image(3, GIB, "base", None)
+    assert read_header(bytes(start)) == Image(3, GIB, "base", None)
 
 
 def test_extensions_may_fill_the_cluster_without_an_end() -> None:
     start = image(extension(1, b"\0" * (512 - 112 - 8)), cluster_bits=9, ended=False)
-    assert header(start) == Image(3, GIB, None, None)
+    assert read_header(start) == Image(3, GIB, None, None)
 
 
 ALLOWED: dict[str, Callable[[], bytes]] = {
@@ -197,7 +193,7 @@ ALLOWED: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("start", ALLOWED.values(), ids=ALLOWED)
 def test_what_does_not_harm_a_restore_is_allowed(start: Callable[[], bytes]) -> None:
-    read = header(start())
+    read = read_header(start())
     assert read is not None
     assert (read.virtual_size, read.backing_file) == (GIB, None)
 
@@ -206,7 +202,7 @@ def test_a_format_is_read_behind_other_extensions() -> None:
     start = image(
         extension(1, b"\0"), extension(FORMAT, b"x" * 15), extension(2, b"123456789"), backing=b"b"
     )
-    assert header(start) == Image(3, GIB, "b", "x" * 15)
+    assert read_header(start) == Image(3, GIB, "b", "x" * 15)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +215,7 @@ def test_the_largest_disk_is_the_one_whose_l1_table_is_the_largest(
     def disk_of(size: int) -> bytes:
         return image(size=size, cluster_bits=cluster_bits, incompatible=incompatible, l1_size=2**22)
 
-    assert header(disk_of(largest)) == Image(3, largest, None, None)
+    assert read_header(disk_of(largest)) == Image(3, largest, None, None)
     needed = f"l1_size: must be {2**22 + 1} at least for a disk of {largest + 512} bytes"
     assert needed in refusal(disk_of(largest + 512))
 
@@ -453,7 +449,7 @@ def test_an_image_that_ends_in_its_first_cluster_is_truncated(
 def test_what_follows_the_bytes_that_are_wanted_changes_nothing() -> None:
     start = image(cluster_bits=21, backing=b"base")
     assert len(start) == ENOUGH
-    assert header(start) == header(start + b"\xff" * 2**20) == Image(3, GIB, "base", None)
+    assert read_header(start) == read_header(start + b"\xff" * 2**20) == Image(3, GIB, "base", None)
 
 
 FEATURES: dict[str, tuple[list[bytes], str]] = {
@@ -490,7 +486,7 @@ def test_an_unknown_feature_is_told_where_its_name_cannot_be_read(start: bytes) 
 
 def outcome(start: bytes) -> Image | Unreadable | None:
     try:
-        return header(start)
+        return read_header(start)
     except Unreadable as error:
         return error
 
@@ -595,23 +591,6 @@ def test_no_number_of_the_header_is_taken_for_a_size_of_memory() -> None:
     assert peak < 2**20
 
 
-# What it says, at a key for LUKS, where a machine's accounting of a thread's time is coarse or goes
-# back: it is seen for half of the calls on a virtual machine that is busy, and for none on others.
-CLOCK_FAILED = "Unable to get accurate CPU usage"
-CLOCK_TRIES = 100
-
-
-def qemu_img(*words: str, at: Path) -> str:
-    for _ in range(CLOCK_TRIES):
-        done = subprocess.run(
-            [QEMU_IMG, *words], cwd=at, check=False, capture_output=True, text=True, timeout=60
-        )
-        if CLOCK_FAILED not in done.stderr:
-            break
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def written(at: Path, *options: str, size: str = "64M") -> Path:
     for one in ("raw", "qcow2"):
         qemu_img("create", "-q", "-f", one, f"base.{one}", size, at=at)
@@ -657,7 +636,7 @@ def test_what_qemu_writes_is_read_as_qemu_reads_it(
     tmp_path: Path, compatible: str, options: tuple[str, ...]
 ) -> None:
     path = written(tmp_path, "-o", f"compat={compatible}", *options)
-    assert header(start_of(path)) == as_qemu_says(path)
+    assert read_header(start_of(path)) == as_qemu_says(path)
 
 
 @with_qemu
@@ -676,7 +655,7 @@ def test_what_qemu_writes_is_read_as_qemu_reads_it(
 )
 def test_what_qemu_writes_with_newer_features_is_read(tmp_path: Path, options: str) -> None:
     path = written(tmp_path, "-o", options)
-    assert header(start_of(path)) == as_qemu_says(path)
+    assert read_header(start_of(path)) == as_qemu_says(path)
 
 
 @with_qemu
@@ -684,7 +663,7 @@ def test_an_image_with_snapshots_and_bitmaps_is_read(tmp_path: Path) -> None:
     path = written(tmp_path)
     qemu_img("snapshot", "-c", "first", path.name, at=tmp_path)
     qemu_img("bitmap", "--add", path.name, "changes", at=tmp_path)
-    assert header(start_of(path)) == as_qemu_says(path)
+    assert read_header(start_of(path)) == as_qemu_says(path)
 
 
 @with_qemu
@@ -720,7 +699,7 @@ def test_an_image_is_read_once_its_backing_file_has_another_name(tmp_path: Path)
     path = written(tmp_path, "-u", "-b", "b--se", "-F", "raw")
     path.write_bytes(path.read_bytes().replace(b"b--se", b"b\xe4\xe4se"))
     remedied(path, command_in(refusal(start_of(path))))
-    assert header(start_of(path)) == Image(3, 2**26, "base", "raw")
+    assert read_header(start_of(path)) == Image(3, 2**26, "base", "raw")
 
 
 @with_qemu
@@ -748,6 +727,6 @@ def remedied(path: Path, command: str) -> None:
         command = command.replace(word, name)
     qemu_img(*command.split(), at=path.parent)
     result = path.parent / "new"
-    read = header(start_of(result if result.exists() else path))
+    read = read_header(start_of(result if result.exists() else path))
     assert read is not None
     assert read.virtual_size == 2**26

@@ -2,7 +2,7 @@
 
 The format is QEMU's (docs/interop/qcow2.rst). Where that leaves a limit to the program, the one of
 QEMU holds (block/qcow2.c, qcow2_do_open), because QEMU opens the image at a restore. Nothing behind
-the first cluster is looked at: an image whose header can be read may still have damaged data.
+the first cluster is looked at here: what the tables say is read by `clusters`.
 """
 
 import re
@@ -73,6 +73,22 @@ class Image(NamedTuple):
     backing_format: str | None
 
 
+class Tables(NamedTuple):
+    """Where the tables lie that say where the disk's data lie, and how their entries are written.
+
+    VIRTUAL_SIZE and L1_OFFSET in bytes. ZEROS: a cluster may be said to be zeros (since version 3).
+    EXTENDED: a cluster has 32 parts, each said of its own. ZSTD: compressed with it, not with zlib.
+    """
+
+    virtual_size: int
+    cluster_bits: int
+    l1_offset: int
+    l1_entries: int
+    zeros: bool = True
+    extended: bool = False
+    zstd: bool = False
+
+
 class _Header(NamedTuple):
     """The fields in their order; the last five are version 3's, here with what version 2 means."""
 
@@ -105,7 +121,7 @@ class _Header(NamedTuple):
         return 16 if self.incompatible & _EXTENDED_L2 else 8
 
 
-def header(start: bytes) -> Image | None:
+def read_header(start: bytes) -> Image | None:
     """None for bytes that are no qcow2. START is the file's first ENOUGH bytes, or all it has.
 
     A dirty image is read: its bit speaks of reference counts, which only writing needs, and QEMU
@@ -116,6 +132,27 @@ def header(start: bytes) -> Image | None:
     """
     if not start.startswith(_MAGIC):
         return None
+    fields, first = _checked(start)
+    backing_file = _backing_file(fields, first)
+    return Image(fields.version, fields.size, backing_file, _backing_format(fields, first))
+
+
+def read_tables(start: bytes) -> Tables:
+    """Of a file that `read_header` has taken for a qcow2; START as there. Raises Unreadable."""
+    fields, first = _checked(start)
+    return Tables(
+        virtual_size=fields.size,
+        cluster_bits=fields.cluster_bits,
+        l1_offset=fields.l1_offset,
+        l1_entries=fields.l1_entries,
+        zeros=fields.version > 2,
+        extended=bool(fields.incompatible & _EXTENDED_L2),
+        zstd=_compression(fields, first) == _ZSTD,
+    )
+
+
+def _checked(start: bytes) -> tuple[_Header, bytes]:
+    """The fields, and the first cluster or as much of it as is known."""
     start = start[:ENOUGH]
     fields = _fields(start)
     _check_first_cluster(fields, start)
@@ -124,8 +161,7 @@ def header(start: bytes) -> Image | None:
     _check_compression(fields, first)
     _check_tables(fields)
     _check_size(fields)
-    backing_file = _backing_file(fields, first)
-    return Image(fields.version, fields.size, backing_file, _backing_format(fields, first))
+    return fields, first
 
 
 def _fields(start: bytes) -> _Header:
@@ -210,7 +246,7 @@ def _named(table: bytes, bit: int) -> str:
 
 
 def _check_compression(fields: _Header, first: bytes) -> None:
-    kind = first[_COMPRESSION_TYPE] if fields.length > _COMPRESSION_TYPE else 0
+    kind = _compression(fields, first)
     if bool(kind) != bool(fields.incompatible & _COMPRESSION):
         raise Unreadable(
             f"compression_type: {kind} contradicts bit 3 of incompatible_features, which is set for"
@@ -218,6 +254,10 @@ def _check_compression(fields: _Header, first: bytes) -> None:
         )
     if kind > _ZSTD:
         raise Unreadable(f"compression_type: must be 0 (zlib) or 1 (zstd), not {kind}. {_NEWER}")
+
+
+def _compression(fields: _Header, first: bytes) -> int:
+    return first[_COMPRESSION_TYPE] if fields.length > _COMPRESSION_TYPE else 0
 
 
 def _check_tables(fields: _Header) -> None:
