@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pydantic_core import from_json
 
 from shared.errors import Refused, Unreadable
+from shared.models.base import url_of
 from shared.models.restore_points import Source
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 CHUNK = 2**20
-EMPTY = "InvalidRange"  # of an object without a byte, whatever is asked for
+EMPTY = "InvalidRange"  # behind the end of an object; of one without a byte, whatever is asked for
 GONE = ("NoSuchKey", "NoSuchVersion", "404")
+CHANGED = ("PreconditionFailed", "412")
 CLOSED = {
     "InvalidObjectState": "It lies in an archive (storage class Glacier), which S3 does not read."
     " Restore it and copy it over itself, and exclude this bucket from lifecycle rules: Longhorn"
@@ -79,6 +81,53 @@ def opened(
         body.close()
 
 
+class Ranges:
+    """Parts of one version of an object, as it was when its ETAG was seen."""
+
+    def __init__(
+        self, s3: "S3Client", bucket: str, key: str, version_id: str | None, etag: str
+    ) -> None:
+        self._s3 = s3
+        self._url = url_of(bucket, key)
+        self._asked: dict[str, Any] = {"Bucket": bucket, "Key": key, "IfMatch": f'"{etag}"'}
+        if version_id:
+            self._asked["VersionId"] = version_id
+
+    def head(self, length: int) -> tuple[bytes, int]:
+        """The first bytes, at most so many, and the size of the whole. Raises Refused."""
+        found = self._get(0, length)
+        return (found["Body"].read(), _size(found)) if found else (b"", 0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Fewer where the object ends, none behind that. Raises Refused."""
+        found = self._get(offset, length)
+        return found["Body"].read() if found else b""
+
+    def _get(self, offset: int, length: int) -> "GetObjectOutputTypeDef | None":
+        asked = f"bytes={offset}-{offset + length - 1}"
+        try:
+            return self._s3.get_object(Range=asked, **self._asked)
+        except self._s3.exceptions.ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == EMPTY:
+                return None
+            if code in GONE:
+                raise Refused(_deleted(self._url)) from None
+            if code in CHANGED:
+                raise Refused(_changed(self._url)) from None
+            if code in CLOSED:
+                raise Refused(f"{self._url}: {CLOSED[code]}") from None
+            raise
+
+
+def _deleted(url: str) -> str:
+    return f"{url} was deleted since it was catalogued. Choose another restore point."
+
+
+def _changed(url: str) -> str:
+    return f"{url} was changed since it was catalogued. Start the restore again."
+
+
 def metadata(s3: "S3Client", source: Source) -> dict[str, Any]:
     """A machine's whole metadata, secrets included: never to be logged or kept. Raises Refused when
     it has changed.
@@ -86,14 +135,9 @@ def metadata(s3: "S3Client", source: Source) -> dict[str, Any]:
     try:
         with opened(s3, source.bucket, source.key, source.version_id) as found:
             if found is None:
-                raise Refused(
-                    f"{source.url} was deleted since it was catalogued. Choose another restore"
-                    " point."
-                )
+                raise Refused(_deleted(source.url))
             if found.etag != source.etag:
-                raise Refused(
-                    f"{source.url} was changed since it was catalogued. Start the restore again."
-                )
+                raise Refused(_changed(source.url))
             document: dict[str, Any] = from_json(found.body.read())
     except Unreadable as error:
         raise Refused(f"{source.url}: {error.message}") from None

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from shared.errors import Unreadable
 from shared.images.blocks import Blocks
 from shared.images.clusters import Clusters, Extent, Kind, Read
-from shared.images.header import ENOUGH, read_header, read_tables
+from shared.images.header import read_header, read_tables
 
 GAP = 256 * 2**10
 """Bytes between two extents of a file up to which they are read in one request: those cost more
@@ -62,11 +62,14 @@ class Image(NamedTuple):
 
 
 class File(NamedTuple):
-    """An image's file, as the catalogue knows it: NAME is for messages, LENGTH in bytes."""
+    """An image's file, as the catalogue knows it: NAME is for messages, LENGTH in bytes, START are
+    its first ENOUGH bytes.
+    """
 
     name: str
     is_raw: bool
     length: int
+    start: bytes
     read: Read
 
 
@@ -88,8 +91,7 @@ def open_chain(files: Iterable[File], blocks: Blocks) -> list[Image]:
             opened.append(Image(file.name, Raw(file.length), file.read, file.length))
             continue
         try:
-            start = file.read(0, ENOUGH)
-            tables, header = read_tables(start), read_header(start)
+            tables, header = read_tables(file.start), read_header(file.start)
         except Unreadable as error:
             raise Unreadable(f"{file.name}: {error.message}") from None
         disk = Clusters(tables, blocks.of(file.read))
