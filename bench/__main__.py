@@ -14,6 +14,7 @@ from bench import (
     event,
     failover,
     fill,
+    images,
     init,
     line,
     memory,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ready": ready.tables,
     "memory": memory.tables,
     "cfg": cfg.tables,
+    "images": images.tables,
 }
 
 

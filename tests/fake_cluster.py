@@ -145,6 +145,8 @@ class FakeCluster:
                 return
             meant["uid"] = claim["metadata"]["uid"]
         claim["status"] = {"phase": "Bound"}
+        if volume and "nfs" in volume["spec"]:
+            return  # nothing of Longhorn's
         labels = {"longhornvolume": name}
         status = {"restoreInitiated": True, "restoreRequired": self.copied < 100}
         engine = {"restoreStatus": {"tcp://10.0.0.1:10000": {"progress": self.copied}}}

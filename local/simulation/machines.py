@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from local.api import Object, path
 from local.watch.world import Step, World, differs, key_of, text
+from shared.models.machine_disks import claims_of
 
 MACHINES = "virtualmachines"
 INSTANCES = "virtualmachineinstances"
@@ -62,11 +63,7 @@ def _wanted(spec: Object) -> bool:
 
 def _unbound_claims(world: World, machine: Object) -> Iterator[Obstacle]:
     namespace = machine["metadata"]["namespace"]
-    for volume in _guest(machine).get("volumes") or []:
-        source = volume.get("persistentVolumeClaim") or volume.get("dataVolume") or {}
-        name = source.get("claimName") or source.get("name")
-        if not name:
-            continue
+    for name in sorted(claims_of(machine)):
         claim = world.get("persistentvolumeclaims", namespace, name)
         if not claim:
             yield "ErrorPvcNotFound", "FailedPvcNotFound", f"PVC {namespace}/{name} does not exist"

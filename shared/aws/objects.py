@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pydantic_core import from_json
-
 from shared.errors import Refused, Unreadable
 from shared.models.base import url_of
 from shared.models.restore_points import Source
@@ -128,7 +126,7 @@ def _changed(url: str) -> str:
     return f"{url} was changed since it was catalogued. Start the restore again."
 
 
-def metadata(s3: "S3Client", source: Source) -> dict[str, Any]:
+def metadata(s3: "S3Client", source: Source) -> bytes:
     """A machine's whole metadata, secrets included: never to be logged or kept. Raises Refused when
     it has changed.
     """
@@ -138,10 +136,9 @@ def metadata(s3: "S3Client", source: Source) -> dict[str, Any]:
                 raise Refused(_deleted(source.url))
             if found.etag != source.etag:
                 raise Refused(_changed(source.url))
-            document: dict[str, Any] = from_json(found.body.read())
+            return found.body.read()
     except Unreadable as error:
         raise Refused(f"{source.url}: {error.message}") from None
-    return document
 
 
 def _size(found: "GetObjectOutputTypeDef") -> int:

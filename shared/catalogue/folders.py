@@ -167,7 +167,7 @@ def _volume(disk: FileDisk, trace: Trace, name: Named) -> Volume:
     top = facts_of(trace.images[0], DiskFile) if trace.images else None
     return Volume(
         disk=disk.disk,
-        claim=disk.claim or f"{name.vm}-{disk.disk}",
+        claim=disk.claim_of(name.vm),
         size_bytes=top.size_bytes if top else disk.size_bytes,
         file=trace.images[0].key if trace.images else None,
         state=State.INCOMPLETE if trace.reason else State.RESTORABLE,

@@ -91,7 +91,7 @@ class _Snapshots(Value):
 
 def folder_backup(name: str, body: bytes) -> FolderBackup:
     """NAME is the file's, whose ending says whether it is YAML or JSON. Raises Unreadable."""
-    value = _mapping(name, body)
+    value = read_mapping(name, body)
     if value.get("kind") == "VirtualMachine":
         return _manifest(value)
     if "kind" in value or "apiVersion" in value:
@@ -119,7 +119,8 @@ def disk_file(start: bytes, size: int) -> DiskFile:
     return DiskFile(format="qcow2", size_bytes=image.virtual_size, backing_file=image.backing_file)
 
 
-def _mapping(name: str, body: bytes) -> dict[str, Any]:
+def read_mapping(name: str, body: bytes) -> dict[str, Any]:
+    """The document as it is written. Raises Unreadable."""
     if name.endswith(".json"):
         return parsing.document(body)
     try:

@@ -95,6 +95,10 @@ class FileDisk(Value):
     size_bytes: Bytes | None = None
     sha256: str | None = None
 
+    def claim_of(self, vm: str) -> str:
+        """The name of its claim, where that of the machine VM has to be made up."""
+        return self.claim or f"{vm}-{self.disk}"
+
 
 class FolderBackup(Value):
     """What the metadata of a folder says of a machine's backup. What it leaves out of its name and

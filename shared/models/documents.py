@@ -9,6 +9,8 @@ from shared.models.base import FILES, ClusterId, Value, matching, split_url
 SECRETS_PREFIX = "replant/"
 _SECRET = "[A-Za-z0-9/_+=.@-]+"  # noqa: S105  # what Secrets Manager takes in a name
 _FOLDER = rf"{FILES}(/(?!\.\.?(/|$))[^/]+)*/?"
+_SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
+_EXPORT = r"(/(?!\.\.?(/|$))[^/\x00-\x1f\x7f]+)*/?"
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
 
 
@@ -46,8 +48,19 @@ class PlanDocument(Value):
         return self.name
 
 
+class Share(Value):
+    """An export of NFS: its server's name or address, and the PATH below which a target's files
+    lie.
+    """
+
+    server: Annotated[str, Field(max_length=253), matching(_SERVER, "a host's name or address")]
+    path: Annotated[str, Field(max_length=1024), matching(_EXPORT, "a path such as /export/east")]
+
+
 class BackupTarget(Value):
-    """targets/<id>.yaml: a place where one cluster writes its backups."""
+    """targets/<id>.yaml: a place where one cluster writes its backups. NFS is where the nodes of a
+    target cluster can mount the same files.
+    """
 
     id: ClusterId
     url: Annotated[
@@ -60,6 +73,7 @@ class BackupTarget(Value):
     credential_secret: (
         Annotated[str, matching(f"replant/targets/{_SECRET}", "replant/targets/NAME")] | None
     ) = None
+    nfs: Share | None = None
     replicas: tuple[Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")], ...] = ()
 
     @property

@@ -123,6 +123,12 @@ class RestorePoint(Value):
         return self.layout == "directory" or self.source.bucket == FILES
 
     @property
+    def mountable(self) -> bool:
+        """Whether its disks are images that may be run from where they lie."""
+        in_a_bucket = self.source.bucket != FILES
+        return self.layout == "directory" and in_a_bucket and self.state is State.RESTORABLE
+
+    @property
     def usable(self) -> bool:
         return self.state is State.RESTORABLE and not self.shown_only
 

@@ -10,6 +10,7 @@ class Temporary(Value):
 
     KEPT_AT is when somebody (KEPT_BY) decided that it stays, SETTLED that it was made permanent
     since. TRIES counts what was started for the one or the other, TRIED_AT is when the newest was.
+    OVERLAID: it cannot be made permanent, since what a machine of it writes is lost when it stops.
     REVISION counts the changes.
     """
 
@@ -18,6 +19,7 @@ class Temporary(Value):
     since: Instant
     expires: Instant
     told: bool = False
+    overlaid: bool = False
     kept_at: Instant | None = None
     kept_by: str | None = None
     settled: bool = False

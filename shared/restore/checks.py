@@ -9,8 +9,9 @@ from shared.models.mapping import ANY, POD_NETWORK, Mapping
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
+from shared.restore.request import Mode
 from shared.restore.rules import Finding
-from shared.restore.select import why_shown_only
+from shared.restore.select import takes, why_shown_only
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -37,12 +38,12 @@ def unused_mapping(mapping: Mapping, points: Iterable[RestorePoint]) -> Iterator
             )
 
 
-def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Check]:
+def of_point(point: RestorePoint, subject: str, lost: str | None, mode: Mode) -> Iterator[Check]:
     """LOST says why the metadata could not be read again."""
     if lost is not None:
         yield _block("restorable", subject, lost)
         return
-    if point.readable:
+    if point.readable or takes(point, mode):
         said = "; ".join(point.reasons)
         if said:
             yield _warn(

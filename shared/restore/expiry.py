@@ -13,6 +13,7 @@ from shared.restore.approval import command
 from shared.restore.decisions import KEEP
 from shared.restore.message import LONGEST_SUBJECT
 from shared.restore.rollback_report import Told
+from shared.restore.strategies.mount import MOUNT
 
 MOST = 5
 """Rollbacks that may end with something kept before that is left to a person: each has told of it,
@@ -44,7 +45,13 @@ def begin(plan: Plan, results: Iterable[MachineResult], now: datetime) -> Tempor
         return None
     since = max((each.finished_at for each in results if each.finished_at), default=now)
     expires = since + timedelta(seconds=plan.keep_for)
-    return Temporary(restore_id=plan.restore_id, target=plan.target, since=since, expires=expires)
+    return Temporary(
+        restore_id=plan.restore_id,
+        target=plan.target,
+        since=since,
+        expires=expires,
+        overlaid=any(each.strategy == MOUNT.name for each in plan.machines),
+    )
 
 
 def next_step(each: Temporary, record: RestoreRecord | None, now: datetime) -> Step:
@@ -100,6 +107,10 @@ def keep(each: Temporary | None, record: RestoreRecord, by: str | None, now: dat
     if each.kept_at:
         who = f" by {each.kept_by}" if each.kept_by else ""
         return Kept(True, f"{record.named} is kept already{who}, since {to_instant(each.kept_at)}.")
+    if each.overlaid:
+        said = "it runs over images that are only read, and what it writes is lost when it stops"
+        remedy = "Copy from it what you need before it is deleted"
+        return Kept(False, f"{record.named} cannot be kept: {said}. {remedy}.")
     if each.tries:  # of a rollback: what is kept is not asked about again
         said = f"has expired at {to_instant(each.expires)} and is being rolled back"
         remedy = "To keep what is left, stop that execution of RollbackStateMachine."

@@ -35,7 +35,7 @@ def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
     disks: list[PlannedObject] = []
     for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
-    vm = _virtual_machine(wanted, disks)
+    vm = _virtual_machine(wanted, strategy, disks)
     made = (*([] if strategy.stands else disks), vm, *_secrets(wanted))
     return (_isolation(wanted), *made) if wanted.request.drilled else made
 
@@ -74,7 +74,9 @@ def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
         yield made.model_copy(update={"owned": True})
 
 
-def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedObject:
+def _virtual_machine(
+    wanted: Wanted, strategy: Strategy, disks: Iterable[PlannedObject]
+) -> PlannedObject:
     point, mapping = wanted.point, wanted.mapping
     admitted = admission.machine(wanted.metadata["vmSourceSpec"], admission.brought(point))
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
@@ -95,6 +97,9 @@ def _virtual_machine(wanted: Wanted, disks: Iterable[PlannedObject]) -> PlannedO
         probe = drilled.probe_of(point.namespace, point.vm)
         vm = virtual_machine.with_readiness_probe(vm, probe.tcp, probe.http) if probe else vm
     claims = [each.manifest for each in disks if each.kind == "PersistentVolumeClaim"]
+    if strategy.overlays:
+        vm = virtual_machine.with_overlays(vm, wanted.claims.values())
+        claims = []  # Harvester would grow them, and give them to the machine's copies
     vm = virtual_machine.with_claim_templates(vm, claims)
     return build_object(
         wanted,

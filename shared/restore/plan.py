@@ -21,33 +21,35 @@ from shared.models.restore_plans import (
 )
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
-from shared.restore import checks, details, existing, mapping_checks, strategies
+from shared.restore import checks, details, existing, mapping_checks
 from shared.restore.existing import Existing
 from shared.restore.filling import fill
 from shared.restore.making import Made, make
 from shared.restore.preflight import judging
 from shared.restore.request import Mode, RestoreRequest
-from shared.restore.strategies import Strategy
-from shared.restore.wanted import Wanted
+from shared.restore.strategies import LONGHORN, MOUNT, STANDING, STRATEGIES, Way, choose
+from shared.restore.wanted import Images, Wanted
 
 NEVER_STARTED = ("Halted", "Manual")
 """Run strategies that a machine is made with, if its source had them: nobody but a person starts
 it."""
 
 LAZY = "WaitForFirstConsumer"
+DIRECTORY = "directory"  # the layout of images
 
 Metadata = Mapping[str, Any]
 
 
 class Selected(NamedTuple):
     """A restore point and its metadata as read again, or (LOST) why it cannot be used; NOTE is for
-    the report.
+    the report. IMAGES are its disks, where these are images.
     """
 
     point: RestorePoint
     metadata: dict[str, Any] | None
     lost: str | None = None
     note: str | None = None
+    images: Images = Images("")
 
 
 class Setting(NamedTuple):
@@ -56,13 +58,16 @@ class Setting(NamedTuple):
     request: RestoreRequest
     cluster: ClusterDocument
     facts: ClusterFacts
-    strategy: Strategy
-    reason: str
 
 
 def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
-    """Raises InvalidRequest when two machines would become one."""
+    """Raises InvalidRequest when two machines would become one, and for a strategy that does not
+    fit a point.
+    """
     points = tuple(points)
+    for point in points:
+        if misfit := _misfit(point, request):
+            raise InvalidRequest(f"strategy: {request.strategy!r} {misfit}", "strategy")
     where = Counter(_place(point, request) for point in points)
     for (namespace, vm), times in where.items():
         if times > 1:
@@ -85,6 +90,22 @@ def names(points: Iterable[RestorePoint], request: RestoreRequest) -> set[str]:
         found |= {object_key("PersistentVolumeClaim", namespace, claim) for claim in claims}
         found.add(object_key("VirtualMachine", namespace, vm))
     return found
+
+
+def _misfit(point: RestorePoint, request: RestoreRequest) -> str | None:
+    """Why the strategy that was asked for can make nothing of the point."""
+    asked = request.strategy
+    if asked == "auto" or (asked == MOUNT.name) is (point.layout == DIRECTORY):
+        return None
+    if point.layout != DIRECTORY:
+        return (
+            f"does not fit restore point {point.id}, whose disks are backups of Longhorn's. Use"
+            " 'auto' or 'longhorn'."
+        )
+    said = f"does not fit restore point {point.id}, whose disks are images."
+    if request.mode is Mode.EMERGENCY:
+        return f"{said} Use 'auto' or 'mount'."
+    return f"{said} Use mode 'emergency', with strategy 'auto' or 'mount'."
 
 
 def _become_one(
@@ -114,8 +135,7 @@ def plan(
 
     Raises Refused when a check about the target as a whole blocks, unless it is a dry run.
     """
-    strategy, reason = _way(request, cluster, facts)
-    setting = Setting(request, cluster, facts, strategy, reason)
+    setting = Setting(request, cluster, facts)
     ordered = sorted(selected, key=lambda each: _place(each.point, request))
     judged = [_judge(each, setting) for each in ordered]
     machines, collisions = _keep_apart(
@@ -126,10 +146,11 @@ def plan(
     }
     together = judging.judge(cluster.id, request.restore_id, facts, machines, identities)
     read = [judging.Read(each.point, each.metadata) for each in ordered]
+    used = {each.machine.strategy: STRATEGIES[each.machine.strategy] for each in judged}
     of_target = (
         *checks.of_target(cluster.id, facts),
-        *strategy.check_target(cluster.id, facts),
-        *judging.judge_versions(cluster.id, facts, read, sources or {}, strategy.name),
+        *(check for each in used.values() for check in each.check_target(cluster.id, facts)),
+        *judging.judge_versions(cluster.id, facts, read, sources or {}, frozenset(used)),
         *together.of_target,
     )
     blocking = [check.message for check in of_target if check.verdict == "block"]
@@ -166,14 +187,15 @@ def plan(
     ).hashed()
 
 
-def _way(
-    request: RestoreRequest, cluster: ClusterDocument, facts: ClusterFacts
-) -> tuple[Strategy, str]:
+def _way(point: RestorePoint, setting: Setting) -> Way:
+    request = setting.request
     if request.mode is Mode.REGISTER:
-        return strategies.STANDING, "mode register: its disks are there already"
+        return Way(STANDING, "mode register: its disks are there already")
+    if point.layout == DIRECTORY:
+        return Way(MOUNT, "its disks are images, which are read where they lie")
     if request.mode is Mode.EMERGENCY:
-        return strategies.LONGHORN, "mode emergency: volumes of one replica each"
-    return strategies.choose(request.strategy, cluster.id, facts)
+        return Way(LONGHORN, "mode emergency: volumes of one replica each")
+    return choose(request.strategy, setting.cluster.id, setting.facts)
 
 
 def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:
@@ -192,18 +214,19 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
     point, metadata = selected.point, selected.metadata
     request, facts = setting.request, setting.facts
     subject = "/".join(_place(point, request))
-    verdicts = list(checks.of_point(point, subject, selected.lost))
+    verdicts = list(checks.of_point(point, subject, selected.lost, request.mode))
+    way = _way(point, setting)
     made, found = Made(), existing.FREE
     if metadata is not None and verdicts[0].verdict != "block":
-        wanted = Wanted(point, metadata, request, setting.cluster.id, facts)
+        wanted = Wanted(point, metadata, request, setting.cluster.id, facts, selected.images)
         try:
-            made = make(wanted, setting.strategy)
+            made = make(wanted, way.strategy)
         except (AttributeError, LookupError, TypeError, ValueError):
             # The catalogue reads a part of the metadata only; the rest may have any shape.
             verdicts.append(checks.of_shape(point, subject))
         found = existing.judge(made.objects, facts, request.on_existing, subject)
         verdicts += (*made.checks, found.check)
-    machine = _machine(selected, setting, made, verdicts)
+    machine = _machine(selected, setting, way, made, verdicts)
     if machine.problem is None:
         machine = _beside(machine, found)
     return _Judged(machine, tuple(verdicts), made)
@@ -225,6 +248,7 @@ def _beside(machine: MachinePlan, found: Existing) -> MachinePlan:
 def _machine(
     selected: Selected,
     setting: Setting,
+    way: Way,
     made: Made,
     verdicts: list[Check],
 ) -> MachinePlan:
@@ -240,8 +264,8 @@ def _machine(
         backup=point.backup,
         taken_at=point.taken_at,
         source=point.source,
-        strategy=setting.strategy.name,
-        strategy_reason=setting.reason,
+        strategy=way.strategy.name,
+        strategy_reason=way.reason,
         objects=made.objects,
         claims=tuple(each.name for each in claims),
         lazy=tuple(each.name for each in claims if _is_lazy(each, setting.facts)),

@@ -49,7 +49,7 @@ LACKING: dict[str, tuple[Any, ...]] = {
 
 PARTLY: dict[str, tuple[Any, ...]] = {
     "mode": ("standard", "emergency", "register"),
-    "strategy": ("auto", "csi", "longhorn"),
+    "strategy": ("auto", "csi", "longhorn", "mount"),
 }
 """Keys of which this version does some values."""
 
@@ -159,7 +159,7 @@ class RestoreRequest(Value):
     select: Select
     target: ClusterId
     mode: Mode = Mode.STANDARD
-    strategy: Literal["auto", "csi", "longhorn"] = "auto"
+    strategy: Literal["auto", "csi", "longhorn", "mount"] = "auto"
     mapping: Mapping = Field(default_factory=Mapping)
     on_existing: OnExisting = OnExisting.FAIL
     fail_on: FailOn = FailOn.FAILED
@@ -279,11 +279,17 @@ def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
             f"{strategy!r} does not fit mode 'register', whose disks are there already."
             " Leave it out.",
         )
-    if mode is Mode.EMERGENCY and strategy not in ("auto", "longhorn"):
+    if mode is Mode.EMERGENCY and strategy not in ("auto", "longhorn", "mount"):
         yield (
             "strategy",
-            f"{strategy!r} does not fit mode 'emergency', whose disks have one replica each."
-            " Use 'auto' or 'longhorn'.",
+            f"{strategy!r} does not fit mode 'emergency', whose disks have one replica each, or are"
+            " images that are read where they lie. Use 'auto', 'longhorn' or 'mount'.",
+        )
+    if mode is Mode.STANDARD and strategy == "mount":
+        yield (
+            "strategy",
+            "'mount' does not fit mode 'standard': what a machine writes over images that are only"
+            " read is lost when it stops. Use mode 'emergency', or strategy 'auto'.",
         )
     if mode is Mode.EMERGENCY and existing is OnExisting.UPDATE:
         yield (

@@ -222,6 +222,21 @@ def with_claim_templates(vm: Manifest, claims: Iterable[Manifest]) -> Manifest:
     return {**vm, "metadata": {**vm["metadata"], "annotations": annotations}}
 
 
+def with_overlays(vm: Manifest, claims: Iterable[str]) -> Manifest:
+    """Disks on these claims are only read; what the machine writes lies over them while it runs."""
+    claims = set(claims)
+    volumes = [
+        _overlaid(each) if dig(each, "persistentVolumeClaim", "claimName") in claims else each
+        for each in dig(vm, *INSTANCE, "volumes") or []
+    ]
+    return _with(vm, "volumes", volumes)
+
+
+def _overlaid(volume: dict[str, Any]) -> dict[str, Any]:
+    claim = {"claimName": volume["persistentVolumeClaim"]["claimName"], "readOnly": True}
+    return {"name": volume["name"], "ephemeral": {"persistentVolumeClaim": claim}}
+
+
 def one_per_claim(volumes: Iterable[Volume]) -> tuple[Volume, ...]:
     """The volumes whose claims are to be made: KubeVirt lets two disks of a machine be on one
     claim, and its backup then names that claim twice.

@@ -1,5 +1,6 @@
 """One machine to restore, and what every object that is made for it has in common."""
 
+from collections.abc import Mapping as MappingOf
 from typing import Any, NamedTuple
 
 from shared import labels
@@ -7,6 +8,7 @@ from shared.jsonpath import dig
 from shared.kinds import KINDS
 from shared.models.base import to_instant
 from shared.models.cluster_facts import ClusterFacts
+from shared.models.documents import Share
 from shared.models.mapping import Mapping
 from shared.models.restore_plans import Check, Fill, PlannedObject, Verdict
 from shared.models.restore_points import RestorePoint, Volume
@@ -16,9 +18,19 @@ from shared.restore.request import Mode, RestoreRequest
 DEFAULT_SNAPSHOT_CLASS = "longhorn"
 
 
+class Images(NamedTuple):
+    """What is known of a point whose disks are images: the PREFIX of its target, the SHARE that
+    holds the same files, and by its key the format of each image that the catalogue has.
+    """
+
+    prefix: str
+    share: Share | None = None
+    formats: MappingOf[str, str] = {}
+
+
 class Wanted(NamedTuple):
-    """METADATA is the backup's whole document, read again from where the point says. TARGET is the
-    cluster's id.
+    """METADATA is the backup's whole document, read again from where the point says, in Harvester's
+    form. TARGET is the cluster's id.
     """
 
     point: RestorePoint
@@ -26,6 +38,7 @@ class Wanted(NamedTuple):
     request: RestoreRequest
     target: str
     facts: ClusterFacts
+    images: Images = Images("")
 
     @property
     def mapping(self) -> Mapping:

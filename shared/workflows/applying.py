@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from shared.aws import objects
 from shared.errors import Refused
 from shared.kube import tracking
 from shared.kube.create import Fill, How, Outcome, create_all
@@ -24,6 +23,7 @@ from shared.models.restore_plans import (
 )
 from shared.restore import filling, merging, progress, rollback
 from shared.restore.progress import Do, Step
+from shared.workflows.metadata import read_metadata
 from shared.workflows.replacing import Predecessors, make_way, read_predecessors
 from shared.workflows.run import Results, Run
 
@@ -179,7 +179,7 @@ def _filler(run: Run, machine: MachinePlan) -> Fill:
     metadata: Mapping[str, Any] = {}
     if any(each.fills for each in machine.objects):
         try:
-            metadata = objects.metadata(run.clients.s3, machine.source)
+            metadata = read_metadata(run.clients.s3, machine.source, machine.vm)
         except Refused as error:
             raise _Lost(error.message) from None
 

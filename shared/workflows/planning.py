@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.aws import objects, secrets
+from shared.aws import secrets
 from shared.aws.table import Table
 from shared.catalogue import documents, observations
 from shared.errors import Conflict, Refused, Rejected, Unavailable
@@ -20,12 +20,14 @@ from shared.restore import plan as planning
 from shared.restore.plan import Selected
 from shared.restore.request import Mode, OnExisting, RestoreRequest
 from shared.restore.select import Choice
+from shared.restore.wanted import Images
 from shared.runs import ledger as ledgers
 from shared.runs import rates as measured
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
 from shared.workflows.clock import Clock
 from shared.workflows.looking import Ask, Unknown, machine_of
+from shared.workflows.metadata import read_metadata
 from shared.workflows.selection import find_plan, is_restorable, select_points
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
     """Raises NotFound and InvalidRequest, as a selection does."""
     chosen = find_plan(clients.table, request.select)
     checks: tuple[Check, ...] = ()
-    choices = select_points(clients.table, request.select, chosen)
+    choices = select_points(clients.table, request.select, chosen, request.mode)
     points = [choice.point for choice in choices]
     if chosen:
         from shared.restore import plan_checks  # few restores are of a plan
@@ -155,7 +157,7 @@ def _plan(
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
         # Nothing is asked for a point that is not restored anyway: it may never come.
-        wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
+        wanted = [choice.point for choice in chosen.choices if is_restorable(choice, request.mode)]
         if request.mode is not Mode.REGISTER:
             lacking = _to_attach(clients, request, wanted, facts, attached)
             if lacking and not request.dry_run:
@@ -163,7 +165,7 @@ def _plan(
             facts = facts._replace(attached={**attached, **dict.fromkeys(lacking)})
             if not request.dry_run:
                 facts = _sync(clients, target, wanted, facts)
-    selected = _read_again(clients, chosen.choices)
+    selected = _read_again(clients, request.mode, chosen.choices)
     sources = _sources(clients, chosen.points)
     plan = planning.plan(selected, request, cluster, facts, sources, chosen.checks)
     estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
@@ -326,18 +328,39 @@ def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
+def _read_again(clients: Clients, mode: Mode, choices: Iterable[Choice]) -> list[Selected]:
+    choices = tuple(choices)
+    images = _images(clients.table, mode, choices)
+
     def read(choice: Choice) -> Selected:
-        if not is_restorable(choice):
-            return Selected(choice.point, None, choice.blocked, choice.note)
+        point = choice.point
+        if not is_restorable(choice, mode):
+            return Selected(point, None, choice.blocked, choice.note)
         try:
-            metadata = objects.metadata(clients.s3, choice.point.source)
+            metadata = read_metadata(clients.s3, point.source, f"{point.namespace}/{point.vm}")
         except Refused as error:
-            return Selected(choice.point, None, error.message, choice.note)
-        return Selected(choice.point, metadata, None, choice.note)
+            return Selected(point, None, error.message, choice.note)
+        return Selected(point, metadata, None, choice.note, images.get(point.id, Images("")))
 
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(read, choices))
+
+
+def _images(table: Table, mode: Mode, choices: Iterable[Choice]) -> dict[str, Images]:
+    """By the ids of those points whose disks are images."""
+    points = [each.point for each in choices if each.point.mountable and is_restorable(each, mode)]
+    if not points:
+        return {}
+    from shared.catalogue import images  # few restores are of them
+
+    targets = {each.target for each in points}
+    found = {each: documents.document(table, "targets", each) for each in targets}
+    formats = images.formats(table, points)
+    return {
+        each.id: Images(target.prefix, target.nfs, formats[each.id])
+        for each in points
+        if (target := found[each.target])
+    }
 
 
 def _keep(clients: Clients, ledger: Ledger, attempt: int, plan: Plan) -> RestoreRecord:

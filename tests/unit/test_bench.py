@@ -132,7 +132,7 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
         command.main(["events"])
     assert (
         "there are event, fill, search, init, restore, batch, rollback, failover, line, ready,"
-        " memory, cfg" in capsys.readouterr().err
+        " memory, cfg, images" in capsys.readouterr().err
     )
 
 

@@ -33,7 +33,7 @@ def checked(
     found: Versions, stated: Versions | None = None, *backups: Span, **unseen: str
 ) -> list[Check]:
     sources = [compatibility.of_source("east", stated or Versions(), backups)]
-    return list(compatibility.check("west", found, unseen, sources, "csi"))
+    return list(compatibility.check("west", found, unseen, sources, {"csi"}))
 
 
 def told(checks: list[Check], verdict: str) -> list[str]:
@@ -125,7 +125,7 @@ def test_rules_about_csi_and_about_backups_are_of_those_strategies_alone() -> No
 
     def said(strategy: str) -> str:
         return " ".join(
-            each.message for each in compatibility.check("west", old, {}, [source], strategy)
+            each.message for each in compatibility.check("west", old, {}, [source], {strategy})
         )
 
     assert "bak://" in said("csi")

@@ -753,7 +753,7 @@ def test_to_keep_goes_with_a_restore_alone(more: Json) -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "remedy"),
     [
-        ({"strategy": "csi"}, "strategy", "Use 'auto' or 'longhorn'."),
+        ({"strategy": "csi"}, "strategy", "Use 'auto', 'longhorn' or 'mount'."),
         ({"onExisting": "update"}, "onExisting", "Use 'fail', 'skip' or 'recreate'."),
         ({"keepFor": "P15D"}, "keepFor", "must be between PT1S and P14D"),
         ({"keepFor": "PT0S"}, "keepFor", "must be between PT1S and P14D"),

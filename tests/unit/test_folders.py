@@ -500,7 +500,9 @@ def test_a_restore_of_one_says_what_to_do_instead() -> None:
         output = lab.restore(lab.request("point-web01", point.id))
         assert output["counts"] == {"ready": 1, "blocked": 1}
         told = next(each for each in output["machines"] if each["vm"] == "pg-1")
-        assert "docs/layouts.md says how to import its images by hand." in told["error"]["message"]
+        assert (
+            "docs/layouts.md says how, and how to import them by hand." in told["error"]["message"]
+        )
 
 
 @pytest.mark.parametrize("select", [{"vm": "default/web01"}, {"namespace": "default"}])

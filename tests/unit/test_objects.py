@@ -19,14 +19,14 @@ def s3() -> MemoryS3:
     return made
 
 
-def read(s3: MemoryS3, *, etag: str = "etag-v1", version_id: str | None = "v1") -> dict[str, Any]:
+def read(s3: MemoryS3, *, etag: str = "etag-v1", version_id: str | None = "v1") -> bytes:
     source = Source(bucket="backups", key=KEY, version_id=version_id, etag=etag, sequencer="1")
     return metadata(cast(Any, s3), source)
 
 
 def test_the_version_that_was_catalogued_is_read(s3: MemoryS3) -> None:
     s3.write("backups", KEY, "v2", b'{"name":"other"}')
-    assert read(s3) == {"name": "nightly"}
+    assert read(s3) == b'{"name":"nightly"}'
     assert s3.opened[-1].closed
 
 

@@ -4,7 +4,7 @@ the one function that goes through it.
 A rule is here only where somebody read or measured it. What no rule speaks of is not forbidden.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from shared import versions
@@ -41,8 +41,8 @@ class Rule(NamedTuple):
     newer: bool = False
     strategies: tuple[str, ...] = ()
 
-    def is_about(self, strategy: str) -> bool:
-        return not self.strategies or strategy in self.strategies
+    def is_about(self, used: Collection[str]) -> bool:
+        return not self.strategies or any(each in used for each in self.strategies)
 
 
 OF_BACKUPS = ("csi", "longhorn")
@@ -168,11 +168,11 @@ def check(
     found: Versions,
     unseen: Mapping[str, str],
     sources: Iterable[Source],
-    strategy: str,
+    strategies: Collection[str],
 ) -> Iterator[Check]:
     """What the rules say of a restore to a cluster, those that are passed as well."""
     sources = tuple(sources)
-    rules = [rule for rule in RULES if rule.is_about(strategy)]
+    rules = [rule for rule in RULES if rule.is_about(strategies)]
     said = [*_unknown(target, found, unseen, rules), *_pair(target, found)]
     for source in sources:
         said += _by_rules(target, found, source, rules)

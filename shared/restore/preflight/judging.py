@@ -78,7 +78,7 @@ def judge_versions(
     facts: ClusterFacts,
     read: Iterable[Read],
     stated: Mapping[str, Versions],
-    strategy: str,
+    strategies: frozenset[str],
 ) -> tuple[Check, ...]:
     """STATED are the versions that documents say, by cluster."""
     backups: dict[str, list[Span]] = {}
@@ -91,7 +91,7 @@ def judge_versions(
         for cluster, spans in sorted(backups.items())
     ]
     found = facts.target
-    return tuple(compatibility.check(target, found.versions, found.unseen, sources, strategy))
+    return tuple(compatibility.check(target, found.versions, found.unseen, sources, strategies))
 
 
 def _is_out(machine: MachinePlan) -> bool:

@@ -2,33 +2,52 @@
 named here.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared import versions
 from shared.restore.strategies.csi import CSI
 from shared.restore.strategies.longhorn import LONGHORN
+from shared.restore.strategies.mount import MOUNT
 from shared.restore.strategies.standing import STANDING
 from shared.restore.strategies.strategy import Data, Live, Strategy
 
 if TYPE_CHECKING:
     from shared.models.cluster_facts import ClusterFacts
 
-__all__ = ["LONGHORN", "STANDING", "STRATEGIES", "Data", "Live", "Strategy", "choose"]
+__all__ = [
+    "LONGHORN",
+    "MOUNT",
+    "STANDING",
+    "STRATEGIES",
+    "Data",
+    "Live",
+    "Strategy",
+    "Way",
+    "choose",
+]
 
-STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN, STANDING)}
+STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN, MOUNT, STANDING)}
 
 SNAPSHOTS_SINCE = (1, 4)
 """Harvester's version from which on it restores from CSI snapshots itself."""
 
 
-def choose(asked: str, target: str, facts: "ClusterFacts") -> tuple[Strategy, str]:
-    """The strategy for what a request asks, and why it is that one."""
+class Way(NamedTuple):
+    """The strategy for a machine's disks, and the reason for which it is that one."""
+
+    strategy: Strategy
+    reason: str
+
+
+def choose(asked: str, target: str, facts: "ClusterFacts") -> Way:
+    """The strategy for backups of Longhorn's, by what a request asks."""
     if asked != "auto":
-        return STRATEGIES[asked], "as the request says"
+        return Way(STRATEGIES[asked], "as the request says")
     if "VolumeSnapshotClass" in facts.unserved:
-        return LONGHORN, f"auto: Longhorn data, and {target} serves no CSI snapshots"
+        return Way(LONGHORN, f"auto: Longhorn data, and {target} serves no CSI snapshots")
     told = facts.target.versions.harvester
     known = versions.parse(told) if told else None
     if known and known.line < SNAPSHOTS_SINCE:
-        return LONGHORN, f"auto: Longhorn data, and Harvester {told} on {target} is older than 1.4"
-    return CSI, f"auto: Longhorn data, and {target} makes volumes of CSI snapshots"
+        reason = f"auto: Longhorn data, and Harvester {told} on {target} is older than 1.4"
+        return Way(LONGHORN, reason)
+    return Way(CSI, f"auto: Longhorn data, and {target} makes volumes of CSI snapshots")

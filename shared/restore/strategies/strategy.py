@@ -34,7 +34,8 @@ class Strategy(NamedTuple):
     have for one disk. MAKE_DISK gives a disk's objects in order of creation, the claim last. DATA
     says how far the data of each of a machine's claims is. KINDS are those that it makes in a
     namespace, and whose state tells how far it is. STANDS: what it gives of a disk is there
-    already, and is not made.
+    already, and is not made. OVERLAYS: a disk's claim is only read, and what the machine writes
+    lies over it for as long as it runs.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Strategy(NamedTuple):
     make_disk: Callable[["Wanted", Volume], Iterator[PlannedObject]]
     data: Callable[[MachinePlan, Live], list[Data]]
     stands: bool = False
+    overlays: bool = False
