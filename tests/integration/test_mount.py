@@ -69,7 +69,9 @@ def test_a_machine_runs_over_an_export_and_is_gone_when_its_time_is_over(stack: 
     before = stack.listing()
     west = stack.cluster("west")
 
-    output = stack.restore(request("till-in-place")).output
+    ended = stack.restore(request("till-in-place"))
+    assert ended.status == "SUCCEEDED", ended
+    output = ended.output
     assert output["counts"] == {"ready": 1}, output["machines"]
     (machine,) = ours(west, output["restoreId"], MACHINES)
     (disk,) = machine["spec"]["template"]["spec"]["volumes"]

@@ -204,7 +204,7 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
 
 
 def test_no_function_reads_a_block_of_longhorns() -> None:
-    """Those that read backups read metadata, which ends in .cfg; only the catalogue may read the
+    """Those that read backups read metadata, by its names; only the catalogue may read the
     beginning of an image, whose name nobody knows before, by event or in a reconcile.
     """
     read = {
@@ -220,6 +220,18 @@ def test_no_function_reads_a_block_of_longhorns() -> None:
         if each["Effect"] == "Allow" and "${BackupBucket.Arn}/*'" in str(each["Resource"])
     }
     assert whole == {"CatalogueRole", "ReconcileRole"}
+    metadata = {
+        role: {
+            name
+            for each in statements
+            for name in (".cfg", "/metadata.*")
+            if f"${{BackupBucket.Arn}}/*{name}'" in str(each["Resource"])
+        }
+        for role, statements in read.items()
+    }
+    assert {role: names for role, names in metadata.items() if names} == dict.fromkeys(
+        ("PlanRole", "RestoreRole"), {".cfg", "/metadata.*"}
+    )
     for role in whole:
         (denied,) = [each for each in read[role] if each["Effect"] == "Deny"]
         assert denied["Resource"] == "arn:*:s3:::*.blk"
