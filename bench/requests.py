@@ -25,10 +25,11 @@ class Call(NamedTuple):
 
 @dataclass
 class Made:
-    """What was sent meanwhile: COUNTS with retries, CALLS without."""
+    """What was sent meanwhile: COUNTS with retries, CALLS without, where they are KEPT."""
 
     counts: Counts = field(default_factory=Counter)
     calls: list[Call] = field(default_factory=list)
+    kept: bool = True
 
 
 class Requests:
@@ -42,9 +43,9 @@ class Requests:
         boto3.DEFAULT_SESSION.events.register("provide-client-params", self._called)
 
     @contextmanager
-    def of(self) -> Iterator[Made]:
-        """The requests of the block."""
-        self._meanwhile = made = Made()
+    def of(self, *, kept: bool = True) -> Iterator[Made]:
+        """The requests of the block; its calls are KEPT, or only counted."""
+        self._meanwhile = made = Made(kept=kept)
         try:
             yield made
         finally:
@@ -55,7 +56,7 @@ class Requests:
             self._meanwhile.counts[_words(event_name)[1]] += 1
 
     def _called(self, event_name: str, params: Mapping[str, Any] | None = None, **_: Any) -> None:
-        if self._meanwhile:
+        if self._meanwhile and self._meanwhile.kept:
             self._meanwhile.calls.append(Call(*_words(event_name), dict(params or {})))
 
 
