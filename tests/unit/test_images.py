@@ -11,9 +11,12 @@ import random
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.errors import Unreadable
 from shared.images.blocks import BLOCK, Blocks
@@ -221,7 +224,6 @@ def built(
     bits: int = 16,
     incompatible: int = 0,
     size: int = 64 * KIB,
-    length: int | None = None,
     ends: int | None = None,
 ) -> File:
     """An image by hand: header, first table at 64 KiB, second table at 128 KiB, data behind it."""
@@ -368,3 +370,64 @@ def test_extents_cover_what_is_asked_without_gap_or_overlap(tmp_path: Path) -> N
         assert found[0].start == start
         assert found[-1].end == 3 * 64 * KIB
         assert all(one.end == two.start for one, two in itertools.pairwise(found))
+
+
+# --- Any bytes ---------------------------------------------------------------------------------
+
+
+def an_image(seed: int) -> bytes:
+    """By hand, of every kind of entry: data, zeros, parts, and a compressed cluster."""
+    chance = dice(seed)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
+    small = deflate.compress(b"ab" * 32 * KIB) + deflate.flush()
+    bits = 62 - (16 - 8)
+    compressed = COMPRESSED | (-(-len(small) // 512) << bits) | DATA + 64 * KIB
+    entries = [DATA, 1, 0, compressed, *(chance.randrange(2**64) for _ in range(4))]
+    file = built(SECOND, entries[0], *entries[1:], size=8 * 64 * KIB)
+    return file.read(0, DATA + 64 * KIB) + small
+
+
+def outcome(body: bytes) -> bytes | str:
+    """What becomes of a piece of the disk; anything but an Unreadable is a failure of ours."""
+    file = File("disk.qcow2", False, len(body), body[:ENOUGH], lambda at, n: body[at : at + n])
+    try:
+        chain = open_chain([file], Blocks())
+        return bytes(piece(chain, 0, 8 * 64 * KIB) or bytes(8 * 64 * KIB))
+    except Unreadable as error:
+        return error.message
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(0, 7),
+    st.lists(
+        st.tuples(st.integers(0, 4 * 64 * KIB), st.binary(min_size=1, max_size=9)), max_size=6
+    ),
+    st.integers(0, 4 * 64 * KIB),
+)
+def test_any_bytes_are_a_disk_or_a_reason(
+    seed: int, changes: list[tuple[int, bytes]], ends: int
+) -> None:
+    body = bytearray(an_image(seed))
+    for at, data in changes:
+        body[at : at + len(data)] = data
+    told = outcome(bytes(body[: len(body) - ends % 7 * 9 * KIB]))
+    assert len(told) == 8 * 64 * KIB or (isinstance(told, str) and len(told) < 500)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=9, max_size=9), st.sampled_from([0, 16]))
+def test_any_entries_of_tables_cost_no_more_than_their_piece(
+    entries: list[int], incompatible: int
+) -> None:
+    """Whatever they say of lengths and places, no more is asked for than the piece could hold."""
+    asked: list[int] = []
+    file = built(*entries, size=8 * 64 * KIB, incompatible=incompatible)
+
+    def read(at: int, length: int) -> bytes:
+        asked.append(length)
+        return file.read(at, length)
+
+    with suppress(Unreadable):
+        piece(open_chain([file._replace(read=read)], Blocks()), 0, 8 * 64 * KIB)
+    assert sum(asked) <= 8 * 64 * KIB + 8 * (2 * 64 * KIB + GAP) + 2 * BLOCK
