@@ -15,6 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 from local.samples.builders import a_class, a_machine, facts, manifest, planned, request
 from shared.errors import InvalidRequest, NotFound, Refused
 from shared.models.base import from_instant, to_instant
+from shared.models.target_facts import Versions
 from shared.restore.decisions import asked
 from shared.restore.expiry import MOST
 from shared.restore.rollback_request import rollback_request
@@ -132,6 +133,19 @@ def test_no_recurring_job_backs_its_volumes_up() -> None:
     assert {name: each for name, each in found.items() if "recurring" in name} == {
         "recurring-job-group.longhorn.io/replant-temporary": "enabled"
     }
+
+
+@pytest.mark.parametrize(
+    ("longhorn", "jobs"),
+    [("v1.11.3", "disabled"), ("1.4.0", "disabled"), ("1.3.2", None), (None, None)],
+)
+def test_nor_do_those_that_the_backup_knows(longhorn: str | None, jobs: str | None) -> None:
+    """Where Longhorn can be told so: one before 1.4 refuses what it does not know."""
+    there = facts(versions=Versions(longhorn=longhorn))
+    volume = manifest(a_machine(on=there, mode="emergency"), "Volume")
+    assert volume["spec"].get("restoreVolumeRecurringJob") == jobs
+    plain = manifest(a_machine(on=there, strategy="longhorn"), "Volume")
+    assert "restoreVolumeRecurringJob" not in plain["spec"]
 
 
 def test_all_that_is_made_is_marked_and_only_a_machine_that_is_ready_says_until_when(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
-from shared import labels
+from shared import labels, versions
 from shared.jsonpath import dig
 from shared.models.restore_plans import Check, PlannedObject
 from shared.models.restore_points import Volume
@@ -16,6 +16,9 @@ from shared.restore.wanted import Wanted, build_object
 from shared.validation import listed, short
 
 FILESYSTEM = "Filesystem"
+JOBS_SINCE = (1, 4)
+"""Longhorn's version from which on a volume says what becomes of its backup's recurring jobs."""
+
 DEFAULT_FILE_SYSTEM = "ext4"  # of external-provisioner, as Longhorn deploys it
 
 
@@ -91,7 +94,7 @@ def _volume(disk: _Disk) -> PlannedObject:
         usual = read.fields.get("numberOfReplicas", volume_parameters.DEFAULT_REPLICAS)
         annotations = {labels.REPLICAS: str(usual)}
         # One replica is copied the soonest; and what is deleted soon is not backed up.
-        alone = {**read.fields, "numberOfReplicas": 1}
+        alone = {**read.fields, "numberOfReplicas": 1, **_without_jobs(disk)}
         read = read._replace(fields=alone, labels={labels.UNBACKED: "enabled"})
     url = _url(disk.wanted, disk.volume)
     migratable = disk.parameters.get(volume_parameters.MIGRATABLE) == "true"
@@ -112,6 +115,17 @@ def _volume(disk: _Disk) -> PlannedObject:
         source={"labels": read.labels, "annotations": annotations},
         namespace=labels.LONGHORN_NAMESPACE,
     )
+
+
+def _without_jobs(disk: _Disk) -> dict[str, str]:
+    """Not those that the backup's volume had, either: a setting of Longhorn's has them come back
+    with it.
+    """
+    told = disk.wanted.facts.target.versions.longhorn
+    known = versions.parse(told) if told else None
+    if known and known.line >= JOBS_SINCE:
+        return {"restoreVolumeRecurringJob": "disabled"}
+    return {}
 
 
 def _url(wanted: Wanted, volume: Volume) -> str:
