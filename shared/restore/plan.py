@@ -3,7 +3,7 @@ for the same.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from shared.errors import InvalidRequest, Refused
@@ -11,6 +11,7 @@ from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
+from shared.models.mapping import Mapping as RequestMapping
 from shared.models.restore_plans import (
     BATCH,
     Check,
@@ -138,29 +139,16 @@ def plan(
     setting = Setting(request, cluster, facts)
     ordered = sorted(selected, key=lambda each: _place(each.point, request))
     judged = [_judge(each, setting) for each in ordered]
-    machines, collisions = _keep_apart(
-        [each.machine for each in judged], {each.point.id: each.metadata or {} for each in ordered}
-    )
+    metadata = {each.point.id: each.metadata or {} for each in ordered}
+    machines, collisions = _keep_apart([each.machine for each in judged], metadata)
     identities = {
         each.machine.key: each.made.identity for each in judged if each.made.identity is not None
     }
     together = judging.judge(cluster.id, request.restore_id, facts, machines, identities)
-    read = [judging.Read(each.point, each.metadata) for each in ordered]
-    used = {each.machine.strategy: STRATEGIES[each.machine.strategy] for each in judged}
-    of_target = (
-        *checks.of_target(cluster.id, facts),
-        *(check for each in used.values() for check in each.check_target(cluster.id, facts)),
-        *judging.judge_versions(cluster.id, facts, read, sources or {}, frozenset(used)),
-        *together.of_target,
-    )
+    of_target = (*_checks_of_target(setting, judged, sources or {}), *together.of_target)
     blocking = [check.message for check in of_target if check.verdict == "block"]
     if blocking and not request.dry_run:
         raise Refused(" ".join(blocking), "target")
-    of_mapping = [
-        *checks.unused_mapping(request.mapping, [each.point for each in ordered]),
-        *mapping_checks.unused_addresses(request.mapping, [each.made.hits for each in judged]),
-        *mapping_checks.unused_patches(request.mapping, [each.made.used for each in judged]),
-    ]
     of_machines = [check for each in judged for check in each.checks]
     return Plan(
         restore_id=request.restore_id,
@@ -179,7 +167,7 @@ def plan(
         checks=(
             *of_target,
             *of_selection,
-            *of_mapping,
+            *_checks_of_mapping(request.mapping, judged),
             *of_machines,
             *collisions,
             *together.of_machines,
@@ -198,13 +186,35 @@ def _way(point: RestorePoint, setting: Setting) -> Way:
     return choose(request.strategy, setting.cluster.id, setting.facts)
 
 
+def _checks_of_target(
+    setting: Setting, judged: Iterable["_Judged"], sources: Mapping[str, Versions]
+) -> Iterator[Check]:
+    """What any of the machines needs of the target as a whole."""
+    judged, target, facts = tuple(judged), setting.cluster.id, setting.facts
+    used = {each.machine.strategy: STRATEGIES[each.machine.strategy] for each in judged}
+    yield from checks.of_target(target, facts)
+    for strategy in used.values():
+        yield from strategy.check_target(target, facts)
+    read = [judging.Read(each.selected.point, each.selected.metadata) for each in judged]
+    yield from judging.judge_versions(target, facts, read, sources, frozenset(used))
+
+
+def _checks_of_mapping(mapping: RequestMapping, judged: Iterable["_Judged"]) -> Iterator[Check]:
+    """What of the mapping acts on nothing."""
+    judged = tuple(judged)
+    yield from checks.unused_mapping(mapping, [each.selected.point for each in judged])
+    yield from mapping_checks.unused_addresses(mapping, [each.made.hits for each in judged])
+    yield from mapping_checks.unused_patches(mapping, [each.made.used for each in judged])
+
+
 def _place(point: RestorePoint, request: RestoreRequest) -> tuple[str, str]:
     return request.mapping.namespace(point.namespace), request.mapping.name(point.vm)
 
 
 class _Judged(NamedTuple):
-    """One machine's plan and the checks about it, and what was made of it."""
+    """What was SELECTED, its machine's plan, the checks about it, and what was made of it."""
 
+    selected: Selected
     machine: MachinePlan
     checks: tuple[Check, ...]
     made: Made
@@ -229,7 +239,7 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
     machine = _machine(selected, setting, way, made, verdicts)
     if machine.problem is None:
         machine = _beside(machine, found)
-    return _Judged(machine, tuple(verdicts), made)
+    return _Judged(selected, machine, tuple(verdicts), made)
 
 
 def _beside(machine: MachinePlan, found: Existing) -> MachinePlan:

@@ -9,8 +9,10 @@ images since, and how large the disk is.
 import hashlib
 import io
 import itertools
+import zlib
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from botocore.exceptions import ClientError
 from shared.aws import uploads
 from shared.errors import Refused, Unreadable
 from shared.models.images import DiskImages, ImageFile
+from shared.workflows import flattening
 from shared.workflows.flattening import Clients, Flattened, flatten
 from tests.qemu import qemu_img, with_qemu, write
 
@@ -63,9 +66,11 @@ class PartsS3:
         kind = "qcow2" if key.endswith(".qcow2") else "raw"
         return ImageFile(bucket=BACKUPS, key=key, etag=etag_of(body), format=kind)
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str, IfMatch: str) -> Json:
+    def get_object(
+        self, *, Bucket: str, Key: str, Range: str, IfMatch: str, VersionId: str | None = None
+    ) -> Json:
         self._called("get_object")
-        body = self.objects.get((Bucket, Key))
+        body = self.objects.get((Bucket, f"{Key}?{VersionId}" if VersionId else Key))
         if body is None:
             raise error("NoSuchKey")
         if IfMatch != f'"{etag_of(body)}"':
@@ -103,9 +108,10 @@ class PartsS3:
     ) -> Json:
         self._called("complete_multipart_upload")
         found = self._open(Bucket, Key, UploadId)
-        told = MultipartUpload["Parts"]
-        assert [each["PartNumber"] for each in told] == sorted(found["parts"])
-        assert all("ChecksumCRC32" in each for each in told)
+        told = {each["PartNumber"]: each for each in MultipartUpload["Parts"]}
+        assert list(told) == sorted(found["parts"])
+        for number, body in found["parts"].items():
+            assert told[number] == as_completed(number, body)
         self.objects[Bucket, Key] = b"".join(body for _, body in sorted(found["parts"].items()))
         found["open"] = False
         return {}
@@ -119,6 +125,7 @@ class PartsS3:
             parts = self._open(asked["Bucket"], asked["Key"], asked["UploadId"])["parts"]
             told = [told_of(number, body) for number, body in sorted(parts.items())]
             return [{"Parts": told[:3]}, {"Parts": told[3:]}, {}]
+        assert (name, asked["Bucket"]) == ("list_multipart_uploads", STATE)
         found = [
             {"Key": each["place"][1], "UploadId": id_, "Initiated": each["begun"]}
             for id_, each in self.uploads.items()
@@ -142,7 +149,12 @@ def etag_of(body: bytes) -> str:
 
 
 def told_of(number: int, body: bytes) -> Json:
-    return {"PartNumber": number, "Size": len(body), "ETag": etag_of(body), "ChecksumCRC32": "x"}
+    return {**as_completed(number, body), "Size": len(body), "LastModified": BEGIN}
+
+
+def as_completed(number: int, body: bytes) -> Json:
+    """With the checksum that S3 asks for again."""
+    return {"PartNumber": number, "ETag": etag_of(body), "ChecksumCRC32": str(zlib.crc32(body))}
 
 
 @pytest.fixture(autouse=True)
@@ -195,8 +207,7 @@ def test_a_chain_becomes_what_qemu_makes_of_it(s3: PartsS3, tmp_path: Path) -> N
 def test_a_run_goes_on_where_the_last_one_ended(s3: PartsS3) -> None:
     disk, body = raw_disk(s3)
     first = run(s3, disk, pieces=3)
-    assert not first.done
-    assert first.written == 3 * PART
+    assert first == Flattened(done=False, written=3 * PART, size=len(body))
     assert made(s3, disk) is None
     assert run(s3, disk, pieces=0) == first
     assert run(s3, disk).done
@@ -309,6 +320,35 @@ def test_an_image_that_is_not_what_the_catalogue_knew_is_refused(
     assert not s3.calls["complete_multipart_upload"]
 
 
+def test_the_version_that_the_catalogue_knows_is_read(s3: PartsS3) -> None:
+    disk, body = raw_disk(s3)
+    s3.objects[BACKUPS, "disk.img?v1"] = s3.objects.pop((BACKUPS, "disk.img"))
+    image = disk.files[0].model_copy(update={"version_id": "v1"})
+    disk = disk.model_copy(update={"files": (image,)})
+    assert run(s3, disk).done
+    assert made(s3, disk) == body
+
+
+@pytest.mark.parametrize(("memory", "at_once"), [(1, 1), (3 * PART * 2, 2), (2**40, 8)])
+def test_as_many_pieces_are_there_at_once_as_the_memory_holds(
+    s3: PartsS3, monkeypatch: pytest.MonkeyPatch, memory: int, at_once: int
+) -> None:
+    monkeypatch.setattr(flattening, "MEMORY", memory)
+    disk, _ = raw_disk(s3)
+    asked: list[int] = []
+
+    class Counted(ThreadPoolExecutor):
+        """Notes how many threads it may have."""
+
+        def __init__(self, threads: int) -> None:
+            asked.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr(flattening, "ThreadPoolExecutor", Counted)
+    assert run(s3, disk).done
+    assert asked[-1] == at_once
+
+
 def test_a_damaged_image_is_told_by_its_name_and_nothing_is_completed(s3: PartsS3) -> None:
     image = s3.put("disk.qcow2", b"QFI\xfb".ljust(PART, b"\0"))
     with pytest.raises(
@@ -337,4 +377,6 @@ def test_the_place_follows_from_the_images_and_from_nothing_else(s3: PartsS3) ->
 def test_no_disk_has_more_parts_than_s3_takes(size: int) -> None:
     part = uploads.part_size(size)
     assert part >= PART
+    assert part % PART == 0
+    assert isinstance(part, int)
     assert -(-size // part) <= 10_000

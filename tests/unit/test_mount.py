@@ -23,6 +23,7 @@ from shared.layouts.machine_records import machine_record
 from shared.layouts.registry import recognise_document
 from shared.models.restore_plans import Plan
 from shared.models.restore_points import RestorePoint
+from shared.restore.strategies import Data
 from shared.restore.strategies.mount import data
 from shared.runs.files import StateBucket
 from tests.lab import BEGIN, Lab, a_lab
@@ -372,8 +373,9 @@ def test_its_data_is_there_as_soon_as_its_claim_is_bound(
     (machine,) = nas.plan().machines
     (told,) = data(machine, {CLAIM: {"status": {"phase": phase}}})
     assert (told.percent, told.failed) == (percent, failed)
+    assert told.claim == CLAIM[2]
     (missing,) = data(machine, {})
-    assert missing.why == "claim pg-1-disk-0-emergency is not there"
+    assert missing == Data(CLAIM[2], 0, f"claim {CLAIM[2]} is not there")
 
 
 # --- Documents ---------------------------------------------------------------------------------
@@ -407,6 +409,69 @@ def test_an_export_is_named_by_its_host_or_address(server: str) -> None:
 
 
 # --- Metadata, whatever it holds -----------------------------------------------------------------
+
+
+def test_a_document_of_our_own_is_written_as_harvester_would_have() -> None:
+    networks = [
+        {"interface": "nic-1", "network": "default/vlan100", "mac": "52:54:00:00:00:01"},
+        {"interface": "nic-2", "network": "pod"},
+    ]
+    disks = [a_disk(sizeBytes=GIB), a_disk("data", file="../more/disk.img")]
+    body = json.dumps(document(disks, networks=networks)).encode()
+    limits = {"cpu": "2", "memory": str(4 * GIB)}
+    domain = {
+        "cpu": {"cores": 2},
+        "resources": {"limits": limits},
+        "devices": {
+            "disks": [
+                {"name": "disk-0", "disk": {"bus": "virtio"}, "bootOrder": 1},
+                {"name": "data", "disk": {"bus": "virtio"}, "bootOrder": 2},
+            ],
+            "interfaces": [
+                {
+                    "name": "nic-1",
+                    "bridge": {},
+                    "model": "virtio",
+                    "macAddress": "52:54:00:00:00:01",
+                },
+                {"name": "nic-2", "masquerade": {}, "model": "virtio"},
+            ],
+        },
+    }
+    pod = {
+        "domain": domain,
+        "networks": [
+            {"name": "nic-1", "multus": {"networkName": "default/vlan100"}},
+            {"name": "nic-2", "pod": {}},
+        ],
+        "volumes": [
+            {"name": "disk-0", "persistentVolumeClaim": {"claimName": "pg-1-disk-0"}},
+            {"name": "data", "persistentVolumeClaim": {"claimName": "pg-1-data"}},
+        ],
+    }
+    labels = {"tier": "data"}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    shared = {"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}
+    sized = {**shared, "resources": {"requests": {"storage": str(GIB)}}}
+    assert machine_record(f"{HERE}metadata.json", body, "pg-1") == {
+        "vmSourceSpec": {
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachine",
+            "metadata": {"name": "pg-1", "namespace": "db", "labels": labels},
+            "spec": {"runStrategy": "Always", "template": template},
+        },
+        "volumeBackups": [
+            {
+                "volumeName": "disk-0",
+                "persistentVolumeClaim": {"metadata": {"name": "pg-1-disk-0"}, "spec": sized},
+            },
+            {
+                "volumeName": "data",
+                "persistentVolumeClaim": {"metadata": {"name": "pg-1-data"}, "spec": shared},
+            },
+        ],
+        "secretBackups": [],
+    }
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff"])
