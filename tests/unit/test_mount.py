@@ -23,6 +23,7 @@ from shared.layouts.machine_records import machine_record
 from shared.layouts.registry import recognise_document
 from shared.models.restore_plans import Plan
 from shared.models.restore_points import RestorePoint
+from shared.restore import names
 from shared.restore.strategies import Data
 from shared.restore.strategies.mount import data
 from shared.runs.files import StateBucket
@@ -109,17 +110,31 @@ def test_a_machine_runs_over_its_image_and_nothing_is_copied(nas: Folders) -> No
     assert (output["state"], output["counts"]) == ("succeeded", {"ready": 1})
     made = {place for place, each in nas.lab.cluster.objects.items() if is_ours(each)}
     (volume,) = nas.lab.cluster.of("PersistentVolume").values()
-    assert made == {VM, CLAIM, ("PersistentVolume", "", volume["metadata"]["name"])}
-    assert volume["spec"]["nfs"] == {
-        "server": "nas.example.com",
-        "path": "/export/east/db/pg-1/nightly",
-        "readOnly": True,
-    }
-    assert volume["spec"]["accessModes"] == ["ReadOnlyMany"]
-    assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    name = volume["metadata"]["name"]
+    assert made == {VM, CLAIM, ("PersistentVolume", "", name)}
+    assert name == names.of_disk(output["restoreId"], "db", CLAIM[2])
     claim = nas.lab.cluster.objects[CLAIM]
-    assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
-    assert claim["spec"]["storageClassName"] == ""
+    size = {"storage": "1024"}
+    of_both = {"accessModes": ["ReadOnlyMany"], "volumeMode": "Filesystem", "storageClassName": ""}
+    assert volume["spec"] == {
+        **of_both,
+        "capacity": size,
+        "claimRef": {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "namespace": "db",
+            "name": CLAIM[2],
+            "uid": claim["metadata"]["uid"],
+        },
+        "persistentVolumeReclaimPolicy": "Retain",
+        "mountOptions": ["ro"],
+        "nfs": {
+            "server": "nas.example.com",
+            "path": "/export/east/db/pg-1/nightly",
+            "readOnly": True,
+        },
+    }
+    assert claim["spec"] == {**of_both, "volumeName": name, "resources": {"requests": size}}
 
 
 def is_ours(each: Json) -> bool:
@@ -164,15 +179,21 @@ def test_a_network_of_pods_is_entered_by_a_masquerade(nas: Folders) -> None:
     assert "masquerade" in spec["domain"]["devices"]["interfaces"][0]
 
 
-def test_a_manifest_keeps_its_secret_values_out_of_the_plan(nas: Folders) -> None:
-    """They are filled in when the machine is made, and are nowhere else."""
+def a_manifest() -> Json:
+    """Of a machine whose only disk is a data volume, where it ran."""
     manifest = deepcopy(MANIFEST)
     manifest["metadata"]["namespace"] = "db"
-    manifest["spec"]["template"]["spec"]["networks"] = []
-    root, seed = manifest["spec"]["template"]["spec"]["volumes"]
+    pod = manifest["spec"]["template"]["spec"]
+    pod["networks"] = []
+    pod["volumes"][0] = {"name": "disk", "dataVolume": {"name": "web01-root"}}
+    return manifest
+
+
+def test_a_manifest_keeps_its_secret_values_out_of_the_plan(nas: Folders) -> None:
+    """They are filled in when the machine is made, and are nowhere else."""
+    manifest = a_manifest()
+    _, seed = manifest["spec"]["template"]["spec"]["volumes"]
     seed["cloudInitNoCloud"]["userData"] = "password: hunter2"
-    root["name"] = "disk"
-    root["dataVolume"] = {"name": root.pop("persistentVolumeClaim")["claimName"]}
     nas.write({"metadata.json": manifest, "disk.img": RAW}, below="exports/db/web01/nightly/")
     assert nas.restore()["counts"] == {"ready": 1}
     machine = nas.lab.cluster.objects["VirtualMachine", "db", "web01-emergency"]
@@ -209,7 +230,10 @@ def test_the_plan_says_where_images_are_read_and_what_is_lost(nas: Folders) -> N
     assert "nfs://nas.example.com/export/east/db/pg-1/nightly/disk.img" in said["image"].message
     assert "user 107" in said["image"].message
     assert said["overlay"].verdict == "warn"
-    assert said["overlay"].message.endswith("and is lost when it stops.")
+    assert said["overlay"].message == (
+        "What the machine writes is kept beside its images while it runs, and is lost when it"
+        " stops."
+    )
     (machine,) = plan.machines
     assert (machine.strategy, machine.strategy_reason) == (
         "mount",
@@ -238,9 +262,11 @@ def test_machines_of_both_layouts_come_back_in_one_restore(nas: Folders) -> None
 def test_a_target_without_an_export_is_told_with_the_key_to_add(nas: Folders) -> None:
     nas.document(number=2, nfs=None)
     nas.write(WHOLE)
-    message = nas.blocked()
-    assert "lies in target nas" in message
-    assert "Add nfs: {server: …, path: …} to targets/nas.yaml" in message
+    assert nas.blocked() == (
+        "Disk disk-0 lies in target nas, whose document does not say where the nodes of west can"
+        " mount its files. Add nfs: {server: …, path: …} to targets/nas.yaml, or import it by hand,"
+        " as docs/layouts.md says."
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,12 +275,16 @@ def test_a_target_without_an_export_is_told_with_the_key_to_add(nas: Folders) ->
         (
             a_disk(file="root.img"),
             {"root.img": RAW},
-            "KubeVirt takes the file disk.img of the folder that it mounts",
+            "Disk disk-0 is the image 'exports/db/pg-1/nightly/root.img', and KubeVirt takes the"
+            " file disk.img of the folder that it mounts. Give it that name, in a folder of its"
+            " own.",
         ),
         (
             a_disk(format="qcow2"),
             {"disk.img": qcow2()},
-            "is the qcow2 image 'exports/db/pg-1/nightly/disk.img'",
+            "Disk disk-0 is the qcow2 image 'exports/db/pg-1/nightly/disk.img', and KubeVirt runs"
+            " only raw ones from where they lie. Write it as one: qemu-img convert -O raw IMAGE"
+            " FOLDER/disk.img. Or import it by hand, as docs/layouts.md says.",
         ),
     ],
     ids=["another name", "another format"],
@@ -263,16 +293,21 @@ def test_an_image_that_kubevirt_does_not_run_in_place_is_told(
     nas: Folders, disk: Json, files: Json, says: str
 ) -> None:
     nas.write({"metadata.json": document([disk]), **files})
-    assert says in nas.blocked()
+    assert nas.blocked() == says
     assert not nas.lab.cluster.of("PersistentVolume")
 
 
-@pytest.mark.parametrize("names", ["..", "."])
-def test_a_folder_that_leads_out_of_the_export_is_never_mounted(nas: Folders, names: str) -> None:
-    below = f"exports/db/{names}/"
-    point = nas.write(WHOLE, below=below)
-    if point.state == "restorable":
-        assert "leads out of the target" in nas.blocked()
+@pytest.mark.parametrize("leads_out", ["..", "."])
+def test_a_folder_that_leads_out_of_the_export_is_never_mounted(
+    nas: Folders, leads_out: str
+) -> None:
+    """By a manifest, which names no file: the catalogue finds it beside the metadata."""
+    below = f"exports/db/{leads_out}/"
+    point = nas.write({"metadata.json": a_manifest(), "disk.img": RAW}, below=below)
+    assert point.state == "restorable"
+    assert nas.blocked() == (
+        f"Disk disk lies in '{below}disk.img', which leads out of the target. Move its folder."
+    )
     assert not nas.lab.cluster.of("PersistentVolume")
 
 
@@ -363,19 +398,24 @@ def test_it_cannot_be_kept_since_its_disks_are_lost_when_it_stops(nas: Folders) 
 
 
 @pytest.mark.parametrize(
-    ("phase", "percent", "failed"),
-    [("Bound", 100, False), ("Pending", 0, False), ("Lost", 0, True)],
+    ("claim", "told"),
+    [
+        ({"status": {"phase": "Bound"}}, Data(CLAIM[2], 100)),
+        ({"status": {"phase": "Pending"}}, Data(CLAIM[2], 0, f"claim {CLAIM[2]} is Pending")),
+        (
+            {"status": {"phase": "Lost"}},
+            Data(CLAIM[2], 0, f"claim {CLAIM[2]} is Lost", failed=True),
+        ),
+        ({}, Data(CLAIM[2], 0, f"claim {CLAIM[2]} is without a status")),
+        (None, Data(CLAIM[2], 0, f"claim {CLAIM[2]} is not there")),
+    ],
 )
 def test_its_data_is_there_as_soon_as_its_claim_is_bound(
-    nas: Folders, phase: str, percent: int, failed: bool
+    nas: Folders, claim: Json | None, told: Data
 ) -> None:
     nas.write(WHOLE)
     (machine,) = nas.plan().machines
-    (told,) = data(machine, {CLAIM: {"status": {"phase": phase}}})
-    assert (told.percent, told.failed) == (percent, failed)
-    assert told.claim == CLAIM[2]
-    (missing,) = data(machine, {})
-    assert missing == Data(CLAIM[2], 0, f"claim {CLAIM[2]} is not there")
+    assert data(machine, {CLAIM: claim} if claim is not None else {}) == [told]
 
 
 # --- Documents ---------------------------------------------------------------------------------
