@@ -183,10 +183,10 @@ def _bytes(image: Image, extent: Extent, held: memoryview) -> bytes | memoryview
 
 
 def _check_end(image: Image, extent: Extent, held: memoryview) -> None:
-    """A file may end within its last cluster, which then has zeros there; what lies behind that was
-    never written, or lost.
+    """A qcow2 may end within its last cluster, which then has zeros there; what lies behind that
+    was never written, or lost.
     """
-    end = image.length + (-image.length % image.cluster if image.cluster else 0)
+    end = image.length + -image.length % image.cluster if image.cluster else 0
     if len(held) < extent.length and extent.at + extent.length > end:
         raise _damaged(f"byte {extent.start} of the disk lies behind the end of the file and")
 

@@ -9,6 +9,7 @@ files lie.
 import itertools
 import random
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -208,6 +209,23 @@ class Scripted:
         return (each for each in self._extents if start <= each.start < end)
 
 
+def test_a_request_has_no_more_than_it_may(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(LARGEST_READ * 3))
+    asked: list[tuple[int, int]] = []
+    # Backwards on the disk, so that no two of them are one
+    first = [Extent((20 - each) * MIB, MIB, Kind.DATA, (each + 1) * MIB) for each in range(20)]
+    [image] = open_chain([file_of(path, asked)], Blocks())
+    piece([image._replace(disk=Scripted(21 * MIB, first))], 0, 21 * MIB)
+    assert asked == [(1 * MIB, 8 * MIB), (9 * MIB, 8 * MIB), (17 * MIB, 4 * MIB)]
+
+
+def test_a_raw_image_that_gives_too_few_bytes_is_damaged() -> None:
+    file = File("disk.img", True, KIB, b"", lambda _, length: bytes(length - 1))
+    with pytest.raises(Unreadable, match=r"disk\.img: byte 0 of the disk lies behind the end"):
+        piece(open_chain([file], Blocks()), 0, KIB)
+
+
 def test_what_lies_behind_the_end_of_a_raw_image_is_zeros() -> None:
     assert list(Raw(1000).extents(900, 2000)) == [Extent(900, 100, Kind.DATA, 900)]
     assert not list(Raw(1000).extents(1000, 2000))
@@ -247,6 +265,7 @@ def refusal(file: File) -> str:
 
 
 SECOND, DATA = 128 * KIB, 192 * KIB
+C = 64 * KIB
 COMPRESSED = 1 << 62
 
 DAMAGED: dict[str, tuple[Callable[[], File], str]] = {
@@ -317,7 +336,14 @@ def test_a_small_cluster_never_becomes_more_than_a_cluster() -> None:
     file = built(SECOND, entry)
     held = file.read(0, DATA) + bomb
     file = file._replace(read=lambda at, n: held[at : at + n], length=len(held))
-    found = bytes(piece(open_chain([file], Blocks()), 0, 64 * KIB) or b"")
+    chain = open_chain([file], Blocks())
+    tracemalloc.start()
+    try:
+        found = bytes(piece(chain, 0, 64 * KIB) or b"")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MIB
     assert found == b"\x55" * 64 * KIB
 
 
@@ -362,12 +388,38 @@ def test_blocks_are_read_once_while_they_are_kept_and_no_more_than_that_are() ->
     assert asked == [0, 1, 5, 1, 1]
 
 
+def extents_of(*entries: int, start: int = 0, **changes: int) -> list[Extent]:
+    size = len(entries) * 64 * KIB
+    file = built(SECOND, *entries, size=size, **changes)
+    return list(Clusters(read_tables(file.start), file.read).extents(start, size))
+
+
+def test_neighbours_that_say_the_same_are_one() -> None:
+    below, zero = Kind.BELOW, Kind.ZERO
+    assert extents_of(0, 0, 1, 1) == [Extent(0, 2 * C, below), Extent(2 * C, 2 * C, zero)]
+    apart = [Extent(0, 2 * C, Kind.DATA, DATA), Extent(2 * C, C, Kind.DATA, DATA)]
+    assert extents_of(DATA, DATA + C, DATA) == apart
+
+
+def test_compressed_clusters_are_whole_however_they_are_cut() -> None:
+    """Lengths are counted in sectors, from that which the data begins in."""
+    bits = 62 - (16 - 8)
+    at, sectors = DATA + 100, 3
+    entry = COMPRESSED | (sectors - 1) << bits | at
+    stored = 3 * 512 - 100
+    whole = Extent(0, C, Kind.COMPRESSED, at, stored)
+    assert extents_of(entry, entry) == [whole, whole._replace(start=C)]
+    cut = whole._replace(start=KIB, length=C - KIB, skip=KIB)
+    assert extents_of(entry, start=KIB) == [cut]
+
+
 def test_extents_cover_what_is_asked_without_gap_or_overlap(tmp_path: Path) -> None:
     file = built(SECOND, DATA, size=3 * 64 * KIB)
     tables = read_tables(file.read(0, 64 * KIB))
     for start in range(0, 3 * 64 * KIB, 40 * KIB):
         found = list(Clusters(tables, file.read).extents(start, 3 * 64 * KIB))
         assert found[0].start == start
+        assert all(each.length > 0 for each in found)
         assert found[-1].end == 3 * 64 * KIB
         assert all(one.end == two.start for one, two in itertools.pairwise(found))
 
