@@ -82,6 +82,11 @@ def recovery_plans(table: Table) -> "list[RecoveryPlan]":
     return [each for each in found if each]
 
 
+def plan_names(table: Table) -> list[str]:
+    """Of all plans, those too that were deleted or are not in force: what came of them lasts."""
+    return [row["sk"].partition("/")[2] for row in table.query(row_keys.DOCUMENTS, "plans/")]
+
+
 def _plan(row: Row, clusters: set[str]) -> "RecoveryPlan | None":
     """The newest version whose clusters are known."""
     from shared.models.recovery_plans import RecoveryPlan  # only where a plan is asked for

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from functions import upkeep as function
+from shared.catalogue import documents
 from shared.failover import incident
 from shared.failover.incident import SILENCE, Turn, Twice
 from shared.models.failovers import FailoverRecord, Probe
 from shared.models.observations import Answer, Observation
 from shared.models.rollbacks import Rollback
+from shared.models.row_keys import document
 from shared.runs import failovers
 from shared.runs.files import StateBucket
 from shared.settings import settings
@@ -243,6 +245,15 @@ def test_it_is_told_while_the_failover_still_runs(site: FailoverLab, bus: Bus) -
     (text,) = [each for each in site.lab.topic.texts if "answers again" in each]
     assert "The failover still runs, and goes on: to end it, stop" in text
     assert "Machines that run twice" in text
+
+
+def test_it_is_told_when_the_plan_was_deleted_since(site: FailoverLab, bus: Bus) -> None:
+    id_ = failed_over(site)
+    row = site.lab.table.get(document("plans", "payments"))
+    assert row
+    site.lab.table.put_many([row | {"gone_order": "9"}])
+    assert documents.plan(site.lab.table, "payments") is None
+    assert minute(site, bus, Answer.READY) == [id_]
 
 
 def test_without_a_failover_nothing_is_told(site: FailoverLab, bus: Bus) -> None:

@@ -1,7 +1,7 @@
 """The clock -> sources that answer again after a failover, each return told once.
 
-Asked are the failovers that the recovery plans in force are in, or were in last: of those before
-them, nothing of the plan is in force any more.
+Asked are the failovers that the recovery plans are in, or were in last, whatever became of the
+plans since: of those before them, nothing is in force any more.
 """
 
 import json
@@ -65,8 +65,8 @@ def tell_returns(clients: Clients) -> list[str]:
 
 def _latest(clients: Clients) -> list[str]:
     found = set()
-    for plan in documents.recovery_plans(clients.table):
-        lock = PlanLock(clients.table, plan.name, now=clients.clock.now).read()
+    for plan in documents.plan_names(clients.table):
+        lock = PlanLock(clients.table, plan, now=clients.clock.now).read()
         found |= {lock.holder, lock.ran}
     return sorted(filter(None, found))
 
