@@ -7,8 +7,8 @@ from shared.models.restore_points import Requirement
 
 
 class DiskDetails(Value):
-    """A disk before and after: BACKUP is `volume/backup` of its engine. A claim of no class gets
-    the target's default one.
+    """A disk before and after: BACKUP is `volume/backup` of its engine, or the key of its image. A
+    claim of no class gets the target's default one.
     """
 
     disk: str

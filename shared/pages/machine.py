@@ -115,7 +115,7 @@ def _disks(machine: Report) -> Iterator[Html]:
         )
         for each in disks[:ROWS]
     ]
-    heads = ("Disk", "Claim", "Size", "Storage class", "Image", "Longhorn's backup")
+    heads = ("Disk", "Claim", "Size", "Storage class", "Image", "Backup")
     yield from _table("Disks", heads, rows, len(disks))
 
 

@@ -43,7 +43,7 @@ def _disks(
             claim=volume.claim,
             size_bytes=volume.size_bytes,
             class_before=volume.storage_class,
-            backup=backup or None,
+            backup=backup or volume.file,
             image=volume.image,
         )
         if number < len(claims):

@@ -17,6 +17,7 @@ from shared.models.restore_plans import (
     Plan,
     RestoreRecord,
 )
+from shared.restore.strategies import STRATEGIES
 
 RESTORED = (MachineState.READY, MachineState.APPLIED)
 MEGABYTE = 1_000_000
@@ -33,7 +34,7 @@ def measure(plan: Plan, results: Iterable[MachineResult], record: RestoreRecord)
     size = 0
     for result in results:
         machine = plans[result.key]
-        there = _data_there(machine, result) if machine.claims else None
+        there = _data_there(machine, result) if _is_copied(machine) else None
         if there and result.started_at and machine.details and machine.details.size_bytes:
             spans.append((result.started_at, there))
             size += machine.details.size_bytes
@@ -47,6 +48,11 @@ def measure(plan: Plan, results: Iterable[MachineResult], record: RestoreRecord)
         seconds=max(1.0, took.total_seconds()),
         machines=len(spans),
     )
+
+
+def _is_copied(machine: MachinePlan) -> bool:
+    """Not what stands already, nor images that are read where they lie."""
+    return bool(machine.claims) and not STRATEGIES[machine.strategy].overlays
 
 
 def _data_there(machine: MachinePlan, result: MachineResult) -> datetime | None:
@@ -63,7 +69,7 @@ def estimate(plan: Plan, known: Iterable[Rate]) -> Estimate:
     size = sum(
         each.details.size_bytes
         for each in plan.machines
-        if each.details and each.claims and not (each.problem or each.skip)
+        if each.details and _is_copied(each) and not (each.problem or each.skip)
     )
     rates = sorted(known, key=lambda rate: rate.per_second)
     if not rates:

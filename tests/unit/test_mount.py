@@ -235,6 +235,10 @@ def test_the_plan_says_where_images_are_read_and_what_is_lost(nas: Folders) -> N
         " stops."
     )
     (machine,) = plan.machines
+    assert machine.details
+    assert [each.backup for each in machine.details.disks] == [f"{HERE}disk.img"]
+    assert plan.estimate
+    assert plan.estimate.size_bytes == 0  # nothing is copied
     assert (machine.strategy, machine.strategy_reason) == (
         "mount",
         "its disks are images, which are read where they lie",
