@@ -1,16 +1,22 @@
 """Other ways to a machine's disks than CSI snapshots: of Longhorn's own objects, without the CSI
-driver (strategy `longhorn`), and disks that are there already (mode register).
+driver (strategy `longhorn`), images that are only read (`mount`), and disks that are there already
+(mode register).
 
 Aspects: that machines run on them, that a rollback takes away what the restore made and nothing
 else, that such a volume is what the driver would have made. Sources of the rules: longhorn-manager
 csi/util.go and webhook/resources/volume, kubernetes pkg/controller/volume/persistentvolume.
 """
 
-import pytest
+import json
 
+import pytest
+import yaml
+
+from local.samples.folders import document
+from shared import labels
 from shared.restore import volume_parameters
-from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, Lab
-from tests.conformance.test_cleanup import records, request_of, restored_machine
+from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
+from tests.conformance.test_cleanup import Made, records, request_of, restored_machine
 from tests.conformance.test_storage import of_class
 from tests.integration.lab_objects import manifest
 
@@ -51,6 +57,47 @@ def test_a_machine_that_is_lost_comes_back_over_the_disks_that_it_left(lab: Lab)
     ended = lab.stack.roll_back(again.output["restoreId"], seconds=280, deleteStarted=True)
     assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
     assert {each["metadata"]["uid"] for each in made.of("PersistentVolumeClaim")} == claims
+
+
+def shelved(lab: Lab) -> str:
+    """A folder with a raw image, in a target whose files nodes can mount; its machine's name."""
+    disks = [{"name": "root", "file": "disk.img", "format": "raw"}]
+    metadata = json.dumps(document(disks, name="till", namespace=lab.namespace)).encode()
+    where = f"shelf/{lab.namespace}/"
+    share = {"server": "nas.example.com", "path": f"/export/{lab.namespace}"}
+    id_ = f"shelf-{lab.namespace}"
+    target = {"id": id_, "url": f"s3://{lab.bucket}/{where}", "cluster": SOURCE, "nfs": share}
+    lab.stack.document(f"targets/{id_}.yaml", yaml.safe_dump(target))
+    below = f"{where}{lab.namespace}/till/nightly/"
+    lab.stack.put([(f"{below}disk.img", bytes(4096)), (f"{below}metadata.json", metadata)])
+    vm = f"{lab.namespace}/till"
+    question = {"vm": vm, "cluster": SOURCE, "state": "restorable"}
+    lab.wait(lambda: bool(lab.stack.search(**question).get("restorePoints")), f"a point of {vm}")
+    return vm
+
+
+def test_a_machine_runs_over_an_image_that_is_only_read_and_a_rollback_takes_it_away(
+    lab: Lab,
+) -> None:
+    """KubeVirt's webhooks take the overlay, Harvester's the machine, Kubernetes binds the claim."""
+    vm = shelved(lab)
+    before = lab.etags()
+    request = request_of(lab, f"{lab.namespace}-restored", mode="emergency")
+    ended = lab.stack.restore({**request, "select": {"vm": vm, "cluster": SOURCE}})
+    assert ended.output, ended
+    assert ended.output["counts"] == {"ready": 1}, ended.output
+    restore_id = ended.output["restoreId"]
+    made = Made(lab, f"{lab.namespace}-restored", f"{labels.RESTORE}={restore_id}", ())
+    (machine,) = made.of("VirtualMachine")
+    (claim,) = made.of("PersistentVolumeClaim")
+    assert claim["status"]["phase"] == "Bound"
+    (disk,) = machine["spec"]["template"]["spec"]["volumes"]
+    assert disk["ephemeral"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    ended = lab.stack.roll_back(restore_id, seconds=280, deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    made.wait_for_none("PersistentVolumeClaim")
+    lab.gone(manifest("v1", "PersistentVolume", claim["spec"]["volumeName"]))
+    assert lab.etags() == before
 
 
 @pytest.mark.only_real(FEW_PARAMETERS)
