@@ -61,7 +61,7 @@ bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" al
 # What reads bytes and texts that others wrote: any of them gives a model or a reason.
 PARSERS := keys layouts_hostile layouts_longhorn image_headers images strict kubeconfig addresses sizes names
 fuzz: environments ## Try the parsers with a hundred times as many examples; what it finds is tried first from then on
-	HYPOTHESIS_PROFILE=fuzz $(DEV)/python -m pytest $(PARSERS:%=tests/unit/test_%.py)
+	HYPOTHESIS_PROFILE=fuzz $(DEV)/python -m pytest --timeout 0 $(PARSERS:%=tests/unit/test_%.py)
 
 # The unit tests find the genuine files beside the project; a mutant's copy of it lies one level deeper.
 mutate: .venv-mutate/.done ## Change the pure code and see which changes no test notices (MUTANTS="shared.restore.* ...")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Unreadable
@@ -449,7 +449,6 @@ def outcome(body: bytes) -> bytes | str:
         return error.message
 
 
-@settings(max_examples=200)
 @given(
     st.integers(0, 7),
     st.lists(
@@ -467,7 +466,6 @@ def test_any_bytes_are_a_disk_or_a_reason(
     assert len(told) == 8 * 64 * KIB or (isinstance(told, str) and len(told) < 500)
 
 
-@settings(max_examples=200)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=9, max_size=9), st.sampled_from([0, 16]))
 def test_any_entries_of_tables_cost_no_more_than_their_piece(
     entries: list[int], incompatible: int
