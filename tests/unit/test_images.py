@@ -260,7 +260,7 @@ def built(
 
 def refusal(file: File) -> str:
     with pytest.raises(Unreadable) as caught:
-        piece(open_chain([file], Blocks()), 0, 64 * KIB)
+        piece(open_chain([file], Blocks()), 0, 2 * C)
     return caught.value.message
 
 
@@ -288,6 +288,10 @@ DAMAGED: dict[str, tuple[Callable[[], File], str]] = {
     "data cut off": (
         lambda: built(SECOND, DATA, ends=DATA),
         "byte 0 of the disk lies behind the end of the file",
+    ),
+    "second table cut off": (
+        lambda: built(SECOND, DATA, DATA, size=2 * C, ends=SECOND + 12),
+        "a table at byte 131072 lies behind the end of the file",
     ),
     "zeros in version 2": (
         lambda: built(SECOND, 1, version=2),
@@ -378,6 +382,7 @@ def test_blocks_are_read_once_while_they_are_kept_and_no_more_than_that_are() ->
     kept, other = blocks.of(read), blocks.of(read)
     assert kept(BLOCK - 5, 10) == held[BLOCK - 5 : BLOCK + 5]
     assert kept(0, 20) == held[:20]
+    assert kept(10, BLOCK - 10) == held[10:BLOCK]
     assert asked == [0, 1]
     assert kept(5 * BLOCK, 20) == held[5 * BLOCK :]  # the file's end: block 1 is forgotten
     assert kept(0, 1) == held[:1]

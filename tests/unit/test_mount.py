@@ -17,6 +17,7 @@ import yaml
 
 from local.samples.folders import GIB, document, qcow2
 from local.samples.world import a_vm_backup
+from shared.catalogue import images
 from shared.errors import InvalidRequest, NotFound, Unreadable
 from shared.layouts import documents
 from shared.layouts.machine_records import machine_record
@@ -316,8 +317,11 @@ def test_a_folder_that_leads_out_of_the_export_is_never_mounted(
 
 
 def test_an_image_that_was_deleted_since_is_not_restorable(nas: Folders) -> None:
-    nas.write(WHOLE)
+    point = nas.write(WHOLE)
+    known = images.formats(nas.lab.table, [point])
+    assert known == {point.id: {f"{HERE}disk.img": "raw"}}
     nas.world.settle([Happened(f"{HERE}disk.img", None, 2)])
+    assert images.formats(nas.lab.table, [point]) == {point.id: {}}
     assert "is incomplete" in nas.blocked()
 
 
@@ -522,5 +526,7 @@ def test_a_document_of_our_own_is_written_as_harvester_would_have() -> None:
 @pytest.mark.parametrize("name", ["metadata.json", "nightly.cfg"])
 def test_what_is_no_metadata_any_more_is_unreadable(name: str, body: bytes) -> None:
     key = f"{HERE}{name}" if name.startswith("m") else f"harvester/vmbackups/default/{name}"
-    with pytest.raises(Unreadable):
+    with pytest.raises(Unreadable) as refused:
         machine_record(key, body, "pg-1")
+    if name == "nightly.cfg":
+        assert refused.value.message in ("It is no JSON.", "It is no JSON object.")
