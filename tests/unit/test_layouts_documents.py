@@ -76,10 +76,14 @@ def test_a_target_lies_below_a_prefix(url: str, bucket: str, prefix: str) -> Non
 
 
 def test_everything_that_the_contract_has_is_read() -> None:
-    more = "endpoint: https://s3.example\ncredentialSecret: replant/targets/east\nreplicas: [s3://copy/a]\n"
+    more = (
+        "endpoint: https://s3.example\ncredentialSecret: replant/targets/east\n"
+        "nfs: {server: nas.example.com, path: /export}\nreplicas: [s3://copy/a]\n"
+    )
     assert target(TARGET + more).model_dump(exclude={"id", "url", "cluster"}) == {
         "endpoint": "https://s3.example",
         "credentialSecret": "replant/targets/east",
+        "nfs": {"server": "nas.example.com", "path": "/export"},
         "replicas": ("s3://copy/a",),
     }
 
