@@ -17,6 +17,7 @@ from shared.watch.alarms import Owner
 from shared.workflows import scheduling
 from shared.workflows.clock import Clock
 from shared.workflows.failover import returning
+from shared.workflows.reconcile import starting
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World
@@ -220,6 +221,8 @@ def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(scheduling, "keep_schedules", lambda _: drills)
     monkeypatch.setattr(function, "tellers", lambda: None)
     monkeypatch.setattr(returning, "tell_returns", lambda _: [])
+    monkeypatch.setattr(function, "reconciles", lambda: None)
+    monkeypatch.setattr(starting, "start_reconciles", lambda _: ())
     context: Any = Context()
     first = function.handler({}, context)
     assert first["alarms"] == {"put": (EAST, OUTAGE, WEST), "deleted": ()}
