@@ -131,7 +131,11 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
         (
             {"mode": "emergency", "strategy": "csi"},
             "strategy",
-            ["strategy", "'csi' does not fit mode 'emergency'", "Use 'auto' or 'longhorn'"],
+            [
+                "strategy",
+                "'csi' does not fit mode 'emergency'",
+                "Use 'auto', 'longhorn' or 'mount'",
+            ],
         ),
         (
             {"keepFor": "PT1H"},
@@ -139,9 +143,14 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             ["keepFor", "belongs to mode 'emergency'", "Leave it out"],
         ),
         (
+            {"strategy": "import"},
+            "strategy",
+            ["strategy", "'import'", "Use 'auto', 'csi', 'longhorn' or 'mount'"],
+        ),
+        (
             {"strategy": "mount"},
             "strategy",
-            ["strategy", "'mount'", "Use 'auto', 'csi' or 'longhorn'"],
+            ["strategy", "'mount' does not fit mode 'standard'", "Use mode 'emergency'"],
         ),
         (
             {"mapping": {"patches": [{"match": {"kind": "Pod"}, "patch": []}]}},
