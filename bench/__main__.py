@@ -21,7 +21,9 @@ from bench import (
     ready,
     restore,
     rollback,
+    rto,
     search,
+    strategies,
 )
 from bench.figures import Table, markdown
 
@@ -46,6 +48,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.tables,
     "cfg": cfg.tables,
     "images": images.tables,
+    "strategies": strategies.tables,
+    "rto": rto.tables,
 }
 
 

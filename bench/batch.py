@@ -19,14 +19,14 @@ from bench.figures import OURS, Pair, Table, comparison, number
 from bench.machines import OBJECTS, SOURCE, Fleet, fleet, planned, requests
 from bench.memory import MB, MIB
 from bench.requests import told
-from bench.restore import NETWORKS, RAW, REACTING, Place, place_of, sent_raw, timed
-from bench.running import Running, runtime
+from bench.restore import NETWORKS, RAW, REACTING, ROUND_TRIP_MS, Place, place_of, sent_raw, timed
+from bench.running import Running, add_cluster, distant, runtime
 from bench.thousands import BLOCKED
 from local.binaries import kubectl, raw_peer
 from local.stack import Stack
 from shared.workflows.planning import READERS
 
-TARGET = "east"
+TARGET, FAR = "east", "far"
 FUNCTION = "PlanFunction"
 BARE = "bare reads"
 
@@ -38,8 +38,15 @@ class Row(NamedTuple):
     rounds: int
 
 
-FULL = (Row(250, 5), Row(1000, 3), Row(5000, 1))
-QUICK = (Row(5, 1), Row(8, 2))
+class Scale(NamedTuple):
+    """What is measured: near and far away."""
+
+    near: tuple[Row, ...]
+    far: tuple[Row, ...]
+
+
+FULL = Scale(near=(Row(250, 5), Row(1000, 3), Row(5000, 1)), far=(Row(250, 3), Row(1000, 3)))
+QUICK = Scale(near=(Row(5, 1), Row(8, 2)), far=(Row(5, 1),))
 
 
 class Planned(NamedTuple):
@@ -71,13 +78,18 @@ def tables(*, quick: bool) -> list[Table]:
     scale = QUICK if quick else FULL
     for build in (kubectl, raw_peer):
         build()  # before anything is timed
-    machines = fleet(max(row.size for row in scale))
+    machines = fleet(max(row.size for row in (*scale.near, *scale.far)))
     with tempfile.TemporaryDirectory() as name, runtime() as running:
         running.without(*REACTING)
         thousands.prepare(running.stack, machines, TARGET)
-        place = place_of(Path(name) / TARGET, TARGET, running.kubeconfigs[TARGET])
-        measured = {row: _measured(running, place, machines, row) for row in scale}
-    return [_planning(measured), _whole(measured), _cpu(measured), _asking(measured)]
+        folder, kubeconfig = Path(name), running.kubeconfigs[TARGET]
+        place = place_of(folder / TARGET, TARGET, kubeconfig)
+        measured = {row: _measured(running, place, machines, row) for row in scale.near}
+        with distant(running.stack.cluster(TARGET).server, ROUND_TRIP_MS) as server:
+            place = place_of(folder / FAR, TARGET, kubeconfig, server)
+            add_cluster(running.stack, FAR, like=TARGET, server=server)
+            apart = {row: _from_afar(running.stack, place, machines, row) for row in scale.far}
+    return [_planning(measured), _whole(measured, apart), _cpu(measured), _asking(measured)]
 
 
 def _measured(running: Running, place: Place, machines: Fleet, row: Row) -> Measured:
@@ -100,6 +112,17 @@ def _measured(running: Running, place: Place, machines: Fleet, row: Row) -> Meas
     return found
 
 
+def _from_afar(stack: Stack, place: Place, machines: Fleet, row: Row) -> Pair:
+    """Seconds of whole executions beside raw requests."""
+    found, cluster = Pair(), thousands.catalogue(stack, machines, row.size)
+    for number_of_round in range(row.rounds):
+        found.peer.append(_raw(place, machines, row.size, number_of_round))
+        namespace = _namespace(place, row.size, number_of_round, OURS)
+        request = _request(cluster, namespace, FAR)
+        found.ours.append(timed(partial(_restore, stack, request, row.size)))
+    return found
+
+
 def _plan(stack: Stack, found: Planned, cluster: str, size: int, number_of_round: int) -> None:
     """In a process of its own; a dry run, so that nothing is taken up."""
     name = f"plan-{size}-{number_of_round}"
@@ -116,7 +139,7 @@ def _read_bare(stack: Stack, cluster: str) -> None:
     """The metadata of all machines, which no plan can be made without."""
 
     def read(key: str) -> Any:
-        return json.loads(stack.s3.get_object(Bucket=stack.state_bucket, Key=key)["Body"].read())
+        return json.loads(stack.s3.get_object(Bucket=thousands.BUCKET, Key=key)["Body"].read())
 
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(read, thousands.keys(stack, cluster)))
@@ -132,12 +155,12 @@ def _raw(place: Place, machines: Fleet, size: int, number_of_round: int) -> floa
 
 
 def _namespace(place: Place, size: int, number_of_round: int, side: str) -> str:
-    namespace = f"batch-{size}-{number_of_round}-{side}"
+    namespace = f"batch-{place.name}-{size}-{number_of_round}-{side}"
     place.kubectl("create", "namespace", namespace)
     return namespace
 
 
-def _request(cluster: str, namespace: str) -> dict[str, Any]:
+def _request(cluster: str, namespace: str, target: str = TARGET) -> dict[str, Any]:
     """Halted, and in a class that binds when a machine starts: then a machine that is made has come
     to its end, without controllers.
     """
@@ -149,7 +172,7 @@ def _request(cluster: str, namespace: str) -> dict[str, Any]:
     }
     return {
         "select": {"cluster": cluster},
-        "target": TARGET,
+        "target": target,
         "mapping": mapping,
         "start": False,
         "failOn": "failed",
@@ -193,13 +216,14 @@ def _planning(measured: Mapping[Row, Measured]) -> Table:
     return table._replace(columns=columns, rows=rows)
 
 
-def _whole(measured: Mapping[Row, Measured]) -> Table:
+def _whole(measured: Mapping[Row, Measured], apart: Mapping[Row, Pair]) -> Table:
     note = (
         f"Ours: the whole state machine, from the request to the report: {BLOCKED} machines are"
         " blocked and explained, all others are made, halted. Peer: the requests that make those,"
         " sent raw. An API server without controllers."
     )
     rows = [(_size(row), each.seconds) for row, each in measured.items()]
+    rows += [(f"{_size(row)}, {ROUND_TRIP_MS} ms away", each) for row, each in apart.items()]
     title = "Batch: seconds of a whole execution"
     return comparison(title, RAW, "s", rows, better="lower", note=note)
 

@@ -20,13 +20,10 @@ from bench.figures import OURS, Pair, Table, comparison, number, spread
 from bench.machines import OBJECTS, SOURCE, Fleet, fleet, planned, requests
 from bench.requests import told
 from bench.restore import NETWORKS, RAW, REACTING, Place, place_of, sent_raw
-from bench.running import Running, runtime
-from local import documents as samples
-from local import processes
+from bench.running import Running, add_lost, catalogue, runtime
 from local.api import Api
 from local.binaries import kubectl, raw_peer
 from local.stack import Ended, Stack, wait
-from shared.aws.table import Table as Catalogue
 from shared.catalogue import documents
 from shared.models.base import from_instant, to_duration
 from shared.models.failovers import FailoverRecord
@@ -115,7 +112,7 @@ def measured_tables(scale: Iterable[Row]) -> list[Table]:
 def _measured(running: Running, place: Place, machines: Fleet, row: Row) -> Measured:
     stack = running.stack
     source = f"{GONE}-{row.size}"
-    _lose(stack, source)
+    add_lost(stack, source, like=TARGET)
     first = dict(list(machines.metadata.items())[: row.size])
     thousands.put(stack, source, first.items())
     found = Measured([], Pair(), [], Asked(Counter(), 0))
@@ -148,18 +145,6 @@ def _raw(place: Place, machines: Fleet, row: Row, namespace: str) -> float:
 # --- The documents ------------------------------------------------------------------------------
 
 
-def _lose(stack: Stack, source: str) -> None:
-    """A cluster whose kubeconfig leads to a port that nobody listens on."""
-    secrets = stack.client("secretsmanager")
-    stored = secrets.get_secret_value(SecretId=samples.secret(TARGET))["SecretString"]
-    config = yaml.safe_load(stored)
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{processes.free_port()}"
-    secrets.create_secret(Name=samples.secret(source), SecretString=yaml.safe_dump(config))
-    stack.document(f"clusters/{source}.yaml", yaml.safe_dump(samples.cluster(source)))
-    known = _catalogue(stack)
-    wait(lambda: documents.document(known, "clusters", source), seconds=60, what=source)
-
-
 def _plan(stack: Stack, name: str, source: str, target: str) -> None:
     """A fifth of the machines a wave, by the last digit of their names; NAME is also that of the
     alarm and of the namespace. The namespace of a drill has an end of its own.
@@ -187,22 +172,18 @@ def _plan(stack: Stack, name: str, source: str, target: str) -> None:
         "waves": waves,
     }
     stack.document(_key(name), yaml.safe_dump(plan))
-    known = _catalogue(stack)
+    known = catalogue(stack)
     wait(lambda: documents.plan(known, name), seconds=60, what=f"plan {name}")
 
 
 def _forget(stack: Stack, name: str) -> None:
     stack.s3.delete_object(Bucket=stack.state_bucket, Key=_key(name))
-    known = _catalogue(stack)
+    known = catalogue(stack)
     wait(lambda: not documents.plan(known, name), seconds=60, what=f"the end of plan {name}")
 
 
 def _key(plan: str) -> str:
     return f"plans/{plan}.yaml"
-
-
-def _catalogue(stack: Stack) -> Catalogue:
-    return Catalogue(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
 
 
 # --- A failover ---------------------------------------------------------------------------------
@@ -246,7 +227,7 @@ def _entry(stack: Stack, name: str) -> dict[str, Any] | None:
 
 
 def _record(stack: Stack, failover_id: str) -> FailoverRecord:
-    ledger = FailoverLedger(_catalogue(stack), failover_id, now=lambda: datetime.now(UTC))
+    ledger = FailoverLedger(catalogue(stack), failover_id, now=lambda: datetime.now(UTC))
     return ledger.of_attempt(1)
 
 
@@ -262,7 +243,8 @@ def _checked(stack: Stack, record: FailoverRecord, row: Row, fired: datetime) ->
     wanted = {f"vm-{number:04}" for number in range(row.size)}
     stand = _machines(stack, TARGET, record.plan)
     if (report["state"], states, names) != ("succeeded", {"applied"}, wanted) or stand != wanted:
-        said = f"{len(stand)} of {row.size} machines stand"
+        first = next((each["problem"] for each in report["machines"] if each["problem"]), "")
+        said = f"{len(stand)} of {row.size} machines stand. {first}"
         raise RuntimeError(f"the failover ended {report['state']}, {report['reason']} {said}")
     return stages(report, fired)
 

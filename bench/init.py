@@ -49,6 +49,7 @@ FUNCTIONS = (
     Function("SearchFunction", "search", ("dynamodb",), maker="table"),
     Function("CensusFunction", "census", ("dynamodb",), maker="table"),
     Function("ProbeFunction", "probe", ("dynamodb", "secretsmanager")),
+    Function("StandbyFunction", "standby", ("dynamodb", "s3", "secretsmanager")),
     Function("SecondProbeFunction", "second_probe", ("dynamodb", "secretsmanager")),
     Function(
         "UpkeepFunction",
@@ -63,6 +64,7 @@ FUNCTIONS = (
     ),
     Function("ApprovalFunction", "approval", ("dynamodb", "s3", "sns", "stepfunctions")),
     Function("DecisionFunction", "decision", ("dynamodb", "stepfunctions")),
+    Function("ImageFunction", "image", ("dynamodb", "s3")),
     Function(
         "RestoreFunction",
         "restore",

@@ -56,7 +56,7 @@ def tables(*, quick: bool) -> list[Table]:
 def _measured(running: Running, kind: str, machines: Fleet, scale: Scale) -> Samples:
     """The sizes take turns, each round into namespaces of its own; machines stay."""
     cluster = CLUSTERS[kind]
-    _know_backups(Api(running.kubeconfigs[cluster]), DISKS * len(machines.backups))
+    know_backups(Api(running.kubeconfigs[cluster]), DISKS * len(machines.backups))
     samples: dict[int, list[float]] = {size: [] for size in scale.sizes}
     for round_number in range(scale.rounds):
         for size in scale.sizes:
@@ -65,7 +65,7 @@ def _measured(running: Running, kind: str, machines: Fleet, scale: Scale) -> Sam
     return samples
 
 
-def _know_backups(api: Api, count: int) -> None:
+def know_backups(api: Api, count: int) -> None:
     """The target's Longhorn has read them all from the bucket."""
     where = path(resources.VERSION, "backups", resources.NAMESPACE)
 

@@ -226,7 +226,7 @@ def file_of(place: Place, objects: list[Manifest]) -> Path:
     return file
 
 
-def timed(work: Callable[[], None]) -> float:
+def timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

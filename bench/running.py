@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from local import cloud, processes
-from local.stack import Stack
+import yaml
+
+from local import cloud, documents, processes
+from local.stack import Stack, wait
+from shared.aws.table import Table
+from shared.catalogue.documents import document as find_document
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 300.0
@@ -124,3 +128,24 @@ def _answering(endpoint: str, child: subprocess.Popen[bytes]) -> str:
             raise RuntimeError("the embedded AWS did not start; `make up` shows why")
         time.sleep(0.1)
     return endpoint
+
+
+def add_lost(stack: Stack, name: str, *, like: str) -> None:
+    """A cluster whose kubeconfig is that of another, but leads to a port that nobody listens on."""
+    add_cluster(stack, name, like=like, server=f"https://127.0.0.1:{processes.free_port()}")
+
+
+def add_cluster(stack: Stack, name: str, *, like: str, server: str) -> None:
+    """One that is another by that address; returns when the catalogue knows it."""
+    secrets = stack.client("secretsmanager")
+    stored = secrets.get_secret_value(SecretId=documents.secret(like))["SecretString"]
+    config = yaml.safe_load(stored)
+    config["clusters"][0]["cluster"]["server"] = server
+    secrets.create_secret(Name=documents.secret(name), SecretString=yaml.safe_dump(config))
+    stack.document(f"clusters/{name}.yaml", yaml.safe_dump(documents.cluster(name)))
+    table = catalogue(stack)
+    wait(lambda: find_document(table, "clusters", name), seconds=60, what=f"cluster {name}")
+
+
+def catalogue(stack: Stack) -> Table:
+    return Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])

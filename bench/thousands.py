@@ -20,10 +20,8 @@ from shared.aws.table import Item, Key, Table
 from shared.models.restore_points import RestorePoint, Source, Volume
 from shared.models.row_keys import CLUSTERS
 
-PLACE = "work/bench"
-"""In the state bucket: metadata in a backup bucket would be catalogued once more, and so would it
-in any bucket under a name that ends in .cfg, where the stack has made the backup bucket.
-"""
+BUCKET = "replant-bench"
+"""Of its own: it sends no events, for which the catalogue would read all of it once more."""
 
 THREADS = 16
 WORDS = {
@@ -51,6 +49,7 @@ def catalogue(stack: Stack, machines: Fleet, size: int) -> str:
 
 def put(stack: Stack, cluster: str, machines: Iterable[tuple[str, dict[str, Any]]]) -> None:
     """Machines, each with its metadata, that the catalogue has as those of CLUSTER."""
+    stack.s3.create_bucket(Bucket=BUCKET)
     table = Table(stack.client("dynamodb"), stack.outputs["CatalogueTable"])
     with ThreadPoolExecutor(THREADS) as pool:
         points = pool.map(partial(_point, stack, cluster), machines)
@@ -87,18 +86,23 @@ def keys(stack: Stack, cluster: str) -> list[str]:
     pages = stack.s3.get_paginator("list_objects_v2")
     return [
         each["Key"]
-        for page in pages.paginate(Bucket=stack.state_bucket, Prefix=f"{PLACE}/{cluster}/")
+        for page in pages.paginate(Bucket=BUCKET, Prefix=f"{cluster}/")
         for each in page["Contents"]
     ]
 
 
+def key_of(cluster: str, name: str) -> str:
+    """A restore reads its metadata again, in the layout that the key says."""
+    return f"{cluster}/harvester/vmbackups/{name}.cfg"
+
+
 def _point(stack: Stack, cluster: str, machine: tuple[str, dict[str, Any]]) -> RestorePoint:
     name, metadata = machine
-    key = f"{PLACE}/{cluster}/{name}.json"
+    key = key_of(cluster, name)
     body = json.dumps(metadata).encode()
-    put = stack.s3.put_object(Bucket=stack.state_bucket, Key=key, Body=body)
+    put = stack.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
     etag = put["ETag"].strip('"')
-    source = Source(bucket=stack.state_bucket, key=key, etag=etag, sequencer="0")
+    source = Source(bucket=BUCKET, key=key, etag=etag, sequencer="0")
     return builders.a_point(metadata, id=f"{cluster}-{name}", cluster=cluster, source=source)
 
 

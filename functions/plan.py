@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from shared.aws.objects import address_of
 from shared.aws.table import Table
 from shared.observe import logger
 from shared.restore.request import restore_request
@@ -31,6 +32,7 @@ def clients() -> planning.Clients:
         state=StateBucket(s3, settings().state_bucket),
         allow_loopback=settings().allow_loopback_clusters,
         secrets_prefix=settings().secrets_prefix,
+        images=address_of(s3, settings().state_bucket),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from shared.aws.calling import begins
 from shared.aws.table import Table
 from shared.errors import Overtaken
 from shared.observe import logger
@@ -33,6 +34,7 @@ def clients() -> Clients:
         secrets=boto3.client("secretsmanager"),
         state=StateBucket(s3, settings().state_bucket),
         allow_loopback=settings().allow_loopback_clusters,
+        begin_image=begins(settings().image_function),
     )
 
 

@@ -27,6 +27,9 @@ FILE_SYSTEMS = f"arn:aws:elasticfilesystem:{cloud.REGION}:{cloud.ACCOUNT}"
 DOCS = cloud.ROOT / "docs"
 ACCESS = DOCS / "target-access.yaml"
 OF_A_SOURCE = DOCS / "source-access.yaml"
+OF_HARVESTER = DOCS / "harvester-access.yaml"
+IMPORTS = DOCS / "iam" / "import-images.json"
+IMPORT_USER = "replant-import"
 ARCHITECTURES = {"aarch64": "arm64"}
 
 
@@ -139,7 +142,7 @@ def _start() -> Runtime:
             raise
         running = clusters.result()
     _step("backup targets", partial(_attach_targets, endpoint, outputs, running))
-    _step("secrets", partial(_load_secrets, endpoint))
+    _step("secrets", partial(_load_secrets, endpoint, outputs))
     _step("documents", partial(_load_documents, endpoint, outputs))
     _step("alarms of the clusters", partial(_watch, endpoint))
     return described(endpoint, outputs, running)
@@ -192,15 +195,33 @@ def _attach_targets(
         target.attach(each.api, "default", target.url_of(bucket), endpoint)
 
 
-def _load_secrets(endpoint: str) -> None:
-    """The kubeconfigs that the system uses have only the rights of the shipped ClusterRoles."""
-    rights = {name: [ACCESS] for name in NAMES}
+def _load_secrets(endpoint: str, outputs: Outputs) -> None:
+    """The kubeconfigs that the system uses have only the rights of the shipped ClusterRoles, and
+    the keys that images are read with those of the shipped policy.
+    """
+    rights = {name: [ACCESS, OF_HARVESTER] for name in NAMES}
     rights["east"].append(OF_A_SOURCE)  # which the samples make the source of all backups
     with ThreadPoolExecutor() as pool:
         kubeconfigs = list(pool.map(cluster.restricted_kubeconfig, rights, rights.values()))
     secrets = cloud.client(endpoint, "secretsmanager")
     for name, kubeconfig in zip(NAMES, kubeconfigs, strict=True):
         secrets.create_secret(Name=documents.secret(name), SecretString=kubeconfig)
+    keep_import_keys(endpoint, outputs["StateBucket"])
+
+
+def keep_import_keys(endpoint: str, bucket: str) -> None:
+    """Of a user of their own, as docs/deploy.md has an operator make them."""
+    users = cloud.client(endpoint, "iam")
+    policy = IMPORTS.read_text().replace("STATE_BUCKET", bucket)
+    users.create_user(UserName=IMPORT_USER)
+    users.put_user_policy(UserName=IMPORT_USER, PolicyName="import", PolicyDocument=policy)
+    made = users.create_access_key(UserName=IMPORT_USER)["AccessKey"]
+    keys = {
+        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+    }
+    secrets = cloud.client(endpoint, "secretsmanager")
+    secrets.create_secret(Name="replant/import", SecretString=json.dumps(keys))
 
 
 def _load_documents(endpoint: str, outputs: Outputs) -> None:

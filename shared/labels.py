@@ -2,6 +2,10 @@
 section 5).
 """
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 MANAGED_BY = {"app.kubernetes.io/managed-by": "replant"}
 RESTORE = "replant.dev/restore"
 """On every restored object: the restore that made it."""
@@ -43,6 +47,19 @@ ORIGIN_RESTORE_POINT = "backup.origin.restore-point"
 REPLICAS = "replant.dev/replicas"
 """On such a volume: how many replicas its class gives, for when it is to stay."""
 
+STANDBY = "replant.dev/standby"
+"""On a Longhorn volume that follows the newest backup of another: the recovery plan that it is kept
+for. Whoever takes it takes the label away."""
+
+STANDBY_OF = "replant.dev/standby-of"
+"""On such a volume: the machine, as `namespace/name`."""
+
+HOLDS = "replant.dev/holds"
+"""On one that a restore has taken: the backup whose data it is to hold, and no other's."""
+
+RESTORED_BY = "restore.harvesterhci.io/name"
+"""On what Harvester makes of a VirtualMachineRestore: its name (harvester pkg/restore/common)."""
+
 LONGHORN_NAMESPACE = "longhorn-system"
 LONGHORN_DRIVER = "driver.longhorn.io"
 """Longhorn's CSI driver, as classes, snapshots and Harvester's metadata name it."""
@@ -52,6 +69,20 @@ PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 """On a PersistentVolume: who deletes the volume behind it, where its class says so."""
+
+
+_NAMED = re.compile(r"replant-(r-[0-9a-f]{16})-[0-9a-f]{8}")
+"""What restore/names.py calls what it makes for one disk or machine."""
+
+
+def maker_of(metadata: Mapping[str, Any]) -> str:
+    """The restore that made the object, "" for none of ours: by its label, or by that of our
+    restores of which Harvester has made it a moment ago.
+    """
+    if own := (metadata.get("labels") or {}).get(RESTORE):
+        return str(own)
+    named = _NAMED.fullmatch(str((metadata.get("annotations") or {}).get(RESTORED_BY) or ""))
+    return named[1] if named else ""
 
 
 def of_restore(restore_id: str) -> dict[str, str]:

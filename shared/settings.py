@@ -18,6 +18,7 @@ class Settings(NamedTuple):
     catalogue_queue: str = ""
     notification_topic: str = ""
     decision_function: str = ""
+    image_function: str = ""
     stack_name: str = ""
     restore_state_machine: str = ""
     failover_state_machine: str = ""

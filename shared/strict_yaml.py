@@ -139,6 +139,8 @@ def _scalar(event: Any) -> str:
 
 def _typed(event: Any) -> object:
     value = _scalar(event)
+    if event.style is None and value in ("", "~"):
+        return None  # as YAML has it, and people leave a list empty
     if event.style is None and JSON_SCALAR.fullmatch(value):
         return json.loads(value)
     return value

@@ -25,6 +25,9 @@ from shared.kube.transport import Transport
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
 from tests import fake_deletion as deletion
+from tests import fake_harvester as harvester
+from tests import fake_imports as importing
+from tests import fake_standby as standing_by
 
 SERVER = "https://west.example:6443"
 
@@ -35,6 +38,7 @@ ALL_RIGHTS: Json = {
     "nonResourceRules": [],
     "incomplete": False,
 }
+HELD = ("metadata", "annotations", "replant.dev/holds")
 Place = tuple[str, str, str]  # kind, namespace ("" for none), name
 
 _KIND_OF = {
@@ -60,8 +64,10 @@ class FakeCluster:
     request. SCHEMAS are OpenAPI documents by path. RIGHTS are what reviews of them answer, by
     namespace; all there are where nothing is said. LOST_BACKUPS were deleted in the bucket by what
     was deleted here. A quota COUNTS all but UNCOUNTED, such as `count/secrets`. BIND_SNAPSHOTS are
-    the writes of binding that the snapshot-controller gets to. What was made a moment ago is UNSEEN
-    by webhooks, which look into a cache.
+    the writes of binding that the snapshot-controller gets to. CDI makes claims, and has IMPORTED
+    so much of each image. Harvester REGISTERS backups whose data it finds. What stands by
+    FOLLOWS the newest backup. What was made a moment ago is UNSEEN by webhooks, which look into a
+    cache.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -72,6 +78,10 @@ class FakeCluster:
     starting: bool = False
     unserved: frozenset[str] = frozenset()
     bind: bool = True
+    cdi: bool = True
+    imported: str = "100.0%"
+    registers: bool = True
+    follows: bool = True
     bind_snapshots: tuple[str, ...] = deletion.BINDING
     copied: int = 100
     run: bool = True
@@ -123,6 +133,12 @@ class FakeCluster:
 
     def _settle(self) -> None:
         self.unseen.clear()
+        for place in [each for each in self.objects if each[0] == "VirtualMachine"]:
+            importing.make_what_it_names(self, place)  # Harvester is faster than CDI
+        for place in [each for each in self.objects if each[0] == "DataVolume"]:
+            importing.bring(self, place)
+        harvester.settle(self)
+        standing_by.settle(self)
         for (kind, _, _), each in list(self.objects.items()):
             if kind == "PersistentVolumeClaim" and self.bind:
                 self._bind(each)
@@ -145,6 +161,8 @@ class FakeCluster:
                 return
             meant["uid"] = claim["metadata"]["uid"]
         claim["status"] = {"phase": "Bound"}
+        if volume and dig(self.objects.get(("Volume", LONGHORN_NAMESPACE, name)), *HELD):
+            return  # its data is there, or will be
         if volume and "nfs" in volume["spec"]:
             return  # nothing of Longhorn's
         labels = {"longhornvolume": name}
@@ -154,6 +172,8 @@ class FakeCluster:
             "fromBackup": "s3://backups@us-east-1/?backup=…",
             "backingImage": self._image_below(claim),
         }
+        if claim["metadata"].get("ownerReferences"):
+            made_of = {}  # what CDI writes to it
         for kind, spec, state in (
             ("Volume", made_of, status),
             ("Engine", {"volumeName": name}, engine),
@@ -267,6 +287,8 @@ class FakeCluster:
         standing = self.objects.get((kind, namespace, name))
         if namespace and ("Namespace", "", namespace) not in self.objects:
             return _missing(("Namespace", "", namespace))
+        if denial := harvester.denial(self, body):
+            return status(422, "Invalid", denial)
         if standing and standing["metadata"].get("deletionTimestamp"):
             return status(409, "AlreadyExists", f"object is being deleted: {name} already exists")
         if standing:
@@ -398,12 +420,14 @@ def _merge(found: Json, change: Json) -> None:
 
 
 def _is_selected(labels: Json, selector: str) -> bool:
-    """By `label=value,label=value` or `label in (value,value)`."""
+    """By `label=value,label=value`, `label in (value,value)`, or `label`, which is there."""
     if " in " in selector:
         label, _, values = selector.partition(" in ")
         return labels.get(label) in values.strip("()").split(",")
     wanted = [each.partition("=") for each in selector.split(",") if each]
-    return all(labels.get(label) == value for label, _, value in wanted)
+    return all(
+        labels.get(label) == value if equals else label in labels for label, equals, value in wanted
+    )
 
 
 def _has(each: Json, field: str, value: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shared.jsonpath import dig
 from shared.kinds import KINDS, Kind
 from shared.labels import LONGHORN_NAMESPACE
+from tests import fake_harvester as harvester
 
 if TYPE_CHECKING:
     from tests.fake_cluster import FakeCluster, Place
@@ -18,7 +19,6 @@ Json = dict[str, Any]
 OTHERS = {
     "ConfigMap": Kind("v1", "configmaps"),
     "ServiceAccount": Kind("v1", "serviceaccounts"),
-    "VirtualMachineBackup": Kind("harvesterhci.io/v1beta1", "virtualmachinebackups"),
 }
 """Kinds of other clients, which the product knows nothing of."""
 
@@ -59,6 +59,8 @@ def refusal(cluster: "FakeCluster", place: "Place", options: Json) -> tuple[int,
                 f'Operation cannot be fulfilled on {kind} "{name}": the {field} in the precondition'
                 f" ({wanted}) does not match the {field} in record ({metadata[field]})",
             )
+    if why := harvester.why_kept(cluster, place):
+        return 422, "Invalid", why
     if kind == "PersistentVolumeClaim" and users(cluster, place):
         return 409, "Conflict", f"{IN_USE} {name}"
     over = [each for each in cluster.of("Volume").values() if _image_of(each) == name]
@@ -73,6 +75,8 @@ def _image_of(volume: Json) -> object:
 
 def delete(cluster: "FakeCluster", place: "Place") -> None:
     metadata = cluster.objects[place]["metadata"]
+    if place[0] == harvester.BACKUP:
+        cluster.lost_backups.append(place[2])
     held = [HELD_BY[place[0]]] if place[0] in HELD_BY else []
     metadata["finalizers"] = metadata.get("finalizers") or held
     if metadata["finalizers"] or place[0] == "Namespace":
@@ -106,7 +110,7 @@ def settle(cluster: "FakeCluster") -> None:
     for place, each in list(cluster.objects.items()):
         owners = each["metadata"].get("ownerReferences") or []
         if owners and not any(owner["uid"] in uids for owner in owners):
-            del cluster.objects[place]
+            delete(cluster, place)
         if place[0] == "ResourceQuota" and place[2].startswith("replant-") and cluster.counts:
             each["status"] = {"used": _used(cluster, place[1], each["spec"]["hard"])}
 

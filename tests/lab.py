@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,8 +21,10 @@ from shared.kube.client import TargetCluster
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.layouts import documents, registry
 from shared.models.documents import ClusterDocument
+from shared.models.images import Making
 from shared.models.restore_plans import MachineResult, MachineState, Phase, RestoreRecord
 from shared.models.restore_points import RestorePoint
+from shared.models.standbys import Standing
 from shared.restore import decisions
 from shared.restore.decisions import Verdict
 from shared.restore.request import restore_request
@@ -29,7 +32,16 @@ from shared.restore.rollback_request import rollback_request
 from shared.runs.batches import Batch
 from shared.runs.files import StateBucket
 from shared.runs.ledger import Ledger
-from shared.workflows import asking, deciding, planning, reporting, rolling_back
+from shared.workflows import (
+    asking,
+    deciding,
+    flattening,
+    imaging,
+    planning,
+    reporting,
+    rolling_back,
+    standing_by,
+)
 from shared.workflows.clock import Clock
 from shared.workflows.following import Progress
 from shared.workflows.looking import Ask
@@ -65,6 +77,7 @@ class PlainS3:
     """The two calls that restores make, and S3's way of saying that a key is not there."""
 
     exceptions = Exceptions
+    meta = SimpleNamespace(endpoint_url="https://s3.amazonaws.com", region_name="us-east-1")
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
@@ -84,11 +97,26 @@ class PlainS3:
         return json.loads(self.objects[STATE, key])
 
 
-class Secrets:
-    """One kubeconfig for everybody; nobody reads it here."""
+class ResourceNotFoundException(ClientError):
+    """As boto3 raises it."""
 
-    def get_secret_value(self, **_: Any) -> Json:
-        return {"SecretString": "kubeconfig"}
+
+class Secrets:
+    """One kubeconfig for everybody, which nobody reads here, and TEXTS by their names: the keys
+    with which clusters read images.
+    """
+
+    class exceptions:  # noqa: N801  # boto3's own name
+        ResourceNotFoundException = ResourceNotFoundException
+
+    def __init__(self) -> None:
+        keys = {"AWS_ACCESS_KEY_ID": "AKIAIMPORT", "AWS_SECRET_ACCESS_KEY": "hunter2/import"}
+        self.texts = {"replant/import": json.dumps(keys)}
+
+    def get_secret_value(self, *, SecretId: str, **_: Any) -> Json:  # noqa: N803
+        if SecretId in self.texts or "/clusters/" in SecretId:
+            return {"SecretString": self.texts.get(SecretId, "kubeconfig")}
+        raise ResourceNotFoundException({"Error": {"Code": "…"}}, "GetSecretValue")
 
 
 class Connected(NamedTuple):
@@ -161,17 +189,22 @@ def _nobody_attaches(wanted: planning.Attach) -> str:
 
 @dataclass
 class Lab:
-    """Its clock moves when somebody sleeps; controllers work then, and after every run."""
+    """Its clock moves when somebody sleeps; controllers work then, and after every run. IMAGES:
+    ImageFunction works then, too, at what was BEGUN.
+    """
 
     cluster: FakeCluster = field(default_factory=FakeCluster)
     table: MemoryTable = field(default_factory=MemoryTable)
     s3: PlainS3 = field(default_factory=PlainS3)
     topic: Topic = field(default_factory=Topic)
     states: States = field(default_factory=States)
+    secrets: Secrets = field(default_factory=Secrets)
     seconds: float = 0.0
     alive: set[str] = field(default_factory=set)
     secrets_prefix: str = "replant/"
     during: Callable[[float], None] | None = None
+    images: bool = True
+    begun: list[Json] = field(default_factory=list)
     connected: list[Connected] = field(default_factory=list)
     attach: Callable[[planning.Attach], str] = field(default=_nobody_attaches)
 
@@ -226,6 +259,8 @@ class Lab:
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
         self.cluster.settle()
+        if self.images:
+            self.make_images()
         if self.during:
             self.during(seconds)
 
@@ -321,14 +356,29 @@ class Lab:
         clients = planning.Clients(
             table=self.table,
             s3=self.s3,  # type: ignore[arg-type]  # as much of it as is used
-            secrets=Secrets(),  # type: ignore[arg-type]
+            secrets=self.secrets,  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
             allow_loopback=True,
             secrets_prefix=self.secrets_prefix,
+            images=f"https://s3.eu-central-1.amazonaws.com/{STATE}",
             clock=self.clock,
         )
         wanted = restore_request(request or self.request(), execution_name=execution)
         return planning.plan_restore(clients, wanted, execution, looked or {}, attached)
+
+    def make_images(self, seconds: float = 900) -> list[Making]:
+        """What ImageFunction makes of the calls that it has got."""
+        begun, self.begun = self.begun, []
+        asked = [
+            imaging.Wanted(each["ledger"], each["planHash"], each["place"], each["attempt"])
+            for each in begun
+        ]
+        return [imaging.make_image(self.imaging(), each, seconds=seconds) for each in asked]
+
+    def imaging(self) -> imaging.Clients:
+        s3: Any = self.s3
+        flattens = flattening.Clients(s3, STATE, lambda: self.seconds, self.now)
+        return imaging.Clients(self.table, flattens, StateBucket(s3, STATE))
 
     def apply(
         self, planned: planning.Planned, seconds: float = RUN_SECONDS, *, batch: int = 0
@@ -337,9 +387,10 @@ class Lab:
         clients = Clients(
             table=self.table,
             s3=self.s3,  # type: ignore[arg-type]
-            secrets=Secrets(),  # type: ignore[arg-type]
+            secrets=self.secrets,  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
             allow_loopback=True,
+            begin_image=lambda event: self.begun.append(dict(event)),
             clock=self.clock,
         )
         progress = run_batch(clients, planned.ledger, batch, planned.attempt, seconds=seconds)
@@ -412,6 +463,21 @@ class Lab:
         )
         return reporting.report_restore(self._reporting(), planned.ledger, finished)
 
+    def keep_standbys(self, *, after: float = 0) -> list[Standing]:
+        """One call of StandbyFunction, and what Longhorn does then."""
+        self.sleep(after)
+        clients = standing_by.Clients(
+            table=self.table,
+            s3=self.s3,  # type: ignore[arg-type]  # as much of it as is used
+            secrets=self.secrets,  # type: ignore[arg-type]
+            allow_loopback=True,
+            secrets_prefix=self.secrets_prefix,
+            clock=self.clock,
+        )
+        kept = standing_by.keep_standbys(clients, seconds=300)
+        self.cluster.settle()
+        return kept
+
     def stop(self, execution: str = "run-1", redriven: int = 0) -> reporting.Output | None:
         """What StopExecution brings about."""
         return self.end(execution, redriven)
@@ -463,7 +529,7 @@ class Lab:
         sns: Any = self.topic
         return rolling_back.Clients(
             table=self.table,
-            secrets=Secrets(),  # type: ignore[arg-type]
+            secrets=self.secrets,  # type: ignore[arg-type]
             state=StateBucket(self.s3, STATE),  # type: ignore[arg-type]
             sns=sns,
             topic="topic",

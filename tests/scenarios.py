@@ -85,7 +85,8 @@ class World:
         self.table = table
         self.s3 = s3 or MemoryS3()
         self.sqs, self.sns = MemorySQS(), MemorySNS()
-        index = Index(table, now=lambda: NOW, sleep=lambda _: None)
+        self.now = NOW
+        index = Index(table, now=lambda: self.now, sleep=lambda _: None)
         s3_, sqs, sns = cast(Any, (self.s3, self.sqs, self.sns))
         self.clients = Clients(index, s3_, sqs, sns, mount)
 

@@ -2,8 +2,8 @@
 
 Real are KubeVirt's virt-api and virt-controller, Harvester's webhooks and its controllers of
 machines, backups and restores, Longhorn's CSI controller, the CSI project's side-cars, the
-scheduler and the binder of volumes. Not here are a node (local/conformance/node.py) and Longhorn's
-manager and engines (local/longhorn).
+scheduler and the binder of volumes. Not here are a node (local/conformance/node.py), Longhorn's
+manager and engines (local/longhorn), and CDI (local/simulation/imports.py).
 """
 
 import json
@@ -25,6 +25,7 @@ ROLES = (
     "csi-provisioner",
     "scheduler",
     "longhorn",
+    "imports",
     "node",
 )
 PATIENCE = 120.0
@@ -72,6 +73,7 @@ def launch(cluster: Cluster) -> None:
     _start_storage(place)
     cluster.spawn("scheduler", binaries.control_plane(), "kube-scheduler", *_scheduler(cluster))
     cluster.spawn_python("longhorn", "local.longhorn")
+    cluster.spawn_python("imports", "local.simulation.imports")
     cluster.spawn_python("node", "local.conformance.node", place.kubeconfig("node"))
     _register(place, virt_api)
     _wait(place)

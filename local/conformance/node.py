@@ -142,7 +142,8 @@ def instance_steps(_: World, instance: Object, now: datetime.datetime) -> Iterat
             yield _patched(where, metadata, {"phase": "Succeeded"})
     elif status.get("phase") == "Scheduled":
         # A list is replaced whole: Ready stays as virt-controller has it, which follows the pod.
-        kept = [each for each in status.get("conditions", []) if each["type"] != "LiveMigratable"]
+        others = [each for each in status.get("conditions", []) if each["type"] != "LiveMigratable"]
+        kept = [_with_times(each, now) for each in others]
         conditions = [*kept, _condition("LiveMigratable", now)]
         yield _patched(where, metadata, {"phase": "Running", "conditions": conditions})
 
@@ -150,6 +151,12 @@ def instance_steps(_: World, instance: Object, now: datetime.datetime) -> Iterat
 def _patched(where: str, metadata: Object, status: Object) -> Step:
     version = {"resourceVersion": metadata["resourceVersion"]}
     return Step("PATCH", INSTANCES, where, {"metadata": version, "status": status})
+
+
+def _with_times(condition: Object, now: datetime.datetime) -> Object:
+    """For the reason below: that about DataVolumes has none."""
+    times = {name: condition.get(name) or text(now) for name in TIMES}
+    return {**condition, **times}
 
 
 def _condition(kind: str, now: datetime.datetime) -> Object:
@@ -164,6 +171,7 @@ def _condition(kind: str, now: datetime.datetime) -> Object:
     }
 
 
+TIMES = ("lastProbeTime", "lastTransitionTime")
 DECISIONS = {NODES: node_steps, PODS: pod_steps, INSTANCES: instance_steps}
 
 

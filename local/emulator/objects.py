@@ -1,7 +1,8 @@
-"""S3: the version in the event of a versioned bucket's object."""
+"""S3: the version in the event of a versioned bucket's object, and what a version is read by."""
 
 import contextvars
 import json
+from http import HTTPStatus
 from typing import Any
 
 from ministack.services import eventbridge, s3
@@ -39,4 +40,32 @@ def events_name_the_version() -> None:
     eventbridge._dispatch_event = dispatched
 
 
-PATCHES = (events_name_the_version,)
+def versions_are_read_by_ranges() -> None:
+    """AWS gives of a version the range that is asked for, as of what is current; MiniStack gives
+    all of it.
+    """
+    patch = "versions_are_read_by_ranges"
+    get = seam(patch, s3, "_get_object", "bucket_name", "key", "headers", "query_params")
+    parse = seam(patch, s3, "_parse_range")
+    require(patch, hasattr(s3, "_range_error_xml") and hasattr(s3, "_xml_body"))
+
+    def got(bucket: str, key: str, headers: dict[str, Any], query: Any = None) -> Any:
+        status, said, body = get(bucket, key, headers, query)
+        asked = headers.get("range", "")
+        if status != HTTPStatus.OK or not asked:
+            return status, said, body
+        found = parse(asked, len(body))
+        if found is None:
+            told = {"Content-Type": "application/xml", "Content-Range": f"bytes */{len(body)}"}
+            return 416, told, s3._xml_body(s3._range_error_xml(bucket, key))
+        first, last = found
+        part = body[first : last + 1]
+        # Of the whole, which a part does not have.
+        kept = {name: each for name, each in said.items() if not name.startswith("x-amz-checksum")}
+        told = {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
+        return 206, {**kept, **told, "Content-Length": str(len(part))}, part
+
+    s3._get_object = got
+
+
+PATCHES = (events_name_the_version, versions_are_read_by_ranges)

@@ -14,6 +14,7 @@ import (
 	"github.com/harvester/harvester/pkg/config"
 	"github.com/harvester/harvester/pkg/controller/global/settings"
 	"github.com/harvester/harvester/pkg/controller/master/backup"
+	"github.com/harvester/harvester/pkg/controller/master/image"
 	"github.com/harvester/harvester/pkg/controller/master/virtualmachine"
 	"github.com/harvester/harvester/pkg/indexeres"
 )
@@ -23,7 +24,7 @@ const (
 	workers            = 10
 )
 
-// runControllers is Harvester's manager with the controllers that a machine, its backup and its restore meet, without
+// runControllers is Harvester's manager with the controllers that a machine, its backup, its restore and its image meet, without
 // those of a whole appliance (nodes, upgrades, networks, user interface).
 func runControllers(stop context.Context, words []string) error {
 	cluster, err := connection(words[0])
@@ -52,6 +53,7 @@ func runControllers(stop context.Context, words []string) error {
 		backup.RegisterBackupMetadata,
 		backup.RegisterBackupTarget,
 		backup.RegisterRestore,
+		image.Register,
 	} {
 		if err := register(ctx, scaled.Management, options); err != nil {
 			return fmt.Errorf("controllers: %w", err)

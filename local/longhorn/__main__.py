@@ -2,6 +2,7 @@
 
 from local.longhorn.sync import Sync
 from local.longhorn.volumes import (
+    BACKUP_VOLUMES,
     BACKUPS,
     ENGINES,
     IMAGES,
@@ -16,6 +17,7 @@ from local.watch import loop
 WATCHED = (
     ("", "v1", "configmaps"),
     ("longhorn.io", "v1beta2", BACKUPS),
+    ("longhorn.io", "v1beta2", BACKUP_VOLUMES),
     ("longhorn.io", "v1beta2", IMAGES),
     ("longhorn.io", "v1beta2", VOLUMES),
     ("longhorn.io", "v1beta2", ENGINES),

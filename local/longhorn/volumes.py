@@ -3,7 +3,9 @@ snapshots and backups are done.
 
 A volume that is made from a backup is there at once, and its data later (longhorn-manager
 controller/volume_controller.go): until then `restoreRequired` is true and the engine tells the
-progress. It fails with the condition Restore, reason RestoreFailure.
+progress. It fails with the condition Restore, reason RestoreFailure. One that stands by follows the
+newest backup of its BackupVolume, and is to be restored for as long as it does; its later backups
+take no time here.
 """
 
 import datetime
@@ -12,11 +14,12 @@ from fnmatch import fnmatchcase
 from urllib.parse import parse_qs, urlsplit
 
 from local.api import Object, path
-from local.longhorn.resources import NAMESPACE, VERSION
+from local.longhorn.resources import NAMESPACE, VERSION, backup_volume_name
 from local.watch.world import Step, World, differs, text
 
 VOLUMES, ENGINES, SNAPSHOTS, BACKUPS = "volumes", "engines", "snapshots", "backups"
 IMAGES = "backingimages"
+BACKUP_VOLUMES = "backupvolumes"
 OF_VOLUME = "longhornvolume"
 REPLICA = "tcp://10.52.0.1:10000"
 FAILURE = "All replica restore failed and the volume became Faulted"
@@ -34,14 +37,39 @@ def volume_steps(world: World, volume: Object, now: datetime.datetime) -> Iterat
     if engine is None:
         yield Step("POST", ENGINES, path(VERSION, ENGINES, NAMESPACE), _engine(volume))
         return
-    percent = _percent(world, volume, now)
+    held = str((engine.get("status") or {}).get("lastRestoredBackup") or "")
+    percent = 100 if held else _percent(world, volume, now)
     failed = bool(percent) and _fails(world, volume)
-    if backup := backup_of(volume):
+    if backup := _wanted(world, volume, engine):
         status = {"currentState": "running", "restoreStatus": {REPLICA: _restore(percent, failed)}}
         if percent == 100 and not failed:
             status["lastRestoredBackup"] = backup
         yield from _update(ENGINES, engine, status)
-    yield from _update(VOLUMES, volume, _status(volume, percent, failed, now))
+    told = _status(volume, percent, failed, now)
+    if _stands_by(volume):
+        stays = volume["spec"].get("Standby") or held != backup
+        told |= {"isStandby": bool(stays), "lastBackup": backup}
+        told["restoreRequired"] = told["restoreRequired"] or bool(stays)
+        if stays and not failed:
+            told |= {"state": "attached", "robustness": "healthy"}
+    yield from _update(VOLUMES, volume, told)
+
+
+def _stands_by(volume: Object) -> bool:
+    """Also one that is taken, until it holds the newest backup."""
+    return bool(volume["spec"].get("Standby") or (volume.get("status") or {}).get("isStandby"))
+
+
+def _wanted(world: World, volume: Object, engine: Object) -> str:
+    """The backup that its engine restores, or has restored."""
+    own = backup_of(volume)
+    if not _stands_by(volume):
+        return str((engine.get("status") or {}).get("lastRestoredBackup") or own)
+    query = parse_qs(urlsplit(volume["spec"].get("fromBackup") or "").query)
+    target = volume["spec"].get("backupTargetName") or "default"
+    name = backup_volume_name(query.get("volume", [""])[0], target)
+    found = world.get(BACKUP_VOLUMES, NAMESPACE, name)
+    return str(((found or {}).get("status") or {}).get("lastBackupName") or own)
 
 
 def _admitted(world: World, volume: Object) -> Iterator[Step]:

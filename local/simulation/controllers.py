@@ -1,11 +1,12 @@
 """A cluster's objects in, the status that its missing controllers would give them out.
 
 Simulated are the CSI side-cars with Longhorn's controller (VolumeSnapshotContent ready,
-PersistentVolume made) and KubeVirt (VirtualMachine running, its VirtualMachineInstance). The
-snapshot-controller and the binder of volumes between them are the real ones, and beside them runs
-Longhorn without data (local/longhorn). kopf watches, through event handlers only, so that
-it leaves no trace on the objects; what is to be done is decided over all objects together
-(storage.py and machines.py), because claims wait for snapshots and machines for claims.
+PersistentVolume made), KubeVirt (VirtualMachine running, its VirtualMachineInstance), Harvester's
+backups, restores and images, and CDI's imports. The snapshot-controller and the binder of volumes
+between them are the real ones, and beside them runs Longhorn without data (local/longhorn). kopf
+watches, through event handlers only, so that it leaves no trace on the objects; what is to be done
+is decided over all objects together (storage.py and machines.py), because claims wait for snapshots
+and machines for claims.
 
 Faults and delays: a ConfigMap `replant-simulation` in the namespace `default`, read anew whenever
 it changes. It touches what is not ready yet; a machine that runs keeps running.
@@ -15,12 +16,15 @@ it changes. It touches what is not ready yet; a machine that runs keeps running.
 | delaySeconds | contents, claims and machines stay as they are so long after they were first seen |
 | neverReady | a glob on a VirtualMachine's `namespace/name`: it stays Starting |
 | snapshotError | a glob on a VolumeSnapshotContent's handle: it has an error, never becomes ready |
-| restoreSeconds | how long the data of a volume takes from its backup; 0, the default, is at once |
+| restoreSeconds | how long a volume takes to get its data; 0, the default, is at once |
 | restoreError | a glob on a backup's name: volumes made of it fail, with Longhorn's own words |
 """
 
 from local.simulation.backups import Backups
+from local.simulation.images import Images
+from local.simulation.imports import Imports
 from local.simulation.machines import machine_steps
+from local.simulation.restores import Restores
 from local.simulation.storage import claim_steps, content_steps, volume_steps
 from local.watch import loop
 
@@ -50,4 +54,12 @@ DECISIONS = {
 
 
 if __name__ == "__main__":
-    loop.main("Simulated controllers of one cluster", WATCHED, DECISIONS, Backups)
+    loop.main(
+        "Simulated controllers of one cluster",
+        WATCHED,
+        DECISIONS,
+        Backups,
+        Restores,
+        Images,
+        Imports,
+    )

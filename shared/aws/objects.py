@@ -1,9 +1,10 @@
 """Objects of S3: a stream to read one from, and a machine's metadata as the catalogue knew it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from shared.errors import Refused, Unreadable
 from shared.models.base import url_of
@@ -11,7 +12,9 @@ from shared.models.restore_points import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef, GetObjectOutputTypeDef
+
+    from shared.aws.uploads import Upload
 
 CHUNK = 2**20
 EMPTY = "InvalidRange"  # behind the end of an object; of one without a byte, whatever is asked for
@@ -25,6 +28,10 @@ CLOSED = {
     " (SSE-C). Upload it again without one.",
 }
 """What is about this one object, so that no retry helps -> the reason."""
+
+
+REGIONAL = re.compile(r"https://s3\.amazonaws\.com/?")
+"""The address of us-east-1, of which nobody can tell a region."""
 
 
 class Body(Protocol):
@@ -51,6 +58,16 @@ class Found(NamedTuple):
 
     def chunks(self) -> Iterator[bytes]:
         yield from self.body.iter_chunks(CHUNK)
+
+
+def address_of(s3: "S3Client", bucket: str) -> str:
+    """The URL of a bucket at the address that its region has: who signs a request elsewhere takes
+    the region from it (containerized-data-importer pkg/importer/s3-datasource.go).
+    """
+    endpoint = s3.meta.endpoint_url
+    if REGIONAL.fullmatch(endpoint):
+        endpoint = f"https://s3.{s3.meta.region_name}.amazonaws.com"
+    return f"{endpoint.rstrip('/')}/{bucket}"
 
 
 @contextmanager
@@ -101,14 +118,40 @@ class Ranges:
         found = self._get(offset, length)
         return found["Body"].read() if found else b""
 
+    def copy_to(self, upload: "Upload", number: int, offset: int, length: int) -> None:
+        """As one part of an upload, within S3. Raises Refused."""
+        source = {name: each for name, each in self._asked.items() if name != "IfMatch"}
+        with self._refusals():
+            self._s3.upload_part_copy(
+                Bucket=upload.bucket,
+                Key=upload.key,
+                UploadId=upload.id,
+                PartNumber=number,
+                CopySource=cast("CopySourceTypeDef", source),
+                CopySourceIfMatch=self._asked["IfMatch"],
+                CopySourceRange=f"bytes={offset}-{offset + length - 1}",
+            )
+
     def _get(self, offset: int, length: int) -> "GetObjectOutputTypeDef | None":
         asked = f"bytes={offset}-{offset + length - 1}"
+        with self._refusals():
+            try:
+                found = self._s3.get_object(Range=asked, **self._asked)
+            except self._s3.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] == EMPTY:
+                    return None
+                raise
+        # Of other bytes an image would be made that nobody could tell from the right one.
+        if not found.get("ContentRange", "").startswith(f"bytes {offset}-"):
+            raise Refused(f"{self._url}: its server does not give the range that is asked for.")
+        return found
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
         try:
-            return self._s3.get_object(Range=asked, **self._asked)
+            yield
         except self._s3.exceptions.ClientError as error:
             code = error.response["Error"]["Code"]
-            if code == EMPTY:
-                return None
             if code in GONE:
                 raise Refused(_deleted(self._url)) from None
             if code in CHANGED:

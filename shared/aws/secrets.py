@@ -32,3 +32,16 @@ def keys_of(secrets: "SecretsManagerClient", target: BackupTarget, prefix: str) 
             " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             "target",
         ) from None
+
+
+def import_keys(secrets: "SecretsManagerClient", name: str) -> str:
+    """By which clusters read the images of restores, as they are stored. Raises NotFound."""
+    try:
+        return secrets.get_secret_value(SecretId=name)["SecretString"]
+    except (secrets.exceptions.ResourceNotFoundException, KeyError):
+        raise NotFound(
+            f"secret {name}, with whose keys clusters read the images that they import, has no"
+            " text: store the keys of a user in it that may read work/images/ in the state bucket,"
+            " as docs/deploy.md says (Keys to import images with)",
+            "target",
+        ) from None

@@ -3,6 +3,7 @@ to know, so that nothing else must be kept.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -35,14 +36,21 @@ class Upload(NamedTuple):
     parts: dict[int, int]
 
 
-def size_of(s3: "S3Client", bucket: str, key: str) -> int | None:
-    """Bytes of an object; None where there is none."""
+class Written(NamedTuple):
+    """An object that is there as a whole: its size in bytes, and since when."""
+
+    size: int
+    at: datetime
+
+
+def find(s3: "S3Client", bucket: str, key: str) -> Written | None:
     try:
-        return s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        found = s3.head_object(Bucket=bucket, Key=key)
     except s3.exceptions.ClientError as error:
         if _code(error) in GONE:
             return None
         raise
+    return Written(found["ContentLength"], found["LastModified"])
 
 
 def begun(s3: "S3Client", bucket: str, key: str) -> Upload:

@@ -7,7 +7,6 @@ from shared.aws.table import Table
 from shared.catalogue import machines
 from shared.catalogue.documents import clusters
 from shared.models.base import from_instant
-from shared.models.restore_points import State
 from shared.models.row_keys import QUARANTINE, newest_partition
 
 
@@ -26,7 +25,7 @@ def count(table: Table, cluster: str) -> Count:
     positions = []
     for row in table.query(newest_partition(cluster)):
         living += machines.newest(row, None) is not None
-        if position := row.get(State.RESTORABLE):
+        if position := machines.newest_usable(row):
             positions.append(position)
     newest = max(positions).partition("#")[0] if positions else None
     return Count(cluster, living, len(positions), newest)

@@ -10,7 +10,7 @@ happens in one of them is known to concern the point.
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from shared.models.backups import Chain, DiskFile, FileDisk, FolderBackup, Link
 from shared.models.base import DNS_LABEL, DNS_NAME, Instant, to_instant
 from shared.models.documents import BackupTarget
 from shared.models.restore_points import RestorePoint, State, Volume
-from shared.validation import shown
+from shared.validation import listed, short, shown
 
 CHAIN_FILE = "snapshots.json"
 ENDINGS = (".qcow2", ".raw", ".img")
@@ -98,18 +98,22 @@ def machine_folder(feed: Feed) -> str:
 def looked_into(feed: Feed, known: Known) -> frozenset[str]:
     """The folders that a point depends on, as it is and as it was before anything was lost."""
     traces = (
-        _trace(feed, disk, rows)
-        for disk in _backup(feed).disks
-        for rows in (known, _as_read(known))
+        trace(feed, disk, rows) for disk in _backup(feed).disks for rows in (known, _as_read(known))
     )
     return frozenset().union(*(each.folders for each in traces))
 
 
-def join(feed: Feed, id_: str, known: Known, *, indexed_at: datetime) -> RestorePoint:
+def join(
+    feed: Feed, id_: str, known: Known, rivals: Sequence[str], *, indexed_at: datetime
+) -> RestorePoint:
+    """RIVALS are the URLs of other metadata of the same machine and backup."""
     backup, name = _backup(feed), named(feed.row, feed.owner)
     assert name is not None  # noqa: S101  # a feed has its name
-    traces = {disk.disk: _trace(feed, disk, known) for disk in backup.disks}
+    traces = {disk.disk: trace(feed, disk, known) for disk in backup.disks}
     reasons = _own_reasons(feed, name)
+    if rivals:
+        said = f"{listed(rivals)} and {feed.row.url} are of one machine and backup"
+        reasons.append(f"{said}: which is meant is not known. Keep one")
     reasons += [f"disk {d}: {each.reason}" for d, each in traces.items() if each.reason]
     taken_at = _taken_at(feed)
     return RestorePoint(
@@ -185,7 +189,7 @@ def _fingerprint(feed: Feed, known: Known, taken_at: Instant) -> str | None:
     """Of a point that could be restored if nothing of it had been lost; None before that. Its
     content are the metadata and the images.
     """
-    every = [_trace(feed, disk, _as_read(known)) for disk in _backup(feed).disks]
+    every = [trace(feed, disk, _as_read(known)) for disk in _backup(feed).disks]
     if any(each.reason for each in every):
         return None
     images = [f"{row.key} {row.etag}" for each in every for row in each.images]
@@ -200,7 +204,8 @@ def _as_read(known: Known) -> Known:
 # --- Chains ------------------------------------------------------------------------------------
 
 
-def _trace(feed: Feed, disk: FileDisk, known: Known) -> Trace:
+def trace(feed: Feed, disk: FileDisk, known: Known) -> Trace:
+    """The images of one disk of a feed."""
     folder = _folder(feed)
     first = _first(folder, disk, known)
     if not isinstance(first, str):
@@ -219,10 +224,13 @@ def _next(
     folder: _Folder, disk: FileDisk, images: dict[str, Row], key: str, chains: "_Chains"
 ) -> "_Parent":
     """Adds the image, if it is there, and says what lies below it."""
-    row = chains.known.get(key)
+    row, name = chains.known.get(key), _said(folder, key)
     if row is None or (why := lack(row, "")):
-        return _Parent(why=lack(row, _said(folder, key)))
-    why = None if images else _why_unlike(folder, disk, row)
+        return _Parent(why=lack(row, name))
+    image = facts_of(row, DiskFile)
+    if image is None:
+        return _Parent(why=f"{name} is no image of a disk")
+    why = _why_other(folder, images, image, name) if images else _why_unlike(disk, image, name)
     images[key] = row
     if why or len(images) > MOST_IMAGES:
         return _Parent(why=why or f"its chain has more than {MOST_IMAGES} images")
@@ -241,6 +249,8 @@ def _first(folder: _Folder, disk: FileDisk, known: Known) -> str | Trace:
     keys = [f"{folder.path}{disk.disk}{ending}" for ending in ENDINGS]
     there = [key for key in keys if key in known and not known[key].deleted]
     names = ", ".join(_said(folder, key) for key in there or keys)
+    if gone := [key for key in keys if key in known and not there]:
+        return Trace(reason=lack(known[gone[0]], _said(folder, gone[0])), folders=looked)
     if not there:
         why = f"none of its files has been seen in the bucket: {names}"
         return Trace(reason=why, folders=looked)
@@ -250,16 +260,28 @@ def _first(folder: _Folder, disk: FileDisk, known: Known) -> str | Trace:
     return there[0]
 
 
-def _why_unlike(folder: _Folder, disk: FileDisk, row: Row) -> str | None:
+def _why_unlike(disk: FileDisk, image: DiskFile, name: str) -> str | None:
     """What the metadata says of an image, and what it is."""
-    image = facts_of(row, DiskFile)
-    assert image is not None  # noqa: S101  # nothing lacks
-    name = _said(folder, row.key)
     if disk.format and disk.format != image.format:
         return f"{name} is {image.format}, and the metadata says {disk.format}"
     if disk.size_bytes is not None and disk.size_bytes != image.size_bytes:
         return f"{name} has {image.size_bytes} bytes, and the metadata says {disk.size_bytes}"
     return None
+
+
+def _why_other(
+    folder: _Folder, images: Mapping[str, Row], image: DiskFile, name: str
+) -> str | None:
+    """What the header of the image above says of it, and what it is: whoever opens the chain
+    believes the header.
+    """
+    above = list(images.values())[-1]
+    over = facts_of(above, DiskFile)
+    said = over.backing_format if over else None
+    if said is None or said == image.format:
+        return None
+    header = f"the header of {_said(folder, above.key)}"
+    return f"{header} says that {name} is {short(said)}, and it is {image.format}"
 
 
 class _Parent(NamedTuple):
@@ -280,8 +302,11 @@ def _parent(folder: _Folder, row: Row, chains: "_Chains") -> _Parent:
     if len(told) > 1:
         return _Parent(why=f"the {CHAIN_FILE} of two folders name different parents of {name}")
     if image.backing_file is None:
-        return _of_chain(image, name, told)
+        lost = None if told else chains.lost(dict.fromkeys((folder.path, here)), row.key)
+        return _Parent(why=lost) if lost else _of_chain(image, name, told)
     header = _of_header(folder, here, image.backing_file)
+    if told and image.backing_file.startswith("/"):
+        header = _of_host(image.backing_file, told) or header
     if told and told != {header}:
         says = next(iter(told))
         below = _said(folder, says) if says else "no parent"
@@ -309,6 +334,14 @@ def _of_header(folder: _Folder, here: str, backing_file: str) -> str | None:
     return folder.resolve(backing_file, here) if backing_file else None
 
 
+def _of_host(backing_file: str, told: Iterable[str | None]) -> str | None:
+    """The parent that is told, where an absolute path ends in its name: the folder in which a host
+    kept it does not count.
+    """
+    name = backing_file.rpartition("/")[2]
+    return next((each for each in told if each and each.rpartition("/")[2] == name), None)
+
+
 class _Chains:
     """What the snapshots.json of the folders say, each gone through once."""
 
@@ -324,6 +357,22 @@ class _Chains:
             return None
         if row.problem:
             return _Parent(why=f"{_said(self._folder, row.key)} cannot be read: {row.problem}")
+        return self._parent(row, path, key)
+
+    def lost(self, paths: Iterable[str], key: str) -> str | None:
+        """Why an image cannot be taken for a whole disk: what lay below it was said by a file that
+        has been deleted.
+        """
+        for path in paths:
+            row = self.known.get(path + CHAIN_FILE)
+            good = last_good(row) if row and row.deleted else None
+            parent = self._parent(good, path, key) if good else None
+            if good and parent and (parent.key or parent.why):
+                name, file = (_said(self._folder, each) for each in (key, good.key))
+                return f"{file}, which said what lies below {name}, was deleted"
+        return None
+
+    def _parent(self, row: Row, path: str, key: str) -> _Parent | None:
         if path not in self._links:
             chain = facts_of(row, Chain)
             links = chain.links if chain else ()

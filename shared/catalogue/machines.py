@@ -1,7 +1,8 @@
 """The newest points of each machine: one row a machine, so that nobody reads its whole history.
 
 A row of `newest#CLUSTER` has, for each list, the position of the machine's newest point in it: for
-each state, and for each state of what is catalogued only, which hides nothing that can be restored.
+each state of what its cluster wrote, of what lies in folders, and of what is catalogued only, which
+hides nothing that can be restored.
 To find the next one when that goes, each living point has a row in its machine's timeline. Both
 are written in one transaction with the point, and every change of a timeline moves its machine's
 revision: so a next one that was looked up is still the next one when it is written. With it the row
@@ -18,10 +19,15 @@ from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import EXPIRES, moment, newest_partition, timeline
 
 LIVING = (State.RESTORABLE, State.INCOMPLETE, State.CORRUPT)
+OF_IMAGES = "image-"
+"""What the lists of points in folders begin with: anybody may have written one, at any time, and it
+proves nothing of its cluster."""
+
 ASIDE = "folder-"
 """What the lists of points that are only shown begin with."""
 
-LISTS = tuple(f"{aside}{state}" for aside in ("", ASIDE) for state in LIVING)
+SORTS = ("", OF_IMAGES, ASIDE)
+LISTS = tuple(f"{sort}{state}" for sort in SORTS for state in LIVING)
 
 
 Read = Callable[[Key], Item | None]
@@ -41,8 +47,8 @@ class Listed(NamedTuple):
     @classmethod
     def of(cls, point: RestorePoint) -> "Listed":
         machine = f"{point.namespace}/{point.vm}"
-        aside = ASIDE if point.shown_only else ""
-        name = f"{aside}{point.state}"
+        sort = OF_IMAGES if point.of_images else ""
+        name = f"{ASIDE if point.shown_only else sort}{point.state}"
         return cls(point.cluster, machine, name, point.position, traits.of_point(point))
 
     def is_at(self, other: "Listed | None") -> bool:
@@ -92,12 +98,18 @@ def _living(listed: Listed | None) -> Listed | None:
 
 def lists(state: State | None) -> tuple[str, ...]:
     """Those in which a living point, or one in a state, is listed."""
-    return LISTS if state is None else (state.value, f"{ASIDE}{state}")
+    return LISTS if state is None else tuple(f"{sort}{state}" for sort in SORTS)
 
 
 def newest(item: Item, state: State | None) -> str | None:
     """The position of a machine's newest living point, or of its newest in a state."""
     return max((item[each] for each in lists(state) if item.get(each)), default=None)
+
+
+def newest_usable(item: Item) -> str | None:
+    """The position of a machine's newest point that it can be restored from."""
+    usable = (item.get(f"{sort}{State.RESTORABLE}") for sort in ("", OF_IMAGES))
+    return max(filter(None, usable), default=None)
 
 
 def newest_of_cluster(item: Item) -> str | None:

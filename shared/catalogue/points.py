@@ -173,7 +173,8 @@ class Points:
         """The point as it must be; None where nothing is known of it."""
         previous = view.previous
         mine = [feed for each in view.fed if (feed := _feed(each, view))]
-        living = newest(feed for feed in mine if not feed.row.deleted and feed.row.in_force)
+        standing = [feed for feed in mine if not feed.row.deleted and feed.row.in_force]
+        living = newest(standing)
         # Metadata that is gone still says what was lost, and under which volumes.
         spoken = living or newest(mine)
         if spoken is None:
@@ -183,20 +184,22 @@ class Points:
         indexed_at = self._now()
         if previous:
             indexed_at = previous.indexed_at
-        found = self._joined(spoken, view, indexed_at)
+        rivals = [each.row.url for each in standing if each is not living]
+        found = self._joined(spoken, view, indexed_at, sorted(rivals))
         if living is None:
             dead = tombstone(found.point, spoken.note or _lost(view), kept=spoken.kept)
             return found._replace(point=dead)
         return found
 
-    def _joined(self, feed: Feed, view: View, indexed_at: datetime) -> Computed:
+    def _joined(self, feed: Feed, view: View, indexed_at: datetime, rivals: list[str]) -> Computed:
+        """RIVALS say that they are the same backup, which Harvester's own may at another key."""
         if not isinstance(feed.backup, FolderBackup):
             engines = self._engines(feed.row, feed.backup, view)
             parts = (row for engine in engines.values() for row in engine if row)
             point = join(feed, view.point, engines, indexed_at=indexed_at)
             return Computed(point, (*view.wholes, *parts))
         known, led_to = self._folder_rows(feed, view)
-        point = folders.join(feed, view.point, known, indexed_at=indexed_at)
+        point = folders.join(feed, view.point, known, rivals, indexed_at=indexed_at)
         parts = (row for key, row in known.items() if folders.folder_of(key) in led_to)
         return Computed(point, (*view.wholes, *parts), led_to)
 
@@ -260,8 +263,9 @@ class Points:
             expires=expires,
         )
         marks = _marks(view.previous, row, point)
-        told = history.change(view.previous, point, self._happened(computed, view), self._now())
-        puts = [*also.puts, *marks.puts, *([told] if told else [])]
+        happened = self._happened(computed, view)
+        told = history.change(self._table, view.previous, point, happened, self._now())
+        puts = [*also.puts, *marks.puts, *told]
         if not puts:
             return self._table.put(row, condition=condition, values=values)
         deletes = [*also.deletes, *marks.deletes]

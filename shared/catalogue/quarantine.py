@@ -11,6 +11,8 @@ from shared.models.facts import Kind
 from shared.models.restore_points import Quarantined
 from shared.models.row_keys import DOCUMENTS, QUARANTINE, feed
 
+OF_FOLDERS = (Kind.FOLDER, Kind.CHAIN, Kind.DISK_FILE)
+
 
 def why(table: Table, row: Row) -> str | None:
     """Why an object is in quarantine; None for one that is not."""
@@ -23,7 +25,15 @@ def why(table: Table, row: Row) -> str | None:
         return folders.misplaced(row, target) if target else None
     if row.problem is None and row.kind is Kind.MACHINE:
         return overwritten.conflict(row)
+    if row.problem and row.kind in OF_FOLDERS and not _is_meant(table, row):
+        return None
     return row.problem
+
+
+def _is_meant(table: Table, row: Row) -> bool:
+    """Other programs' files are called metadata.json, or end in .img, as well."""
+    target = owner(row.bucket, row.key, in_force(_documents(table, Kind.TARGET)))
+    return target is not None and folders.place_of(row.key, target) is not None
 
 
 def _documents(table: Table, kind: Kind) -> Iterator[Row]:

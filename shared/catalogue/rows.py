@@ -21,7 +21,7 @@ LOOKED = "~"
 
 _F = TypeVar("_F", bound=BaseModel)
 
-_READ = ("facts", "sequencer", "etag", "version_id", "object_time", "since")
+_READ = ("facts", "sequencer", "etag", "version_id", "object_time", "since", "back_at")
 _REFUSED = ("refusal", "refused_version", "refused_etag", "refused_at")
 REGISTERS = {"read_order": _READ, "refused_order": _REFUSED, "gone_order": ("gone_at",)}
 """The event's position -> what the newest event of that sort says."""
@@ -61,6 +61,7 @@ class Row(BaseModel):
     version_id: str | None = None
     object_time: Instant | None = None
     since: Instant | None = None
+    back_at: Instant | None = None
     refused_order: str = ""
     refusal: str | None = None
     refused_version: str | None = None
@@ -112,7 +113,7 @@ class Row(BaseModel):
         """When what is the newest of it happened; None where nobody said."""
         if self.deleted:
             return self.gone_at
-        return self.refused_at if self.problem else self.object_time
+        return self.refused_at if self.problem else self.back_at or self.object_time
 
     @property
     def deleted(self) -> bool:

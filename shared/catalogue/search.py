@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ WITH_ALL = ("limit", "cursor", "shape")
 Shown = tuple[str, dict[str, Any]]
 """The position of an entry in its list, and the entry."""
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 """An instant is one; what is taken before it is taken a second earlier."""
 
@@ -82,6 +83,10 @@ class Question(Value):
 def question(body: Any) -> Question:
     """Raises InvalidRequest."""
     asked = parse(Question, body, lacking={})
+    for name in ("after", "before", "as_of"):
+        if (instant := getattr(asked, name)) and instant < EARLIEST:
+            key = "asOf" if name == "as_of" else name
+            raise InvalidRequest(f"{key}: must be {to_instant(EARLIEST)} or later.", key)
     for name in LISTS:
         if getattr(asked, name):
             _check_alone(asked, name)

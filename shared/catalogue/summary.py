@@ -14,19 +14,23 @@ from shared.aws.table import Item, Table
 from shared.catalogue import documents, machines, reading
 from shared.models.base import from_instant, to_duration
 from shared.models.restore_points import RestorePoint, State
+from shared.models.row_keys import EXPIRES, KEPT
 
 if TYPE_CHECKING:
     from shared.models.recovery_plans import RecoveryPlan
 
 Shown = tuple[str, dict[str, Any]]
 
+LOST_FOR = timedelta(days=7)
+"""Until then somebody has looked why, or has taken the machine out of its recovery plan."""
+
 WHOLE_AFTER = timedelta(hours=1)
 """A backup is written within minutes, its image's record after it."""
 
 
 class Scope(NamedTuple):
-    """Which machines are asked for; STATE is that of the best of a machine's points, AFTER the
-    place of the last machine that was shown.
+    """Which machines are asked for; STATE is that of the best of a machine's points: deleted are
+    those that have no living one. AFTER is the place of the last machine that was shown.
     """
 
     cluster: str | None = None
@@ -36,8 +40,10 @@ class Scope(NamedTuple):
     after: str | None = None
 
     def has(self, row: Item) -> bool:
-        if machines.newest(row, None) is None or self.vm not in (None, row["sk"]):
+        if self.vm not in (None, row["sk"]):
             return False
+        if machines.newest(row, None) is None:
+            return self.state is State.DELETED
         return self.state in (None, _best(row))
 
     @property
@@ -46,8 +52,11 @@ class Scope(NamedTuple):
 
 
 def _best(row: Item) -> State:
-    """Folders of the directory layout are not restored by this version."""
-    return next((state for state in machines.LIVING if row.get(state)), State.INCOMPLETE)
+    """What is only shown cannot be restored."""
+    if machines.newest_usable(row):
+        return State.RESTORABLE
+    living = (state for state in machines.LIVING if state is not State.RESTORABLE)
+    return next((state for state in living if machines.newest(row, state)), State.INCOMPLETE)
 
 
 def counts(table: Table, scope: Scope) -> dict[str, int]:
@@ -55,13 +64,13 @@ def counts(table: Table, scope: Scope) -> dict[str, int]:
     found = Counter({"machines": 0, "restorable": 0, "notRestorable": 0})
     for _, row in _rows(table, scope._replace(after=None)):
         found["machines"] += 1
-        found["restorable" if row.get(State.RESTORABLE) else "notRestorable"] += 1
+        found["restorable" if machines.newest_usable(row) else "notRestorable"] += 1
     return dict(found)
 
 
 def entries(table: Table, scope: Scope, now: datetime) -> Iterator[Shown]:
-    """Of each machine with a living point, by cluster and name: its place, and its entry."""
-    plans = sorted(documents.recovery_plans(table), key=lambda plan: plan.name)
+    """Of each machine, by cluster and name: its place, and its entry."""
+    plans = _plans(table)
     rows = _rows(table, scope)
     while page := [row for _, row in zip(range(reading.PAGE), rows, strict=False)]:
         ids = {place: _id(machines.newest(row, None)) for place, row in page}
@@ -69,6 +78,12 @@ def entries(table: Table, scope: Scope, now: datetime) -> Iterator[Shown]:
         for place, row in page:
             if point := newest.get(ids[place] or ""):
                 yield place, _entry(row, point, plans, now)
+            elif ids[place] is None:
+                yield place, _of_lost(row, plans)
+
+
+def _plans(table: Table) -> "list[RecoveryPlan]":
+    return sorted(documents.recovery_plans(table), key=lambda plan: plan.name)
 
 
 class Late(NamedTuple):
@@ -81,16 +96,29 @@ class Late(NamedTuple):
 
 
 def late(table: Table, now: datetime) -> Late:
-    """Of all machines with a living point. A backup that is still incomplete WHOLE_AFTER it was
-    taken will hardly become whole.
+    """Of all machines with a living point, and of those that have lost their last one LOST_FOR ago
+    or later: whoever deletes backups does not end an alarm. A backup that is still incomplete
+    WHOLE_AFTER it was taken will hardly become whole.
     """
-    beyond_rpo = incomplete = 0
+    beyond_rpo, incomplete = _lost(table, now), 0
     for _, entry in entries(table, Scope(), now):
         newest = entry["newest"]
         beyond_rpo += entry["rpo"] is not None and not entry["rpo"]["met"]
         old = now - from_instant(newest["takenAt"]) > WHOLE_AFTER
         incomplete += newest["state"] == State.INCOMPLETE and old
     return Late(beyond_rpo, incomplete)
+
+
+def _lost(table: Table, now: datetime) -> int:
+    """How many machines have lost their last point, of those of which a plan wants a young one."""
+    plans = _plans(table)
+    since = (now - LOST_FOR + KEPT).timestamp()
+    entries = (
+        _of_lost(row, plans)
+        for _, row in _rows(table, Scope(state=State.DELETED))
+        if row.get(EXPIRES, 0) >= since
+    )
+    return sum(entry["rpo"] is not None for entry in entries)
 
 
 def _rows(table: Table, scope: Scope) -> Iterator[tuple[str, Item]]:
@@ -106,16 +134,34 @@ def _rows(table: Table, scope: Scope) -> Iterator[tuple[str, Item]]:
 def _entry(
     row: Item, newest: RestorePoint, plans: "list[RecoveryPlan]", now: datetime
 ) -> dict[str, Any]:
-    restorable = _shown(row.get(State.RESTORABLE), State.RESTORABLE, now)
+    usable = machines.newest_usable(row)
     plan = _plan(newest, plans)
     return {
         "cluster": newest.cluster,
         "vm": f"{newest.namespace}/{newest.vm}",
         "newest": _shown(newest.position, newest.state, now),
-        "newestRestorable": restorable,
+        "newestRestorable": _shown(usable, State.RESTORABLE, now),
         "newestVerified": None,  # nothing is verified by this version
         "plan": plan.name if plan else None,
-        "rpo": _rpo(row.get(State.RESTORABLE), plan, now),
+        "rpo": _rpo(usable, plan, now),
+    }
+
+
+def _of_lost(row: Item, plans: "list[RecoveryPlan]") -> dict[str, Any]:
+    """A machine of which every point is gone; its labels went with them."""
+    cluster, machine = machines.cluster_of(row), str(row["sk"])
+    namespace, _, vm = machine.partition("/")
+    fitting = (each for each in plans if each.source == cluster and each.has(namespace, vm, {}))
+    plan = next(fitting, None)
+    wanted = plan.objectives.rpo if plan else None
+    return {
+        "cluster": cluster,
+        "vm": machine,
+        "newest": None,
+        "newestRestorable": None,
+        "newestVerified": None,
+        "plan": plan.name if plan else None,
+        "rpo": {"objective": to_duration(wanted), "met": False} if wanted else None,
     }
 
 

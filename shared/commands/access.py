@@ -27,6 +27,7 @@ MANAGER = "replant-access"
 TOKEN_SECRET = "replant-token"  # noqa: S105 - the name of a Secret
 DOCS = Path(__file__).parents[2] / "docs"
 TARGET, SOURCE = DOCS / "target-access.yaml", DOCS / "source-access.yaml"
+HARVESTER = DOCS / "harvester-access.yaml"
 TIMEOUTS = (5.0, 30.0)
 PATIENCE = 30.0
 """Seconds that the token controller gets to fill the Secret."""
@@ -99,6 +100,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for option, file, what in (
         ("--apply", TARGET, "a cluster that is restored to, or watched"),
         ("--apply-source", SOURCE, "a cluster whose machines a planned failover halts"),
+        ("--apply-harvester", HARVESTER, "a cluster whose own Harvester restores (with --apply)"),
     ):
         said = f"apply docs/{file.name} first: the rights on {what}"
         parser.add_argument(option, dest="rights", action="append_const", const=file, help=said)

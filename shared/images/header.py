@@ -42,7 +42,7 @@ _BACKING_FORMAT = 0xE2792ACA
 _FEATURE_NAMES = 0x6803F857
 _FEATURE = 48  # bytes of an entry: the feature's kind, its bit, and its name
 
-_L1_ENTRY = 8  # bytes
+L1_ENTRY = 8  # bytes
 _SNAPSHOT = 40  # bytes of an internal snapshot's entry, without its names
 _LARGEST_OFFSET = 2**63 - 1
 
@@ -267,7 +267,7 @@ def _check_tables(fields: _Header) -> None:
         raise Unreadable(
             "refcount_table_clusters: must not be 0. Repair the image: qemu-img check -r all IMAGE."
         )
-    l1, snapshots = fields.l1_entries * _L1_ENTRY, fields.snapshots * _SNAPSHOT
+    l1, snapshots = fields.l1_entries * L1_ENTRY, fields.snapshots * _SNAPSHOT
     refcounts = fields.refcount_clusters * fields.cluster
     _check_table("l1_table", fields, fields.l1_offset, l1, 32 * 2**20)
     _check_table("refcount_table", fields, fields.refcount_offset, refcounts, 8 * 2**20)

@@ -7,6 +7,7 @@ A claim is bound before its data is there (longhorn-manager csi/controller_serve
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from shared import labels
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
 from shared.kube.labelled import list_labelled
@@ -32,8 +33,12 @@ def list_data(target: TargetCluster, claims: Iterable[Mapping[str, Any]]) -> Liv
         each["metadata"]["name"]: each for each in list_labelled(target, "Volume", OF_VOLUME, bound)
     }
     restoring = [name for name, each in volumes.items() if dig(each, "status", "restoreRequired")]
+    # Of one that stood by, its engine says which backup it holds.
+    taken = [
+        name for name, each in volumes.items() if dig(each, "metadata", "annotations", labels.HOLDS)
+    ]
     found: Live = {("Volume", LONGHORN_NAMESPACE, name): each for name, each in volumes.items()}
-    for each in list_labelled(target, "Engine", OF_VOLUME, restoring):
+    for each in list_labelled(target, "Engine", OF_VOLUME, {*restoring, *taken}):
         found["Engine", LONGHORN_NAMESPACE, str(dig(each, "spec", "volumeName"))] = each
     over = {str(dig(volumes[name], "spec", "backingImage") or "") for name in restoring} - {""}
     if over:

@@ -42,8 +42,18 @@ def observe(target: TargetCluster, needs: Needs, stated: Versions) -> ClusterFac
 
         machines = asked.served["VirtualMachine"].result() or []
         facts = facts._replace(standing=disks.observe(target, needs.namespaces, machines))
+    if needs.imports and not target.serves("DataVolume"):
+        facts = facts._replace(unserved=facts.unserved | {"DataVolume"})
+    if needs.records is not None:
+        from shared.kube import harvester  # few restores are Harvester's own
+
+        facts = facts._replace(harvester=harvester.observe(target, needs.records))
     if "BackupTarget" in facts.unserved:
         return facts
+    if needs.standby:
+        from shared.kube import standby  # few restores take what stands by
+
+        facts = facts._replace(standby=standby.by_source(standby.list_standby(target)))
     version = facts.target.versions.longhorn
     backups = longhorn.read_backups(target, needs.backups, version)
     known = facts.longhorn._replace(backups=backups)

@@ -15,6 +15,7 @@ from shared.kube.resources import Object
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.base import to_instant
 from shared.models.longhorn_facts import (
+    DEFAULT_TARGET,
     DONE,
     BackingImageFacts,
     ImageNeeded,
@@ -31,7 +32,6 @@ SIZE_OF_VOLUME = (1, 12)
 
 BACKUP_VOLUME = "backup-volume"  # a label with a volume's name (longhorn-manager types)
 
-DEFAULT_TARGET = "default"  # the only one that Longhorn before 1.8 has
 LARGEST = 2**63
 ENCRYPTED = ("status", "labels", "volume-encrypted")
 

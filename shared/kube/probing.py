@@ -18,6 +18,7 @@ from shared.kube.reply import Reply
 from shared.kube.resources import Object, Objects
 from shared.labels import LONGHORN_DRIVER, LONGHORN_NAMESPACE
 from shared.models.documents import ClusterDocument
+from shared.models.longhorn_facts import DEFAULT_TARGET
 from shared.models.observations import Answer, Observation, SeenVersions
 
 LONGEST = 10.0
@@ -167,7 +168,7 @@ def _storage_ready(classes: Objects | None, engines: Objects | None) -> bool | N
 def _available(found: Objects | None) -> bool | None:
     """Longhorn's word about its default backup target."""
     for each in found or []:
-        if each["metadata"]["name"] == longhorn.DEFAULT_TARGET:
+        if each["metadata"]["name"] == DEFAULT_TARGET:
             return dig(each, "status", "available") is True
     return None
 

@@ -21,8 +21,11 @@ BESIDE = (
 )
 """Listed whoever made them: another client's machine may have a disk of ours."""
 
-SNAPSHOT, CONTENT, POLICY = "VolumeSnapshot", "VolumeSnapshotContent", "NetworkPolicy"
+SNAPSHOT, CONTENT = "VolumeSnapshot", "VolumeSnapshotContent"
 IMAGE = "BackingImage"
+SELDOM = ("NetworkPolicy", "DataVolume", "VirtualMachineRestore")
+"""Listed only where the restore made some."""
+
 ELSEWHERE = {
     CONTENT: None,
     "PersistentVolume": None,
@@ -47,7 +50,9 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("status", "created"),
         ("status", "ready"),
     ),
-    "PersistentVolumeClaim": (("spec", "volumeName"),),
+    "PersistentVolumeClaim": (("spec", "volumeName"), ("metadata", "ownerReferences")),
+    "VirtualMachineRestore": (),
+    "DataVolume": (),
     "VolumeSnapshot": (("spec", "source"), ("status", "boundVolumeSnapshotContentName")),
     "VirtualMachineInstance": (),
     "VolumeSnapshotContent": (("spec", "deletionPolicy"), ("spec", "volumeSnapshotRef", "uid")),
@@ -80,7 +85,7 @@ def list_standing(
     # Others may have taken snapshots of what was made; where there are none, nobody has.
     snapshots = SNAPSHOT in kinds or target.serves(SNAPSHOT)
     beside = [kind for kind in BESIDE if snapshots or kind != SNAPSHOT]
-    beside += [POLICY] if POLICY in kinds else []
+    beside += [kind for kind in SELDOM if kind in kinds]
     found |= _inside(target, beside, [name for _, _, name in found])
     for kind in kinds & ELSEWHERE.keys() | ({CONTENT} if snapshots else set()):
         names = (each.name for each in made if each.kind == kind)

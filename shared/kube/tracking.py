@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from shared import labels
-from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.kube.client import TargetCluster
 from shared.kube.parallel import each_of
@@ -56,10 +55,8 @@ def list_live(
 def makers(kind: str, found: Iterable[Object]) -> dict[str, str]:
     """The restore that made each object, or "", by `Kind/namespace/name`."""
     return {
-        object_key(kind, each["metadata"]["namespace"], each["metadata"]["name"]): _maker(each)
+        object_key(kind, each["metadata"]["namespace"], each["metadata"]["name"]): labels.maker_of(
+            each["metadata"]
+        )
         for each in found
     }
-
-
-def _maker(each: Object) -> str:
-    return str(dig(each, "metadata", "labels", labels.RESTORE) or "")

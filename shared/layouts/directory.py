@@ -6,13 +6,14 @@ our own, read strictly. docs/layouts.md is for those who write such folders.
 
 import hashlib
 import json
+from collections import Counter
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
 from shared import strict_yaml
 from shared.errors import Unreadable
-from shared.images.header import read_header
+from shared.images.header import L1_ENTRY, SECTOR, read_header, read_tables
 from shared.layouts import harvester, harvester_schema, parsing
 from shared.models.backups import (
     Chain,
@@ -35,12 +36,13 @@ from shared.models.base import (
     matching,
 )
 from shared.models.restore_points import Machine, NetworkInterface
-from shared.validation import explain, keys_where
+from shared.validation import explain, keys_where, shown
 
 METADATA_LIMIT = 2**20
 """Bytes. A machine's manifest has some ten thousand."""
 
 MOST_LINKS = 10_000
+KUBEVIRT = "kubevirt.io"
 
 _Sum = Annotated[str, matching("[0-9a-f]{64}", "a SHA-256 in 64 hexadecimal digits")]
 _UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -92,7 +94,8 @@ class _Snapshots(Value):
 def folder_backup(name: str, body: bytes) -> FolderBackup:
     """NAME is the file's, whose ending says whether it is YAML or JSON. Raises Unreadable."""
     value = read_mapping(name, body)
-    if value.get("kind") == "VirtualMachine":
+    group = str(value.get("apiVersion", "")).rpartition("/")[0]
+    if value.get("kind") == "VirtualMachine" and group in ("", KUBEVIRT):
         return _manifest(value)
     if "kind" in value or "apiVersion" in value:
         raise Unreadable(
@@ -111,28 +114,64 @@ def chain(body: bytes) -> Chain:
     return Chain(links=tuple(links))
 
 
-def disk_file(start: bytes, size: int) -> DiskFile:
-    """By the first bytes of an image of SIZE bytes; what is no qcow2 is raw. Raises Unreadable."""
+def disk_file(name: str, start: bytes, size: int) -> DiskFile:
+    """By the first bytes of the image NAME of SIZE bytes; what is no qcow2 is raw, unless it is
+    called one. Raises Unreadable.
+    """
     image = read_header(start)
     if image is None:
-        return DiskFile(format="raw", size_bytes=size)
-    return DiskFile(format="qcow2", size_bytes=image.virtual_size, backing_file=image.backing_file)
+        return _raw(name, size)
+    tables = read_tables(start)
+    if tables.l1_offset + tables.l1_entries * L1_ENTRY > size:
+        raise Unreadable(
+            f"The qcow2 image ends after {size} bytes, before its first table does, probably an"
+            " interrupted upload. Copy it again."
+        )
+    return DiskFile(
+        format="qcow2",
+        size_bytes=image.virtual_size,
+        backing_file=image.backing_file,
+        backing_format=image.backing_format,
+    )
+
+
+def _raw(name: str, size: int) -> DiskFile:
+    if name.endswith(".qcow2"):
+        raise Unreadable(
+            "It is called .qcow2 and is no qcow2 image. Copy it again, or call a raw image .raw."
+        )
+    if size < SECTOR:
+        raise Unreadable(f"It has {size} bytes, and a disk has at least {SECTOR}. Copy it again.")
+    return DiskFile(format="raw", size_bytes=size)
 
 
 def read_mapping(name: str, body: bytes) -> dict[str, Any]:
     """The document as it is written. Raises Unreadable."""
     if name.endswith(".json"):
-        return parsing.document(body)
+        value = parsing.document(body)
+        # Numbers stay texts: one of thousands of digits is none for Python.
+        json.loads(body, object_pairs_hook=_undoubled, parse_int=str, parse_float=str)
+        return value
     try:
         return strict_yaml.read(body, largest=METADATA_LIMIT, typed=True)
     except strict_yaml.Fault as fault:
         raise Unreadable(str(fault)) from None
 
 
+def _undoubled(pairs: list[tuple[str, Any]]) -> None:
+    """Of two values of a key a parser takes one: which, nobody sees. Raises Unreadable."""
+    doubled = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
+    if doubled:
+        raise Unreadable(f"{shown(doubled[0])} is there twice. Keep one of them.")
+
+
 def _own(value: dict[str, Any]) -> FolderBackup:
-    told = _validated(_Document, value)
+    said = {name: each for name, each in value.items() if each is not None}
+    told = _validated(_Document, said)
     if len({each.name for each in told.disks}) < len(told.disks):
         raise Unreadable("disks: a name is there twice. Give each disk a name of its own.")
+    if len({each.file for each in told.disks}) < len(told.disks):
+        raise Unreadable("disks: a file is there twice. Give each disk an image of its own.")
     disks = [
         FileDisk(
             disk=each.name,
@@ -172,6 +211,10 @@ def _manifest(value: dict[str, Any]) -> FolderBackup:
     ]
     if not disks:
         raise Unreadable("The VirtualMachine has no disk: no volume of it is a claim.")
+    if len(disks) > harvester.MOST_DISKS:
+        raise Unreadable(f"The VirtualMachine has more than {harvester.MOST_DISKS} disks.")
+    if len({each["disk"] for each in disks}) < len(disks):
+        raise Unreadable("The VirtualMachine has two volumes of one name.")
     return parsing.model(
         FolderBackup,
         {

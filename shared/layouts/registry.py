@@ -191,7 +191,7 @@ def _chain(_: Place, content: Content) -> Facts:
     return directory.chain(_whole(content.chunks))
 
 
-def _disk_file(_: Place, content: Content) -> Facts:
+def _disk_file(place: Place, content: Content) -> Facts:
     from shared.layouts import directory  # as above
 
     start = b""
@@ -199,7 +199,7 @@ def _disk_file(_: Place, content: Content) -> Facts:
         start += chunk
         if len(start) >= ENOUGH:
             break
-    return directory.disk_file(start, content.size)
+    return directory.disk_file(place.name, start, content.size)
 
 
 def _document(place: Place, content: Content) -> Facts:
@@ -267,7 +267,7 @@ _IN_BACKUP_BUCKETS = (
     Layout(Kind.CHAIN, r"snapshots\.json", _by_key, _chain),
     Layout(
         Kind.DISK_FILE,
-        r"[^/]+\.(?:qcow2|raw|img)",
+        r"(?P<name>[^/]+\.(?:qcow2|raw|img))",
         _by_key,
         _disk_file,
         ANY_SIZE,

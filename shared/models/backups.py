@@ -131,9 +131,10 @@ class Chain(Value):
 
 class DiskFile(Value):
     """An image of a disk by its first bytes: SIZE_BYTES of the disk in it, and the file below it
-    that its own header names.
+    that its own header names, with the format that it says of that.
     """
 
     format: Format
     size_bytes: Bytes
     backing_file: str | None = None
+    backing_format: str | None = None

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.kinds import object_key
+from shared.models.images import Imports
 from shared.models.longhorn_facts import LonghornFacts
 from shared.models.restore_plans import Earlier, PlannedObject
+from shared.models.standby_facts import StandbyVolume
 from shared.models.target_facts import TargetFacts
 
 Fields = dict[str, Any]
@@ -17,12 +19,17 @@ ANY_FIELD = "*"
 
 class Needs(NamedTuple):
     """What to look up on the target cluster before planning: namespaces, Longhorn's backups by
-    name; with DISKS the claims of the namespaces as a whole, and Longhorn's volumes.
+    name; with DISKS the claims of the namespaces as a whole, and Longhorn's volumes; with IMPORTS
+    whether it imports images; what Harvester has of RECORDS (`namespace/name`), None where it is
+    not to restore; with STANDBY the volumes that stand by.
     """
 
     namespaces: frozenset[str]
     backups: frozenset[str]
     disks: bool = False
+    imports: bool = False
+    records: frozenset[str] | None = None
+    standby: bool = False
 
 
 class StorageClass(NamedTuple):
@@ -79,6 +86,26 @@ class StandingDisks(NamedTuple):
         return sorted(name for name in found if f"{namespace}/{name}" in self.claims)
 
 
+class Record(NamedTuple):
+    """A VirtualMachineBackup that is there: which of Longhorn's BACKUPS it is of."""
+
+    backups: frozenset[str]
+
+
+class HarvesterFacts(NamedTuple):
+    """What Harvester restores from: its setting `backup-target`; PROBLEM is why it is none for us.
+    HALTS: what it restores need not be started by it. RECORDS are its VirtualMachineBackups of the
+    restore points' names (`namespace/name`).
+    """
+
+    endpoint: str = ""
+    bucket: str = ""
+    region: str = ""
+    problem: str | None = None
+    halts: bool = False
+    records: Mapping[str, Record] = {}
+
+
 class ClusterFacts(NamedTuple):
     """The cluster as a restore finds it.
 
@@ -89,7 +116,9 @@ class ClusterFacts(NamedTuple):
     restore knows. MACHINE_FIELDS are those that the cluster declares of a
     VirtualMachine, None where it does not tell. TARGET is what a restore can be planned without.
     ATTACHED are targets, by their documents' ids, that a restore attaches first: None for one that
-    is still to be, else why it could not be, "" where it was.
+    is still to be, else why it could not be, "" where it was. IMPORTS is where it reads images
+    from, HARVESTER where its Harvester restores from. STANDBY are the volumes that may be taken, by
+    the volumes of the source that they follow.
     """
 
     namespaces: Mapping[str, str]
@@ -105,6 +134,9 @@ class ClusterFacts(NamedTuple):
     target: TargetFacts = TargetFacts()
     standing: StandingDisks = StandingDisks()
     attached: Mapping[str, str | None] = {}
+    imports: Imports = Imports()
+    harvester: HarvesterFacts = HarvesterFacts()
+    standby: Mapping[str, StandbyVolume] = {}
 
     def has(self, planned: PlannedObject) -> bool:
         """Whether a machine or a claim of its name stands, which it updates or takes the place of:

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from shared.models.base import FILES, ClusterId, Value, matching, split_url
+from shared.models.target_facts import Versions
 
 SECRETS_PREFIX = "replant/"
 _SECRET = "[A-Za-z0-9/_+=.@-]+"  # noqa: S105  # what Secrets Manager takes in a name
@@ -26,6 +27,13 @@ class ClusterDocument(Value):
     harvester: str | None = None
     longhorn: str | None = None
     kubernetes: str | None = None
+
+    @property
+    def stated(self) -> Versions:
+        """What it says of the cluster's versions."""
+        return Versions(
+            kubernetes=self.kubernetes, harvester=self.harvester, longhorn=self.longhorn
+        )
 
     def with_secret_below(self, prefix: str) -> Self:
         """A document says `replant/` in every stack; each stack has a prefix of its own for it."""

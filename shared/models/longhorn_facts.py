@@ -5,9 +5,12 @@ Read from its custom resources (longhorn.io/v1beta2).
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from shared.models.restore_points import Source
+
+DEFAULT_TARGET = "default"
+"""The only backup target that Longhorn before 1.8 has, and the one that Harvester writes to."""
 
 DONE = "Completed"
 """The state of a Backup that can be restored."""
@@ -82,13 +85,43 @@ class BackingImageFacts(NamedTuple):
     data_engine: str = "v1"
 
 
+class HarvesterImage(NamedTuple):
+    """A VirtualMachineImage; URL is where its content comes from."""
+
+    namespace: str
+    name: str
+    display_name: str
+    url: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def backing_image(self) -> str:
+        """The one that it is restored as, by its URL; empty for an image from elsewhere."""
+        return backing_image_of(self.url)
+
+
+def backing_image_of(url: str) -> str:
+    """Of the URL under which an image lies in a backup target (backupstore backupbackingimage)."""
+    try:
+        return parse_qs(urlsplit(url).query).get("backingImage", [""])[0]
+    except ValueError:
+        return ""
+
+
 class SavedImage(NamedTuple):
-    """A BackupBackingImage: an image that lies whole in the backup TARGET, under that URL."""
+    """A BackupBackingImage: an image that lies whole in the backup TARGET, under that URL.
+
+    OWNER is the image of Harvester's that it is of, where Harvester on the cluster is to restore
+    it.
+    """
 
     name: str
     target: str
     url: str
     checksum: str = ""
+    owner: HarvesterImage | None = None
 
 
 class LonghornFacts(NamedTuple):

@@ -19,7 +19,7 @@ FREE = ("labels", "annotations")
 
 OF_A_DISK = "mapping.storageClasses chooses its class, and the rest is what its data needs"
 VALUES = "no value of a Secret is read or written by a patch"
-OF_DISKS = ("VolumeSnapshot", "VolumeSnapshotContent", "Volume", "PersistentVolume")
+OF_DISKS = ("VolumeSnapshot", "VolumeSnapshotContent", "Volume", "PersistentVolume", "DataVolume")
 """What disks are made of, by one strategy or another."""
 
 GUARDED: Mapping[str, Mapping[tuple[str, ...], str]] = {
@@ -45,6 +45,7 @@ Kind = Literal[
     "VolumeSnapshotContent",
     "Volume",
     "PersistentVolume",
+    "DataVolume",
 ]
 Pointer = Annotated[
     str,

@@ -28,7 +28,6 @@ from shared.models.restore_plans import Condition
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "verified": ("any",),
-    "standby": (),
     "replicate": (),
 }
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
@@ -214,6 +213,21 @@ class Drill(Value):
         return networks
 
 
+def _seen_to(value: timedelta) -> timedelta:
+    if not timedelta(minutes=5) <= value <= timedelta(days=7):
+        raise ValueError("must be between PT5M and P7D")
+    return value
+
+
+class Standby(Value):
+    """Machines of the plan whose newest backups are kept restored on the target, and how often that
+    is seen to.
+    """
+
+    every: Annotated[Duration, AfterValidator(_seen_to)] = timedelta(hours=1)
+    machines: Annotated[tuple[Group, ...], Field(min_length=1, max_length=MOST_GROUPS)]
+
+
 class RecoveryPlan(Value):
     """The machines of cluster SOURCE that come back on cluster TARGET; a machine that several waves
     name is of the first of them.
@@ -227,6 +241,7 @@ class RecoveryPlan(Value):
     guard: Guard = Field(default_factory=Guard)
     mapping: NameMapping = Field(default_factory=NameMapping)
     drill: Drill = Field(default_factory=Drill)
+    standby: Standby | None = None
     waves: Annotated[tuple[Wave, ...], Field(min_length=1, max_length=MOST_WAVES)]
 
     @model_validator(mode="after")
@@ -255,6 +270,12 @@ class RecoveryPlan(Value):
 
     def has(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
         return self.wave_of(namespace, vm, labels) is not None
+
+    def stands_by(self, namespace: str, vm: str, labels: Mapping[str, str]) -> bool:
+        """Whether a machine of it is to be kept restored."""
+        groups = self.standby.machines if self.standby else ()
+        named = any(group.has(namespace, vm, labels) for group in groups)
+        return named and self.has(namespace, vm, labels)
 
     def wave_of(self, namespace: str, vm: str, labels: Mapping[str, str]) -> str | None:
         """The name of the wave with which a machine comes back; None for one that is not meant."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from shared.models.addresses import AddressRange
 from shared.models.base import Instant, Value, to_instant
+from shared.models.images import DiskImages
 from shared.models.restore_details import Details, Estimate
 from shared.models.restore_points import Source
 from shared.models.rollbacks import Rollback, Undoing
@@ -75,11 +76,27 @@ class Fill(Value):
     change: Change | None = None
 
 
+class Maker(Value):
+    """An object of the same namespace, of which the target's own controllers make others. Such a
+    one that NOTES its maker has its name in an annotation, and gets our labels and annotations from
+    us; others are owned by it and have its.
+    """
+
+    kind: str
+    name: str
+    notes: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 class PlannedObject(Value):
     """One object as it will be created; REASON says why it is needed, or how it differs from the
     source.
 
-    An OWNED one gets its machine as owner, so that it goes when the machine goes.
+    An OWNED one gets its machine as owner, so that it goes when the machine goes. One with a MAKER
+    is not created but waited for. One that is TAKEN stands by already: the manifest is what of it
+    is changed, so that it is the restore's own.
     """
 
     kind: str
@@ -89,6 +106,8 @@ class PlannedObject(Value):
     manifest: dict[str, Any]
     fills: tuple[Fill, ...] = ()
     owned: bool = False
+    maker: Maker | None = None
+    taken: bool = False
 
     @property
     def subject(self) -> str:
@@ -136,6 +155,8 @@ class MachinePlan(Value):
     who reads the report. MAPPED says what the request's mapping changed of it,
     REWRITE what it changes in the values that are filled in. UPDATES: the machine exists, and what
     differs of it is changed. What earlier restores made of it and it REPLACES is deleted first.
+    IMAGES are those that its disks are imported from, by their keys in the state bucket. RECORDS:
+    its backup is registered, and no machine is made.
     """
 
     id: str
@@ -161,6 +182,8 @@ class MachinePlan(Value):
     rewrite: Rewrite | None = None
     updates: bool = False
     replaces: tuple[Earlier, ...] = ()
+    images: tuple[str, ...] = ()
+    records: bool = False
 
     @property
     def key(self) -> str:
@@ -188,7 +211,8 @@ class Plan(Value):
     NAMESPACES are made; ABSENT are those and the missing ones of machines that are not touched.
     Its SIZE machines are cut into batches of BATCH_SIZE, in their order; what a run reads of a plan
     has the MACHINES of its batch and the CHECKS about them alone, from the FIRST on. WORST is what
-    all checks of such a plan come to.
+    all checks of such a plan come to. IMAGES are made for its machines; KEYS is the secret by
+    which the target reads them.
     """
 
     restore_id: str
@@ -205,6 +229,8 @@ class Plan(Value):
     fail_on: FailOn = FailOn.FAILED
     estimate: Estimate | None = None
     space: Space | None = None
+    images: tuple[DiskImages, ...] = ()
+    keys: str | None = None
     size: int = 0
     batch_size: int = BATCH
     first: int = 0
@@ -239,10 +265,12 @@ class Plan(Value):
         id.
         """
         formal = ("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "space")
+        # What a claim is made of names its image by all that the image is made of.
+        imports = ("images", "keys")
         cut = ("size", "batch_size", "first", "worst", "hash")
         left_out: Any = {
             "machines": {"__all__": {"details"}},
-            **dict.fromkeys((*formal, *cut), True),
+            **dict.fromkeys((*formal, *imports, *cut), True),
         }
         checks = tuple(each for each in self.checks if each.is_meant)
         meant = self.model_copy(update={"checks": checks})

@@ -120,13 +120,12 @@ class RestorePoint(Value):
     @property
     def shown_only(self) -> bool:
         """Whether this version catalogues what is like it, and does not restore it."""
-        return self.layout == "directory" or self.source.bucket == FILES
+        return self.source.bucket == FILES
 
     @property
-    def mountable(self) -> bool:
-        """Whether its disks are images that may be run from where they lie."""
-        in_a_bucket = self.source.bucket != FILES
-        return self.layout == "directory" and in_a_bucket and self.state is State.RESTORABLE
+    def of_images(self) -> bool:
+        """Whether its disks are images."""
+        return self.layout == "directory"
 
     @property
     def usable(self) -> bool:

@@ -41,6 +41,9 @@ HISTORY = "restore#history"
 TEMPORARIES = "restore#temporary"
 """What is to be rolled back when it expires, below what those roles may write."""
 
+STANDBYS = "standbys"
+"""A row a recovery plan for which volumes stand by on a target, or stood."""
+
 FAILOVERS = "failover#history"
 """The place of each failover in time, below what the role that writes them may write."""
 

@@ -33,6 +33,12 @@ def _counts(entry: Entry) -> str:
     return ", ".join(f"{number:,} {state}" for state, number in (entry.get("counts") or {}).items())
 
 
+def _newest(machine: Entry, name: str, lacking: str, shown: Callable[[str], str] = str) -> str:
+    """Of its newest point; LACKING is for a machine whose last one was deleted."""
+    newest = machine["newest"]
+    return shown(newest[name]) if newest else lacking
+
+
 def _taken(point: Entry | None) -> str:
     return minute(point["takenAt"]) if point else "never"
 
@@ -55,8 +61,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "machines": (
         ("MACHINE", _text("vm")),
         ("CLUSTER", _text("cluster")),
-        ("NEWEST (UTC)", lambda machine: minute(machine["newest"]["takenAt"])),
-        ("STATE", lambda machine: machine["newest"]["state"]),
+        ("NEWEST (UTC)", lambda machine: _newest(machine, "takenAt", "none", minute)),
+        ("STATE", lambda machine: _newest(machine, "state", "deleted")),
         ("RESTORABLE (UTC)", lambda machine: _taken(machine["newestRestorable"])),
         ("PLAN", _text("plan")),
         ("RPO", lambda machine: _rpo(machine["rpo"])),

@@ -32,6 +32,7 @@ from shared.restore.rules import (
     foreign,
     keep,
     keep_and_warn,
+    noting,
     secret,
     stale,
     warning,
@@ -49,7 +50,7 @@ def _priority(name: Any, at: At) -> Part:
         why = "it would put the machine before what the target itself needs"
         return Part(findings=(warning(f"{at} {shown(name)} is left out: {why}."),))
     needed = f"{at} {shown(name)}: the target needs a PriorityClass of this name."
-    return Part(name, findings=(warning(needed),))
+    return Part(name, findings=(noting(needed),))
 
 
 def _scheduler(name: Any, at: At) -> Part:
@@ -84,7 +85,7 @@ def _node_label(key: str, value: Any) -> Rule:
 def _needed_node_label(value: Any, at: At) -> Part:
     label = shown(f"{at.to[-1]}={value}")
     said = f"It runs only on nodes with the label {label}: a node of the target needs it."
-    return Part(value, findings=(warning(said, "node"),))
+    return Part(value, findings=(noting(said, "node"),))
 
 
 def _affinity(value: Any, at: At) -> Part:
@@ -93,7 +94,7 @@ def _affinity(value: Any, at: At) -> Part:
     if not terms:
         return Part(value)
     said = f"It runs only on nodes with {in_words(terms)}: a node of the target needs it."
-    return Part(value, findings=(warning(said, "node"),))
+    return Part(value, findings=(noting(said, "node"),))
 
 
 def _amount(key: str, value: Any) -> Rule:

@@ -2,16 +2,15 @@
 the remedy.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from shared.models.cluster_facts import ClusterFacts
 from shared.models.mapping import ANY, POD_NETWORK, Mapping
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint, State
 from shared.restore import admission, mapping_checks, names
-from shared.restore.request import Mode
 from shared.restore.rules import Finding
-from shared.restore.select import takes, why_shown_only
+from shared.restore.select import NO_FILES_YET
 from shared.restore.wanted import Wanted, claim_number
 from shared.validation import listed, short, shown
 
@@ -38,12 +37,12 @@ def unused_mapping(mapping: Mapping, points: Iterable[RestorePoint]) -> Iterator
             )
 
 
-def of_point(point: RestorePoint, subject: str, lost: str | None, mode: Mode) -> Iterator[Check]:
+def of_point(point: RestorePoint, subject: str, lost: str | None) -> Iterator[Check]:
     """LOST says why the metadata could not be read again."""
     if lost is not None:
         yield _block("restorable", subject, lost)
         return
-    if point.readable or takes(point, mode):
+    if point.readable:
         said = "; ".join(point.reasons)
         if said:
             yield _warn(
@@ -53,7 +52,7 @@ def of_point(point: RestorePoint, subject: str, lost: str | None, mode: Mode) ->
         yield _pass("restorable", subject, f"Restore point {point.id} is complete.")
         return
     if point.state is State.RESTORABLE:
-        yield _block("restorable", subject, f"Restore point {point.id} {why_shown_only(point)}")
+        yield _block("restorable", subject, f"Restore point {point.id} {NO_FILES_YET}")
         return
     why = "; ".join(point.reasons) or "no reason is known"
     message = f"Restore point {point.id} is {point.state}: {why}. Choose a restorable one."
@@ -80,8 +79,15 @@ def of_target(target: str, facts: ClusterFacts) -> Iterator[Check]:
         yield _block("kinds", target, f"{said} as Harvester does, or choose another cluster.")
 
 
-def of_machine(wanted: Wanted) -> Iterator[Check]:
-    """Those about one machine: one that blocks leaves this machine out.
+def _left_out(findings: Iterable[Finding]) -> Iterable[Finding]:
+    return findings
+
+
+def of_machine(
+    wanted: Wanted, judge: Callable[[Iterable[Finding]], Iterable[Finding]] = _left_out
+) -> Iterator[Check]:
+    """Those about one machine: one that blocks leaves this machine out. JUDGE says what it means
+    that something of it cannot be taken.
 
     Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata.
     """
@@ -90,7 +96,7 @@ def of_machine(wanted: Wanted) -> Iterator[Check]:
     yield from mapping_checks.of_machine(wanted)
     yield from _same_claim(wanted)
     yield from _same_secret(wanted)
-    yield from _admitted(wanted)
+    yield from of_findings(judge(_admitted(wanted)), wanted.key)
     if wanted.point.machine.run_strategy == MANUAL:
         said = "Its runStrategy is Manual: it is restored so, and a person starts it."
         yield wanted.warn("run-strategy", said)
@@ -155,7 +161,7 @@ def _same_secret(wanted: Wanted) -> Iterator[Check]:
         yield wanted.block("secret", f"{what}. Choose another restore point.")
 
 
-def _admitted(wanted: Wanted) -> Iterator[Check]:
+def _admitted(wanted: Wanted) -> Iterable[Finding]:
     """What is dropped of the machine, and what cannot be."""
     source = wanted.metadata["vmSourceSpec"]
     findings = list(admission.machine(source, admission.brought(wanted.point)).findings)
@@ -163,7 +169,7 @@ def _admitted(wanted: Wanted) -> Iterator[Check]:
         number = claim_number(wanted.metadata, volume.claim)
         saved = wanted.metadata["volumeBackups"][number]["persistentVolumeClaim"]
         findings += admission.claim(saved.get("metadata"), number).findings
-    yield from of_findings(dict.fromkeys(findings), wanted.key)
+    return dict.fromkeys(findings)
 
 
 def of_findings(findings: Iterable[Finding], subject: str) -> Iterator[Check]:

@@ -55,10 +55,7 @@ def _problem(wanted: Wanted, volume: Volume, name: str, found: StorageClass) -> 
     if name in RESERVED:
         return "is reserved for Harvester itself. Map it to another one."
     if found.provisioner != LONGHORN_DRIVER:
-        return (
-            f"makes volumes of {short(found.provisioner)}, and the backup is one of Longhorn's."
-            f" Map it to a class of {LONGHORN_DRIVER}."
-        )
+        return None if volume.file else _of_another_driver(found)
     if _is_shared_block(wanted, volume) and found.parameters.get("migratable") != "true":
         return (
             "is not migratable: it would make a file share of this disk, which the machine shares"
@@ -71,6 +68,14 @@ def _problem(wanted: Wanted, volume: Volume, name: str, found: StorageClass) -> 
             " ciphertext. Map it to an encrypted class with the same key."
         )
     return None
+
+
+def _of_another_driver(found: StorageClass) -> str:
+    """An image can be written to a volume of any."""
+    return (
+        f"makes volumes of {short(found.provisioner)}, and the backup is one of Longhorn's."
+        f" Map it to a class of {LONGHORN_DRIVER}."
+    )
 
 
 def _is_shared_block(wanted: Wanted, volume: Volume) -> bool:

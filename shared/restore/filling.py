@@ -11,6 +11,12 @@ from shared.models.restore_plans import Fill, MachinePlan, Path, PlannedObject, 
 
 Manifest = dict[str, Any]
 
+OF_STACK = "replant.dev/stack"
+"""Of what fills are taken from: what is this stack's own, and in no backup."""
+
+IMPORT_KEYS = {"accessKeyId": "AWS_ACCESS_KEY_ID", "secretKey": "AWS_SECRET_ACCESS_KEY"}
+"""What CDI (doc/datavolumes.md) and a secret of ours call the keys of an account."""
+
 
 def fill(
     planned: PlannedObject, metadata: Mapping[str, Any], rewrite: Rewrite | None = None
@@ -55,6 +61,11 @@ def labelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
         return manifest
     metadata = manifest["metadata"]
     return {**manifest, "metadata": {**metadata, "labels": {**metadata["labels"], **labels}}}
+
+
+def of_stack(planned: PlannedObject) -> bool:
+    """Whether it holds values of this stack, which only disks need that are made."""
+    return any(each.source[0] == OF_STACK for each in planned.fills)
 
 
 def find_value(metadata: Mapping[str, Any], source: Path) -> Any:

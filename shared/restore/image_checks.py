@@ -72,10 +72,13 @@ def to_restore(wanted: Wanted, volume: Volume) -> SavedImage | None:
 
 
 def _restored(wanted: Wanted, what: str, needed: ImageNeeded, saved: SavedImage) -> Check:
-    said = (
-        f"{what}, which {wanted.target} lacks: it is restored first, from backup target"
-        f" {short(saved.target)}."
-    )
+    lacking = f"{what}, which {wanted.target} lacks"
+    said = f"{lacking}: it is restored first, from backup target {short(saved.target)}."
+    if saved.owner:
+        said = (
+            f"{lacking}: Harvester there restores it first, as VirtualMachineImage {saved.owner}."
+            " A rollback leaves it, for with it the image's metadata in the bucket would go."
+        )
     if needed.checksum and saved.checksum:
         return wanted.ok(CHECK, said)
     return wanted.warn(CHECK, f"{said} That it has the same content is not known.")

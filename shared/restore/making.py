@@ -12,6 +12,7 @@ from shared.restore.preflight import in_use
 from shared.restore.preflight.in_use import Identity
 from shared.restore.pruning import prune
 from shared.restore.readdressing import readdress
+from shared.restore.request import Mode
 from shared.restore.rules import blocking
 from shared.restore.strategies import Strategy
 from shared.restore.virtual_machine import one_per_claim
@@ -37,6 +38,8 @@ class Made(NamedTuple):
 
 def make(wanted: Wanted, strategy: Strategy) -> Made:
     """Raises AttributeError, LookupError, TypeError or ValueError for damaged metadata."""
+    if strategy.make_whole:
+        return _take_whole(wanted, strategy, tuple(strategy.make_whole(wanted)))
     plain = manifests.objects(wanted, strategy)
     patched = patch(wanted, plain)
     try:
@@ -50,6 +53,20 @@ def make(wanted: Wanted, strategy: Strategy) -> Made:
         " KubeVirt has it. Correct their paths and values."
     )
     return _finish(wanted, strategy, Patched(plain, (), (blocking(said, CHECK),), patched.used))
+
+
+def _take_whole(wanted: Wanted, strategy: Strategy, objects: tuple[PlannedObject, ...]) -> Made:
+    """What others make of the backup is not changed, and what we would leave out blocks."""
+    from shared.restore import harvester_checks  # few restores are Harvester's own
+
+    verdicts = list(harvester_checks.of_machine(wanted))
+    for volume in one_per_claim(wanted.point.volumes):
+        verdicts += strategy.check_disk(wanted, volume)
+    if wanted.request.mode is Mode.REGISTER:
+        return Made(objects=objects, checks=tuple(verdicts))
+    verdicts += checks.of_machine(wanted, harvester_checks.as_they_are)
+    identity = in_use.of_objects(objects, wanted.metadata, None)
+    return Made(objects=objects, checks=tuple(verdicts), identity=identity)
 
 
 def _finish(wanted: Wanted, strategy: Strategy, patched: Patched) -> Made:

@@ -35,8 +35,9 @@ def objects(wanted: Wanted, strategy: Strategy) -> tuple[PlannedObject, ...]:
     disks: list[PlannedObject] = []
     for volume in virtual_machine.one_per_claim(wanted.point.volumes):
         disks += strategy.make_disk(wanted, volume)
-    vm = _virtual_machine(wanted, strategy, disks)
-    made = (*([] if strategy.stands else disks), vm, *_secrets(wanted))
+    vm = machine(wanted, disks, overlays=strategy.overlays)
+    secrets = (*_secrets(wanted), *strategy.make_secrets(wanted))
+    made = (*([] if strategy.stands else disks), vm, *secrets)
     return (_isolation(wanted), *made) if wanted.request.drilled else made
 
 
@@ -74,9 +75,10 @@ def _secrets(wanted: Wanted) -> Iterator[PlannedObject]:
         yield made.model_copy(update={"owned": True})
 
 
-def _virtual_machine(
-    wanted: Wanted, strategy: Strategy, disks: Iterable[PlannedObject]
+def machine(
+    wanted: Wanted, disks: Iterable[PlannedObject], *, overlays: bool = False
 ) -> PlannedObject:
+    """Over the claims among DISKS; OVERLAYS: they are only read."""
     point, mapping = wanted.point, wanted.mapping
     admitted = admission.machine(wanted.metadata["vmSourceSpec"], admission.brought(point))
     secrets = [secret["name"] for secret in dig(wanted.metadata, "secretBackups") or []]
@@ -97,7 +99,7 @@ def _virtual_machine(
         probe = drilled.probe_of(point.namespace, point.vm)
         vm = virtual_machine.with_readiness_probe(vm, probe.tcp, probe.http) if probe else vm
     claims = [each.manifest for each in disks if each.kind == "PersistentVolumeClaim"]
-    if strategy.overlays:
+    if overlays:
         vm = virtual_machine.with_overlays(vm, wanted.claims.values())
         claims = []  # Harvester would grow them, and give them to the machine's copies
     vm = virtual_machine.with_claim_templates(vm, claims)

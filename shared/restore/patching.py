@@ -64,7 +64,9 @@ def patch(wanted: Wanted, objects: tuple[PlannedObject, ...]) -> Patched:
     made = []
     for each in objects:
         source = sources.get((each.kind, each.name), each.name)
-        numbers = [n for n, one in enumerate(patches) if _matches(one, each.kind, source)]
+        # What a controller brings gets its labels and annotations of what it makes it of.
+        matching = [] if each.maker else enumerate(patches)
+        numbers = [n for n, one in matching if _matches(one, each.kind, source)]
         used.update(numbers)
         try:
             done = _patched(wanted, each, numbers)
@@ -84,7 +86,7 @@ def _source_names(wanted: Wanted) -> dict[tuple[str, str], str]:
     found = {("VirtualMachine", wanted.name): wanted.point.vm}
     for source, claim in wanted.claims.items():
         name = names.of_disk(wanted.restore_id, wanted.namespace, claim)
-        found["PersistentVolumeClaim", claim] = source
+        found["PersistentVolumeClaim", claim] = found["DataVolume", claim] = source
         found |= {(kind, name): source for kind in OF_DISKS}
     for secret in dig(wanted.metadata, "secretBackups") or []:
         found["Secret", names.secret(wanted.restore_id, secret["name"])] = secret["name"]

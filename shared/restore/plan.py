@@ -11,6 +11,7 @@ from shared.jsonpath import dig
 from shared.kinds import object_key
 from shared.models.cluster_facts import ClusterFacts, Needs
 from shared.models.documents import ClusterDocument
+from shared.models.images import DiskImages
 from shared.models.mapping import Mapping as RequestMapping
 from shared.models.restore_plans import (
     BATCH,
@@ -22,21 +23,39 @@ from shared.models.restore_plans import (
 )
 from shared.models.restore_points import RestorePoint
 from shared.models.target_facts import Versions
-from shared.restore import checks, details, existing, mapping_checks
+from shared.restore import checks, details, existing, mapping_checks, standby
 from shared.restore.existing import Existing
-from shared.restore.filling import fill
+from shared.restore.filling import fill, of_stack
 from shared.restore.making import Made, make
 from shared.restore.preflight import judging
 from shared.restore.request import Mode, RestoreRequest
-from shared.restore.strategies import LONGHORN, MOUNT, STANDING, STRATEGIES, Way, choose
+from shared.restore.strategies import (
+    CSI,
+    HARVESTER,
+    IMPORT,
+    LONGHORN,
+    MOUNT,
+    STANDING,
+    STRATEGIES,
+    Way,
+    choose,
+)
 from shared.restore.wanted import Images, Wanted
 
 NEVER_STARTED = ("Halted", "Manual")
 """Run strategies that a machine is made with, if its source had them: nobody but a person starts
 it."""
 
+IMAGES = ("BackingImage", "VirtualMachineImage")
+
 LAZY = "WaitForFirstConsumer"
-DIRECTORY = "directory"  # the layout of images
+OF_IMAGES = {Mode.STANDARD: (IMPORT.name,), Mode.EMERGENCY: (MOUNT.name,), Mode.REGISTER: ()}
+OF_LONGHORN = {
+    Mode.STANDARD: (CSI.name, LONGHORN.name, HARVESTER.name),
+    Mode.EMERGENCY: (LONGHORN.name,),
+    Mode.REGISTER: (HARVESTER.name,),
+}
+"""The strategies that fit a point's disks, by mode."""
 
 Metadata = Mapping[str, Any]
 
@@ -74,12 +93,37 @@ def needs(points: Iterable[RestorePoint], request: RestoreRequest) -> Needs:
         if times > 1:
             raise InvalidRequest(_become_one(points, request, namespace, vm), "select")
     backups = {volume.engine_backup for point in points for volume in point.volumes}
-    registers = request.mode is Mode.REGISTER
+    standing = stands(request)
+    namespaces = {namespace for namespace, _ in where}
+    records = None
+    if request.strategy == HARVESTER.name:
+        namespaces |= {point.namespace for point in points}
+        records = frozenset(f"{point.namespace}/{point.backup}" for point in points)
     return Needs(
-        namespaces=frozenset(namespace for namespace, _ in where),
-        backups=frozenset() if registers else frozenset(filter(None, backups)),
-        disks=registers,
+        namespaces=frozenset(namespaces),
+        backups=frozenset() if standing else frozenset(filter(None, backups)),
+        disks=standing,
+        imports=imports(points, request),
+        records=records,
+        standby=takes_standby(request),
     )
+
+
+def takes_standby(request: RestoreRequest) -> bool:
+    """Whether it may take volumes that stand by. A drill leaves them: they are used up by it."""
+    if request.strategy not in ("auto", LONGHORN.name) or request.drilled:
+        return False
+    return request.mode is Mode.EMERGENCY or request.select.failover is not None
+
+
+def stands(request: RestoreRequest) -> bool:
+    """Whether it is about disks that are there already."""
+    return request.mode is Mode.REGISTER and request.strategy != HARVESTER.name
+
+
+def imports(points: Iterable[RestorePoint], request: RestoreRequest) -> bool:
+    """Whether disks of any of them are imported from images."""
+    return request.mode is Mode.STANDARD and any(each.of_images for each in points)
 
 
 def names(points: Iterable[RestorePoint], request: RestoreRequest) -> set[str]:
@@ -96,17 +140,13 @@ def names(points: Iterable[RestorePoint], request: RestoreRequest) -> set[str]:
 def _misfit(point: RestorePoint, request: RestoreRequest) -> str | None:
     """Why the strategy that was asked for can make nothing of the point."""
     asked = request.strategy
-    if asked == "auto" or (asked == MOUNT.name) is (point.layout == DIRECTORY):
+    fitting = OF_IMAGES if point.of_images else OF_LONGHORN
+    if asked in ("auto", *fitting[request.mode]):
         return None
-    if point.layout != DIRECTORY:
-        return (
-            f"does not fit restore point {point.id}, whose disks are backups of Longhorn's. Use"
-            " 'auto' or 'longhorn'."
-        )
-    said = f"does not fit restore point {point.id}, whose disks are images."
-    if request.mode is Mode.EMERGENCY:
-        return f"{said} Use 'auto' or 'mount'."
-    return f"{said} Use mode 'emergency', with strategy 'auto' or 'mount'."
+    made_of = "images" if point.of_images else "backups of Longhorn's"
+    *others, last = map(repr, ("auto", *fitting[request.mode]))
+    said = f"does not fit restore point {point.id}, whose disks are {made_of}."
+    return f"{said} Use {', '.join(others)} or {last}."
 
 
 def _become_one(
@@ -150,6 +190,7 @@ def plan(
     if blocking and not request.dry_run:
         raise Refused(" ".join(blocking), "target")
     of_machines = [check for each in judged for check in each.checks]
+    images = _to_make(ordered, together.machines)
     return Plan(
         restore_id=request.restore_id,
         target=cluster.id,
@@ -161,6 +202,8 @@ def plan(
         absent=tuple(sorted({each.namespace for each in machines} - facts.namespaces.keys())),
         machines=together.machines,
         space=together.space,
+        images=images,
+        keys=facts.imports.secret if images else None,
         batch_size=BATCH,
         keep_for=request.kept,
         fail_on=request.fail_on,
@@ -175,15 +218,37 @@ def plan(
     ).hashed()
 
 
+def _to_make(
+    selected: Iterable[Selected], machines: Iterable[MachinePlan]
+) -> tuple[DiskImages, ...]:
+    """The images of the machines that are made, each once; none of those that keep their disks."""
+    wanted = {
+        place
+        for each in machines
+        for place in each.images
+        if not (each.problem or each.skip or each.updates)
+    }
+    known = {disk.place: disk for each in selected for disk in each.images.disks.values()}
+    return tuple(known[place] for place in sorted(wanted))
+
+
 def _way(point: RestorePoint, setting: Setting) -> Way:
     request = setting.request
-    if request.mode is Mode.REGISTER:
+    if stands(request):
         return Way(STANDING, "mode register: its disks are there already")
-    if point.layout == DIRECTORY:
-        return Way(MOUNT, "its disks are images, which are read where they lie")
+    if point.of_images and request.mode is Mode.EMERGENCY:
+        return Way(MOUNT, "mode emergency: its disks are images, which are read where they lie")
+    if point.of_images:
+        return Way(IMPORT, "its disks are images, which the target imports")
+    stood = setting.facts.standby
+    said = standby.told(point, stood)
+    if standby.any_ready(point, stood):
+        return Way(LONGHORN, said)
     if request.mode is Mode.EMERGENCY:
-        return Way(LONGHORN, "mode emergency: volumes of one replica each")
-    return choose(request.strategy, setting.cluster.id, setting.facts)
+        way = Way(LONGHORN, "mode emergency: volumes of one replica each")
+    else:
+        way = choose(request.strategy, setting.cluster.id, setting.facts)
+    return way._replace(reason=f"{way.reason}; {said}") if said else way
 
 
 def _checks_of_target(
@@ -224,7 +289,7 @@ def _judge(selected: Selected, setting: Setting) -> _Judged:
     point, metadata = selected.point, selected.metadata
     request, facts = setting.request, setting.facts
     subject = "/".join(_place(point, request))
-    verdicts = list(checks.of_point(point, subject, selected.lost, request.mode))
+    verdicts = list(checks.of_point(point, subject, selected.lost))
     way = _way(point, setting)
     made, found = Made(), existing.FREE
     if metadata is not None and verdicts[0].verdict != "block":
@@ -249,7 +314,7 @@ def _beside(machine: MachinePlan, found: Existing) -> MachinePlan:
     if not found.updates:
         return machine.model_copy(update={"replaces": found.replaces})
     # Its Secrets first: the machine is changed to name them. Nobody waits for what is not started.
-    objects = [each for each in machine.objects if each.kind == "Secret"]
+    objects = [each for each in machine.objects if each.kind == "Secret" and not of_stack(each)]
     objects += [each for each in machine.objects if each.kind == "VirtualMachine"]
     changed = {"objects": tuple(objects), "claims": (), "lazy": (), "run_strategy": None}
     return machine.model_copy(update={**changed, "updates": True})
@@ -265,6 +330,8 @@ def _machine(
     point, request = selected.point, setting.request
     claims = [each for each in made.objects if each.kind == "PersistentVolumeClaim"]
     strategy = point.machine.run_strategy
+    records = request.mode is Mode.REGISTER and way.strategy is HARVESTER
+    starts = request.start and strategy not in NEVER_STARTED and not records
     return MachinePlan(
         id=point.id,
         cluster=point.cluster,
@@ -279,7 +346,7 @@ def _machine(
         objects=made.objects,
         claims=tuple(each.name for each in claims),
         lazy=tuple(each.name for each in claims if _is_lazy(each, setting.facts)),
-        run_strategy=strategy if request.start and strategy not in NEVER_STARTED else None,
+        run_strategy=strategy if starts else None,
         waits_for=request.ready.condition,
         problem=_problem(verdicts),
         note=selected.note,
@@ -288,7 +355,15 @@ def _machine(
         ),
         mapped=made.mapped,
         rewrite=made.rewrite,
+        images=_images(selected, way),
+        records=records,
     )
+
+
+def _images(selected: Selected, way: Way) -> tuple[str, ...]:
+    if way.strategy is not IMPORT:
+        return ()
+    return tuple(sorted(each.place for each in selected.images.disks.values()))
 
 
 def _problem(verdicts: list[Check]) -> Problem | None:
@@ -352,7 +427,7 @@ def _collision(
     """
     for each in same:
         first = taken[each.subject]
-        if each.kind == "BackingImage" and each.manifest["spec"] == first.planned.manifest["spec"]:
+        if each.kind in IMAGES and each.manifest["spec"] == first.planned.manifest["spec"]:
             continue
         if each.kind == "Secret":
             mine = fill(each, metadata[machine.id], machine.rewrite)

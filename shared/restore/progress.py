@@ -47,6 +47,9 @@ class Step(NamedTuple):
 
 def next_step(machine: MachinePlan, result: MachineResult, live: Live) -> Step:
     """For a machine whose objects are made. One that nobody waits for ends as applied."""
+    if machine.records:
+        said = f"Harvester lists its backup {machine.backup}, and no machine was made"
+        return Step(Do.FINISH, said, MachineState.APPLIED)
     vm = live.get(("VirtualMachine", machine.namespace, machine.name))
     if vm is None:
         return _failed(
@@ -271,7 +274,7 @@ def find_taken(
     """
     taken = {}
     for machine in machines:
-        if machine.updates or machine.replaces:
+        if machine.updates or machine.replaces or machine.records:
             continue
         claims = (("PersistentVolumeClaim", claim) for claim in machine.claims)
         wanted = [

@@ -51,8 +51,9 @@ def measure(plan: Plan, results: Iterable[MachineResult], record: RestoreRecord)
 
 
 def _is_copied(machine: MachinePlan) -> bool:
-    """Not what stands already, nor images that are read where they lie."""
-    return bool(machine.claims) and not STRATEGIES[machine.strategy].overlays
+    """From Longhorn's backups: not what stands already, nor images, however they are read."""
+    overlays = STRATEGIES[machine.strategy].overlays
+    return bool(machine.claims) and not overlays and not machine.images
 
 
 def _data_there(machine: MachinePlan, result: MachineResult) -> datetime | None:
@@ -72,6 +73,9 @@ def estimate(plan: Plan, known: Iterable[Rate]) -> Estimate:
         if each.details and _is_copied(each) and not (each.problem or each.skip)
     )
     rates = sorted(known, key=lambda rate: rate.per_second)
+    if not size and plan.images:
+        said = "no estimate: its images are made and imported first, which nothing has measured"
+        return Estimate(size_bytes=sum(each.size_bytes for each in plan.images), basis=said)
     if not rates:
         said = f"no estimate: nothing was restored to {plan.target} yet"
         return Estimate(size_bytes=size, basis=said)

@@ -15,6 +15,7 @@ from pydantic import (
     StrictBool,
     model_validator,
 )
+from pydantic.alias_generators import to_camel
 
 from shared.errors import InvalidRequest
 from shared.models.base import (
@@ -34,7 +35,7 @@ from shared.models.base import (
     matching,
     waitable,
 )
-from shared.models.mapping import Mapping
+from shared.models.mapping import Mac, Mapping
 from shared.models.restore_plans import Condition, FailOn
 from shared.validation import parse
 
@@ -49,7 +50,6 @@ LACKING: dict[str, tuple[Any, ...]] = {
 
 PARTLY: dict[str, tuple[Any, ...]] = {
     "mode": ("standard", "emergency", "register"),
-    "strategy": ("auto", "csi", "longhorn", "mount"),
 }
 """Keys of which this version does some values."""
 
@@ -159,7 +159,7 @@ class RestoreRequest(Value):
     select: Select
     target: ClusterId
     mode: Mode = Mode.STANDARD
-    strategy: Literal["auto", "csi", "longhorn", "mount"] = "auto"
+    strategy: Literal["auto", "csi", "longhorn", "harvester", "import", "mount"] = "auto"
     mapping: Mapping = Field(default_factory=Mapping)
     on_existing: OnExisting = OnExisting.FAIL
     fail_on: FailOn = FailOn.FAILED
@@ -273,17 +273,20 @@ def restore_request(body: Any, *, execution_name: str) -> RestoreRequest:
 def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
     """Values that do not fit the mode, and why."""
     mode, strategy, existing = request.mode, request.strategy, request.on_existing
-    if mode is Mode.REGISTER and strategy != "auto":
+    if mode is Mode.REGISTER and strategy not in ("auto", "harvester"):
         yield (
             "strategy",
             f"{strategy!r} does not fit mode 'register', whose disks are there already."
-            " Leave it out.",
+            " Leave it out, or use 'harvester', which registers the backup itself.",
         )
+    if strategy == "harvester":
+        yield from _misfits_of_harvester(request)
     if mode is Mode.EMERGENCY and strategy not in ("auto", "longhorn", "mount"):
         yield (
             "strategy",
             f"{strategy!r} does not fit mode 'emergency', whose disks have one replica each, or are"
-            " images that are read where they lie. Use 'auto', 'longhorn' or 'mount'.",
+            " images that are read where they lie. Use 'auto', 'longhorn' or 'mount', or mode"
+            " 'standard'.",
         )
     if mode is Mode.STANDARD and strategy == "mount":
         yield (
@@ -301,4 +304,30 @@ def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
         yield (
             "keepFor",
             f"belongs to mode 'emergency'; what mode {mode.value!r} makes stays. Leave it out.",
+        )
+
+
+def _misfits_of_harvester(request: RestoreRequest) -> Iterator[tuple[str, str]]:
+    """It makes what the backup says, and a backup that is registered stays what it is."""
+    plain, mapping = Mapping(), request.mapping
+    kept = {"namespaces", "names", "mac"} if request.mode is Mode.STANDARD else set()
+    for name in sorted(Mapping.model_fields.keys() - kept):
+        if getattr(mapping, name) != getattr(plain, name):
+            yield (
+                f"mapping.{to_camel(name)}",
+                "does not fit strategy 'harvester', which makes what the backup says"
+                f"{', under other names at most' if kept else ''}. Leave it out, or use strategy"
+                " 'auto'.",
+            )
+    if mapping.mac is Mac.DERIVE:
+        yield (
+            "mapping.mac",
+            "'derive' does not fit strategy 'harvester'. Use 'clear' or 'keep', or strategy"
+            " 'auto'.",
+        )
+    if request.on_existing is OnExisting.UPDATE:
+        yield (
+            "onExisting",
+            "'update' does not fit strategy 'harvester', which makes whole machines."
+            " Use 'fail', 'skip' or 'recreate'.",
         )

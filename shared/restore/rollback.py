@@ -3,8 +3,9 @@ what is kept: pure, with the reason.
 
 Ledger, UID and label must agree. A machine's objects go in the reverse order of their creation, the
 next kind when the one before it is gone: Harvester refuses to delete a claim whose machine stands,
-a content waits for its snapshot, and a PersistentVolume for its claim. What was there before a kept
-object stays with it, so that what is kept stays usable and is found by a later rollback.
+a content waits for its snapshot, and a PersistentVolume for its claim; for a claim that goes before
+its DataVolume, CDI makes another one. What was there before a kept object stays with it, so that
+what is kept stays usable and is found by a later rollback.
 
 A VolumeSnapshot goes only once it is bound. The snapshot-controller binds in two writes, to the
 content and then to the snapshot's status, and tells a content that it may go by that status alone
@@ -26,6 +27,8 @@ from shared.validation import listed, shown
 
 ORDER = (
     "VirtualMachine",
+    "VirtualMachineRestore",
+    "DataVolume",
     "PersistentVolumeClaim",
     "VolumeSnapshot",
     "VolumeSnapshotContent",
@@ -35,6 +38,19 @@ ORDER = (
     "NetworkPolicy",
 )
 """In which the objects of a machine go; its Secrets go with it. What cuts it off goes last."""
+
+OF_BUCKET = {
+    "VirtualMachineBackup": "deleting it would delete the backup in the bucket",
+    "VirtualMachineImage": "deleting it would delete the image's metadata in the bucket",
+}
+"""What Harvester would do, so that none is ever deleted (pkg/controller/master/backup/backup.go,
+pkg/image/backingimage/backingimage.go)."""
+
+STAYING = ("Namespace", *OF_BUCKET)
+"""Kinds of which nothing is in anybody's way when it is kept."""
+
+CLAIMS = ("DataVolume", "PersistentVolumeClaim")
+"""With the first goes the second, which has its name."""
 
 MADE = ("create", "unchanged")
 UPDATED = ("update", "unchanged")
@@ -145,6 +161,7 @@ def steps(made: Made, live: Live, users: Uses, may: May) -> list[Step]:
     machine, disks = _split(made.objects)
     first = [_of_machine(made, each, live, may) for each in machine]
     every = [*first, *_of_secrets(made, first)]
+    every += [_keep(each, OF_BUCKET[each.kind]) for each in made.objects if each.kind in OF_BUCKET]
     kept = next((each for each in first if each.do is Do.KEEP and _stands(each, live)), None)
     for disk in reversed(disks):
         every += _of_disk(made, disk, live, users, kept, may)
@@ -160,7 +177,7 @@ def _split(
     for each in objects:
         if each.kind == "VirtualMachine":
             machine.append(each)
-        elif each.kind != "Secret":
+        elif each.kind != "Secret" and each.kind not in OF_BUCKET:
             disks[-1].append(each)
             if each.kind == "PersistentVolumeClaim":
                 disks.append([])
@@ -239,8 +256,9 @@ def _of_part(
         return settled
     if kept:
         return _keep(each, f"it belongs to {subject(kept.made)}, which is kept")
-    if each.kind == "PersistentVolumeClaim":
-        why = _why_claim_stays(made, each, live, users, may)
+    if each.kind in CLAIMS:
+        claim = each.model_copy(update={"kind": "PersistentVolumeClaim"})
+        why = _why_claim_stays(made, claim, live, users, may)
         return _keep(each, why) if why else _delete(each, found)
     if why := _why_backup_would_go(each, live) or _why_volume_stays(made, each, found):
         return _keep(each, why)
@@ -420,7 +438,9 @@ def strangers(
     known = {each.uid for machine in made for each in machine.objects}
     for (kind, namespace, name), each in sorted(live.items()):
         carries = dig(each, "metadata", "labels", labels.RESTORE) == restore_id
-        if kind in ORDER and carries and dig(each, "metadata", "uid") not in known:
+        owners = dig(each, "metadata", "ownerReferences") or []
+        uids = {dig(each, "metadata", "uid"), *(dig(one, "uid") for one in owners)}
+        if kind in ORDER and carries and not uids & known:
             yield (
                 kind,
                 namespace or None,

@@ -12,6 +12,7 @@ from shared.models.base import to_instant
 from shared.models.restore_plans import RestoreRecord
 from shared.models.rollbacks import Fate, Undone
 from shared.restore.report import brief
+from shared.restore.rollback import STAYING
 from shared.restore.rollback_request import RollbackRequest
 
 SHOWN = 100
@@ -23,10 +24,10 @@ MORE = "Roll back again once the reason is gone; what is deleted already is only
 
 
 def state(undone: Iterable[Undone], *, dry_run: bool) -> str:
-    """The contract's: a namespace that is kept is no failure."""
+    """The contract's: a namespace that is kept is no failure, nor a backup, which always is."""
     if dry_run:
         return PLANNED
-    kept = (each for each in undone if each.fate is Fate.KEPT and each.kind != "Namespace")
+    kept = (each for each in undone if each.fate is Fate.KEPT and each.kind not in STAYING)
     return "partial" if any(kept) else "succeeded"
 
 

@@ -20,11 +20,14 @@ MOST_FINDINGS = 50
 
 
 class Finding(NamedTuple):
-    """Something that a person should know of one machine; CHECK is the rule's name in the plan."""
+    """Something that a person should know of one machine; CHECK is the rule's name in the plan.
+    STAYS: what it is about is taken as it is.
+    """
 
     check: str
     verdict: Literal["warn", "block"]
     message: str
+    stays: bool = False
 
 
 class At(NamedTuple):
@@ -61,6 +64,11 @@ def warning(message: str, check: str = "allow-list") -> Finding:
     return Finding(check, "warn", message)
 
 
+def noting(message: str, check: str = "allow-list") -> Finding:
+    """Of what is taken as it is."""
+    return Finding(check, "warn", message, stays=True)
+
+
 def blocking(message: str, check: str = "allow-list") -> Finding:
     return Finding(check, "block", message)
 
@@ -88,7 +96,7 @@ def keep_and_warn(why: str) -> Rule:
     """Taken as it is; WHY is a sentence that goes with any value but an empty one."""
 
     def decide(value: Any, at: At) -> Part:
-        return Part(value, findings=(warning(f"{at}: {why}"),) if value else ())
+        return Part(value, findings=(noting(f"{at}: {why}"),) if value else ())
 
     return decide
 

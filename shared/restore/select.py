@@ -7,29 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.models.base import to_instant
 from shared.models.restore_points import RestorePoint, State
-from shared.restore.request import Mode, Select
+from shared.restore.request import Select
 
 if TYPE_CHECKING:
     from shared.models.recovery_plans import Chosen
 
-NOT_YET = (
-    "is in the directory layout, which this version restores in mode 'emergency' only, from images"
-    " that the target's nodes can mount. docs/layouts.md says how, and how to import them by hand."
-)
 NO_FILES_YET = (
     "lies in a file system, which this version catalogues and does not restore from. docs/deploy.md"
     " says how to copy its target to a bucket."
 )
-
-
-def why_shown_only(point: RestorePoint) -> str:
-    """Why a point that is restorable is not restored by this version: the rest of a sentence."""
-    return NOT_YET if point.layout == "directory" else NO_FILES_YET
-
-
-def takes(point: RestorePoint, mode: Mode) -> bool:
-    """Whether a request of that mode can have it: images in place serve for a while."""
-    return point.usable or (mode is Mode.EMERGENCY and point.mountable)
+"""Why a point that is restorable is not restored by this version: the rest of a sentence."""
 
 
 class Choice(NamedTuple):
@@ -48,7 +35,6 @@ def choose(
     points: Iterable[RestorePoint],
     select: Select,
     chosen: "Chosen | None" = None,
-    mode: Mode = Mode.STANDARD,
 ) -> tuple[Choice, ...]:
     """For each machine of POINTS, which come newest first, its newest restorable point at or before
     the instant asked for.
@@ -70,7 +56,7 @@ def choose(
         if select.at is not None and point.taken_at > select.at:
             continue
         newest.setdefault(machine, point)
-        if takes(point, mode):
+        if point.usable:
             restorable.setdefault(machine, point)
     return tuple(
         _choice(oldest[machine], newest.get(machine), restorable.get(machine), select)
@@ -116,7 +102,7 @@ def _until(select: Select) -> str:
 
 def _unfit(point: RestorePoint) -> str:
     if point.state is State.RESTORABLE:
-        return f"{_named(point)}, {why_shown_only(point)}"
+        return f"{_named(point)}, {NO_FILES_YET}"
     reasons = "; ".join(point.reasons) or "no reason is known"
     return f"{_named(point)}, is {point.state}: {reasons}."
 

@@ -9,6 +9,7 @@ from shared.kinds import KINDS
 from shared.models.base import to_instant
 from shared.models.cluster_facts import ClusterFacts
 from shared.models.documents import Share
+from shared.models.images import DiskImages
 from shared.models.mapping import Mapping
 from shared.models.restore_plans import Check, Fill, PlannedObject, Verdict
 from shared.models.restore_points import RestorePoint, Volume
@@ -20,12 +21,12 @@ DEFAULT_SNAPSHOT_CLASS = "longhorn"
 
 class Images(NamedTuple):
     """What is known of a point whose disks are images: the PREFIX of its target, the SHARE that
-    holds the same files, and by its key the format of each image that the catalogue has.
+    holds the same files, and those of each DISK (by name) whose images are all there.
     """
 
     prefix: str
     share: Share | None = None
-    formats: MappingOf[str, str] = {}
+    disks: MappingOf[str, DiskImages] = {}
 
 
 class Wanted(NamedTuple):
@@ -93,7 +94,9 @@ class Wanted(NamedTuple):
         return self.mapping.storage_class(volume.storage_class) or self.facts.default_class
 
     def size(self, volume: Volume) -> int | None:
-        """Bytes: what Longhorn on the target will make, whatever a claim asks for."""
+        """Bytes: what Longhorn on the target will make, whatever a claim asks for; of an image what
+        it has.
+        """
         known = self.facts.longhorn.backups.get(volume.engine_backup or "")
         return (known and known.size_bytes) or volume.size_bytes
 

@@ -1,25 +1,30 @@
 """Our own files in the state bucket: plans below work/, forgotten after a month, and reports, which
 stay.
 
-A plan is kept in parts: a head with what all of its machines share, an outline of each batch of
-them, and their objects. So a run reads its own batch alone, one that only looks after machines
-reads none of their objects, and one that creates them holds a few at a time.
+A plan is kept in parts: a head with what all of its machines share, the images that come before
+them, an outline of each batch of them, and their objects. So a run reads its own batch alone, one
+that only looks after machines reads none of their objects, and one that creates them holds a few at
+a time.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from shared.aws import uploads
 from shared.errors import NotFound
+from shared.models.images import FRESH, DiskImages
 from shared.models.restore_plans import Check, MachinePlan, Plan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 50  # machines; some hundred KB
+IMAGES = "images.json"
 HEAD = -1
 """In place of a batch's number: what belongs to none."""
 
@@ -58,9 +63,10 @@ class StateBucket:
             outline = plan.model_copy(update={"machines": batch, "checks": apart[number]}).outline()
             body = _outlines().dump_json(_Outline(outline.machines, outline.checks))
             self._put(f"{folder}/{_outline(number)}", body)
-        head = plan.model_copy(
-            update={"machines": (), "checks": apart[HEAD], "worst": plan.verdict}
-        )
+        if plan.images:
+            self._put(f"{folder}/{IMAGES}", _images().dump_json(plan.images))
+        shared: dict[str, Any] = {"machines": (), "checks": apart[HEAD], "images": ()}
+        head = plan.model_copy(update={**shared, "worst": plan.verdict})
         self._put(f"{folder}/head.json", head.model_dump_json().encode())
 
     def outline(self, ledger: str, plan_hash: str, batch: int | None = None) -> Plan:
@@ -98,6 +104,15 @@ class StateBucket:
         for part in needed:
             machines = _machines().validate_json(self._get(f"{folder}/{part}"))
             yield from (each for each in machines if each.key in chosen)
+
+    def images(self, ledger: str, plan_hash: str) -> tuple[DiskImages, ...]:
+        """Those of a plan, in its order. Raises NotFound."""
+        return _images().validate_json(self._get(f"{_folder(ledger, plan_hash)}/{IMAGES}"))
+
+    def has_image(self, place: str, now: datetime) -> bool:
+        """Whether it is there as a whole, and stays: an upload that has not ended is no object."""
+        found = uploads.find(self._s3, self._bucket, place)
+        return found is not None and found.at > now - FRESH
 
     def report_address(self, name: str) -> str:
         """Of the JSON."""
@@ -151,6 +166,11 @@ def _checks_by_batch(plan: Plan) -> dict[int, tuple[Check, ...]]:
 
 def _report_key(name: str, form: Form) -> str:
     return f"reports/{name}.{form}"
+
+
+@cache
+def _images() -> TypeAdapter[tuple[DiskImages, ...]]:
+    return TypeAdapter(tuple[DiskImages, ...])
 
 
 @cache

@@ -45,7 +45,7 @@ class _Work(NamedTuple):
 
     OBSTACLES keep all machines of a namespace from being made. TAKEN says of machines, by
     `namespace/name`, that another client has taken a name of theirs. KNOWN is what the ledgers of
-    restores say whose machines are replaced.
+    restores say whose machines are replaced. KEYS are those with which the target reads images.
     """
 
     run: Run
@@ -54,6 +54,7 @@ class _Work(NamedTuple):
     obstacles: Mapping[str, Outcome]
     taken: Mapping[str, str]
     known: Predecessors
+    keys: Mapping[str, str]
     until: float
 
 
@@ -73,7 +74,8 @@ def create_machines(run: Run, results: Results, until: float, at_once: int) -> R
     how = _how(run)
     obstacles = _create_namespaces(run, how, todo)
     known = read_predecessors(run, (each for each in run.plan.machines if each.key in todo))
-    work = _Work(run, how, results, obstacles, _find_taken(run, todo), known, until)
+    taken = _find_taken(run, todo)
+    work = _Work(run, how, results, obstacles, taken, known, _keys(run), until)
     machines = run.clients.state.machines(run.batch.ledger.id, run.plan, todo)
     with ThreadPoolExecutor(at_once) as pool:
         create = partial(_create_machine, work)
@@ -81,10 +83,19 @@ def create_machines(run: Run, results: Results, until: float, at_once: int) -> R
         return {result.key: result for result in done}
 
 
+def _keys(run: Run) -> Mapping[str, str]:
+    if run.plan.keys is None:
+        return {}
+    from shared.workflows import imaging  # few restores are of images
+
+    return imaging.keys_for_cluster(run.clients.secrets, run.plan.keys)
+
+
 def _is_to_create(run: Run, result: MachineResult) -> bool:
     """A dry run tries blocked machines as well: it shows all that is wrong at once."""
     tried_anyway = run.plan.dry_run and result.state is MachineState.BLOCKED
-    return result.phase is Phase.PENDING and (tried_anyway or not result.final)
+    pending = result.phase is Phase.PENDING and result.key not in run.unready
+    return pending and (tried_anyway or not result.final)
 
 
 def _how(run: Run) -> How:
@@ -145,7 +156,7 @@ def _create_objects(work: _Work, machine: MachinePlan) -> Outcome:
     if machine.key in work.taken:
         return Outcome((), Problem(code="Conflict", message=work.taken[machine.key]))
     try:
-        fill = _filler(work.run, machine)
+        fill = _filler(work, machine)
     except _Lost as lost:
         return Outcome((), Problem(code=Refused.__name__, message=str(lost)))
     if machine.updates:
@@ -175,13 +186,15 @@ class _Lost(Exception):
     """The machine's metadata is not there any more, or has changed."""
 
 
-def _filler(run: Run, machine: MachinePlan) -> Fill:
-    metadata: Mapping[str, Any] = {}
+def _filler(work: _Work, machine: MachinePlan) -> Fill:
+    """Raises _Lost."""
+    run, metadata = work.run, dict[str, Any]()
     if any(each.fills for each in machine.objects):
         try:
             metadata = read_metadata(run.clients.s3, machine.source, machine.vm)
         except Refused as error:
             raise _Lost(error.message) from None
+        metadata[filling.OF_STACK] = work.keys  # whatever the backup has there
 
     def complete(planned: PlannedObject, uid: str | None) -> Mapping[str, Any]:
         return filling.labelled(filling.complete(planned, machine, metadata, uid), run.labels)
@@ -212,7 +225,7 @@ def _settle(
     if machine.updates:
         applied = result.model_copy(update={"phase": Phase.APPLIED, "since": now})
         return progress.finish(applied, UPDATED, now)
-    made = {"phase": Phase.APPLIED, "since": now, "waits": None}
+    made = {"phase": Phase.APPLIED, "since": now, "waits": None, "data": 0}
     return result.model_copy(update=made | {"uid": outcome.uid or result.uid})
 
 

@@ -18,7 +18,7 @@ from shared.models.target_facts import Versions
 from shared.restore import backup_checks, rates
 from shared.restore import plan as planning
 from shared.restore.plan import Selected
-from shared.restore.request import Mode, OnExisting, RestoreRequest
+from shared.restore.request import OnExisting, RestoreRequest
 from shared.restore.select import Choice
 from shared.restore.wanted import Images
 from shared.runs import ledger as ledgers
@@ -41,7 +41,9 @@ LOOKS = 5  # executions that are looked at before one gives up: each took the re
 
 
 class Clients(NamedTuple):
-    """What planning reads and writes."""
+    """What planning reads and writes; IMAGES is the URL of the state bucket, as a cluster reaches
+    it.
+    """
 
     table: Table
     s3: "S3Client"
@@ -49,6 +51,7 @@ class Clients(NamedTuple):
     state: StateBucket
     allow_loopback: bool
     secrets_prefix: str
+    images: str
     clock: Clock = Clock()
 
 
@@ -129,7 +132,7 @@ def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
     """Raises NotFound and InvalidRequest, as a selection does."""
     chosen = find_plan(clients.table, request.select)
     checks: tuple[Check, ...] = ()
-    choices = select_points(clients.table, request.select, chosen, request.mode)
+    choices = select_points(clients.table, request.select, chosen)
     points = [choice.point for choice in choices]
     if chosen:
         from shared.restore import plan_checks  # few restores are of a plan
@@ -157,15 +160,25 @@ def _plan(
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
         # Nothing is asked for a point that is not restored anyway: it may never come.
-        wanted = [choice.point for choice in chosen.choices if is_restorable(choice, request.mode)]
-        if request.mode is not Mode.REGISTER:
+        wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
+        if not planning.stands(request):
             lacking = _to_attach(clients, request, wanted, facts, attached)
             if lacking and not request.dry_run:
                 return Attach(lacking[0], cluster.id)
             facts = facts._replace(attached={**attached, **dict.fromkeys(lacking)})
             if not request.dry_run:
                 facts = _sync(clients, target, wanted, facts)
-    selected = _read_again(clients, request.mode, chosen.choices)
+            # A drill leaves nothing behind, not even an image of Harvester's.
+            if facts.longhorn.saved and not request.drilled:
+                from shared.workflows import harvester_images  # few restores lack an image
+
+                facts = harvester_images.with_owners(clients.s3, target, wanted, facts)
+    if planning.imports(wanted, request):
+        from shared.workflows import imaging  # few restores are of images
+
+        found = imaging.find_imports(clients.secrets, clients.secrets_prefix, clients.images)
+        facts = facts._replace(imports=found)
+    selected = _read_again(clients, chosen.choices)
     sources = _sources(clients, chosen.points)
     plan = planning.plan(selected, request, cluster, facts, sources, chosen.checks)
     estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
@@ -246,17 +259,11 @@ def _sources(clients: Clients, points: Iterable[RestorePoint]) -> dict[str, Vers
 def _known(clients: Clients, source: ClusterDocument) -> Versions:
     """What the document leaves out is as the probe saw it last: the cluster may be gone by now."""
     seen = observations.read(clients.table, source.id)
-    stated = _stated(source)
+    stated = source.stated
     if seen is None:
         return stated
     said = {name: each for name, each in stated._asdict().items() if each is not None}
     return Versions(**(seen.versions.model_dump() | said))
-
-
-def _stated(cluster: ClusterDocument) -> Versions:
-    return Versions(
-        kubernetes=cluster.kubernetes, harvester=cluster.harvester, longhorn=cluster.longhorn
-    )
 
 
 def _observe(
@@ -264,7 +271,7 @@ def _observe(
 ) -> ClusterFacts:
     """Raises Refused for what the credentials may not see: no machine can be judged without it."""
     try:
-        facts = discovery.observe(target, needs, _stated(cluster))
+        facts = discovery.observe(target, needs, cluster.stated)
     except Rejected as error:
         raise Refused(error.message, "target") from None
     makers = set(facts.existing.values()) - {""}
@@ -328,13 +335,13 @@ def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _read_again(clients: Clients, mode: Mode, choices: Iterable[Choice]) -> list[Selected]:
+def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
     choices = tuple(choices)
-    images = _images(clients.table, mode, choices)
+    images = _images(clients.table, choices)
 
     def read(choice: Choice) -> Selected:
         point = choice.point
-        if not is_restorable(choice, mode):
+        if not is_restorable(choice):
             return Selected(point, None, choice.blocked, choice.note)
         try:
             metadata = read_metadata(clients.s3, point.source, f"{point.namespace}/{point.vm}")
@@ -346,20 +353,21 @@ def _read_again(clients: Clients, mode: Mode, choices: Iterable[Choice]) -> list
         return list(pool.map(read, choices))
 
 
-def _images(table: Table, mode: Mode, choices: Iterable[Choice]) -> dict[str, Images]:
+def _images(table: Table, choices: Iterable[Choice]) -> dict[str, Images]:
     """By the ids of those points whose disks are images."""
-    points = [each.point for each in choices if each.point.mountable and is_restorable(each, mode)]
+    points = [each.point for each in choices if each.point.of_images and is_restorable(each)]
     if not points:
         return {}
     from shared.catalogue import images  # few restores are of them
 
-    targets = {each.target for each in points}
-    found = {each: documents.document(table, "targets", each) for each in targets}
-    formats = images.formats(table, points)
+    ids = {each.target for each in points}
+    found = {each: documents.document(table, "targets", each) for each in ids}
+    targets = {id_: each for id_, each in found.items() if each}
+    disks = images.chains(table, points, targets)
     return {
-        each.id: Images(target.prefix, target.nfs, formats[each.id])
+        each.id: Images(target.prefix, target.nfs, disks[each.id])
         for each in points
-        if (target := found[each.target])
+        if (target := targets.get(each.target))
     }
 
 

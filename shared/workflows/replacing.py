@@ -95,11 +95,11 @@ def _look(target: TargetCluster, restore_id: str, made: Iterable[Made]) -> Stand
 
 
 def _why_not(steps: Iterable[Step]) -> str | None:
-    """Why a machine cannot be replaced. Secrets go with it, or are nobody's alone; what is another
-    one by now is met when its name is taken.
+    """Why a machine cannot be replaced. Secrets go with it, or are nobody's alone, and what
+    lies in the bucket stays; what is another one by now is met when its name is taken.
     """
     for step in steps:
-        kept = step.do is Do.KEEP and step.made.kind != "Secret"
+        kept = step.do is Do.KEEP and step.made.kind not in ("Secret", *rollback.OF_BUCKET)
         if kept and step.reason != CHANGED_HANDS:
             return f"{rollback.subject(step.made)}: {step.reason}"
     return None

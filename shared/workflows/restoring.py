@@ -91,6 +91,8 @@ def _queued(run: Run, results: Results) -> Queued | None:
     waiting = [results[each.key] for each in run.waiting(results)]
     if run.plan.batches == 1 or not run.share.is_exhausted or not all(map(_is_pending, waiting)):
         return None
+    if run.unready:
+        return None  # the next run has images to look after
     return _asks(run.plan, run.taken, len(to_create(run, results)))
 
 
@@ -118,7 +120,7 @@ def _run(
         refusal = partial(batch.refusal, taken.restore.attempt, taken.batch.run)
         fence = Fence(refusal, read_at=began, clock=clients.clock.monotonic)
         deadline = began + seconds - RESERVE
-        run = Run(clients, target, plan, taken, batch, fence, deadline, outage, share)
+        run = Run(clients, target, plan, taken, batch, fence, deadline, outage, share, set())
         return run, _say_what_is_shared(run, _proceed(run))
 
 
@@ -155,13 +157,14 @@ def _proceed(run: Run) -> Results:
         results = _adopt(run, before)
     except Unreachable as outage:
         return _give_up_in_time(run, before, outage)
+    results |= _await_images(run, results)
     clock = run.clients.clock
     while True:
         try:
             made = _create_some(run, results)
             results |= made
             until = min(run.deadline, clock.monotonic() + PATIENCE)
-            if any(_is_pending(each) for each in results.values()):
+            if any(_is_to_make(run, each) for each in results.values()):
                 until = clock.monotonic()  # one look between two slices of creating
             # Also in an outage: it may be one object that gets no answer, not the cluster.
             results |= watch_machines(run, results, until)
@@ -171,9 +174,17 @@ def _proceed(run: Run) -> Results:
                 clock.sleep(PAUSE)
         except Unreachable as outage:
             return results | expire(run, results, outage)
-        is_done = not any(_is_pending(each) for each in results.values())
+        is_done = not any(_is_to_make(run, each) for each in results.values())
         if run.is_over or run.share.is_exhausted or is_done:
             return results
+
+
+def _await_images(run: Run, results: Results) -> Results:
+    if not any(each.images for each in run.plan.machines):
+        return {}
+    from shared.workflows import awaiting  # few restores are of images
+
+    return awaiting.await_images(run, results)
 
 
 def _create_some(run: Run, results: Results) -> Results:
@@ -189,6 +200,10 @@ def _create_some(run: Run, results: Results) -> Results:
         made = create_machines(run, results, until, slice_.machines)
         slice_.left = len(to_create(run, results | made))
     return made
+
+
+def _is_to_make(run: Run, result: MachineResult) -> bool:
+    return _is_pending(result) and result.key not in run.unready
 
 
 def _is_pending(result: MachineResult) -> bool:

@@ -1,8 +1,8 @@
 """One run of a restore: one call of the restore function, and what all of its steps share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared import labels
 from shared.aws.table import Table
@@ -23,13 +23,16 @@ Results = dict[str, MachineResult]
 
 
 class Clients(NamedTuple):
-    """What a restore reads and writes."""
+    """What a restore reads and writes. BEGIN_IMAGE has ImageFunction called with that event, and
+    does not wait for it.
+    """
 
     table: Table
     s3: "S3Client"
     secrets: "SecretsManagerClient"
     state: StateBucket
     allow_loopback: bool
+    begin_image: Callable[[Mapping[str, Any]], None]
     clock: Clock = Clock()
 
 
@@ -56,7 +59,8 @@ class Outage:
 class Run(NamedTuple):
     """PLAN is that of the batch, without objects. After DEADLINE (monotonic) nothing new is begun.
 
-    OUTAGE is shared by the run's threads.
+    OUTAGE is shared by the run's threads. UNREADY are machines (`namespace/name`) that are not made
+    in this run, since their images are not there.
     """
 
     clients: Clients
@@ -68,6 +72,7 @@ class Run(NamedTuple):
     deadline: float
     outage: Outage
     share: Share
+    unready: set[str]
 
     @property
     def record(self) -> RestoreRecord:

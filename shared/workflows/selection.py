@@ -7,8 +7,8 @@ from shared.aws.table import Table
 from shared.catalogue import documents, reading
 from shared.errors import InvalidRequest, NotFound
 from shared.models.restore_points import RestorePoint
-from shared.restore.request import Mode, Select
-from shared.restore.select import Choice, choose, takes
+from shared.restore.request import Select
+from shared.restore.select import Choice, choose
 
 if TYPE_CHECKING:
     from shared.models.recovery_plans import Chosen
@@ -36,7 +36,6 @@ def select_points(
     table: Table,
     wanted: Select,
     chosen: "Chosen | None" = None,
-    mode: Mode = Mode.STANDARD,
 ) -> tuple[Choice, ...]:
     """CHOSEN is the recovery plan that is selected. Raises NotFound for what the catalogue does not
     know, InvalidRequest for what is not one thing.
@@ -45,7 +44,7 @@ def select_points(
         return _by_id(table, (wanted.id,))
     if wanted.ids:
         return _by_id(table, wanted.ids)
-    choices = choose(_candidates(table, wanted, chosen), wanted, chosen, mode)
+    choices = choose(_candidates(table, wanted, chosen), wanted, chosen)
     if not choices:
         raise NotFound(
             f"select: no restore point of {_describe(wanted)} is known."
@@ -121,7 +120,6 @@ def _describe(wanted: Select) -> str:
     return f"{what} of cluster {wanted.cluster}" if wanted.cluster else what
 
 
-def is_restorable(choice: Choice, mode: Mode) -> bool:
+def is_restorable(choice: Choice) -> bool:
     """Whether the point's metadata is worth reading."""
-    readable = choice.point.readable or takes(choice.point, mode)
-    return choice.blocked is None and readable
+    return choice.blocked is None and choice.point.readable

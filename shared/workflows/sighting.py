@@ -148,6 +148,7 @@ def _read(
         etag=found.etag,
         version_id=version_id,
         object_time=found.modified,
+        back_at=event.at if event.deleted else None,
     )
     return _as_it_was(row, clients.catalogue) if event.deleted else row
 

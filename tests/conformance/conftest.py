@@ -11,7 +11,7 @@ import yaml
 
 from local import cloud, cluster, documents, processes
 from local.conformance.cluster import REAL
-from local.runtime import described, parameters
+from local.runtime import described, keep_import_keys, parameters
 from local.stack import Stack
 from tests.conformance.lab import SOURCE, Lab
 
@@ -29,6 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ends.callback(processes.stop_all)
         endpoint = cloud.start()
         outputs = cloud.deploy(endpoint, cloud.BUILD, parameters())
+        keep_import_keys(endpoint, outputs["StateBucket"])
         made = Stack(described(endpoint, outputs, {}))
         owner = documents.target("conformance", made.bucket, SOURCE)
         made.document("targets/conformance.yaml", yaml.safe_dump(owner))

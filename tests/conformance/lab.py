@@ -17,7 +17,7 @@ from local.cluster import Cluster
 from local.longhorn import target
 from local.longhorn.resources import NAMESPACE as LONGHORN_NAMESPACE
 from local.processes import NotReadyError, wait_until
-from local.runtime import ACCESS
+from local.runtime import ACCESS, OF_HARVESTER
 from local.samples.longhorn import LonghornVolume
 from local.stack import Stack
 from shared.jsonpath import dig
@@ -28,7 +28,10 @@ HARVESTER = "harvesterhci.io/v1beta1"
 SELDOM = 86400  # seconds
 QUIET = 3 * target.POLL_SECONDS
 """Seconds in which whoever looks at the bucket looks at it twice."""
-BUSY = "There is VMBackup in creating or deleting progress"
+BUSY = (
+    "There is VMBackup in creating or deleting progress",
+    "There is a VM either in the process of creating or deleting",
+)
 """Harvester refuses its setting then; it makes such backups of what lies in the bucket."""
 SOURCE = "elsewhere"
 """The cluster that every backup in the bucket comes from, as the catalogue is told."""
@@ -58,7 +61,7 @@ class Lab:
         """Its default backup target is the stack's bucket, and the stack knows it as a cluster."""
         lab = cls(cluster.api, is_real, stack, cluster.name)
         lab.poll(target.POLL_SECONDS)
-        kubeconfig = cluster.restricted_kubeconfig(ACCESS)
+        kubeconfig = cluster.restricted_kubeconfig(ACCESS, OF_HARVESTER)
         stack.client("secretsmanager").create_secret(
             Name=documents.secret(cluster.name), SecretString=kubeconfig
         )
@@ -84,7 +87,7 @@ class Lab:
             try:
                 self.configure(seconds)
             except ApiException as error:
-                if BUSY not in said(error):
+                if not any(each in said(error) for each in BUSY):
                     raise
                 return False
             return True

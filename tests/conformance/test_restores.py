@@ -20,21 +20,32 @@ from local.samples.harvester import MANAGEMENT
 from local.samples.longhorn import backing_image
 from local.samples.world import VmBackup, a_vm_backup, address, an_image
 from local.stack import Ended, wait
+from shared.jsonpath import dig
 from shared.restore.virtual_machine import FIRMWARE_UUIDS
-from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SELDOM, SOURCE, Lab
+from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SELDOM, SOURCE, Lab
 from tests.conformance.test_machines import MAC, NO_WEBHOOKS, STRATEGY, network
 from tests.integration.lab_objects import KUBEVIRT, a_backing_image, claim, manifest
 
 NO_SCHEDULER = "the simulated cluster has no scheduler"
-IMAGE = "default/image-conformance"
 REMOVED = "harvesterhci.io/removedPersistentVolumeClaims"
 
 
-def put(lab: Lab, vm: str, *, notes: Object | None = None, edit: Any = None, **traits: Any) -> None:
-    """A backup of a machine, whose annotations have NOTES, in the bucket."""
+def put(
+    lab: Lab,
+    vm: str,
+    *,
+    notes: Object | None = None,
+    edit: Any = None,
+    described: bool = True,
+    **traits: Any,
+) -> None:
+    """A backup of a machine, whose annotations have NOTES, in the bucket; DESCRIBED: with what
+    Harvester saves of its image.
+    """
     # Harvester names VolumeSnapshotContents after backups: one name in all of the cluster.
     made = a_vm_backup(vm, lab.namespace, f"{lab.namespace}-{vm}", **traits)
-    lab.stack.put(bent(made, lambda spec: bend(spec, notes or {}, edit)))
+    objects = bent(made, lambda spec: bend(spec, notes or {}, edit))
+    lab.stack.put(each for each in objects if described or "vmimages/" not in each[0])
 
 
 def bend(source: Object, notes: Object, edit: Callable[[Object], object] | None) -> None:
@@ -229,9 +240,9 @@ def test_a_note_of_a_disk_that_is_not_restored_makes_no_empty_claim(lab: Lab) ->
     assert lab.never(lambda: lab.exists(unwanted))
 
 
-def over_an_image(lab: Lab, image: str, **traits: Any) -> Object:
-    """The request for a machine whose disk lies over it."""
-    put(lab, "web", networks=[MANAGEMENT], image=image, **traits)
+def over_an_image(lab: Lab, image: str, *, described: bool = True, **traits: Any) -> Object:
+    """The request for a machine whose disk lies over it; DESCRIBED: with Harvester's metadata."""
+    put(lab, "web", networks=[MANAGEMENT], image=image, described=described, **traits)
     asked = request(lab, 1, mapping={"storageClasses": {"*": "harvester-longhorn"}})
     lab.wait(
         lambda: "image" in json.dumps(lab.stack.search(vm=f"{lab.namespace}/web")), "it is known"
@@ -240,10 +251,12 @@ def over_an_image(lab: Lab, image: str, **traits: Any) -> Object:
 
 
 def test_an_image_that_lies_in_the_bucket_is_restored_and_goes_with_its_machine(lab: Lab) -> None:
-    picture = an_image(IMAGE)
+    """One that Harvester has not saved, or no longer."""
+    image = f"default/image-{lab.namespace}"
+    picture = an_image(image)
     other = backing_image(picture.name, b"other content")
     here = manifest(LONGHORN, "BackingImage", picture.name, LONGHORN_NAMESPACE)
-    asked = over_an_image(lab, IMAGE)
+    asked = over_an_image(lab, image, described=False)
     lab.apply(a_backing_image(other))
     wrong = lab.stack.restore(asked)
     assert states(wrong) == {"web": "blocked"}
@@ -257,6 +270,35 @@ def test_an_image_that_lies_in_the_bucket_is_restored_and_goes_with_its_machine(
     undone = lab.stack.roll_back(ended.output["restoreId"], seconds=280, deleteStarted=True)
     assert (undone.output["state"], undone.output["kept"]) == ("succeeded", []), undone
     assert not lab.exists(here)
+
+
+@pytest.mark.parametrize("who", ["harvester", "replant"])
+def test_an_image_that_harvester_has_saved_is_restored_by_harvester_and_stays(
+    lab: Lab, who: str
+) -> None:
+    """Harvester makes it of the metadata by itself when it looks at the bucket, often or seldom."""
+    image = f"{lab.namespace}/image-{lab.namespace}"
+    lab.poll(SELDOM if who == "replant" else POLL_SECONDS)
+    try:
+        if who == "replant":
+            time.sleep(3)  # the change itself makes it look once more
+        asked = over_an_image(lab, image)
+        before = lab.etags()
+        ended = lab.stack.restore(asked)
+    finally:
+        lab.poll(POLL_SECONDS)
+    assert states(ended) == {"web": "ready"}, ended
+    here = manifest(LONGHORN, "BackingImage", an_image(image).name, LONGHORN_NAMESPACE)
+    made = lab.get(here)
+    assert made["metadata"]["annotations"]["harvesterhci.io/imageId"] == image
+    assert made["spec"]["checksum"] == an_image(image).checksum
+    undone = lab.stack.roll_back(ended.output["restoreId"], seconds=280, deleteStarted=True)
+    assert undone.output["state"] == "succeeded", undone
+    assert {each["kind"] for each in undone.output["kept"]} <= {"VirtualMachineImage", "Namespace"}
+    assert lab.exists(here)
+    owner = manifest(HARVESTER, "VirtualMachineImage", f"image-{lab.namespace}", lab.namespace)
+    assert dig(lab.get(owner), "spec", "sourceType") == "restore"
+    assert lab.etags() == before
 
 
 def test_an_image_that_was_never_backed_up_must_be_on_the_target(lab: Lab) -> None:

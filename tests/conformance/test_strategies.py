@@ -1,6 +1,6 @@
 """Other ways to a machine's disks than CSI snapshots: of Longhorn's own objects, without the CSI
-driver (strategy `longhorn`), images that are only read (`mount`), and disks that are there already
-(mode register).
+driver (strategy `longhorn`), by Harvester itself (`harvester`), images that are imported (`import`)
+or only read (`mount`), and disks that are there already (mode register).
 
 Aspects: that machines run on them, that a rollback takes away what the restore made and nothing
 else, that such a volume is what the driver would have made. Sources of the rules: longhorn-manager
@@ -8,18 +8,27 @@ csi/util.go and webhook/resources/volume, kubernetes pkg/controller/volume/persi
 """
 
 import json
+import time
 
 import pytest
 import yaml
 
+from local.api import Object, path
+from local.longhorn.target import POLL_SECONDS
 from local.samples.folders import document
+from local.samples.harvester import MANAGEMENT
+from local.stack import Ended
 from shared import labels
+from shared.jsonpath import dig
+from shared.models.machine_disks import claims_of
 from shared.restore import volume_parameters
-from tests.conformance.lab import LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
-from tests.conformance.test_cleanup import Made, records, request_of, restored_machine
+from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SELDOM, SOURCE, Lab
+from tests.conformance.test_cleanup import Made, is_usable, records, request_of, restored_machine
+from tests.conformance.test_restores import put, restore, states
 from tests.conformance.test_storage import of_class
 from tests.integration.lab_objects import manifest
 
+CDI = "cdi.kubevirt.io/v1beta1"
 FEW_PARAMETERS = "the simulated CSI driver reads few parameters"
 
 
@@ -98,6 +107,77 @@ def test_a_machine_runs_over_an_image_that_is_only_read_and_a_rollback_takes_it_
     made.wait_for_none("PersistentVolumeClaim")
     lab.gone(manifest("v1", "PersistentVolume", claim["spec"]["volumeName"]))
     assert lab.etags() == before
+
+
+def test_a_machine_runs_on_a_claim_that_its_image_was_imported_to_and_a_rollback_takes_it_away(
+    lab: Lab,
+) -> None:
+    """CDI alone is simulated. Harvester makes a claim of its own where it finds none."""
+    vm = shelved(lab)
+    before = lab.etags()
+    request = request_of(lab, f"{lab.namespace}-restored")
+    ended = lab.stack.restore({**request, "select": {"vm": vm, "cluster": SOURCE}}, seconds=280)
+    assert ended.output, ended
+    assert ended.output["counts"] == {"ready": 1}, ended.output
+    restore_id = ended.output["restoreId"]
+    made = Made(lab, f"{lab.namespace}-restored", f"{labels.RESTORE}={restore_id}", ())
+    (claim,) = made.of("PersistentVolumeClaim")
+    assert [each["kind"] for each in claim["metadata"]["ownerReferences"]] == ["DataVolume"]
+    assert (claim["status"]["phase"], claim["spec"]["volumeMode"]) == ("Bound", "Block")
+    volume = lab.get(manifest(CDI, "DataVolume", claim["metadata"]["name"], made.namespace))
+    assert volume["status"]["phase"] == "Succeeded"
+    (machine,) = made.of("VirtualMachine")
+    assert machine["status"]["ready"]
+    ended = lab.stack.roll_back(restore_id, seconds=280, deleteStarted=True)
+    assert (ended.output["state"], ended.output["kept"]) == ("succeeded", []), ended
+    made.wait_for_none("PersistentVolumeClaim")
+    lab.gone(volume)
+    assert lab.etags() == before
+
+
+def restored_by_harvester(lab: Lab, backup: Object, who: str, namespace: str) -> Ended:
+    """Of a backup that WHO has registered: Harvester looks at the bucket seldom, or often."""
+    lab.poll(SELDOM if who == "replant" else POLL_SECONDS)
+    try:
+        if who == "replant":
+            time.sleep(3)  # the change itself makes it look once more
+        put(lab, "web", networks=[MANAGEMENT])
+        if who == "harvester" and lab.is_real:
+            lab.wait(lambda: is_usable(lab, backup), "Harvester has registered it")
+        mapping = {"namespaces": {lab.namespace: namespace}}
+        return restore(lab, 1, strategy="harvester", mapping=mapping)
+    finally:
+        lab.poll(POLL_SECONDS)
+
+
+@pytest.mark.parametrize("suffix", ["", "-restored"], ids=["its own", "another"])
+@pytest.mark.parametrize("who", ["harvester", "replant"])
+def test_harvester_itself_restores_a_machine_and_its_backup_outlives_the_rollback(
+    lab: Lab, suffix: str, who: str
+) -> None:
+    backup = manifest(HARVESTER, "VirtualMachineBackup", f"{lab.namespace}-web", lab.namespace)
+    namespace = f"{lab.namespace}{suffix}"
+    ended = restored_by_harvester(lab, backup, who, namespace)
+    assert states(ended) == {"web": "ready"}, ended.output["machines"][0]["error"]
+    restore_id, keys = ended.output["restoreId"], lab.in_bucket("")
+    made = Made(lab, namespace, f"{labels.RESTORE}={restore_id}", ())
+    (machine,) = made.of("VirtualMachine")
+    (found,) = made.of("PersistentVolumeClaim")
+    assert claims_of(machine) == {found["metadata"]["name"]}, "the name of the plan"
+    where = path(HARVESTER, "virtualmachinerestores", namespace)
+    (own,) = lab.api.call("GET", where)["items"]
+    assert own["metadata"]["ownerReferences"][0]["uid"] == machine["metadata"]["uid"]
+    ours = restore_id if who == "replant" or not lab.is_real else None
+    assert dig(lab.get(backup), "metadata", "labels", labels.RESTORE) == ours
+
+    rolled = lab.stack.roll_back(restore_id, seconds=280, deleteStarted=True)
+    assert rolled.output["state"] == "succeeded", rolled
+    assert {each["kind"] for each in rolled.output["kept"]} <= {"VirtualMachineBackup", "Namespace"}
+    made.wait_for_none("VirtualMachine")
+    made.wait_for_none("PersistentVolumeClaim")
+    assert not lab.api.call("GET", where)["items"]
+    assert is_usable(lab, backup)
+    assert lab.in_bucket("") == keys
 
 
 @pytest.mark.only_real(FEW_PARAMETERS)

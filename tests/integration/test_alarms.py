@@ -24,6 +24,8 @@ GARBAGE = {
 }
 NOBODY = {"select": {"vm": "no/body"}, "target": "west"}
 HOUR = 3600
+PERIOD = 300  # of the alarms that count failures
+A_MOMENT = 15
 PERIODS = 20  # more than any alarm needs until it sees its cause
 LONGEST = yaml.safe_load((ROOT / "statemachines/restore.asl.yaml").read_text())["TimeoutSeconds"]
 CANCEL = {"restoreId": "r-0000000000000000", "decision": "cancel"}
@@ -46,6 +48,13 @@ source: east
 target: west
 objectives: {rpo: PT1S}
 waves: [{name: all, machines: [{namespace: aged}]}]
+"""
+STANDS_BY = """\
+name: late
+source: east
+target: west
+standby: {every: PT5M, machines: [{namespace: late}]}
+waves: [{name: all, machines: [{namespace: late}]}]
 """
 
 
@@ -87,6 +96,9 @@ def fails_without_table(stack: Stack, which: str, event: dict[str, Any]) -> None
 
 
 def keeps_failing(stack: Stack, which: str, times: int = 3) -> None:
+    """Within one period of its alarm, which counts how often."""
+    if (left := PERIOD - time.time() % PERIOD) < A_MOMENT:
+        time.sleep(left)
     for _ in range(times):
         fails_without_table(stack, which, {})
 
@@ -143,6 +155,22 @@ def a_machine_is_beyond_its_rpo(stack: Stack) -> Iterator[float]:
     yield time.time()
     stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/aged.yaml")
     wait(lambda: not missed(), seconds=60, what="the end of the plan")
+
+
+def a_machine_stands_by_late(stack: Stack) -> Iterator[float]:
+    """Its plan names what no backup is of, so that nothing will ever stand by."""
+    stack.document("plans/late.yaml", STANDS_BY)
+
+    def late() -> bool:
+        answer = stack.client("lambda").invoke(
+            FunctionName=function(stack, "StandbyFunction"), Payload=b"{}"
+        )
+        kept = json.loads(answer["Payload"].read())
+        return any(each["plan"] == "late" and each["late"] for each in kept)
+
+    wait(late, seconds=60, what="the late machine")
+    yield time.time()
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/late.yaml")
 
 
 def a_backup_stays_incomplete(stack: Stack) -> Iterator[float]:
@@ -326,6 +354,8 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "RpoAlarm": a_machine_is_beyond_its_rpo,
     "IncompleteBackupAlarm": a_backup_stays_incomplete,
     "QuarantineAlarm": something_is_in_quarantine,
+    "StandbyErrorAlarm": lambda stack: keeps_failing(stack, "StandbyFunction"),
+    "LateStandbyAlarm": a_machine_stands_by_late,
     "OverdueDrillAlarm": a_drill_is_overdue,
 }
 ELSEWHERE = {"DeadLetterAlarm"}  # tests/integration/test_bad_objects.py

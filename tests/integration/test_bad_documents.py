@@ -139,15 +139,16 @@ def test_a_prefix_ends_at_its_slash(stack: Stack) -> None:
 
 
 def test_a_bad_version_of_a_target_changes_no_owner(stack: Stack) -> None:
-    stack.document("targets/firm.yaml", target(stack, "firm", "firm/"))
     stack.put(below("firm/", "kept"))
-    owned(stack, "kept", west="restorable")
+    owned(stack, "kept", east="restorable")
+    stack.document("targets/firm.yaml", target(stack, "firm", "firm/"))
+    owned(stack, "kept", east="deleted", west="restorable")
     stack.document(
         "targets/firm.yaml", target(stack, "firm", "firm/", "east").replace("cluster", "clusterr")
     )
     assert "Did you mean 'cluster'?" in quarantined(stack, "targets/firm.yaml")["reason"]
     settled(stack)
-    owned(stack, "kept", west="restorable")
+    owned(stack, "kept", east="deleted", west="restorable")
     stack.document("targets/firm.yaml", target(stack, "firm", "firm/", "east"))
     wait(
         lambda: owners(stack, "kept").get("east") == "restorable",

@@ -145,7 +145,7 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
         (
             {"strategy": "import"},
             "strategy",
-            ["strategy", "'import'", "Use 'auto', 'csi', 'longhorn' or 'mount'"],
+            ["strategy", "'import'", "Use 'auto', 'csi', 'longhorn' or 'harvester'."],
         ),
         (
             {"strategy": "mount"},

@@ -23,6 +23,28 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield started
 
 
+# --- objects
+# ----------------------------------------------------------------------------------------------
+
+
+def test_a_version_is_read_by_ranges(emulator: Emulator) -> None:
+    bucket = emulator.client("s3")
+    bucket.create_bucket(Bucket="versions")
+    kept = {"Status": "Enabled"}
+    bucket.put_bucket_versioning(Bucket="versions", VersioningConfiguration=kept)
+    asked = {"Bucket": "versions", "Key": "one"}
+    first = bucket.put_object(**asked, Body=b"0123456789")
+    bucket.put_object(**asked, Body=b"another")
+    asked |= {"VersionId": first["VersionId"], "IfMatch": first["ETag"]}
+    found = bucket.get_object(**asked, Range="bytes=2-4")
+    assert (found["Body"].read(), found["ContentRange"]) == (b"234", "bytes 2-4/10")
+    found = bucket.get_object(**asked, Range="bytes=8-99")
+    assert (found["Body"].read(), found["ContentRange"]) == (b"89", "bytes 8-9/10")
+    with pytest.raises(ClientError, match="InvalidRange"):
+        bucket.get_object(**asked, Range="bytes=10-11")
+    assert bucket.get_object(**asked)["Body"].read() == b"0123456789"
+
+
 # --- lambdas
 # ----------------------------------------------------------------------------------------------
 

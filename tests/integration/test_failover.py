@@ -66,6 +66,9 @@ def west(stack: Stack) -> Iterator[Api]:
     finally:
         for key in ("clusters/gone.yaml", "targets/gone-s3.yaml"):
             stack.s3.delete_object(Bucket=stack.state_bucket, Key=key)
+        stack.client("secretsmanager").delete_secret(
+            SecretId="replant/clusters/gone", ForceDeleteWithoutRecovery=True
+        )
 
 
 def leads_nowhere(stack: Stack) -> str:

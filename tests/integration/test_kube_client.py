@@ -332,6 +332,8 @@ FORBIDDEN = [
     ("PATCH", "/api/v1/namespaces/{0}"),
     ("DELETE", "/apis/kubevirt.io/v1/namespaces/{0}/virtualmachines"),
     ("DELETE", "/apis/harvesterhci.io/v1beta1/namespaces/{0}/virtualmachinebackups/nightly"),
+    ("DELETE", "/apis/harvesterhci.io/v1beta1/namespaces/{0}/virtualmachineimages/ubuntu"),
+    ("PATCH", "/apis/harvesterhci.io/v1beta1/namespaces/{0}/virtualmachineimages/ubuntu"),
     ("DELETE", "/apis/longhorn.io/v1beta2/namespaces/longhorn-system/backups/backup-1"),
     ("DELETE", "/apis/longhorn.io/v1beta2/namespaces/longhorn-system/engines/pvc-1-e-0"),
     ("DELETE", "/apis/longhorn.io/v1beta2/namespaces/longhorn-system/volumes"),
@@ -413,7 +415,19 @@ BUILDERS: dict[str, Callable[[str], Object]] = {
         },
     ),
     "PersistentVolumeClaim": claim,
+    "DataVolume": lambda namespace: manifest(
+        "DataVolume",
+        namespace,
+        "ours",
+        spec={"source": {"blank": {}}, "pvc": claim(namespace)["spec"]},
+    ),
     "VirtualMachine": vm,
+    "VirtualMachineImage": lambda namespace: manifest(
+        "VirtualMachineImage",
+        namespace,
+        "ours",
+        spec={"displayName": "ours", "sourceType": "restore", "url": "s3://b@r/?backingImage=b"},
+    ),
     "VolumeSnapshot": snapshot,
     "VolumeSnapshotContent": content,
 }

@@ -96,8 +96,15 @@ def test_a_machine_runs_over_an_export_and_is_gone_when_its_time_is_over(stack: 
     assert stack.listing() == before
 
 
-def test_another_mode_says_which_one_can_have_it(stack: Stack) -> None:
+def test_in_mode_standard_the_same_image_is_imported(stack: Stack) -> None:
+    """Elsewhere: the namespace of the one before may still be going."""
     put(stack)
-    refused = stack.restore(request("till-copied", mode="standard", keepFor="PT24H"))
-    assert refused.status == "FAILED"
-    assert "restores in mode 'emergency' only" in json.dumps(refused.cause)
+    mapping = {"namespaces": {"shop": "shop-copied"}, "networks": {"*": "none"}}
+    asked = request("till-copied", mode="standard", keepFor="PT24H", mapping=mapping)
+    ended = stack.restore(asked)
+    assert ended.output["counts"] == {"ready": 1}, ended.output["machines"][0]["error"]
+    claims = CLAIMS.replace("/shop/", "/shop-copied/")
+    (claim,) = ours(stack.cluster("west"), ended.output["restoreId"], claims)
+    assert claim["metadata"]["ownerReferences"][0]["kind"] == "DataVolume"
+    rolled = stack.roll_back(ended.output["restoreId"], deleteStarted=True)
+    assert (rolled.output["state"], rolled.output["kept"]) == ("succeeded", []), rolled

@@ -30,7 +30,8 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         client.script.answers = [status(404, "NotFound")]
         client.script.routes = {("GET", path): Answer(200, body) for path, body in SERVED.items()}
         client.script.routes |= {
-            ("PATCH", each): Answer(200, {"kind": "Applied"}) for each in RIGHTS + OF_A_SOURCE
+            ("PATCH", each): Answer(200, {"kind": "Applied"})
+            for each in RIGHTS + OF_A_SOURCE + OF_HARVESTER
         }
         client.script.routes["GET", TOKEN] = a_secret(CA.certificate)
         yield client
@@ -95,6 +96,11 @@ OF_A_SOURCE = (
     TOKEN,
 )
 
+OF_HARVESTER = (
+    f"{RBAC}/clusterroles/replant-harvester",
+    f"{RBAC}/clusterrolebindings/replant-harvester",
+)
+
 
 def a_secret(authority: str, **data: str) -> Answer:
     found = {"token": b64(PLANTED), "ca.crt": b64(authority)} | data
@@ -149,6 +155,7 @@ def test_the_rights_are_applied_and_the_token_is_printed_as_a_kubeconfig(
         ([], ()),
         (["--apply-source"], OF_A_SOURCE),
         (["--apply", "--apply-source"], RIGHTS + OF_A_SOURCE),
+        (["--apply", "--apply-harvester"], RIGHTS + OF_HARVESTER),
     ],
 )
 def test_a_cluster_has_the_rights_that_it_is_for_and_one_token(

@@ -262,7 +262,7 @@ def test_what_the_machine_cannot_be_without_blocks_it_with_the_remedy(
     path: str, value: Json, why: str
 ) -> None:
     one = admitted(path, value)
-    ((check, verdict, message),) = one.findings
+    ((check, verdict, message, _),) = one.findings
     assert (check, verdict, message.startswith(f"{path}: {why}")) == ("allow-list", "block", True)
     assert "back up again" in message
     assert of_instance(one, path) is None
@@ -509,7 +509,7 @@ def test_a_volume_that_no_backup_brings_is_left_out_with_its_device(
     one = with_volume(source, device=device)
     assert names(one, "volumes") == ["disk-0"]
     assert "extra" not in names(one, f"domain.devices.{device}")
-    ((check, verdict, message),) = one.findings
+    ((check, verdict, message, _),) = one.findings
     (kind,) = source
     assert (check, verdict) == ("volume", "warn")
     assert f"Disk 'extra' ({kind}) is left out: " in message
@@ -571,7 +571,7 @@ def test_a_volume_that_holds_nothing_of_others_is_kept(source: Json) -> None:
 )
 def test_a_volume_that_the_machine_may_be_made_of_blocks_it(source: Json, why: str) -> None:
     one = with_volume(source)
-    ((check, verdict, message),) = one.findings
+    ((check, verdict, message, _),) = one.findings
     assert (check, verdict, message[: len(why)]) == ("volume", "block", why)
 
 
@@ -650,7 +650,7 @@ def test_fills_follow_the_places_that_are_left() -> None:
 
 def test_a_network_of_an_unknown_kind_blocks() -> None:
     one = admitted("networks", [{"name": "n", "genie": {"networkName": "x"}}])
-    ((check, verdict, message),) = one.findings
+    ((check, verdict, message, _),) = one.findings
     assert (check, verdict) == ("network", "block")
     assert message.startswith("Network 'n' is a genie, which is not supported. Restore a point")
 

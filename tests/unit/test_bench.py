@@ -41,6 +41,7 @@ from bench.requests import Call, Requests, sent_again, told
 from local.build.template import load
 from local.cloud import ROOT
 from local.samples import builders
+from shared.layouts.machine_records import machine_record
 
 TABLE = Table("Title", ("work", "ms"), (("short", "1.00"), ("much longer", "12.0")), "A note.")
 
@@ -132,7 +133,7 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
         command.main(["events"])
     assert (
         "there are event, fill, search, init, restore, batch, rollback, failover, line, ready,"
-        " memory, cfg, images" in capsys.readouterr().err
+        " memory, cfg, images, strategies, rto" in capsys.readouterr().err
     )
 
 
@@ -337,6 +338,12 @@ def test_machines_that_cannot_be_restored_are_told_with_their_words() -> None:
     said = {each.name: each.problem.message for each in plan.machines if each.problem}
     assert said.keys() == thousands.WORDS.keys()
     assert [vm for vm, word in thousands.WORDS.items() if word not in said[vm]] == []
+
+
+def test_a_restore_reads_the_metadata_of_thousands_under_their_keys() -> None:
+    for name, metadata in thousands.bad():
+        key, body = thousands.key_of("fleet-50", name), json.dumps(metadata).encode()
+        assert machine_record(key, body, f"{machines.SOURCE}/{name}") == metadata
 
 
 def test_ready_machines_are_told_with_what_each_further_one_takes() -> None:

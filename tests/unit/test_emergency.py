@@ -767,7 +767,7 @@ def test_to_keep_goes_with_a_restore_alone(more: Json) -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "remedy"),
     [
-        ({"strategy": "csi"}, "strategy", "Use 'auto', 'longhorn' or 'mount'."),
+        ({"strategy": "csi"}, "strategy", "Use 'auto', 'longhorn' or 'mount', or mode 'standard'."),
         ({"onExisting": "update"}, "onExisting", "Use 'fail', 'skip' or 'recreate'."),
         ({"keepFor": "P15D"}, "keepFor", "must be between PT1S and P14D"),
         ({"keepFor": "PT0S"}, "keepFor", "must be between PT1S and P14D"),

@@ -9,6 +9,7 @@ import random
 import re
 from datetime import UTC, datetime
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +22,11 @@ from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import bucket_partition
 from tests.lab import a_lab
 from tests.memory_table import MemoryTable
+from tests.qemu import qemu_img, with_qemu
 from tests.scenarios import BUCKET, Happened, World, only, points, quarantined, target
 
 HERE = "db/pg-1/nightly/"
+A_CLAIM = {"name": "root", "persistentVolumeClaim": {"claimName": "pg-1-root"}}
 MANIFEST: dict[str, Any] = {
     "apiVersion": "kubevirt.io/v1",
     "kind": "VirtualMachine",
@@ -140,6 +143,151 @@ def test_an_image_of_terabytes_is_known_by_its_first_bytes() -> None:
     assert max(each.taken for each in world.s3.opened) < 2**17
 
 
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [("metadata.json", "db/pg-1-copy/nightly/"), ("metadata.yaml", HERE)],
+    ids=["a copy of the folder", "two files in one"],
+)
+def test_of_two_that_say_they_are_one_backup_none_is_taken(name: str, below: str) -> None:
+    world = World(MemoryTable())
+    other = json.dumps(document(cpu=7)).encode()
+    world.settle([target(), *written(WHOLE), *written({**WHOLE, name: other}, below=below)])
+    point = only(world.table)
+    assert point.state is State.INCOMPLETE
+    (why,) = point.reasons
+    assert f"s3://{BUCKET}/{below}{name}" in why
+    assert why.endswith("are of one machine and backup: which is meant is not known. Keep one")
+    world.settle([Happened(f"{below}{name}", None, 2)])
+    assert only(world.table).state is State.RESTORABLE
+
+
+@with_qemu
+@pytest.mark.parametrize("named", [True, False], ids=["with headers", "without"])
+def test_a_chain_that_qemu_wrote_is_catalogued(tmp_path: Path, named: bool) -> None:
+    """Three images in two folders; KubeVirt leaves the names of those below out of the headers."""
+    size = str(64 * 2**20)
+    for folder in ("full", "nightly"):
+        (tmp_path / folder).mkdir()
+    qemu_img("create", "-q", "-f", "raw", "full/base.img", size, at=tmp_path)
+    for image, below, form in (
+        ("full/one.qcow2", "base.img", "raw"),
+        ("nightly/two.qcow2", "../full/one.qcow2", "qcow2"),
+    ):
+        backing = ("-b", below, "-F", form) if named else ()
+        qemu_img("create", "-q", "-f", "qcow2", *backing, image, size, at=tmp_path)
+    disk = {"name": "root", "file": "two.qcow2", "format": "qcow2", "sizeBytes": int(size)}
+    links = chain(
+        ("two.qcow2", "../full/one.qcow2"),
+        ("../full/one.qcow2", "../full/base.img"),
+        ("../full/base.img", None),
+    )
+    world = World(MemoryTable())
+    files = {"metadata.json": document([disk]), "snapshots.json": links}
+    images = {
+        str(path.relative_to(tmp_path)): path.read_bytes() for path in sorted(tmp_path.rglob("*.*"))
+    }
+    world.settle([target(), *written(files), *written(images, below="db/pg-1/")])
+    point = only(world.table)
+    assert (point.state, point.reasons) == (State.RESTORABLE, ())
+    assert point.volumes[0].size_bytes == int(size)
+    world.settle([Happened("db/pg-1/full/base.img", None, 2)])
+    assert only(world.table).reasons == ("disk root: ../full/base.img was deleted from the bucket",)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_files_of_other_programs_are_nobodys_problem(owned: bool) -> None:
+    world = World(MemoryTable())
+    garbage = {"metadata.json": b"[1]", "snapshots.json": b"[]", "old.qcow2": b"QFI\xfb"}
+    world.settle([target()] if owned else [])
+    world.settle(written(garbage, below="photos/"))
+    assert (quarantined(world.table), world.sns.messages) == ([], [])
+    world.settle(written(garbage))
+    assert len(quarantined(world.table)) == 3 * owned
+
+
+@pytest.mark.parametrize("nothing", ["", "~", "null"])
+def test_what_is_left_empty_in_yaml_is_absent(nothing: str) -> None:
+    text = yaml.safe_dump({**document(), "labels": "EMPTY", "networks": "EMPTY"})
+    body = text.replace("EMPTY", nothing).encode()
+    world = catalogued({"metadata.yaml": body, "disk-0.qcow2": qcow2()})
+    assert only(world.table).state is State.RESTORABLE
+
+
+def test_a_virtual_machine_of_another_system_is_none_of_kubevirt() -> None:
+    manifest = {"apiVersion": "vmoperator.vmware.com/v1alpha1", "kind": "VirtualMachine"}
+    world = catalogued({"metadata.json": manifest})
+    assert quarantined(world.table) == [f"{HERE}metadata.json"]
+    assert "manifest of another kind" in str(world.sns.messages[-1])
+
+
+def test_a_key_that_is_there_twice_is_told_in_json_as_in_yaml() -> None:
+    body = json.dumps(document()).encode().replace(b'"cpu": 2', b'"cpu": 2, "cpu": 4')
+    world = catalogued({"metadata.json": body})
+    assert quarantined(world.table) == [f"{HERE}metadata.json"]
+    assert "'cpu' is there twice" in str(world.sns.messages[-1])
+
+
+def test_a_number_of_thousands_of_digits_is_told() -> None:
+    body = json.dumps(document()).encode().replace(b'"cpu": 2', b'"cpu": ' + b"9" * 5000)
+    assert quarantined(catalogued({"metadata.json": body}).table) == [f"{HERE}metadata.json"]
+
+
+def test_the_image_of_a_manifest_that_was_deleted_is_told_as_deleted() -> None:
+    spec = {"template": {"spec": {"domain": {}, "volumes": [A_CLAIM]}}}
+    manifest = {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": "pg-1", "namespace": "db"},
+        "spec": spec,
+    }
+    world = World(MemoryTable())
+    world.settle([target(), *written({"metadata.json": manifest, "root.raw": b"x" * 512})])
+    world.settle([Happened(f"{HERE}root.raw", None, 2)])
+    assert only(world.table).reasons == ("disk root: root.raw was deleted from the bucket",)
+
+
+def test_of_an_absolute_path_in_a_header_the_name_counts_also_in_a_sibling() -> None:
+    world = World(MemoryTable())
+    on_host = qcow2(backing_file="/var/lib/libvirt/images/base.qcow2")
+    files = {
+        "metadata.json": document(),
+        "disk-0.qcow2": on_host,
+        "snapshots.json": chain(("disk-0.qcow2", "../old/base.qcow2")),
+    }
+    below = written({"base.qcow2": qcow2()}, below="db/pg-1/old/")
+    world.settle([target(), *written(files), *below])
+    assert only(world.table).state is State.RESTORABLE, only(world.table).reasons
+
+
+def test_a_chain_that_was_deleted_does_not_make_an_increment_a_whole_disk() -> None:
+    """As KubeVirt writes increments, without the name of what lies below in the header."""
+    world = World(MemoryTable())
+    files = {
+        "metadata.json": document(),
+        "disk-0.qcow2": qcow2(),
+        "base.qcow2": qcow2(),
+        "snapshots.json": chain(("disk-0.qcow2", "base.qcow2"), ("base.qcow2", None)),
+    }
+    world.settle([target(), *written(files)])
+    fingerprint = only(world.table).fingerprint
+    world.settle([Happened(f"{HERE}snapshots.json", None, 2)])
+    lost = only(world.table)
+    assert (lost.state, lost.fingerprint) == (State.INCOMPLETE, fingerprint)
+    assert lost.reasons == (
+        "disk disk-0: snapshots.json, which said what lies below disk-0.qcow2, was deleted",
+    )
+    world.settle(written({"snapshots.json": files["snapshots.json"]}, number=3))
+    assert only(world.table).state is State.RESTORABLE
+
+
+def test_a_chain_that_named_nothing_below_is_not_missed() -> None:
+    world = World(MemoryTable())
+    files = {**WHOLE, "snapshots.json": chain(("disk-0.qcow2", None))}
+    world.settle([target(), *written(files)])
+    world.settle([Happened(f"{HERE}snapshots.json", None, 2)])
+    assert only(world.table).state is State.RESTORABLE
+
+
 # --- What is missing, and what is not true -------------------------------------------------------
 
 
@@ -170,8 +318,42 @@ def test_of_two_files_of_one_volume_none_is_chosen() -> None:
 
 LIES: dict[str, tuple[dict[str, Any], str]] = {
     "format": (
-        {"metadata.json": document(), "disk-0.qcow2": b"x" * 512},
-        "disk disk-0: disk-0.qcow2 is raw, and the metadata says qcow2",
+        {
+            "metadata.json": document([{"name": "d", "file": "d.img", "format": "qcow2"}]),
+            "d.img": b"x" * 512,
+        },
+        "disk d: d.img is raw, and the metadata says qcow2",
+    ),
+    "no qcow2": (
+        {"metadata.json": document(), "disk-0.qcow2": b"<html>Access denied</html>" * 20},
+        "disk disk-0: disk-0.qcow2 cannot be read: It is called .qcow2 and is no qcow2 image.",
+    ),
+    "a disk of five bytes": (
+        {
+            "metadata.json": document([{"name": "d", "file": "d.raw", "format": "raw"}]),
+            "d.raw": b"hello",
+        },
+        "disk d: d.raw cannot be read: It has 5 bytes, and a disk has at least 512.",
+    ),
+    "an image that ends before its table": (
+        {"metadata.json": document(), "disk-0.qcow2": qcow2()[:-1]},
+        "disk disk-0: disk-0.qcow2 cannot be read: The qcow2 image ends after 65551 bytes, before",
+    ),
+    "the metadata as an image": (
+        {"metadata.json": document([{"name": "d", "file": "metadata.json", "format": "raw"}])},
+        "disk d: metadata.json is no image of a disk",
+    ),
+    "the chain as a parent": (
+        {**WHOLE, "snapshots.json": chain(("disk-0.qcow2", "snapshots.json"))},
+        "disk disk-0: snapshots.json is no image of a disk",
+    ),
+    "the format of what lies below": (
+        {
+            "metadata.json": document(),
+            "disk-0.qcow2": qcow2(backing_file="base.qcow2", backing_format="raw"),
+            "base.qcow2": qcow2(),
+        },
+        "disk disk-0: the header of disk-0.qcow2 says that base.qcow2 is raw, and it is qcow2",
     ),
     "size": (
         {"metadata.json": document(), "disk-0.qcow2": qcow2(2 * GIB)},
@@ -490,45 +672,39 @@ def test_the_rows_of_a_folder_lie_together() -> None:
     assert folders.folder_of(rows[0]["sk"]) == HERE
 
 
-def test_a_restore_of_one_says_what_to_do_instead() -> None:
-    with a_lab() as lab:
-        lab.backup("web01")
-        world = World(lab.table)
-        world.settle([target("north-s3", prefix="exports/", cluster="north")])
-        world.settle(written(WHOLE, below="exports/db/pg-1/nightly/"))
-        point = only(lab.table, vm="db/pg-1")
-        output = lab.restore(lab.request("point-web01", point.id))
-        assert output["counts"] == {"ready": 1, "blocked": 1}
-        told = next(each for each in output["machines"] if each["vm"] == "pg-1")
-        assert (
-            "docs/layouts.md says how, and how to import them by hand." in told["error"]["message"]
-        )
-
-
 @pytest.mark.parametrize("select", [{"vm": "default/web01"}, {"namespace": "default"}])
-def test_a_newer_folder_does_not_hide_a_backup_that_can_be_restored(select: dict[str, str]) -> None:
+def test_a_newer_folder_that_is_incomplete_hides_no_backup_that_can_be_restored(
+    select: dict[str, str],
+) -> None:
     with a_lab() as lab:
         lab.backup("web01")
         world = World(lab.table)
         newer = document(name="web01", namespace="default", createdAt="2026-09-02T00:00:00Z")
-        files = {**WHOLE, "metadata.json": newer}
+        files = {"metadata.json": newer}
         world.settle([target("files", prefix="exports/")])
         for day in ("monday", "tuesday"):
             world.settle(written(files, below=f"exports/default/web01/{day}/"))
-        assert len(points(lab.table, vm="default/web01", state="restorable")) == 3
+        assert len(points(lab.table, vm="default/web01", state="incomplete")) == 2
         output = lab.restore({"select": {**select, "cluster": "east"}, "target": "west"})
         (machine,) = output["machines"]
         assert (machine["vm"], machine["state"]) == ("web01", "ready")
 
 
-def test_a_folder_counts_as_nothing_that_can_be_restored_and_proves_no_cluster_alive() -> None:
+def test_a_folder_counts_as_restorable_and_proves_no_cluster_alive() -> None:
     """Anybody may have written it, at any time."""
     world = catalogued({**WHOLE, "metadata.json": document(createdAt="2030-01-01T00:00:00Z")})
     (count,) = census.census(world.table)
-    assert (count.machines, count.restorable, count.newest) == (1, 0, None)
+    assert (count.machines, count.restorable, count.newest) == (
+        1,
+        1,
+        "2030-01-01T00:00:00Z",
+    )
     assert census.newest_taken(world.table, "east") is None
     (_, entry), *_ = summary.entries(world.table, summary.Scope(), datetime.now(UTC))
-    assert (entry["newest"]["state"], entry["newestRestorable"]) == ("restorable", None)
+    assert entry["newestRestorable"] == entry["newest"]
+    for state in (State.RESTORABLE, State.INCOMPLETE):
+        of_state = summary.entries(world.table, summary.Scope(state=state), datetime.now(UTC))
+        assert len(list(of_state)) == (state is State.RESTORABLE), "its best point decides"
     newest = points(world.table, latest=True, state="restorable")
     assert [each.vm for each in newest] == ["pg-1"]
 

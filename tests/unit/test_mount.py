@@ -17,8 +17,7 @@ import yaml
 
 from local.samples.folders import GIB, document, qcow2
 from local.samples.world import a_vm_backup
-from shared.catalogue import images
-from shared.errors import InvalidRequest, NotFound, Unreadable
+from shared.errors import InvalidRequest, Unreadable
 from shared.layouts import documents
 from shared.layouts.machine_records import machine_record
 from shared.layouts.registry import recognise_document
@@ -28,6 +27,7 @@ from shared.restore import names
 from shared.restore.strategies import Data
 from shared.restore.strategies.mount import data
 from shared.runs.files import StateBucket
+from tests.image_s3 import ImageS3
 from tests.lab import BEGIN, Lab, a_lab
 from tests.scenarios import BUCKET, STATE, Happened, World, objects, points, target
 from tests.unit.test_emergency import HOUR, Site
@@ -59,7 +59,7 @@ class Folders:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.site = Site(lab)
-        self.world = World(lab.table)
+        self.world = World(lab.table, ImageS3())
         lab.s3 = self.world.s3  # type: ignore[assignment]  # with what was written there
         lab.s3.objects = {}
         self.document()
@@ -242,7 +242,7 @@ def test_the_plan_says_where_images_are_read_and_what_is_lost(nas: Folders) -> N
     assert plan.estimate.size_bytes == 0  # nothing is copied
     assert (machine.strategy, machine.strategy_reason) == (
         "mount",
-        "its disks are images, which are read where they lie",
+        "mode emergency: its disks are images, which are read where they lie",
     )
 
 
@@ -269,8 +269,8 @@ def test_a_target_without_an_export_is_told_with_the_key_to_add(nas: Folders) ->
     nas.write(WHOLE)
     assert nas.blocked() == (
         "Disk disk-0 lies in target nas, whose document does not say where the nodes of west can"
-        " mount its files. Add nfs: {server: …, path: …} to targets/nas.yaml, or import it by hand,"
-        " as docs/layouts.md says."
+        " mount its files. Add nfs: {server: …, path: …} to targets/nas.yaml, or use mode standard,"
+        " which imports it."
     )
 
 
@@ -282,14 +282,14 @@ def test_a_target_without_an_export_is_told_with_the_key_to_add(nas: Folders) ->
             {"root.img": RAW},
             "Disk disk-0 is the image 'exports/db/pg-1/nightly/root.img', and KubeVirt takes the"
             " file disk.img of the folder that it mounts. Give it that name, in a folder of its"
-            " own.",
+            " own, or use mode standard, which imports it.",
         ),
         (
             a_disk(format="qcow2"),
             {"disk.img": qcow2()},
             "Disk disk-0 is the qcow2 image 'exports/db/pg-1/nightly/disk.img', and KubeVirt runs"
             " only raw ones from where they lie. Write it as one: qemu-img convert -O raw IMAGE"
-            " FOLDER/disk.img. Or import it by hand, as docs/layouts.md says.",
+            " FOLDER/disk.img. Or use mode standard, which imports it.",
         ),
     ],
     ids=["another name", "another format"],
@@ -317,11 +317,8 @@ def test_a_folder_that_leads_out_of_the_export_is_never_mounted(
 
 
 def test_an_image_that_was_deleted_since_is_not_restorable(nas: Folders) -> None:
-    point = nas.write(WHOLE)
-    known = images.formats(nas.lab.table, [point])
-    assert known == {point.id: {f"{HERE}disk.img": "raw"}}
+    nas.write(WHOLE)
     nas.world.settle([Happened(f"{HERE}disk.img", None, 2)])
-    assert images.formats(nas.lab.table, [point]) == {point.id: {}}
     assert "is incomplete" in nas.blocked()
 
 
@@ -337,7 +334,10 @@ def test_metadata_that_was_changed_since_is_refused(nas: Folders) -> None:
     ("changes", "says"),
     [
         ({"strategy": "longhorn"}, "whose disks are images. Use 'auto' or 'mount'."),
-        ({"mode": "standard", "strategy": "csi"}, "Use mode 'emergency', with strategy 'auto'"),
+        (
+            {"mode": "standard", "strategy": "csi"},
+            "whose disks are images. Use 'auto' or 'import'.",
+        ),
         ({"mode": "standard", "strategy": "mount"}, "'mount' does not fit mode 'standard'"),
         ({"mode": "register", "strategy": "mount"}, "'mount' does not fit mode 'register'"),
     ],
@@ -365,15 +365,6 @@ def of_longhorns(nas: Folders) -> RestorePoint:
     (point,) = points(nas.lab.table, vm="default/web01")
     nas.lab.sync(point)
     return point
-
-
-def test_in_another_mode_a_folder_is_as_good_as_absent(nas: Folders) -> None:
-    nas.write(WHOLE)
-    select = {"vm": "db/pg-1", "cluster": "east"}
-    with pytest.raises(NotFound, match="restores in mode 'emergency' only"):
-        nas.lab.restore({"select": select, "target": "west"})
-    output = nas.lab.restore({"select": select, "target": "west", "mode": "emergency"})
-    assert output["counts"] == {"ready": 1}
 
 
 # --- What becomes of it ------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from shared.models.restore_plans import (
     Earlier,
     Fill,
     MachinePlan,
+    Maker,
     Mapped,
     Plan,
     PlannedObject,
@@ -579,6 +580,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_selection() -> None:
 
 FORMAL = {
     *("restore_id", "secret", "dry_run", "concurrency", "fail_on", "estimate", "space"),
+    *("images", "keys"),
     *("size", "batch_size", "first", "worst", "hash"),
 }
 OF_PLAN: dict[str, Json] = {
@@ -591,6 +593,8 @@ OF_PLAN: dict[str, Json] = {
     "checks": (),
 }
 OF_MACHINE: dict[str, Json] = {
+    "records": True,
+    "images": ("x",),
     "id": "x",
     "cluster": "x",
     "vm": "x/x",
@@ -615,6 +619,8 @@ OF_MACHINE: dict[str, Json] = {
     "note": "x",
 }
 OF_OBJECT: dict[str, Json] = {
+    "maker": Maker(kind="x", name="x"),
+    "taken": True,
     "kind": "x",
     "namespace": "x",
     "name": "x",

@@ -134,6 +134,58 @@ def test_garbage_is_in_the_history_and_so_is_its_repair() -> None:
     assert past.states(8) == {"nightly": "restorable"}
 
 
+@pytest.mark.parametrize("body", [b"?", None], ids=["garbage", "a delete marker"])
+def test_what_was_hidden_and_comes_back_is_there_from_then_on(body: bytes | None) -> None:
+    past = Past()
+    past.written(0, *objects(BACKUP))
+    bad = Happened(DATA, body, 1 + 60 * 5)
+    past.world.happen(bad)
+    past.world.settle([at(bad, past.time(5))])
+    removed = Happened(DATA, None, 1 + 60 * 10, removes=1 + 60 * 5)
+    past.world.happen(removed)
+    past.world.settle([at(removed, past.time(10))])
+    assert past.states(4) == {"nightly": "restorable"}
+    assert past.states(9) == {"nightly": "incomplete"}
+    assert past.states(10) == {"nightly": "restorable"}
+    assert past.states(10_000) == {"nightly": "restorable"}
+
+
+def test_what_stood_for_long_is_known_for_as_long_after_its_end() -> None:
+    """Whoever deletes old backups does not make them vanish from the past."""
+    past = Past()
+    past.written(0, *objects(BACKUP))
+    own = history_partition(only(past.table).id)
+    for key in [key for key in past.table.packed if key[0] == own]:
+        del past.table.packed[key]  # by its expiry
+    later = NOW + HISTORY_KEPT + timedelta(days=30)
+    past.world.now = later
+    gone = Happened(BACKUP.key, None, 9)
+    past.world.happen(gone)
+    past.world.settle([at(gone, later)])
+    question = search.question({"asOf": to_instant(later - timedelta(minutes=30))})
+    (point,) = search.answer(past.table, question)["restorePoints"]
+    assert point["state"] == "restorable"
+
+
+def test_what_it_was_before_that_is_not_written_over() -> None:
+    past = Past()
+    past.written(0, *(each for each in objects(BACKUP) if each.key != DATA))
+    past.world.now = NOW + timedelta(days=2)
+    past.written(5, *(each for each in objects(BACKUP) if each.key == DATA))
+    past.world.now = NOW + timedelta(days=4)
+    past.deleted(20, BACKUP.key)
+    assert past.states(4) == {"nightly": "incomplete"}
+    assert past.states(19) == {"nightly": "restorable"}
+    assert past.states(20) == {"nightly": "deleted"}
+    own = history_partition(only(past.table).id)
+    kept = {row["sk"]: row[EXPIRES] for key, row in past.table.rows().items() if key[0] == own}
+    ends = int((past.world.now + HISTORY_KEPT).timestamp())
+    assert [kept[to_instant(past.time(minute))] for minute in (5, 20)] == [
+        ends,
+        ends,
+    ]
+
+
 def test_a_target_that_goes_takes_its_points_from_now_on() -> None:
     """The documents have a time as well, but whose an object is follows from all of them."""
     past = Past()

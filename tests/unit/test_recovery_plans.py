@@ -162,9 +162,9 @@ def test_every_mistake_is_answered_with_its_remedy(mistake: str) -> None:
     assert refusal(text).startswith(sentence)
 
 
-@pytest.mark.parametrize("key", ["standby", "replicate", "verified"])
+@pytest.mark.parametrize("key", ["replicate", "verified"])
 def test_what_no_feature_heeds_yet_is_refused_rather_than_ignored(key: str) -> None:
-    """Whoever writes a standby must not believe that anything waits for it."""
+    """Whoever writes of copies must not believe that there are any."""
     said = refusal(PLAN + f"{key}: {{mode: automatic}}\n")
     assert said.startswith(f"{key}: this value is not supported in this version.")
     assert read(PLAN + "verified: any\n") == read(PLAN)

@@ -159,7 +159,8 @@ def test_a_strategy_says_where_disks_come_from_and_these_come_from_nowhere() -> 
         planned(mode="register", strategy="csi")
     assert refused.value.field == "strategy"
     assert refused.value.message == (
-        "strategy: 'csi' does not fit mode 'register', whose disks are there already. Leave it out."
+        "strategy: 'csi' does not fit mode 'register', whose disks are there already. Leave it out,"
+        " or use 'harvester', which registers the backup itself."
     )
 
 

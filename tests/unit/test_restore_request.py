@@ -105,7 +105,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
         *(("select.verified", value) for value in ("presence", "full")),
         ("to", "s3://elsewhere/"),
         ("mode", "migrate"),
-        *(("strategy", value) for value in ("harvester", "import")),
     ],
 )
 def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(
@@ -121,7 +120,7 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
     ("path", "value", "remedy"),
     [
         ("onExisting", "overwrite", "it is 'overwrite'."),
-        ("strategy", "import", "Use 'auto', 'csi', 'longhorn' or 'mount'."),
+        ("mode", "migrate", "Use 'standard', 'emergency' or 'register'."),
         ("to", "s3://elsewhere/", "Leave it out."),
     ],
 )

@@ -13,12 +13,11 @@ from shared.kube.connection import Silence
 from shared.labels import LONGHORN_NAMESPACE
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
+from tests.unit.image_lab import IMAGE, SAME, URL, over_an_image, saved
 
 Json = dict[str, Any]
 
-IMAGE = ("BackingImage", LONGHORN_NAMESPACE, "vmi-1")
-SAME, OTHER = "a1b2c3d4e5f6" + "0" * 116, "ffeeddccbbaa" + "0" * 116
-URL = "s3://backups@us-east-1/?backingImage=vmi-1"
+OTHER = "ffeeddccbbaa" + "0" * 116
 STRATEGIES = pytest.mark.parametrize("strategy", ["csi", "longhorn"])
 
 
@@ -30,23 +29,6 @@ def lab() -> Iterator[Lab]:
             over_an_image(lab, vm)
         saved(lab)
         yield lab
-
-
-def over_an_image(lab: Lab, vm: str) -> None:
-    point = lab.backup(vm)
-    for volume in point.volumes:
-        backup = lab.cluster.of("Backup")[volume.engine_backup or ""]
-        backup["status"]["volumeBackingImageName"] = "vmi-1"
-        of_volume = lab.cluster.of("BackupVolume")[f"{volume.engine_volume}-default"]
-        of_volume["status"] = {"backingImageName": "vmi-1", "backingImageChecksum": SAME}
-
-
-def saved(lab: Lab, **changes: Any) -> None:
-    spec = {"backingImage": "vmi-1", "backupTargetName": "default"}
-    told = {"state": "Completed", "checksum": SAME, "url": URL} | changes
-    lab.cluster.add(
-        "BackupBackingImage", LONGHORN_NAMESPACE, "vmi-1-default", spec=spec, status=told
-    )
 
 
 def restored(lab: Lab, *vms: str, **changes: Any) -> Json:

@@ -4,8 +4,9 @@ none.
 
 import base64
 import itertools
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -249,6 +250,46 @@ def test_a_summary_of_a_state_has_the_machines_whose_best_point_is_in_it() -> No
     found = summary(table, state="restorable")
     assert [each["vm"] for each in found["machines"]] == ["default/whole"]
     assert found["counts"] == {"machines": 1, "restorable": 1, "notRestorable": 0}
+
+
+def test_a_summary_of_the_deleted_has_the_machines_that_have_nothing_any_more() -> None:
+    table, gone = MemoryTable(), a_vm_backup("gone", backup="a")
+    world = World(table)
+    world.settle([target(), *objects(gone), *objects(a_vm_backup("whole", backup="b"))])
+    assert summary(table, state="deleted")["machines"] == []
+    world.settle([Happened(gone.key, None, 9)])
+    assert [each["vm"] for each in summary(table)["machines"]] == ["default/whole"]
+    found = summary(table, state="deleted", cluster="east")
+    assert found["counts"] == {"machines": 1, "restorable": 0, "notRestorable": 1}
+    (machine,) = found["machines"]
+    assert (machine["vm"], machine["newest"], machine["newestRestorable"]) == (
+        "default/gone",
+        None,
+        None,
+    )
+    shown = searching.answer(
+        table, search.question({"summary": True, "state": "deleted", "as": "table"})
+    )
+    assert re.search(r"default/gone +east +none +deleted +never", shown["text"]), shown["text"]
+
+
+def test_whoever_deletes_the_last_backup_of_a_machine_does_not_end_its_alarm() -> None:
+    with a_lab() as lab:
+        lab.recovery_plan(PLAN)
+        world = World(lab.table)
+        backup = a_vm_backup("db-1", backup="a")
+        world.settle([target(), *objects(backup)])
+        assert summaries.late(lab.table, world.now).beyond_rpo == 1, "it is of August"
+        world.settle([Happened(backup.key, None, 9)])
+        for days, beyond in ((0, 1), (6, 1), (8, 0)):
+            late = summaries.late(lab.table, world.now + timedelta(days=days))
+            assert late.beyond_rpo == beyond, "until somebody has looked why"
+
+
+@pytest.mark.parametrize("name", ["before", "after", "asOf"])
+def test_an_instant_of_another_age_is_told(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name}: must be 1970-01-01T00:00:00Z or later"):
+        search.question({"latest": True, name: "0001-01-01T00:00:00Z"})
 
 
 def test_a_summary_says_whether_the_plan_s_objective_is_met() -> None:

@@ -53,14 +53,12 @@ def test_no_arn_names_a_partition(path: str) -> None:
 @pytest.mark.parametrize("role", of_type("AWS::IAM::Role"))
 def test_what_lambda_needs_for_a_vpc_is_denied_to_the_functions_own_code(role: str) -> None:
     statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Effect" in each]
-    network = [
-        each for each in statements if "ec2:CreateNetworkInterface" in listed(each["Action"])
-    ]
+    network = [each for each in statements if str(listed(each["Action"])[0]).startswith("ec2:")]
     if not network:
         return
     allow, deny = network
     assert (allow["Effect"], deny["Effect"]) == ("Allow", "Deny")
-    assert deny["Action"] == allow["Action"]
+    assert deny["Action"] == "ec2:*", "shorter than naming them, and a role has not much room"
     (condition,) = deny["Condition"].items()
     assert condition[0] == "ArnLike"
     assert condition[1] == {

@@ -186,7 +186,7 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
 ) -> None:
     statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Sid" in each]
     reads = {each["Sid"]: each for each in statements}
-    of_backups = {"ReadBackupMetadata", "ReadBackupMetadataAndHeadsOfImages"}
+    of_backups = {"ReadBackupMetadata", "ReadBackupMetadataAndHeadsOfImages", "ReadImages"}
     services = {"s3"} if of_backups & reads.keys() else set()
     if "ReadClusterCredentials" in reads:
         services.add("secretsmanager")
@@ -205,7 +205,8 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
 
 def test_no_function_reads_a_block_of_longhorns() -> None:
     """Those that read backups read metadata, by its names; only the catalogue may read the
-    beginning of an image, whose name nobody knows before, by event or in a reconcile.
+    beginning of an image, whose name nobody knows before, by event or in a reconcile, and what
+    makes an image of others all of them.
     """
     read = {
         role: [
@@ -219,7 +220,7 @@ def test_no_function_reads_a_block_of_longhorns() -> None:
         for each in statements
         if each["Effect"] == "Allow" and "${BackupBucket.Arn}/*'" in str(each["Resource"])
     }
-    assert whole == {"CatalogueRole", "ReconcileRole"}
+    assert whole == {"CatalogueRole", "ImageRole", "ReconcileRole"}
     metadata = {
         role: {
             name
@@ -231,7 +232,8 @@ def test_no_function_reads_a_block_of_longhorns() -> None:
     }
     both = {".cfg", "/metadata.*"}
     read_metadata = {role: names for role, names in metadata.items() if names}
-    assert read_metadata == {"PlanRole": both, "RestoreRole": both}
+    longhorns = {".cfg"}  # no volume of Longhorn's follows an image in a folder
+    assert read_metadata == {"PlanRole": both, "RestoreRole": both, "StandbyRole": longhorns}
     for role in whole:
         (denied,) = [each for each in read[role] if each["Effect"] == "Deny"]
         assert denied["Resource"] == "arn:*:s3:::*.blk"

@@ -15,11 +15,15 @@ from tests.template import ROOT, TEMPLATE, Json, listed, mappings, of_type
 FUNCTIONS = of_type("AWS::Serverless::Function")
 STATE_MACHINES = of_type("AWS::Serverless::StateMachine")
 ROLES = of_type("AWS::IAM::Role")
+CALLED = [each.get("Environment", {}).get("Variables", {}).values() for each in FUNCTIONS.values()]
 PUBLISHED = sorted(
-    name
-    for machine in STATE_MACHINES.values()
-    for name in machine["DefinitionSubstitutions"]
-    if name in FUNCTIONS
+    {
+        name
+        for machine in STATE_MACHINES.values()
+        for name in machine["DefinitionSubstitutions"]
+        if name in FUNCTIONS
+    }
+    | {name for name in FUNCTIONS for each in CALLED if {"Ref": f"{name}.Version"} in each}
 )
 # The layer is built for it, and a new layer makes new versions.
 SEEN_OTHERWISE = {"Architecture"}

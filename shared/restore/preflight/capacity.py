@@ -84,7 +84,10 @@ def _volumes(machines: Iterable[MachinePlan], facts: ClusterFacts) -> Iterator[_
         for each in machine.objects:
             if each.kind != "PersistentVolumeClaim" or facts.has(each):
                 continue  # the volume whose place it takes has its room until then
-            if found := _volume(each, facts, made.get(dig(each.manifest, "spec", "volumeName"))):
+            volume = made.get(dig(each.manifest, "spec", "volumeName"))
+            if volume and volume.taken:
+                continue  # it has its room already
+            if found := _volume(each, facts, volume):
                 yield found
 
 

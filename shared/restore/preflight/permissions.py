@@ -22,6 +22,9 @@ REMEDY = (
     " Role in longhorn-system):"
     " `python -m shared.commands.access --kubeconfig ADMIN_KUBECONFIG --apply`."
 )
+IMAGE = "VirtualMachineImage"
+OF_HARVESTER = ("VirtualMachineBackup", "VirtualMachineRestore")
+ALSO = " For strategy harvester also docs/harvester-access.yaml: the same with --apply-harvester."
 
 
 class Need(NamedTuple):
@@ -58,11 +61,12 @@ def check(
         yield Check(check=CHECK, subject=target, verdict="pass", message=said)
         return
     told = _told(lacking)
+    remedy = REMEDY + (ALSO if any(each.kind in OF_HARVESTER for each in needs) else "")
     if all(each.whole for each in facts.rights.values()):
-        said = f"Its account on cluster {target} {told}. {REMEDY}"
+        said = f"Its account on cluster {target} {told}. {remedy}"
         yield Check(check=CHECK, subject=target, verdict="block", message=said)
         return
-    said = f"{target} tells its account's rights in part only; by these it {told}. {REMEDY}"
+    said = f"{target} tells its account's rights in part only; by these it {told}. {remedy}"
     yield Check(check=CHECK, subject=target, verdict="warn", message=said)
 
 
@@ -91,9 +95,14 @@ def _needs(machines: Iterable[MachinePlan], namespaces: Iterable[PlannedObject])
 
 
 def _needs_of_object(machine: MachinePlan, planned: PlannedObject) -> Iterator[Need]:
-    place, kind = planned.namespace or "", planned.kind
-    is_there = machine.updates and kind == "VirtualMachine"
-    yield Need(place, kind, "patch" if is_there else "create")
+    kind = planned.kind
+    # Images lie where the source had them: of these namespaces nothing is known.
+    place = "" if kind == IMAGE else planned.namespace or ""
+    is_there = planned.taken or (machine.updates and kind == "VirtualMachine")
+    if planned.maker is None:
+        yield Need(place, kind, "patch" if is_there else "create")
+    elif planned.maker.notes:
+        yield Need(place, kind, "patch")
     # One that exists is looked at: whether an earlier run of this restore made it.
     if kind != "Secret":
         yield Need(place, kind, "get")

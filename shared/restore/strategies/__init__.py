@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared import versions
 from shared.restore.strategies.csi import CSI
+from shared.restore.strategies.harvester import HARVESTER
+from shared.restore.strategies.imports import IMPORT
 from shared.restore.strategies.longhorn import LONGHORN
 from shared.restore.strategies.mount import MOUNT
 from shared.restore.strategies.standing import STANDING
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from shared.models.cluster_facts import ClusterFacts
 
 __all__ = [
+    "CSI",
+    "HARVESTER",
+    "IMPORT",
     "LONGHORN",
     "MOUNT",
     "STANDING",
@@ -26,7 +31,9 @@ __all__ = [
     "choose",
 ]
 
-STRATEGIES = {strategy.name: strategy for strategy in (CSI, LONGHORN, MOUNT, STANDING)}
+STRATEGIES = {
+    strategy.name: strategy for strategy in (CSI, LONGHORN, HARVESTER, IMPORT, MOUNT, STANDING)
+}
 
 SNAPSHOTS_SINCE = (1, 4)
 """Harvester's version from which on it restores from CSI snapshots itself."""

@@ -8,6 +8,7 @@ until then `restoreRequired` is true. One that became faulted meanwhile is never
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from shared import labels
 from shared.jsonpath import dig
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_plans import Check, MachinePlan
@@ -79,14 +80,31 @@ def of_volume(claim: str, name: str, live: Live) -> Data:
         why = f"claim {claim}: Longhorn could not restore volume {name}: {_failure(volume, engine)}"
         return Data(claim, 0, why, failed=True)
     if _is_whole(volume):
+        if other := _other_data(volume, engine):
+            return Data(claim, 0, f"claim {claim}: {other}", failed=True)
         return Data(claim, 100)
     percent = _percent(engine)
     said = f"claim {claim}: {percent} % of its data is copied"
     return Data(claim, percent, said + _image(volume, live))
 
 
+def _other_data(volume: Any, engine: Any) -> str | None:
+    """Of one that stood by: Longhorn restores the newest backup to it before it lets it be used."""
+    wanted = dig(volume, "metadata", "annotations", labels.HOLDS)
+    held = dig(engine, "status", "lastRestoredBackup")
+    if not wanted or held == wanted:
+        return None
+    name = dig(volume, "metadata", "name")
+    said = f"Longhorn's volume {name}, which stood by, holds backup {held} by now, not {wanted}"
+    return f"{said}. Start a new restore, with another requestId"
+
+
 def _is_whole(volume: Any) -> bool:
-    """One that Longhorn has not begun with does not say yet that it is to be restored."""
+    """One that Longhorn has not begun with does not say yet that it is to be restored; one that
+    stands by does so until it holds the newest backup and is wanted.
+    """
+    if dig(volume, "status", "isStandby"):
+        return False
     begun = dig(volume, "status", "restoreInitiated") or not dig(volume, "spec", "fromBackup")
     return bool(begun) and not dig(volume, "status", "restoreRequired")
 

@@ -1,6 +1,6 @@
 """One disk's objects for the strategy longhorn, and what a storage class says about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
@@ -8,10 +8,11 @@ from shared import labels, versions
 from shared.jsonpath import dig
 from shared.models.restore_plans import Check, PlannedObject
 from shared.models.restore_points import Volume
-from shared.restore import names, volume_parameters
+from shared.models.standby_facts import StandbyVolume
+from shared.restore import names, standby, volume_parameters
 from shared.restore.class_checks import CHECK, SHARED
 from shared.restore.request import Mode
-from shared.restore.strategies import claims
+from shared.restore.strategies import claims, images
 from shared.restore.wanted import Wanted, build_object
 from shared.validation import listed, short
 
@@ -40,8 +41,15 @@ class _Disk(NamedTuple):
     def name(self) -> str:
         """Of the volume and of the PersistentVolume."""
         wanted = self.wanted
+        if self.standby:
+            return self.standby.name
         claim = wanted.claims[self.volume.claim]
         return names.of_disk(wanted.restore_id, wanted.namespace, claim)
+
+    @property
+    def standby(self) -> StandbyVolume | None:
+        """What holds its data already."""
+        return standby.find(self.volume, self.wanted.facts.standby)
 
     @property
     def mode(self) -> str:
@@ -78,12 +86,57 @@ def check_class(wanted: Wanted, volume: Volume) -> Iterator[Check]:
 
 def make_disk(wanted: Wanted, volume: Volume) -> Iterator[PlannedObject]:
     disk = _Disk.of(wanted, volume)
-    yield _volume(disk)
+    yield _take(disk, disk.standby) if disk.standby else _volume(disk)
     yield _persistent_volume(disk)
     made_of = {"volumeName": disk.name, "storageClassName": wanted.storage_class(volume)}
     # By it Harvester knows whose volume it is; the volume binder writes it where it asks for one.
     provisioner = {labels.PROVISIONER: labels.LONGHORN_DRIVER}
     yield claims.make(wanted, volume, made_of, annotations=provisioner)
+
+
+def _take(disk: _Disk, standby: StandbyVolume) -> PlannedObject:
+    """It has the replicas of its class already, whatever the mode."""
+    backup = disk.volume.engine_backup or ""
+    marks: dict[str, str | None] = {labels.STANDBY: None}
+    if disk.wanted.request.mode is Mode.EMERGENCY:
+        marks[labels.UNBACKED] = "enabled"  # what is deleted soon is not backed up
+    found = build_object(
+        disk.wanted,
+        "Volume",
+        standby.name,
+        {"spec": {"Standby": False, "frontend": "blockdev"}},
+        reason=f"{disk.volume.disk}: stands by with {backup}",
+        source={"labels": marks, "annotations": {labels.HOLDS: backup}},
+        namespace=labels.LONGHORN_NAMESPACE,
+    )
+    return found.model_copy(update={"taken": True})
+
+
+def make_standby(wanted: Wanted, volume: Volume, plan: str) -> Iterator[PlannedObject]:
+    """As a restore would make it, without a frontend as long as nobody uses it, after the image
+    that it lies over, where the target lacks that. They are no restore's; one takes the volume.
+    """
+    for image in images.make(wanted, volume):
+        yield _kept_for(plan, image)
+    point = wanted.point
+    made = _volume(_Disk.of(wanted, volume))
+    spec = {k: v for k, v in made.manifest["spec"].items() if k != "frontend"}
+    name = standby.name_of(plan, point.cluster, volume.engine_volume or "")
+    manifest = {**made.manifest, "spec": {**spec, "Standby": True}}
+    renamed = made.model_copy(update={"name": name, "manifest": manifest})
+    yield _kept_for(plan, renamed, {labels.STANDBY_OF: f"{point.namespace}/{point.vm}"})
+
+
+def _kept_for(
+    plan: str, made: PlannedObject, annotations: Mapping[str, str] | None = None
+) -> PlannedObject:
+    metadata = {
+        "name": made.name,
+        "namespace": labels.LONGHORN_NAMESPACE,
+        "labels": {**labels.MANAGED_BY, labels.STANDBY: plan},
+        "annotations": annotations or {},
+    }
+    return made.model_copy(update={"manifest": {**made.manifest, "metadata": metadata}})
 
 
 def _volume(disk: _Disk) -> PlannedObject:

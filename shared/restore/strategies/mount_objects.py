@@ -33,20 +33,22 @@ def _problem(wanted: Wanted, volume: Volume) -> str | None:
         return (
             f"lies in target {target}, whose document does not say where the nodes of"
             f" {wanted.target} can mount its files. Add nfs: {{server: …, path: …}} to"
-            f" targets/{target}.yaml, or import it by hand, as docs/layouts.md says."
+            f" targets/{target}.yaml, or use mode standard, which imports it."
         )
-    if key not in images.formats:
+    found = images.disks.get(volume.disk)
+    if found is None:
         return f"has no image in the catalogue any more: {shown(key)}. Start the restore again."
-    if images.formats[key] != "raw":
+    if (form := found.files[0].format) != "raw":
         return (
-            f"is the {images.formats[key]} image {shown(key)}, and KubeVirt runs only raw ones from"
-            f" where they lie. Write it as one: qemu-img convert -O raw IMAGE FOLDER/{FILE}. Or"
-            " import it by hand, as docs/layouts.md says."
+            f"is the {form} image {shown(key)}, and KubeVirt runs only raw ones from where they"
+            f" lie. Write it as one: qemu-img convert -O raw IMAGE FOLDER/{FILE}. Or use mode"
+            " standard, which imports it."
         )
     if posixpath.basename(key) != FILE:
         return (
             f"is the image {shown(key)}, and KubeVirt takes the file {FILE} of the folder that it"
-            " mounts. Give it that name, in a folder of its own."
+            " mounts. Give it that name, in a folder of its own, or use mode standard, which"
+            " imports it."
         )
     if set(_below(wanted, volume).split("/")) & set(NO_FOLDERS):
         return f"lies in {shown(key)}, which leads out of the target. Move its folder."

@@ -27,15 +27,20 @@ class Data(NamedTuple):
     at_start: bool = False
 
 
+def _no_secrets(_: "Wanted") -> Iterable[PlannedObject]:
+    return ()
+
+
 class Strategy(NamedTuple):
     """Pure functions, and the kinds that they make.
 
     CHECK_TARGET says what the target cluster (by name) must have for it, CHECK_DISK what it must
-    have for one disk. MAKE_DISK gives a disk's objects in order of creation, the claim last. DATA
-    says how far the data of each of a machine's claims is. KINDS are those that it makes in a
-    namespace, and whose state tells how far it is. STANDS: what it gives of a disk is there
-    already, and is not made. OVERLAYS: a disk's claim is only read, and what the machine writes
-    lies over it for as long as it runs.
+    have for one disk. MAKE_DISK gives a disk's objects in order of creation, the claim last, and
+    MAKE_SECRETS those of a machine that its disks are read with. DATA says how far the data of each
+    of a machine's claims is. KINDS are those that it makes in a namespace, and whose state tells
+    how far it is. STANDS: what it gives of a disk is there already, and is not made. OVERLAYS: a
+    disk's claim is only read, and what the machine writes lies over it for as long as it runs.
+    MAKE_WHOLE gives all objects of a machine that others make of its backup, as that has it.
     """
 
     name: str
@@ -46,3 +51,5 @@ class Strategy(NamedTuple):
     data: Callable[[MachinePlan, Live], list[Data]]
     stands: bool = False
     overlays: bool = False
+    make_secrets: Callable[["Wanted"], Iterable[PlannedObject]] = _no_secrets
+    make_whole: Callable[["Wanted"], Iterator[PlannedObject]] | None = None
