@@ -46,9 +46,13 @@ def attach(api: Api, name: str, url: str, endpoint: str, poll: int = POLL_SECOND
         "AWS_ENDPOINTS": endpoint,
     }
     api.apply(_object("v1", "Secret", secret, stringData=keys))
-    interval = f"{poll}s"
-    spec = {"backupTargetURL": url, "credentialSecret": secret, "pollInterval": interval}
+    spec = {"backupTargetURL": url, "credentialSecret": secret, "pollInterval": interval(poll)}
     api.apply(_object(VERSION, "BackupTarget", name, spec=spec))
+
+
+def interval(seconds: int) -> str:
+    """As Longhorn writes it."""
+    return f"{seconds}s"
 
 
 def store(api: Api, name: str) -> Store:

@@ -1,10 +1,12 @@
 """One cluster of the conformance suite: make things, look at them, wait for what they become."""
 
+import hashlib
+import json
 import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ HARVESTER = "harvesterhci.io/v1beta1"
 SELDOM = 86400  # seconds
 QUIET = 3 * target.POLL_SECONDS
 """Seconds in which whoever looks at the bucket looks at it twice."""
+SETTING = manifest(HARVESTER, "Setting", "backup-target")
 BUSY = (
     "There is VMBackup in creating or deleting progress",
     "There is a VM either in the process of creating or deleting",
@@ -103,6 +106,39 @@ class Lab:
                 self.api, "default", target.url_of(self.bucket), self.stack.endpoint, seconds
             )
 
+    @contextmanager
+    def unread(self) -> Iterator[None]:
+        """Nobody looks at what is written to the bucket meanwhile. Each looks once more when it is
+        told to look seldom, however late that is.
+        """
+        self.poll(SELDOM)
+        try:
+            self.wait(self._looks_seldom, "both have taken that they are to look seldom")
+            self._still(self._last_looks)
+            yield
+        finally:
+            self.poll(target.POLL_SECONDS)
+
+    def _looks_seldom(self) -> bool:
+        spec = self.get(manifest(LONGHORN, "BackupTarget", "default", LONGHORN_NAMESPACE))["spec"]
+        often = target.interval(target.POLL_SECONDS)
+        return spec["pollInterval"] != often and (not self.is_real or self._harvester_has_looked())
+
+    def _harvester_has_looked(self) -> bool:
+        """Harvester takes the keys out of its setting, looks at the bucket, and notes a hash of the
+        value that it did so for (pkg/controller/master/backup: backup_target.go,
+        reUpdateBackupTargetSettingSecret; backup_metadata.go, renewBackupTarget).
+        """
+        setting = self.get(SETTING)
+        value = setting["value"]
+        looked_for = dig(setting, "metadata", "annotations", "harvesterhci.io/hash")
+        is_the_last = not json.loads(value)["secretAccessKey"]
+        return is_the_last and looked_for == hashlib.sha224(value.encode()).hexdigest()
+
+    def _last_looks(self) -> object:
+        annotations = self.get(SETTING)["metadata"].get("annotations")
+        return self.longhorn("backuptargets", "default").get("lastSyncedAt"), annotations
+
     def _forget_unfinished(self) -> None:
         """Harvester's records of backups that other tests left half made or half deleted: with one
         of them it refuses its setting for ever.
@@ -170,10 +206,14 @@ class Lab:
         completes metadata of 1.0 to 1.2 (pkg/controller/master/backup/backup_metadata.go), and a
         backup that changes is not restored.
         """
-        known, since = self.etags(), time.monotonic()
+        self._still(self.etags)
+
+    def _still(self, question: Callable[[], object]) -> None:
+        """Wait until its answer is the same for so long that whoever looks has looked twice."""
+        known, since = question(), time.monotonic()
         while time.monotonic() - since < QUIET:
             time.sleep(0.5)
-            if (found := self.etags()) != known:
+            if (found := question()) != known:
                 known, since = found, time.monotonic()
 
     def apply(self, *manifests: Object) -> None:

@@ -6,15 +6,14 @@ deleting what a restore made (test_cleanup).
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 from uuid import uuid5
 
 import pytest
 
 from local.api import Object
-from local.longhorn.target import POLL_SECONDS
 from local.samples.guests import Nic
 from local.samples.harvester import MANAGEMENT
 from local.samples.longhorn import backing_image
@@ -22,7 +21,7 @@ from local.samples.world import VmBackup, a_vm_backup, address, an_image
 from local.stack import Ended, wait
 from shared.jsonpath import dig
 from shared.restore.virtual_machine import FIRMWARE_UUIDS
-from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SELDOM, SOURCE, Lab
+from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
 from tests.conformance.test_machines import MAC, NO_WEBHOOKS, STRATEGY, network
 from tests.integration.lab_objects import KUBEVIRT, a_backing_image, claim, manifest
 
@@ -165,14 +164,9 @@ def test_a_copy_that_fails_is_told_in_longhorn_s_words_and_nothing_is_started(la
 
 def test_a_backup_that_the_cluster_has_not_read_yet_is_asked_for(lab: Lab) -> None:
     target = manifest(LONGHORN, "BackupTarget", "default", LONGHORN_NAMESPACE)
-    lab.poll(SELDOM)
-    try:
-        lab.wait(lambda: not lab.get(target)["spec"]["pollInterval"].endswith("3s"), "it is rare")
-        time.sleep(3)  # the change itself makes Longhorn look once more
+    with lab.unread():
         put(lab, "web", networks=[MANAGEMENT])
         ended = restore(lab, 1)
-    finally:
-        lab.poll(POLL_SECONDS)
     assert states(ended) == {"web": "ready"}
     assert lab.get(target)["spec"]["syncRequestedAt"]
 
@@ -276,17 +270,12 @@ def test_an_image_that_lies_in_the_bucket_is_restored_and_goes_with_its_machine(
 def test_an_image_that_harvester_has_saved_is_restored_by_harvester_and_stays(
     lab: Lab, who: str
 ) -> None:
-    """Harvester makes it of the metadata by itself when it looks at the bucket, often or seldom."""
+    """Harvester makes it of the metadata by itself when it looks at the bucket."""
     image = f"{lab.namespace}/image-{lab.namespace}"
-    lab.poll(SELDOM if who == "replant" else POLL_SECONDS)
-    try:
-        if who == "replant":
-            time.sleep(3)  # the change itself makes it look once more
+    with lab.unread() if who == "replant" else nullcontext():
         asked = over_an_image(lab, image)
         before = lab.etags()
         ended = lab.stack.restore(asked)
-    finally:
-        lab.poll(POLL_SECONDS)
     assert states(ended) == {"web": "ready"}, ended
     here = manifest(LONGHORN, "BackingImage", an_image(image).name, LONGHORN_NAMESPACE)
     made = lab.get(here)

@@ -8,13 +8,12 @@ csi/util.go and webhook/resources/volume, kubernetes pkg/controller/volume/persi
 """
 
 import json
-import time
+from contextlib import nullcontext
 
 import pytest
 import yaml
 
 from local.api import Object, path
-from local.longhorn.target import POLL_SECONDS
 from local.samples.folders import document
 from local.samples.harvester import MANAGEMENT
 from local.stack import Ended
@@ -22,7 +21,7 @@ from shared import labels
 from shared.jsonpath import dig
 from shared.models.machine_disks import claims_of
 from shared.restore import volume_parameters
-from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SELDOM, SOURCE, Lab
+from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SOURCE, Lab
 from tests.conformance.test_cleanup import Made, is_usable, records, request_of, restored_machine
 from tests.conformance.test_restores import put, restore, states
 from tests.conformance.test_storage import of_class
@@ -136,18 +135,13 @@ def test_a_machine_runs_on_a_claim_that_its_image_was_imported_to_and_a_rollback
 
 
 def restored_by_harvester(lab: Lab, backup: Object, who: str, namespace: str) -> Ended:
-    """Of a backup that WHO has registered: Harvester looks at the bucket seldom, or often."""
-    lab.poll(SELDOM if who == "replant" else POLL_SECONDS)
-    try:
-        if who == "replant":
-            time.sleep(3)  # the change itself makes it look once more
+    """Of a backup that WHO has registered: Harvester looks at the bucket, or not."""
+    with lab.unread() if who == "replant" else nullcontext():
         put(lab, "web", networks=[MANAGEMENT])
         if who == "harvester" and lab.is_real:
             lab.wait(lambda: is_usable(lab, backup), "Harvester has registered it")
         mapping = {"namespaces": {lab.namespace: namespace}}
         return restore(lab, 1, strategy="harvester", mapping=mapping)
-    finally:
-        lab.poll(POLL_SECONDS)
 
 
 @pytest.mark.parametrize("suffix", ["", "-restored"], ids=["its own", "another"])
