@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -20,9 +22,12 @@ from bench.running import ROOT, emulator
 from functions import catalogue
 from local import cloud, documents
 from local.build.template import load
+from local.samples import folders
 from local.samples.encoding import Object
 from local.samples.world import VmBackup, a_vm_backup
+from shared.catalogue.folders import CHAIN_FILE
 from shared.layouts.registry import recognise
+from shared.models.base import to_instant
 from shared.observe import logger, metrics
 from shared.settings import settings
 
@@ -38,13 +43,29 @@ SHAPE = (
     "GlobalSecondaryIndexes",
 )  # of the table
 TIMED = "1 backup: its three objects"
+FOLDERS = (
+    "folder: an image",
+    "folder: snapshots.json",
+    "folder: metadata, over a whole image",
+    "folder: metadata, over a chain through as many folders",
+)
+IMAGE = "disk-0.qcow2"
+FIRST = datetime(2026, 8, 1, tzinfo=UTC)
+DIRECTORIES = {
+    "id": "folders",
+    "cluster": "east",
+    "url": f"s3://{BUCKET}/folders/",
+}
 GROWN = "volume, larger than before (all its backups are looked at again)"
 
 
 class Measured(NamedTuple):
-    """One level: requests of one more backup by kind of object, of a grown volume, and times."""
+    """One level: requests of one more backup by kind of object, those of folders, of a grown
+    volume, and times.
+    """
 
     kinds: dict[str, Counts]
+    folders: dict[str, Counts]
     grown: Counts
     times: Pair
 
@@ -70,10 +91,11 @@ class Line:
             self.clients["s3"].create_bucket(Bucket=bucket)
         self.sequencer = 0
         self.last: VmBackup | None = None
-        self.landed(
-            [("targets/east-s3.yaml", documents.samples(BUCKET)["targets/east-s3.yaml"].encode())],
-            STATE,
-        )
+        self.folders = 0
+        samples = documents.samples(BUCKET)["targets/east-s3.yaml"].encode()
+        own = json.dumps(DIRECTORIES).encode()
+        targets = [("targets/east-s3.yaml", samples), ("targets/folders.yaml", own)]
+        self.landed(targets, STATE)
 
     def landed(self, objects: Iterable[Object], bucket: str = BUCKET) -> None:
         """Objects are written and each event is handled, in batches of one. Raises RuntimeError for
@@ -117,6 +139,26 @@ class Line:
         )
         return self.last
 
+    def next_folders(self) -> list[list[Object]]:
+        """One more backup of two machines in the directory layout, each in a folder of its own: of
+        the one whole images, of the other images over those of the folders before.
+        """
+        number, self.folders = self.folders, self.folders + 1
+        below = f"../{number - 1}/{IMAGE}" if number else None
+        return [_folder(vm, number, own) for vm, own in (("whole", None), ("chained", below))]
+
+
+def _folder(vm: str, number: int, below: str | None) -> list[Object]:
+    path = f"folders/db/{vm}/{number}/"
+    taken = to_instant(FIRST + timedelta(hours=number))
+    image = folders.qcow2(backing_file=below, backing_format="qcow2" if below else None)
+    metadata = folders.document(name=vm, createdAt=taken)
+    return [
+        (f"{path}{IMAGE}", image),
+        (f"{path}{CHAIN_FILE}", folders.chain((IMAGE, below))),
+        (f"{path}metadata.json", json.dumps(metadata).encode()),
+    ]
+
 
 def tables(*, quick: bool) -> list[Table]:
     wanted, rounds = LEVELS, ROUNDS
@@ -127,7 +169,7 @@ def tables(*, quick: bool) -> list[Table]:
         levels = {}
         for level in wanted:
             while held < level:
-                line.landed(catalogued(line.next_backup()))
+                line.landed([*catalogued(line.next_backup()), *chain(*line.next_folders())])
                 held += 1
             levels[level] = measured(line, rounds)
             held += rounds + 1
@@ -138,11 +180,11 @@ def measured(line: Line, rounds: int) -> Measured:
     """What one more backup costs, by kind; then ROUNDS more, each timed beside its own requests
     made bare.
     """
-    kinds: dict[str, Counts] = {}
-    for each in catalogued(line.next_backup()):
-        with line.requests.of() as made:
-            line.landed([each])
-        kinds[recognise(each[0]).kind.value] = made.counts
+    kinds = {
+        recognise(each[0]).kind.value: _of(line, each) for each in catalogued(line.next_backup())
+    }
+    whole, chained = ([_of(line, each) for each in folder] for folder in line.next_folders())
+    of_folders = dict(zip(FOLDERS, [*whole, chained[-1]], strict=True))
     grown, times = _grown(line), Pair()
     for _ in range(rounds):
         objects = catalogued(line.next_backup())
@@ -151,7 +193,13 @@ def measured(line: Line, rounds: int) -> Measured:
         with line.requests.of() as made:
             times.ours.append(_milliseconds(line.all_handled, objects))
         times.peer.append(_milliseconds(sent_again, line.clients, made.calls))
-    return Measured(kinds, grown, times)
+    return Measured(kinds, of_folders, grown, times)
+
+
+def _of(line: Line, landed: Object) -> Counts:
+    with line.requests.of() as made:
+        line.landed([landed])
+    return made.counts
 
 
 def _grown(line: Line) -> Counts:
@@ -159,9 +207,7 @@ def _grown(line: Line) -> Counts:
     assert line.last is not None  # noqa: S101  # backups were measured before
     volume = line.last.volumes[0]
     volume.size += MIB
-    with line.requests.of() as made:
-        line.landed([(volume.key, volume.cfg())])
-    return made.counts
+    return _of(line, (volume.key, volume.cfg()))
 
 
 def catalogued(backup: VmBackup) -> list[Object]:
@@ -216,6 +262,7 @@ def _counts(levels: dict[int, Measured]) -> list[Table]:
         _row("one backup", [sum(each.kinds.values(), Counter[str]()) for each in each_level])
     )
     rows.append(_row(GROWN, [each.grown for each in each_level]))
+    rows += [_row(each, [level.folders[each] for level in each_level]) for each in FOLDERS]
     note = (
         "Requests of `functions.catalogue` for one event of each object, counted as botocore sends"
         " them; exact."

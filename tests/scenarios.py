@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote_plus
 
 from local.samples.encoding import Object
+from local.samples.folders import DISK, chain, document, qcow2
 from local.samples.world import a_vm_backup
 from shared.aws.table import Item, Key, Table
 from shared.catalogue import documents, events, reading, search, traits
@@ -128,6 +129,23 @@ def a_folder(id_: str, *, prefix: str = "nas/", cluster: str = "east") -> Happen
 
 def objects(backup: Iterable[Object], *, prefix: str = "", number: int = 1) -> list[Happened]:
     return [Happened(prefix + key, body, number) for key, body in backup if key.endswith(".cfg")]
+
+
+def folders_of(vm: str, *, number: int = 1) -> list[Happened]:
+    """Two backups of a machine as folders, the younger one's image over the older one's: as its
+    header says, and its snapshots.json.
+    """
+    files: dict[str, bytes] = {}
+    for day, below in ((1, None), (2, "../b1/disk-0.qcow2")):
+        taken_at = f"2026-08-1{day}T01:00:00Z"
+        files |= {
+            f"b{day}/disk-0.qcow2": qcow2(2**20, below, "qcow2" if below else None),
+            f"b{day}/snapshots.json": chain(("disk-0.qcow2", below)),
+            f"b{day}/metadata.json": json.dumps(
+                document([{**DISK, "sizeBytes": 2**20}], name=vm, createdAt=taken_at)
+            ).encode(),
+        }
+    return [Happened(f"db/{vm}/{name}", body, number) for name, body in files.items()]
 
 
 def points(table: Table, **asked: Any) -> list[RestorePoint]:

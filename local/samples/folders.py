@@ -39,9 +39,11 @@ def qcow2_of_nowhere(size: int) -> bytes:
     return bytes(image)
 
 
+DISK = {"name": "disk-0", "file": "disk-0.qcow2", "format": "qcow2", "sizeBytes": GIB}
+
+
 def document(disks: Iterable[Mapping[str, Any]] = (), **changes: Any) -> dict[str, Any]:
     """Our own metadata of a machine with a disk."""
-    disk = {"name": "disk-0", "file": "disk-0.qcow2", "format": "qcow2", "sizeBytes": GIB}
     return {
         "name": "pg-1",
         "namespace": "db",
@@ -49,7 +51,7 @@ def document(disks: Iterable[Mapping[str, Any]] = (), **changes: Any) -> dict[st
         "cpu": 2,
         "memoryBytes": 4 * GIB,
         "labels": {"tier": "data"},
-        "disks": list(disks) or [disk],
+        "disks": list(disks) or [DISK],
         "networks": [
             {"interface": "nic-1", "network": "default/vlan100", "mac": "52:54:00:00:00:01"}
         ],

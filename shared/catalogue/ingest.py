@@ -183,8 +183,9 @@ class Index:
         it was told.
         """
         row = recorded.row
-        alone = row.kind not in OF_OTHERS and not overwritten.others(row) and not recorded.lost
-        if not row.refused_order and alone:
+        alone = row.kind not in OF_OTHERS or self._is_first_of_point(recorded)
+        stands_alone = alone and not overwritten.others(row) and not recorded.lost
+        if not row.refused_order and stands_alone:
             return []
         told: list[Quarantined] = []
         for each in (row, *self._rivals(row), *self._waiting(row)):
@@ -193,6 +194,13 @@ class Index:
             if entry and (new or repeated):
                 told.append(entry)
         return told
+
+    def _is_first_of_point(self, recorded: Recorded) -> bool:
+        """Whether a folder's metadata is new and lies where a backup does, by the targets that are
+        known. Where these are old, `_follow_metadata` has it looked at again.
+        """
+        is_new = recorded.row.kind is Kind.FOLDER and recorded.fresh and recorded.before is None
+        return is_new and _made_of(recorded.row, self._owners) is not None
 
     def follow(self, recorded: Recorded) -> Followed:
         """Recomputes the points that the row concerns, or returns the tasks that do.
@@ -259,7 +267,7 @@ class Index:
         return plans.with_earlier(row, self.stored(row.row_key), clusters)
 
     def _follow_metadata(self, row: Row) -> Followed:
-        owners = self._owners.known()
+        known = owners = self._owners.known()
         while True:
             point = _point_of(row, owners.targets)
             if point is None:
@@ -277,6 +285,9 @@ class Index:
             self._points.recompute(each)
         if row.deleted:
             self._forget(row)
+        if row.kind is Kind.FOLDER and owners is not known:
+            # Whether it lies in the right place was answered by the earlier documents.
+            return Followed([Replay(pk=row.pk, sk=row.sk)])
         return Followed([])
 
     def _with_former(self, row: Row, targets: Iterable[BackupTarget]) -> Row:

@@ -148,6 +148,8 @@ class Points:
         current = next((row for row in rows if row["sk"] == POINT), None)
         ways = [_way(row) for row in rows if row["sk"].startswith(FEED)]
         asked = {key for way in ways for key in way} | {GENERATION} | self._foreseen(metadata)
+        if current and "body" in current:
+            asked.add((newest_partition(current["cluster"]), current["machine"]))
         found = self._table.get_many(asked)
         fed = tuple(
             Fed(*(Row.of(found[key]) for key in way))
@@ -159,14 +161,15 @@ class Points:
 
     def _foreseen(self, metadata: Row | None) -> set[Key]:
         """What the computation of a point from that metadata will ask for."""
-        backup = metadata.said(MachineBackup) if metadata else None
-        if metadata is None or backup is None:
+        if metadata is None:
             return set()
-        keys = {key for disk in backup.disks for key in _engine_keys(metadata, disk)}
+        backup = metadata.said(MachineBackup)
+        disks = backup.disks if backup else ()
+        keys = {key for disk in disks for key in _engine_keys(metadata, disk)}
         target = owner(metadata.bucket, metadata.key, self._owners.known().targets)
-        if target:
-            machine = f"{backup.namespace}/{backup.vm}"
-            keys.add((newest_partition(target.cluster), machine))
+        name = name_of(metadata, target)
+        if target and name:
+            keys.add((newest_partition(target.cluster), f"{name.namespace}/{name.vm}"))
         return keys
 
     def _computed(self, view: View) -> Computed | None:
@@ -207,10 +210,11 @@ class Points:
         """What the machine's folder holds, by key, and the folders that the point depends on.
 
         Each of these has the way back to the point before it is read for good: what happens in it
-        later finds the point.
+        later finds the point. Its own folder has it since the metadata was followed.
         """
         bucket = feed.row.bucket
         found = frozenset(view.current.get(LED_TO, ()) if view.current else ())
+        found |= {folders.folder_of(feed.row.key)}
         while True:
             rows = self._table.query(bucket_partition(bucket), folders.machine_folder(feed))
             known = {row["sk"]: Row.of(row) for row in rows}

@@ -29,6 +29,7 @@ from tests.scenarios import (
     SCENARIOS,
     Happened,
     World,
+    folders_of,
     objects,
     points,
     quarantined,
@@ -82,6 +83,13 @@ def test_the_catalogue_goes_through(scenario: Callable[[World], None]) -> None:
 def test_every_order_of_a_backups_objects_ends_in_the_same_rows() -> None:
     wanted = after(OBJECTS)
     for order in itertools.permutations(OBJECTS):
+        assert after(order) == wanted, [event.key for event in order]
+
+
+def test_every_order_of_the_objects_of_folders_ends_in_the_same_rows() -> None:
+    events = [target(), *folders_of("pg-1")]
+    wanted = after(events)
+    for order in itertools.islice(itertools.permutations(events), 0, None, 23):
         assert after(order) == wanted, [event.key for event in order]
 
 
@@ -208,6 +216,8 @@ def deliver_and_die(
 
 
 def crash_orders() -> dict[str, list[Happened]]:
+    folders = [target(), *folders_of("pg-1")]
+    image, *_, metadata = folders[1:]
     moved = [target(prefix="old"), *objects(BACKUP, prefix="old/"), target(prefix="new", number=2)]
     repaired = [*OBJECTS, METADATA._replace(body=b"?", number=2), METADATA._replace(number=3)]
     return {
@@ -221,6 +231,11 @@ def crash_orders() -> dict[str, list[Happened]]:
         "target moved": moved,
         "target moved back": [*moved, target(prefix="old", number=3)],
         "target removed": [*OBJECTS, target(number=2)._replace(body=None)],
+        "folders": folders,
+        "folders backwards": folders[::-1],
+        "folders, the image below deleted": [*folders, image._replace(body=None, number=2)],
+        "folders, metadata deleted": [*folders, metadata._replace(body=None, number=2)],
+        "folders, target moved": [*folders, target(prefix="db/pg-1/", number=2)],
     }
 
 

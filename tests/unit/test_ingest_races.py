@@ -19,6 +19,7 @@ from tests.scenarios import (
     IMAGE,
     Happened,
     World,
+    folders_of,
     objects,
     rows_in_the_end,
     target,
@@ -144,6 +145,14 @@ TWO = sorted(
     {event.key: event for event in [TARGET, *objects(OLDER), *objects(YOUNGER)]}.values(),
     key=lambda event: event.key == OLDER.key,
 )
+FOLDERS = folders_of("pg-1")
+BELOW, _, WHOLE, ABOVE, CHAIN, INCREMENT = FOLDERS
+
+
+def folders_but(*left: Happened) -> list[Happened]:
+    return [event for event in [TARGET, *FOLDERS] if event not in left]
+
+
 PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     "metadata, target": (but(METADATA, TARGET), METADATA, TARGET),
     "metadata, backup": (but(METADATA, BACKUP_CFG), METADATA, BACKUP_CFG),
@@ -183,6 +192,27 @@ PAIRS: dict[str, tuple[list[Happened], Happened, Happened]] = {
     "target, rival": ([], TARGET, RIVAL),
     "target removed, rival": ([TARGET], version(TARGET, 2, None), RIVAL),
     "newest deleted, older made": (TWO[:-1], version(NEWER, 2, None), TWO[-1]),
+    "folder: metadata, image": (folders_but(INCREMENT, ABOVE), INCREMENT, ABOVE),
+    "folder: metadata, chain": (folders_but(INCREMENT, CHAIN), INCREMENT, CHAIN),
+    "folder: metadata, image below": (folders_but(INCREMENT, BELOW), INCREMENT, BELOW),
+    "folder: image, image below": (folders_but(ABOVE, BELOW), ABOVE, BELOW),
+    "folder: metadata, image below deleted": (
+        folders_but(INCREMENT),
+        INCREMENT,
+        version(BELOW, 2, None),
+    ),
+    "folder: metadata, metadata below": (folders_but(INCREMENT, WHOLE), INCREMENT, WHOLE),
+    "folder: metadata, target": (folders_but(INCREMENT, TARGET), INCREMENT, TARGET),
+    "folder: target moves, metadata": (
+        folders_but(INCREMENT),
+        target(prefix="db/pg-1/", number=2),
+        INCREMENT,
+    ),
+    "folder: target comes back, metadata": (
+        [target(prefix="db/pg-1/"), *folders_but(INCREMENT)[1:]],
+        target(number=2),
+        INCREMENT,
+    ),
     "newest deleted, older deleted": (TWO, version(NEWER, 2, None), version(TWO[-1], 2, None)),
 }
 
