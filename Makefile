@@ -59,7 +59,7 @@ bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" al
 	@$(DEV)/python -m bench $(BENCH)
 
 # What reads bytes and texts that others wrote: any of them gives a model or a reason.
-PARSERS := keys layouts_hostile layouts_longhorn image_headers images strict kubeconfig addresses sizes names
+PARSERS := keys layouts_hostile layouts_longhorn image_headers images strict kubeconfig addresses sizes names patching mounted catalogue_function
 fuzz: environments ## Try the parsers with a hundred times as many examples; what it finds is tried first from then on
 	HYPOTHESIS_PROFILE=fuzz $(DEV)/python -m pytest --timeout 0 $(PARSERS:%=tests/unit/test_%.py)
 

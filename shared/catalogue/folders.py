@@ -11,7 +11,7 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from shared.catalogue.assemble import Feed, Named, lack, last_good, shortened
@@ -24,6 +24,10 @@ from shared.validation import listed, short, shown
 
 CHAIN_FILE = "snapshots.json"
 ENDINGS = (".qcow2", ".raw", ".img")
+AHEAD = timedelta(days=1)
+"""The clock and the time zone of whoever writes a folder may be wrong by so much."""
+
+LISTED = ", ".join(ENDINGS)
 MOST_IMAGES = 2000
 """In a chain: five years of a backup a day. QEMU opens each of them."""
 
@@ -159,6 +163,12 @@ def _own_reasons(feed: Feed, name: Named) -> list[str]:
             f"{shown(f'{name.namespace}/{name.vm}')} cannot be the name of a machine in Kubernetes:"
             " say another one in the metadata"
         )
+    created, written = backup.created_at, feed.row.object_time
+    if created and written and created > written + AHEAD:
+        reasons.append(
+            f"the metadata says that it was taken at {to_instant(created)}, and was itself written"
+            f" at {to_instant(written)}. Correct createdAt"
+        )
     if backup.cluster and backup.cluster != feed.owner.cluster:
         reasons.append(
             f"ownership conflict: the metadata says that cluster {backup.cluster} wrote it, and"
@@ -225,6 +235,8 @@ def _next(
 ) -> "_Parent":
     """Adds the image, if it is there, and says what lies below it."""
     row, name = chains.known.get(key), _said(folder, key)
+    if not key.endswith(ENDINGS) and (row is None or row.problem):
+        return _Parent(why=f"{name} is not read, since its name ends in none of {LISTED}")
     if row is None or (why := lack(row, "")):
         return _Parent(why=lack(row, name))
     image = facts_of(row, DiskFile)

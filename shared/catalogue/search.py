@@ -27,6 +27,9 @@ WITH_ALL = ("limit", "cursor", "shape")
 Shown = tuple[str, dict[str, Any]]
 """The position of an entry in its list, and the entry."""
 
+LACKING = {"verified": ("none",)}
+"""No feature of this version verifies restore points."""
+
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 """An instant is one; what is taken before it is taken a second earlier."""
@@ -82,7 +85,7 @@ class Question(Value):
 
 def question(body: Any) -> Question:
     """Raises InvalidRequest."""
-    asked = parse(Question, body, lacking={})
+    asked = parse(Question, body, lacking=LACKING)
     for name in ("after", "before", "as_of"):
         if (instant := getattr(asked, name)) and instant < EARLIEST:
             key = "asOf" if name == "as_of" else name
@@ -117,6 +120,17 @@ def answer(table: Table, asked: Question) -> dict[str, Any]:
     check_names(table, asked)
     rows = points(table, asked, below=below)
     return page_of("restorePoints", (shown(row) for row in rows), asked.limit)
+
+
+def check_kept(asked: Question, now: datetime) -> None:
+    """Raises InvalidRequest for an instant of which nothing is remembered any more."""
+    if asked.as_of and asked.as_of < now - keys.HISTORY_KEPT:
+        days, first = keys.HISTORY_KEPT.days, to_instant(now - keys.HISTORY_KEPT)
+        raise InvalidRequest(
+            f"asOf: {to_instant(asked.as_of)} is too long ago. What restore points were is kept"
+            f" for {days} days: ask for {first} or later.",
+            "asOf",
+        )
 
 
 def check_names(table: Table, asked: Question) -> None:

@@ -72,7 +72,7 @@ class _Document(Value):
     cluster: ClusterId | None = None
     created_at: Instant
     cpu: Annotated[int, Field(ge=1, lt=2**15)]
-    memory_bytes: Bytes
+    memory_bytes: Annotated[int, Field(gt=0, lt=2**63)]
     firmware: Annotated[str, matching(_UUID, "the UUID of the guest's firmware")] | None = None
     labels: dict[LabelKey, LabelValue] = {}
     disks: Annotated[tuple[_Disk, ...], Field(min_length=1, max_length=harvester.MOST_DISKS)]

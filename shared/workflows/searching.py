@@ -45,6 +45,7 @@ def _found(table: Table, asked: Question) -> dict[str, Any]:
         return _summary(table, asked)
     if asked.object:
         return _belonging(table, asked)
+    search.check_kept(asked, datetime.now(UTC))
     return search.answer(table, asked)
 
 

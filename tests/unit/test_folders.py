@@ -355,6 +355,21 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "disk disk-0: the header of disk-0.qcow2 says that base.qcow2 is raw, and it is qcow2",
     ),
+    "an ending that nobody reads": (
+        {
+            "metadata.json": document([{"name": "d", "file": "d.vmdk", "format": "raw"}]),
+            "d.vmdk": b"x" * 512,
+        },
+        "disk d: d.vmdk is not read, since its name ends in none of .qcow2, .raw, .img",
+    ),
+    "a parent of such an ending": (
+        {**WHOLE, "disk-0.qcow2": qcow2(backing_file="base.vmdk")},
+        "disk disk-0: base.vmdk is not read, since its name ends in none of",
+    ),
+    "a time to come": (
+        {**WHOLE, "metadata.json": document(createdAt="9999-12-31T00:00:00Z")},
+        "the metadata says that it was taken at 9999-12-31T00:00:00Z, and was itself written at",
+    ),
     "size": (
         {"metadata.json": document(), "disk-0.qcow2": qcow2(2 * GIB)},
         "disk disk-0: disk-0.qcow2 has 2147483648 bytes, and the metadata says 1073741824",
@@ -491,6 +506,10 @@ BAD_METADATA: dict[str, tuple[bytes, str]] = {
         json.dumps(document(memorybytes=1)).encode(),
         "Unknown key 'memorybytes'. Did you mean 'memoryBytes'?",
     ),
+    "no memory": (
+        json.dumps(document(memoryBytes=0)).encode(),
+        "memoryBytes: must be more than 0",
+    ),
     "a time without a zone": (
         json.dumps(document(createdAt="2026-08-15T01:00:00")).encode(),
         "createdAt: must be an instant such as 2026-08-15T01:00:00Z",
@@ -516,6 +535,15 @@ def test_a_folder_at_another_depth_is_told_and_makes_no_point(below: str) -> Non
     world = catalogued(WHOLE, below=below)
     assert (points(world.table), quarantined(world.table)) == ([], [f"{below}metadata.json"])
     assert "NAMESPACE/MACHINE/[BACKUP/]metadata.json" in world.sns.messages[0]
+
+
+def test_a_process_that_knows_an_older_target_tells_what_lies_in_the_wrong_place() -> None:
+    """Its cache is old, and the walk of the target's change is over when the metadata comes."""
+    world = catalogued(WHOLE)
+    World(world.table, world.s3).settle([target(prefix="db/pg-1/", number=2)])
+    world.settle(written(WHOLE, below="db/pg-1/weekly/"))
+    assert "db/pg-1/weekly/metadata.json" in quarantined(world.table)
+    assert "It does not lie where a backup of target" in world.sns.messages[-1]
 
 
 def test_it_is_told_as_well_when_the_target_comes_later_and_not_any_more_when_it_moves() -> None:
@@ -692,12 +720,12 @@ def test_a_newer_folder_that_is_incomplete_hides_no_backup_that_can_be_restored(
 
 def test_a_folder_counts_as_restorable_and_proves_no_cluster_alive() -> None:
     """Anybody may have written it, at any time."""
-    world = catalogued({**WHOLE, "metadata.json": document(createdAt="2030-01-01T00:00:00Z")})
+    world = catalogued({**WHOLE, "metadata.json": document(createdAt="2026-08-16T01:00:00Z")})
     (count,) = census.census(world.table)
     assert (count.machines, count.restorable, count.newest) == (
         1,
         1,
-        "2030-01-01T00:00:00Z",
+        "2026-08-16T01:00:00Z",
     )
     assert census.newest_taken(world.table, "east") is None
     (_, entry), *_ = summary.entries(world.table, summary.Scope(), datetime.now(UTC))

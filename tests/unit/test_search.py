@@ -91,7 +91,6 @@ QUESTIONS: list[tuple[Answer, int]] = [
     ({"namespace": "default", "latest": True, "cluster": "east"}, 3),
     ({"target": "east"}, 15),
     ({"verified": "none"}, 30),
-    ({"verified": "full"}, 0),
     ({"label": "app.kubernetes.io/name=web01"}, 10),
     ({"label": "app.kubernetes.io/name=web0"}, 0),
     ({"label": "app.kubernetes.io/name=db01", "latest": True}, 2),
