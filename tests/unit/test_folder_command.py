@@ -4,14 +4,17 @@ and virtctl do, and what it wrote against the catalogue.
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from local.samples.folders import GIB, qcow2
 from shared.commands import folder
 from shared.models.restore_points import State
+from tests import memory_services
 from tests.memory_table import MemoryTable
 from tests.scenarios import Happened, World, only, target
 
@@ -99,11 +102,12 @@ def written(into: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def catalogued(into: Path) -> World:
-    """What was written, uploaded as it is."""
+    """What was written, uploaded as it is and at once."""
     world = World(MemoryTable())
     files = [each for each in into.rglob("*") if each.is_file()]
     events = [Happened(str(each.relative_to(into)), each.read_bytes()) for each in files]
-    world.settle([target(), *events])
+    with patch.object(memory_services, "WRITTEN", datetime.now(UTC)):
+        world.settle([target(), *events])
     return world
 
 
