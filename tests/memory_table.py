@@ -6,10 +6,12 @@ on the real table: that they agree is what makes it believable. Not modelled: th
 that lag behind.
 """
 
+import functools
 import operator
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
@@ -50,6 +52,21 @@ INDEXES: dict[str, Any] = {
 }
 _TABLE_KEYS = ("pk", "sk")
 _LONGEST = {"pk": 2048, "sk": 1024}
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _whole(
+    method: Callable[Concatenate["MemoryTable", _P], _T],
+) -> Callable[Concatenate["MemoryTable", _P], _T]:
+    """As in DynamoDB, no other thread's call is seen half done."""
+
+    @functools.wraps(method)
+    def locked(self: "MemoryTable", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return locked
 
 
 class MemoryTable(Table):
@@ -57,13 +74,14 @@ class MemoryTable(Table):
 
     def __init__(self) -> None:
         self.packed: dict[Key, dict[str, Any]] = {}
+        self.lock = threading.RLock()
 
     def rows(self, *, without: Iterable[str] = ()) -> dict[Key, Item]:
         """Everything in it, but for the attributes WITHOUT: what a test compares."""
         left = set(without)
         return {
             key: {k: v for k, v in _plain(row).items() if k not in left}
-            for key, row in self.packed.items()
+            for key, row in list(self.packed.items())
         }
 
     def get(self, key: Key) -> Item | None:
@@ -73,6 +91,7 @@ class MemoryTable(Table):
     def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
         return {key: row for key in sorted(set(keys)) if (row := self.get(key))}
 
+    @_whole
     def page(
         self,
         pk: str,
@@ -98,7 +117,7 @@ class MemoryTable(Table):
         hash_, _ = keys = [each["AttributeName"] for each in INDEXES[index]["KeySchema"]]
         mine = [
             row
-            for row in map(_plain, self.packed.values())
+            for row in map(_plain, list(self.packed.values()))
             if set(keys) <= row.keys()
             if row[hash_] == value and (not before or row["position"] < before)
         ]
@@ -109,11 +128,12 @@ class MemoryTable(Table):
         hash_, range_ = (each["AttributeName"] for each in INDEXES["objects"]["KeySchema"])
         mine = [
             row
-            for row in map(_plain, self.packed.values())
+            for row in map(_plain, list(self.packed.values()))
             if row.get(hash_) == bucket and after < row[range_] < before
         ]
         return (projected(row, "objects") for row in sorted(mine, key=lambda row: row[range_]))
 
+    @_whole
     def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
         key, unused = _key_of(item), [name for name in values if name not in condition]
         assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
@@ -122,6 +142,7 @@ class MemoryTable(Table):
         self.packed[key] = _typed(item)
         return True
 
+    @_whole
     def put_many(self, items: Iterable[Mapping[str, Any]]) -> None:
         rows = [(_key_of(item), _typed(item)) for item in items]
         for start in range(0, len(rows), WRITTEN_AT_ONCE):
@@ -129,6 +150,7 @@ class MemoryTable(Table):
             assert len(dict(batch)) == len(batch), "DynamoDB refuses a batch that has a key twice"
         self.packed |= dict(rows)
 
+    @_whole
     def write_together(self, puts: Iterable[Put], *, deletes: Iterable[Key] = ()) -> bool:
         written = list(puts)
         gone = [_checked(key) for key in deletes]
@@ -146,6 +168,7 @@ class MemoryTable(Table):
             self.packed.pop(key, None)
         return True
 
+    @_whole
     def update(
         self,
         key: Key,
@@ -170,11 +193,13 @@ class MemoryTable(Table):
             self.add(key, name, member)
         return Updated(made=True, row=_plain(row))
 
+    @_whole
     def add(self, key: Key, name: str, member: str) -> None:
         row = self.packed.setdefault(_checked(key), _typed({"pk": key[0], "sk": key[1]}))
         members: set[str] = set(row.get(name, {"SS": []})["SS"])
         self.packed[key] = row | {name: {"SS": sorted(members | {member})}}
 
+    @_whole
     def discard(self, key: Key, name: str, members: Iterable[str]) -> None:
         row = self.packed.setdefault(_checked(key), _typed({"pk": key[0], "sk": key[1]}))
         gone = set(members)
@@ -183,16 +208,19 @@ class MemoryTable(Table):
         rest = {each: value for each, value in row.items() if each != name}
         self.packed[key] = rest | ({name: {"SS": left}} if left else {})
 
+    @_whole
     def move(self, key: Key) -> None:
         row = self.get(key) or {"pk": key[0], "sk": key[1], "revision": 0}
         self.packed[key] = _typed(row | {"revision": int(row["revision"]) + 1})
 
+    @_whole
     def count(self, key: Key, *, expires: int) -> int:
         row = self.get(key) or {"pk": key[0], "sk": key[1], "count": 0}
         number = int(row["count"]) + 1
         self.packed[key] = _typed(row | {"count": number, "expires": expires})
         return number
 
+    @_whole
     def delete(self, key: Key, *, condition: str, values: Mapping[str, Any]) -> None:
         unused = [name for name in values if name not in condition]
         assert not unused, f"DynamoDB refuses values that no expression uses: {unused}"
