@@ -60,8 +60,9 @@ bench: environments host-build ## Run the benchmarks (BENCH="NAME... --write" al
 
 # What reads bytes and texts that others wrote: any of them gives a model or a reason.
 PARSERS := keys layouts_hostile layouts_longhorn image_headers images strict kubeconfig addresses sizes names patching mounted catalogue_function
-fuzz: environments ## Try the parsers with a hundred times as many examples; what it finds is tried first from then on
-	HYPOTHESIS_PROFILE=fuzz $(DEV)/python -m pytest --timeout 0 $(PARSERS:%=tests/unit/test_%.py)
+fuzz: environments ## Try the parsers with a hundred times as many examples, and all races; what it finds is tried first from then on
+	HYPOTHESIS_PROFILE=fuzz $(DEV)/python -m pytest --timeout 0 --numprocesses logical $(PARSERS:%=tests/unit/test_%.py) \
+		tests/unit/test_ingest_races.py
 
 # The unit tests find the genuine files beside the project; a mutant's copy of it lies one level deeper.
 mutate: .venv-mutate/.done ## Change the pure code and see which changes no test notices (MUTANTS="shared.restore.* ...")
@@ -122,7 +123,9 @@ conformance-tests: environments
 
 .PHONY: unit-tests integration-tests
 unit-tests: environments
-	$(DEV)/coverage run -m pytest tests/unit
+	$(DEV)/coverage erase
+	$(DEV)/coverage run -m pytest --numprocesses logical --dist worksteal tests/unit
+	$(DEV)/coverage combine --quiet
 	$(DEV)/coverage report
 
 integration-tests: environments

@@ -17,10 +17,11 @@ LAST = "\U0010ffff"
 
 
 class Entry(NamedTuple):
-    """An object that is listed."""
+    """An object that is listed; its size in bytes."""
 
     key: str
     etag: str
+    size: int = 0
 
 
 def listed(
@@ -48,10 +49,36 @@ def listed(
             if end := beyond(key):
                 skipped = end
                 continue
-            yield Entry(key, each["ETag"].strip('"'))
+            yield _entry(each)
         if not page.get("IsTruncated"):
             return
         after = max(after, skipped)
+
+
+def looked_up(
+    s3: "S3Client", bucket: str, prefix: str, keys: Iterable[str]
+) -> Iterator[Entry | None]:
+    """Of each of these KEYS, which are sorted and begin with PREFIX, what is listed; None where
+    there is nothing. A page has a thousand keys; what lies between two that are far apart is not
+    listed.
+    """
+    page: dict[str, Entry] = {}
+    end = ""
+    for key in keys:
+        if key > end:
+            page, end = _page_from(s3, bucket, prefix, key)
+        yield page.get(key)
+
+
+def _page_from(s3: "S3Client", bucket: str, prefix: str, key: str) -> tuple[dict[str, Entry], str]:
+    """What is listed from a key on, and up to which one."""
+    page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=key[:-1])
+    found = {each["Key"]: _entry(each) for each in page.get("Contents", ())}
+    return found, max(found, default=key) if page.get("IsTruncated") else LAST
+
+
+def _entry(listed_object: Any) -> Entry:
+    return Entry(listed_object["Key"], listed_object["ETag"].strip('"'), listed_object["Size"])
 
 
 def ranges(

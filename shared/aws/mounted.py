@@ -176,7 +176,8 @@ def _is_key(path: str) -> bool:
 
 def _entry(folder: int, name: str, key: str) -> Entry | None:
     with suppress(FileNotFoundError):
-        return Entry(key, _etag(os.stat(name, dir_fd=folder, follow_symlinks=False)))
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return Entry(key, _etag(found), found.st_size)
     return None
 
 

@@ -33,13 +33,33 @@ def check_volume_path(folders: str, volume: str) -> None:
         )
 
 
+def volume_folder(root: str, volume: str) -> str:
+    return f"{root}backupstore/volumes/{volume_path(volume)}/{volume}/"
+
+
 def volume_key(root: str, volume: str) -> str:
-    return f"{root}backupstore/volumes/{volume_path(volume)}/{volume}/volume.cfg"
+    return f"{volume_folder(root, volume)}volume.cfg"
 
 
 def backup_key(root: str, volume: str, backup: str) -> str:
-    return f"{root}backupstore/volumes/{volume_path(volume)}/{volume}/backups/backup_{backup}.cfg"
+    return f"{volume_folder(root, volume)}backups/backup_{backup}.cfg"
+
+
+def image_folder(root: str) -> str:
+    """Of all backing images."""
+    return f"{root}backupstore/backing-images/"
 
 
 def backing_image_key(root: str, name: str) -> str:
-    return f"{root}backupstore/backing-images/backing-images/{name}/backing-image.cfg"
+    return f"{image_folder(root)}backing-images/{name}/backing-image.cfg"
+
+
+def blocks_folder(above: str) -> str:
+    """ABOVE is the folder of a volume, or of all backing images."""
+    return f"{above}blocks/"
+
+
+def block_key(blocks: str, checksum: bytes) -> str:
+    """BLOCKS is their folder; sorted as the checksums are."""
+    name = checksum.hex()
+    return f"{blocks}{name[:2]}/{name[2:4]}/{name}.blk"

@@ -1,11 +1,12 @@
-"""Longhorn's volume.cfg, backup_*.cfg and backing-image.cfg -> models.
+"""Longhorn's volume.cfg, backup_*.cfg and backing-image.cfg -> models, and the blocks that they
+name.
 
-A block list of any length costs no memory. The format is longhorn/backupstore's (backupstore.go,
-backupbackingimage/), checked against files that it wrote.
+A block list of any length costs no memory, unless its checksums are wanted. The format is
+longhorn/backupstore's (backupstore.go, backupbackingimage/), checked against files that it wrote.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -18,12 +19,15 @@ from shared.models.base import Bytes
 DEFAULT_BLOCK_SIZE = 2 * 2**20
 LARGEST_BLOCK = 2**30  # today 16 MiB
 HEADER_LIMIT = 4 * 2**20
+CHECKSUM = 32
+"""Bytes of a block's checksum: a SHA-512, cut (backupstore util.GetChecksum)."""
 
 # Cannot occur inside a JSON string, where the quotes would be escaped.
 _START = re.compile(rb'"Blocks"[ \t\r\n]*:[ \t\r\n]*\[')
 _BLOCKS = re.compile(
     rb'(?:\{"Offset":\d{1,19},"BlockChecksum":"[0-9a-f]{64}"\}(?:,(?=\{)|(?=\])))*+'
 )
+_CHECKSUM = re.compile(rb'"BlockChecksum"[ \t\r\n]*:[ \t\r\n]*"([0-9a-f]{64})"')
 _ENTRY = re.compile(rb"[ \t\r\n]*(\{[^{}\[\]]*\})[ \t\r\n]*(?:,(?=[ \t\r\n]*\{)|(?=\]))")
 _SPACE = b" \t\r\n"
 
@@ -108,8 +112,31 @@ def backing_image(chunks: Iterable[bytes], *, name: str) -> BackingImage:
     )
 
 
-def without_blocks(chunks: Iterable[bytes]) -> tuple[bytes, int]:
-    """The document with its block list emptied, and how many entries the list had.
+def block_checksums(chunks: Iterable[bytes]) -> set[bytes]:
+    """The blocks that a record of a backup or a backing image names, each once: the 32 bytes of a
+    block's checksum, by which its file is called. Raises Unreadable.
+    """
+    found: set[bytes] = set()
+    without_blocks(chunks, lambda text: found.update(_checksums(text)))
+    return found
+
+
+def _checksums(entries: bytes) -> list[bytes]:
+    """Of whole ENTRIES of a block list."""
+    named = _CHECKSUM.findall(entries)
+    if len(named) != entries.count(b"{"):
+        raise Unreadable(
+            "Blocks: an entry has no checksum of 64 hexadecimal digits. Back the volume up again."
+        )
+    every = bytes.fromhex(b"".join(named).decode())
+    return [every[at : at + CHECKSUM] for at in range(0, len(every), CHECKSUM)]
+
+
+def without_blocks(
+    chunks: Iterable[bytes], take: Callable[[bytes], None] | None = None
+) -> tuple[bytes, int]:
+    """The document with its block list emptied, and how many entries the list had. TAKE gets the
+    entries, as they are written, some at a time.
 
     A backup of 1 TiB has a list of 56 MB: it is checked as it flows by and not kept. Raises
     Unreadable.
@@ -118,7 +145,7 @@ def without_blocks(chunks: Iterable[bytes]) -> tuple[bytes, int]:
     head, rest = _until_blocks(flow)
     if rest is None:
         return head, 0
-    blocks, tail = _skip_blocks(flow, rest)
+    blocks, tail = _skip_blocks(flow, rest, take)
     for chunk in flow:
         tail = _within_limit(tail + chunk)
     return head + tail, blocks
@@ -137,14 +164,18 @@ def _until_blocks(flow: Iterator[bytes]) -> tuple[bytes, bytes | None]:
     return seen, None
 
 
-def _skip_blocks(flow: Iterator[bytes], rest: bytes) -> tuple[int, bytes]:
+def _skip_blocks(
+    flow: Iterator[bytes], rest: bytes, take: Callable[[bytes], None] | None
+) -> tuple[int, bytes]:
     """Consumes entries up to the list's end; returns their number and what follows, from the
     bracket on.
     """
     blocks = 0
     while True:
-        count, rest = _consume(rest)
-        blocks += count
+        count, left = _consume(rest)
+        if take and count:
+            take(rest[: len(rest) - len(left)])
+        blocks, rest = blocks + count, left
         if rest[:1] == b"]":
             return blocks, rest
         chunk = next(flow, None)

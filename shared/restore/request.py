@@ -9,34 +9,23 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StrictBool,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StrictBool
 from pydantic.alias_generators import to_camel
 
 from shared.errors import InvalidRequest
 from shared.models.base import (
-    DNS_LABEL,
-    DNS_NAME,
-    At,
     ClusterId,
     Duration,
     Instant,
-    Label,
-    LabelKey,
-    LabelValue,
     Person,
     Value,
     answerable,
     keepable,
-    matching,
     waitable,
 )
 from shared.models.mapping import Mac, Mapping
 from shared.models.restore_plans import Condition, FailOn
+from shared.models.selections import Select
 from shared.validation import parse
 
 if TYPE_CHECKING:
@@ -52,9 +41,6 @@ PARTLY: dict[str, tuple[Any, ...]] = {
     "mode": ("standard", "emergency", "register"),
 }
 """Keys of which this version does some values."""
-
-MACHINE_LENGTH = 63 + 1 + 253
-"""Characters of the longest namespace/name."""
 
 
 class OnExisting(StrEnum):
@@ -85,65 +71,6 @@ class Approve(StrEnum):
 
     NONE = "none"
     REQUIRED = "required"
-
-
-_Machine = Annotated[
-    str,
-    Field(max_length=MACHINE_LENGTH),
-    matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
-]
-_PointId = Annotated[str, Field(min_length=1, max_length=253)]
-
-
-WAYS = ("id", "ids", "vm", "namespace", "labels", "plan", "failover")
-"""Of a selection, each says which machines are meant."""
-
-
-class Select(Value):
-    """One of id, ids, vm, namespace, labels or plan, or a cluster alone, which is all its machines;
-    cluster and at narrow the vm, the namespace and the labels, at None being the latest. A plan
-    says its cluster itself. A failover and a WAVE of it are what FailoverStateMachine selects: the
-    plan is then the one that the failover began with.
-    """
-
-    id: _PointId | None = None
-    ids: Annotated[tuple[_PointId, ...], Field(min_length=1, max_length=5000)] | None = None
-    vm: _Machine | None = None
-    namespace: Label | None = None
-    labels: dict[LabelKey, LabelValue] | None = None
-    plan: ClusterId | None = None
-    failover: (
-        Annotated[
-            str, matching("f-[0-9a-f]{16}", "the id of a failover such as f-236f43f4916a4a15")
-        ]
-        | None
-    ) = None
-    wave: Label | None = None
-    cluster: ClusterId | None = None
-    at: At = None
-
-    @model_validator(mode="after")
-    def _one_subject(self) -> "Select":
-        ways = [name for name in WAYS if getattr(self, name)]
-        if len(ways) > 1:
-            raise ValueError(f"must have one of {', '.join(ways)}, not several")
-        if not ways and not self.cluster:
-            raise ValueError(
-                "must have one of id, ids, vm, namespace, labels, plan, or cluster for all of it"
-            )
-        if self.id or self.ids:
-            self._check_points(ways[0])
-        if (self.plan or self.failover) and self.cluster:
-            raise ValueError("must leave out cluster: the plan says it")
-        if bool(self.failover) != bool(self.wave):
-            raise ValueError("must have failover and wave together, or neither")
-        return self
-
-    def _check_points(self, way: str) -> None:
-        if self.cluster or self.at:
-            raise ValueError(f"must leave out cluster and at: {way} says it all")
-        if self.ids and len(set(self.ids)) != len(self.ids):
-            raise ValueError("must not have the same restore point twice in ids")
 
 
 class Ready(Value):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.models.base import to_instant
 from shared.models.restore_points import RestorePoint, State
-from shared.restore.request import Select
+from shared.models.selections import Select
 
 if TYPE_CHECKING:
     from shared.models.recovery_plans import Chosen

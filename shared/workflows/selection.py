@@ -7,7 +7,7 @@ from shared.aws.table import Table
 from shared.catalogue import documents, reading
 from shared.errors import InvalidRequest, NotFound
 from shared.models.restore_points import RestorePoint
-from shared.restore.request import Select
+from shared.models.selections import Select
 from shared.restore.select import Choice, choose
 
 if TYPE_CHECKING:

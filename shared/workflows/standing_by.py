@@ -20,10 +20,11 @@ from shared.models.documents import ClusterDocument
 from shared.models.recovery_plans import Chosen, RecoveryPlan
 from shared.models.restore_plans import PlannedObject
 from shared.models.restore_points import RestorePoint, Volume
+from shared.models.selections import Select
 from shared.models.standbys import Standing
 from shared.restore import backup_checks, standby
 from shared.restore import plan as planning
-from shared.restore.request import RestoreRequest, Select
+from shared.restore.request import RestoreRequest
 from shared.restore.standby import Do, Step
 from shared.restore.strategies import longhorn_objects
 from shared.restore.strategies.longhorn import LONGHORN

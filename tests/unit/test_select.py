@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from local.samples.builders import a_point
 from shared.models.base import to_instant
 from shared.models.restore_points import RestorePoint, State
-from shared.restore.request import Select
+from shared.models.selections import Select
 from shared.restore.select import Choice, choose
 
 

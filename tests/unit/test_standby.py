@@ -16,10 +16,11 @@ from shared import labels
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_plans import PlannedObject
 from shared.models.restore_points import Volume
+from shared.models.selections import Select
 from shared.models.standbys import Standing
 from shared.restore import plan as planning
 from shared.restore import standby
-from shared.restore.request import DrilledRequest, RestoreRequest, Select
+from shared.restore.request import DrilledRequest, RestoreRequest
 from shared.restore.strategies import longhorn_objects
 from shared.restore.wanted import Wanted
 from shared.runs import standbys

@@ -58,7 +58,7 @@ def test_an_execution_and_every_task_of_it_has_a_time_limit_and_a_way_out(machin
         assert task["TimeoutSeconds"]
 
 
-@pytest.mark.parametrize("task", set(CALLS) - WAITING)
+@pytest.mark.parametrize("task", sorted(set(CALLS) - WAITING))
 def test_a_task_waits_longer_than_its_function_may_take(task: str) -> None:
     """Or the execution goes on beside a function that still works."""
     function = re.fullmatch(r"\$\{(\w+)\}", CALLS[task]["Arguments"]["FunctionName"])
