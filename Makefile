@@ -129,7 +129,7 @@ unit-tests: environments
 	$(DEV)/coverage report
 
 integration-tests: environments
-	$(DEV)/python -m pytest tests/integration
+	$(DEV)/python -m pytest --numprocesses 2 --dist loadfile tests/integration
 
 .PHONY: schemas
 schemas: environments ## Write docs/schemas anew, after a change of our documents' models
