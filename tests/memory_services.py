@@ -76,7 +76,7 @@ class MemoryS3:
     ) -> Any:
         """What lies there now."""
         if code := self.refusals.get((Bucket, "")):
-            raise _error(code)
+            raise error(code)
         there = {
             key: versions[-1]
             for (bucket, key), versions in self.versions.items()
@@ -92,9 +92,16 @@ class MemoryS3:
         shown = found[: min(MaxKeys, self.most_keys)]
         return {
             "IsTruncated": len(found) > len(shown),
-            "Contents": [{"Key": key, "ETag": f'"etag-{there[key].id}"'} for key in shown],
+            "Contents": [self._listed(Bucket, key, there[key]) for key in shown],
             "CommonPrefixes": [{"Prefix": each} for each in sorted(below)],
         }
+
+    def _listed(self, bucket: str, key: str, version: Version) -> Any:
+        etag, size = self.etag(bucket, key, version), len(version.body or b"")
+        return {"Key": key, "ETag": f'"{etag}"', "Size": size}
+
+    def etag(self, bucket: str, key: str, version: Version) -> str:  # of others
+        return f"etag-{version.id}"
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_objects_v2"
@@ -111,19 +118,19 @@ class MemoryS3:
         self, *, Bucket: str, Key: str, VersionId: str | None = None, Range: str = ""
     ) -> Any:
         if code := self.refusals.get((Bucket, Key)):
-            raise _error(code)
+            raise error(code)
         versions = self.versions.get((Bucket, Key), [])
         if VersionId is not None:
             versions = [each for each in versions if each.id == VersionId]
         if not versions or versions[-1].body is None:
-            raise _error("NoSuchKey" if VersionId is None else "NoSuchVersion")
+            raise error("NoSuchKey" if VersionId is None else "NoSuchVersion")
         found = versions[-1]
         content = found.body or b""
         size = self.sizes.get((Bucket, Key), len(content))
         part = {}
         if Range:
             if not size:
-                raise _error("InvalidRange")
+                raise error("InvalidRange")
             content = content[: int(Range.removeprefix("bytes=0-")) + 1]
             part = {"ContentRange": f"bytes 0-{len(content) - 1}/{size}"}
         body = Body(content)
@@ -131,7 +138,7 @@ class MemoryS3:
         return part | {
             "Body": body,
             "ContentLength": len(content) if Range else size,
-            "ETag": f'"etag-{found.id}"',
+            "ETag": f'"{self.etag(Bucket, Key, found)}"',
             "VersionId": found.id,
             "LastModified": WRITTEN + timedelta(seconds=int(found.id[1:])),
         }
@@ -185,5 +192,5 @@ class MemorySNS:
         self.subjects.append(Subject)
 
 
-def _error(code: str) -> ClientError:
+def error(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": code}}, "GetObject")

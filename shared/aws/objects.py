@@ -20,6 +20,8 @@ CHUNK = 2**20
 EMPTY = "InvalidRange"  # behind the end of an object; of one without a byte, whatever is asked for
 GONE = ("NoSuchKey", "NoSuchVersion", "404")
 CHANGED = ("PreconditionFailed", "412")
+CONTENDED = ("ConditionalRequestConflict", "409")
+DENIED = ("AccessDenied", "403")
 CLOSED = {
     "InvalidObjectState": "It lies in an archive (storage class Glacier), which S3 does not read."
     " Restore it and copy it over itself, and exclude this bucket from lifecycle rules: Longhorn"
@@ -29,6 +31,14 @@ CLOSED = {
 }
 """What is about this one object, so that no retry helps -> the reason."""
 
+
+_DENIED = (
+    "S3 denies it. Look at the policies of its bucket, and of the one that it is copied to, for the"
+    " role of this function; at the policy of a key of KMS, where one encrypts them; and at the"
+    " stack's parameter BackupBuckets."
+)
+LARGEST_COPY = 5 * 2**30
+"""Bytes that S3 copies at once."""
 
 REGIONAL = re.compile(r"https://s3\.amazonaws\.com/?")
 """The address of us-east-1, of which nobody can tell a region."""
@@ -132,6 +142,20 @@ class Ranges:
                 CopySourceRange=f"bytes={offset}-{offset + length - 1}",
             )
 
+    def copy(self, bucket: str, key: str) -> None:
+        """The whole, of at most LARGEST_COPY, within S3. Its tags stay behind: to read them is a
+        right of its own. Raises Refused.
+        """
+        source = {name: each for name, each in self._asked.items() if name != "IfMatch"}
+        with self._refusals():
+            self._s3.copy_object(
+                Bucket=bucket,
+                Key=key,
+                CopySource=cast("CopySourceTypeDef", source),
+                CopySourceIfMatch=self._asked["IfMatch"],
+                TaggingDirective="REPLACE",
+            )
+
     def _get(self, offset: int, length: int) -> "GetObjectOutputTypeDef | None":
         asked = f"bytes={offset}-{offset + length - 1}"
         with self._refusals():
@@ -158,7 +182,23 @@ class Ranges:
                 raise Refused(_changed(self._url)) from None
             if code in CLOSED:
                 raise Refused(f"{self._url}: {CLOSED[code]}") from None
+            if code in DENIED:
+                raise Refused(f"{self._url}: {_DENIED}") from None
             raise
+
+
+def put_over(s3: "S3Client", bucket: str, key: str, body: bytes, etag: str | None) -> bool:
+    """Whether BODY stands under the key now: not where what stood there, with that ETAG (None:
+    nothing), is not the same any more.
+    """
+    condition: Any = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body, **condition)
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in (*CHANGED, *CONTENDED, *GONE):
+            return False
+        raise
+    return True
 
 
 def _deleted(url: str) -> str:
@@ -166,7 +206,7 @@ def _deleted(url: str) -> str:
 
 
 def _changed(url: str) -> str:
-    return f"{url} was changed since it was catalogued. Start the restore again."
+    return f"{url} was changed since it was catalogued. Start again."
 
 
 def metadata(s3: "S3Client", source: Source) -> bytes:

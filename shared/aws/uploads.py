@@ -65,11 +65,30 @@ def begun(s3: "S3Client", bucket: str, key: str) -> Upload:
         if each["Key"] == key
     ]
     if not found:
-        id_ = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        return Upload(bucket, key, id_, {})
+        return new(s3, bucket, key)
     _, id_ = min(found)
     told = _parts(s3, bucket, key, id_)
     return Upload(bucket, key, id_, {each["PartNumber"]: each["Size"] for each in told})
+
+
+def new(s3: "S3Client", bucket: str, key: str) -> Upload:
+    return Upload(bucket, key, s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"], {})
+
+
+def resumed(s3: "S3Client", bucket: str, key: str, id_: str) -> Upload | None:
+    """None where it is ended, or was given up."""
+    try:
+        told = list(_parts(s3, bucket, key, id_))
+    except s3.exceptions.ClientError as error:
+        if _code(error) in GONE:
+            return None
+        raise
+    return Upload(bucket, key, id_, {each["PartNumber"]: each["Size"] for each in told})
+
+
+def abort(s3: "S3Client", upload: Upload) -> None:
+    """Its parts cost nothing any more."""
+    s3.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.id)
 
 
 def put(s3: "S3Client", upload: Upload, number: int, data: bytes | bytearray) -> None:

@@ -43,6 +43,20 @@ def observe(target: TargetCluster, records: Iterable[str]) -> HarvesterFacts:
     )
 
 
+def written_bucket(target: TargetCluster) -> str | None:
+    """Into the root of which Harvester writes backups, as its setting says; None where it says
+    nothing, or our account may not read it: Longhorn's target `default` says the same then.
+
+    Raises what TargetCluster raises, but for Rejected.
+    """
+    if not target.serves("HarvesterSetting"):
+        return None
+    try:
+        return _of_setting(target.get("HarvesterSetting", None, SETTING)).bucket or None
+    except Rejected:
+        return None
+
+
 def list_images(target: TargetCluster) -> list[HarvesterImage]:
     """Raises what TargetCluster raises."""
     return [_image(each) for each in target.list(IMAGE)]

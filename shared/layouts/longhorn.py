@@ -151,6 +151,14 @@ def without_blocks(
     return head + tail, blocks
 
 
+def before_blocks(head: bytes) -> bytes:
+    """The document that begins with HEAD, up to its block list, which is then empty; the whole
+    where it has none.
+    """
+    found, rest = _until_blocks(iter([head]))
+    return found if rest is None else found + b"]}"
+
+
 def _until_blocks(flow: Iterator[bytes]) -> tuple[bytes, bytes | None]:
     """What precedes the first block, and what has been read behind that; None when there is no
     block list.

@@ -26,6 +26,10 @@ class Place(NamedTuple):
     bucket: str
     prefix: str
 
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
     def holds(self, source: Source) -> bool:
         """Whether it is a point's own place: Longhorn reads nothing in folders below it."""
         below = source.key.removeprefix(self.prefix)

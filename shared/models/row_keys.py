@@ -195,5 +195,17 @@ def reconcile_partition(id_: str) -> str:
     return f"reconcile#{id_}"
 
 
+def migration_partition(id_: str) -> str:
+    """What one migration copies, and how far it is."""
+    return f"migration#{id_}"
+
+
+def seals_partition(bucket: str, prefix: str) -> str:
+    """What was whole at a place to which backups are copied, below what the role that copies may
+    write.
+    """
+    return f"migration#place#{hashlib.sha256(f'{bucket}/{prefix}'.encode()).hexdigest()}"
+
+
 def moment(state: str, position: str) -> str:
     return f"{state}#{position}"

@@ -5,8 +5,6 @@ An event is read (the object as it is in the bucket), recorded, and followed; wh
 catalogue goes back into the queue in pieces.
 """
 
-from collections.abc import Iterable
-from itertools import islice
 from typing import NamedTuple
 
 from shared.catalogue import events, overwritten
@@ -18,11 +16,10 @@ from shared.errors import Unreadable
 from shared.models.restore_points import Quarantined
 from shared.workflows import sighting, telling
 from shared.workflows.ingestion import Clients, Names
+from shared.workflows.queueing import send
 
 LOOKS = 5
 """At an object whose row somebody else writes each time."""
-
-QUEUE_BATCH = 10
 
 
 class Outcome(NamedTuple):
@@ -105,7 +102,7 @@ def _follow(recorded: Recorded, clients: Clients, names: Names) -> Outcome:
     for entry in entries:
         telling.tell(entry, row.order, clients, names)
     followed = clients.catalogue.follow(recorded)
-    send(followed.tasks, clients, names)
+    send(clients.sqs, names.queue, followed.tasks)
     if followed.acted or entries:
         clients.catalogue.finish(row)
     return Outcome("catalogued", row.url, row, tuple(entries))
@@ -126,20 +123,5 @@ def _do(task: Task, clients: Clients, names: Names) -> Outcome:
     if isinstance(task, Sum):
         telling.sum_up(task, clients, names)
         return Outcome("summed up", events.about(task))
-    send(clients.catalogue.walk(task), clients, names)
+    send(clients.sqs, names.queue, clients.catalogue.walk(task))
     return Outcome("walked", events.about(task))
-
-
-def send(tasks: Iterable[Task], clients: Clients, names: Names) -> None:
-    """Raises RuntimeError when the queue does not take all of them; the message is retried."""
-    left = iter(tasks)
-    while batch := list(islice(left, QUEUE_BATCH)):
-        answer = clients.sqs.send_message_batch(
-            QueueUrl=names.queue,
-            Entries=[
-                {"Id": str(number), "MessageBody": task.model_dump_json()}
-                for number, task in enumerate(batch)
-            ],
-        )
-        if failed := answer.get("Failed"):
-            raise RuntimeError(f"the queue did not take {len(failed)} of {len(batch)} messages")

@@ -11,6 +11,7 @@ from shared.models.base import FILES
 from shared.models.reconciles import Run
 from shared.observe import logger
 from shared.workflows import ingest, ingestion
+from shared.workflows.queueing import send
 from shared.workflows.reconcile.clients import Clients
 
 AT_ONCE = 8
@@ -51,7 +52,7 @@ def _act(clients: Clients, run: Run, keys: list[str]) -> Acted:
         done = list(pool.map(lambda each: _look(clients.catalogue, names, *each), known))
     left = [look for look, well in zip(order, done, strict=True) if not well]
     if run.bucket != FILES:
-        ingest.send(left, clients.catalogue, clients.names)
+        send(clients.catalogue.sqs, clients.names.queue, left)
     return Acted(len(looks), len(left))
 
 

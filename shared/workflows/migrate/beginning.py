@@ -1,0 +1,156 @@
+"""A request to copy restore points -> what that takes, and a record of it; or why it may not be."""
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from shared.aws import secrets
+from shared.catalogue import documents
+from shared.catalogue.targets import owner
+from shared.copies import places
+from shared.copies.closure import closure
+from shared.errors import InvalidRequest, NotFound, Refused, Rejected, Unavailable, Unreachable
+from shared.kube import attaching, connecting, harvester
+from shared.models.base import split_url
+from shared.models.documents import BackupTarget, ClusterDocument
+from shared.models.longhorn_facts import Place
+from shared.models.migrations import Closure, MigrateRequest, Run, Selected
+from shared.restore.request import restore_request
+from shared.validation import listed, parse
+from shared.workflows import selection
+from shared.workflows.migrate.clients import Clients
+from shared.workflows.migrate.needing import needs_of
+
+LACKING: Mapping[str, tuple[Any, ...]] = {"select.verified": ("any",)}
+CLUSTERS_AT_ONCE = 8
+PATIENCE = 30.0
+"""Seconds in which a cluster must say what it writes to."""
+
+
+def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, Closure]:
+    """BODY is the request as somebody typed it, NAME that of the EXECUTION.
+
+    Raises InvalidRequest, NotFound for what the catalogue does not know, and Refused for a place
+    that backups are written to.
+    """
+    request = parse(MigrateRequest, body, lacking=LACKING)
+    id_ = f"m-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    then = _then(request, id_)
+    targets = documents.targets(clients.table)
+    bucket, prefix = _place(request.to)
+    target = _target(request.to, bucket, prefix, targets)
+    chosen = selection.find_plan(clients.table, request.select)
+    choices = selection.select_points(clients.table, request.select, chosen)
+    by_id = {each.id: each for each in targets}
+    found = closure(needs_of(clients.table, choices, by_id))
+    for each in found.points:
+        if problem := places.onto_itself(each, bucket, prefix):
+            raise Refused(problem, "to")
+    run = Run(
+        id=id_,
+        execution=execution,
+        target=target.id,
+        bucket=bucket,
+        prefix=prefix,
+        began=clients.clock.now(),
+        then=then,
+        notes=_check_written_to(clients, Place(bucket, prefix)),
+    )
+    _check_names(found.points, run)
+    return clients.notes(id_).begin(run, found), found
+
+
+def _then(request: MigrateRequest, id_: str) -> dict[str, Any] | None:
+    """The restore request that follows, checked before anything is copied."""
+    if request.then is None:
+        return None
+    if "select" in request.then:
+        raise InvalidRequest(
+            "then.select: must be left out: what was copied is restored.", "then.select"
+        )
+    then = {"requestId": id_, **request.then}
+    try:
+        restore_request({**then, "select": {"id": "0"}}, execution_name=id_)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"then.{error.message}", f"then.{error.field}") from None
+    return then
+
+
+def _place(url: str) -> tuple[str, str]:
+    bucket, path = split_url(url)
+    return bucket, f"{path.rstrip('/')}/" if path.strip("/") else ""
+
+
+def _target(url: str, bucket: str, prefix: str, targets: tuple[BackupTarget, ...]) -> BackupTarget:
+    """The document that owns the place. Raises NotFound."""
+    found = owner(bucket, prefix, targets)
+    if found is None:
+        known = listed(sorted(each.url for each in targets if not each.scanned)) or "none"
+        raise NotFound(
+            f"to: {url} lies in the place of no target document, so nothing that is copied there"
+            f" would be catalogued. Put targets/<id>.yaml with that url into the state bucket."
+            f" Known places: {known}.",
+            "to",
+        )
+    return found
+
+
+def _check_names(points: tuple[Selected, ...], run: Run) -> None:
+    """Raises Refused for two points that would lie at one place."""
+    keys: dict[str, Selected] = {}
+    for each in points:
+        if each.blocked:
+            continue
+        key = run.placed(each.source.key, each.base)
+        if key in keys:
+            raise Refused(
+                f"to: {keys[key].name} ({keys[key].id}) and {each.name} ({each.id}) would both lie"
+                f" at {key}. Copy them to different places.",
+                "to",
+            )
+        keys[key] = each
+
+
+def _check_written_to(clients: Clients, place: Place) -> tuple[str, ...]:
+    """Which clusters could not be asked. Raises Refused where one writes backups to the place."""
+    clusters = documents.cluster_documents(clients.table)
+
+    def ask(cluster: ClusterDocument) -> str | None:
+        try:
+            written = _written_to(clients, cluster)
+        except (NotFound, Refused, Rejected, Unavailable, Unreachable) as error:
+            return f"Cluster {cluster.id} could not be asked where it writes: {error.message}"
+        if place in written:
+            raise Refused(
+                f"to: cluster {cluster.id} writes its backups to {place.url}"
+                f" ({written[place]}). Copies there would get into its way, and it into theirs."
+                " Copy to another bucket or prefix, with a target document of its own.",
+                "to",
+            )
+        return None
+
+    with ThreadPoolExecutor(CLUSTERS_AT_ONCE) as pool:
+        return tuple(filter(None, pool.map(ask, clusters)))
+
+
+def _written_to(clients: Clients, cluster: ClusterDocument) -> dict[Place, str]:
+    """The places that a cluster's own settings name, and what names each."""
+    cluster = cluster.with_secret_below(clients.names.secrets_prefix)
+    kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
+    with connecting.connect(
+        kubeconfig,
+        cluster,
+        allow_loopback=clients.allow_loopback,
+        connections=2,
+        deadline=clients.clock.monotonic() + PATIENCE,
+    ) as target:
+        found = {}
+        there = attaching.look(target)
+        for name, each in there.targets.items():
+            # Ours only read: what Longhorn makes by itself it writes to the target of a volume.
+            if each.place and name not in there.ours:
+                found[each.place] = f"BackupTarget {name}"
+        if bucket := harvester.written_bucket(target):
+            found[Place(bucket, "")] = "its setting backup-target"
+        return found

@@ -1,0 +1,39 @@
+"""What the steps of a migration read from and write to."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.aws.table import Table
+from shared.runs.migrations import Notes
+from shared.workflows.clock import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+
+class Names(NamedTuple):
+    """Our own bucket, the catalogue's queue, the topic, and what secrets' names begin with."""
+
+    state_bucket: str
+    queue: str
+    topic: str
+    secrets_prefix: str
+
+
+class Clients(NamedTuple):
+    """ALLOW_LOOPBACK: of clusters."""
+
+    table: Table
+    s3: "S3Client"
+    sqs: "SQSClient"
+    sns: "SNSClient"
+    secrets: "SecretsManagerClient"
+    names: Names
+    allow_loopback: bool = False
+    clock: Clock = Clock()
+
+    def notes(self, id_: str) -> Notes:
+        """Those of one migration."""
+        return Notes(self.table, self.s3, self.names.state_bucket, id_)

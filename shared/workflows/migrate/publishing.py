@@ -1,0 +1,180 @@
+"""Parts that are settled -> the metadata of the machines whose parts all are, and the catalogue
+told of what arrived; then, whether it knows that.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+from shared.aws import listing
+from shared.aws.listing import Entry
+from shared.catalogue import reading
+from shared.catalogue.events import Look
+from shared.catalogue.rows import Row
+from shared.copies import judging
+from shared.copies.judging import Stored
+from shared.layouts import keys
+from shared.models.base import to_instant
+from shared.models.migrations import Amount, Arrived, Part, Published, Run, Selected, Settled
+from shared.models.restore_points import RestorePoint
+from shared.models.row_keys import bucket_partition
+from shared.workflows.migrate.clients import Clients
+from shared.workflows.migrate.copying import copy_versions
+from shared.workflows.migrate.parts import record_of
+from shared.workflows.queueing import send
+
+PATIENCE = timedelta(minutes=15)
+"""In which the catalogue must have looked at what arrived: its queue may be long."""
+
+POLL = 2.0  # seconds
+
+There = dict[str, Entry]
+"""What is listed, by key."""
+
+
+def publish(clients: Clients, id_: str) -> Published:
+    """The same as before, where it was done already."""
+    notes = clients.notes(id_)
+    if known := notes.published():
+        return known
+    run, closure, settled = notes.run(), notes.closure(), notes.all_settled()
+    lost = {each.id: why for each in closure.points if (why := _why_lost(each, settled))}
+    left = [each for each in closure.points if each.id not in lost]
+    source, there = _listed_source(clients, left), _listed_there(clients, run, left)
+    lacking = [each for each in left if not _is_there(run, each, source, there)]
+    versions = [(each.bucket, each.base, each.source) for each in lacking]
+    problems = copy_versions(clients, run, versions)
+    lost |= {each.id: why.reason for each, why in zip(lacking, problems, strict=True) if why}
+    there |= _listed_there(clients, run, lacking)
+    arrived = [each for each in left if each.id not in lost]
+    new = {each.id for each in lacking}
+    published = Published(
+        at=clients.clock.now(),
+        arrived=tuple(_arrived(run, each, there) for each in arrived),
+        lost=lost,
+        copied=_amount(run, (each for each in arrived if each.id in new), there),
+        present=_amount(run, (each for each in arrived if each.id not in new), there),
+    )
+    gathered = notes.all_gathered()
+    changed = [
+        part
+        for number, part in enumerate(closure.parts)
+        if gathered[number].files or settled[number].copied.objects
+    ]
+    unknown = _unknown(clients, run, published)
+    _tell_catalogue(
+        clients, run, changed, [e.key for e in published.arrived if e.id in new | unknown]
+    )
+    notes.save_published(published, clients.clock.now())
+    return published
+
+
+class Known(NamedTuple):
+    """What the catalogue says of the copies: their points, by the id of the original."""
+
+    points: dict[str, RestorePoint]
+    done: bool
+
+
+def await_catalogue(clients: Clients, id_: str, seconds: float) -> bool:
+    """Whether there is nothing more to wait for."""
+    end = clients.clock.monotonic() + seconds
+    while not known(clients, id_).done:
+        if clients.clock.monotonic() + POLL >= end:
+            return False
+        clients.clock.sleep(POLL)
+    return True
+
+
+def known(clients: Clients, id_: str) -> Known:
+    notes = clients.notes(id_)
+    run, published = notes.run(), notes.published()
+    assert published is not None and published.at is not None  # noqa: S101, PT018  # it is awaited
+    partition = bucket_partition(run.bucket)
+    rows = clients.table.get_many((partition, each.key) for each in published.arrived)
+    ids = {id_ for row in rows.values() for id_ in row.get("points", ())}
+    every = reading.by_id(clients.table, ids)
+    found = {}
+    for each in published.arrived:
+        row = rows.get((partition, each.key))
+        mine = [every[id_] for id_ in Row.of(row).points if id_ in every] if row else []
+        for point in mine:
+            if (point.source.key, point.source.etag) == (each.key, each.etag):
+                found[each.id] = point
+    usable = sum(each.usable for each in found.values())
+    late = clients.clock.now() >= published.at + PATIENCE
+    return Known(found, usable == len(published.arrived) or late)
+
+
+def _why_lost(point: Selected, settled: dict[int, Settled]) -> str | None:
+    if point.blocked:
+        return point.blocked
+    for number in point.parts:
+        lost = settled[number].lost
+        if mine := [why for name, why in lost.items() if name in point.needs]:
+            return mine[0]
+    return None
+
+
+def _listed_source(clients: Clients, points: Iterable[Selected]) -> There:
+    """By bucket, since they may lie in several."""
+    found: There = {}
+    for bucket in sorted({each.bucket for each in points}):
+        wanted = sorted(each.source.key for each in points if each.bucket == bucket)
+        listed = listing.looked_up(clients.s3, bucket, "", wanted)
+        found |= {f"{bucket}/{each.key}": each for each in listed if each}
+    return found
+
+
+def _listed_there(clients: Clients, run: Run, points: Iterable[Selected]) -> There:
+    wanted = sorted(_place(run, each) for each in points)
+    found = listing.looked_up(clients.s3, run.bucket, run.prefix, wanted)
+    return {each.key: each for each in found if each}
+
+
+def _place(run: Run, point: Selected) -> str:
+    return run.placed(point.source.key, point.base)
+
+
+def _is_there(run: Run, point: Selected, source: There, there: There) -> bool:
+    one, other = source.get(f"{point.bucket}/{point.source.key}"), there.get(_place(run, point))
+    if one is None or other is None or one.etag != point.source.etag:
+        return False
+    return judging.same(Stored(one.etag, one.size), Stored(other.etag, other.size), comparable=True)
+
+
+def _arrived(run: Run, point: Selected, there: There) -> Arrived:
+    key = _place(run, point)
+    return Arrived(id=point.id, key=key, etag=there[key].etag)
+
+
+def _amount(run: Run, points: Iterable[Selected], there: There) -> Amount:
+    sizes = [there[_place(run, each)].size for each in points]
+    return Amount(objects=len(sizes), bytes=sum(sizes))
+
+
+def _unknown(clients: Clients, run: Run, published: Published) -> set[str]:
+    """The points of whose copies the catalogue knows nothing."""
+    partition = bucket_partition(run.bucket)
+    rows = clients.table.get_many((partition, each.key) for each in published.arrived)
+    return {each.id for each in published.arrived if (partition, each.key) not in rows}
+
+
+def _tell_catalogue(
+    clients: Clients, run: Run, parts: Iterable[Part], metadata: Iterable[str]
+) -> None:
+    """To look at what arrived: a bucket may have nobody who tells of what happens in it."""
+    order = f"{to_instant(run.began)}{run.id}"
+    looks = (
+        Look(bucket=run.bucket, key=key, run=order) for key in [*_records(run, parts), *metadata]
+    )
+    send(clients.sqs, clients.names.queue, looks)
+
+
+def _records(run: Run, parts: Iterable[Part]) -> Iterator[str]:
+    for part in parts:
+        names = part.backups or (part.name,)
+        every = [record_of(part, each) for each in names] if part.kind != "folder" else []
+        every += [keys.volume_key(part.root, part.name)] if part.kind == "volume" else []
+        every += [each.key for each in part.files]
+        yield from (run.placed(key, part.base) for key in every)

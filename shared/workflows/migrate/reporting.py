@@ -1,0 +1,109 @@
+"""What was copied, what was there, what could not be -> the report, the message, the output."""
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from shared.models.base import to_instant
+from shared.models.migrations import Amount, Closure, Published, Run
+from shared.pages.words import size
+from shared.workflows.migrate.clients import Clients
+from shared.workflows.migrate.publishing import Known, known
+
+TOLD = 5
+"""Points that were not copied, in a message."""
+
+
+def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
+    """The execution's output (contract, section 7); RESTORE is that of the one that followed."""
+    notes = clients.notes(id_)
+    run, closure, published = notes.run(), notes.closure(), notes.published()
+    assert published is not None  # noqa: S101  # it is reported then
+    found = known(clients, id_)
+    lost = published.lost | _not_catalogued(published, found)
+    moved = notes.moved()
+    output = {
+        "migrationId": id_,
+        "state": _state(closure, lost),
+        "points": [
+            {"id": each.id, "newId": found.points[each.id].id}
+            for each in published.arrived
+            if each.id not in lost
+        ],
+        "copied": (moved.copied + published.copied).model_dump(),
+        "present": (moved.present + published.present).model_dump(),
+        "restore": restore,
+    }
+    key = f"reports/{id_}/migration.json"
+    details = {
+        "to": run.place,
+        "target": run.target,
+        "execution": run.execution,
+        "startedAt": to_instant(run.began),
+        "finishedAt": to_instant(clients.clock.now()),
+        "notes": list(run.notes),
+        "failed": [
+            {"id": each.id, "name": each.name, "reason": lost[each.id]}
+            for each in closure.points
+            if each.id in lost
+        ],
+    }
+    clients.s3.put_object(
+        Bucket=clients.names.state_bucket,
+        Key=key,
+        Body=to_json(output | details, indent=2),
+        ContentType="application/json",
+    )
+    output["report"] = f"s3://{clients.names.state_bucket}/{key}"
+    _tell(clients, run, closure, lost, output)
+    return _short(output)
+
+
+def _state(closure: Closure, lost: dict[str, str]) -> str:
+    if not lost:
+        return "succeeded"
+    return "partial" if len(lost) < len(closure.points) else "failed"
+
+
+def _not_catalogued(published: Published, found: Known) -> dict[str, str]:
+    lost = {}
+    for each in published.arrived:
+        point = found.points.get(each.id)
+        if point is None:
+            lost[each.id] = (
+                f"{each.key} is copied, and the catalogue does not know it yet. Look at its queue"
+                " and its dead letters; then start the same again."
+            )
+        elif not point.usable:
+            said = "; ".join(point.reasons) or "no reason is known"
+            lost[each.id] = f"its copy {point.id} is {point.state}: {said}"
+    return lost
+
+
+def _tell(
+    clients: Clients, run: Run, closure: Closure, lost: dict[str, str], output: dict[str, Any]
+) -> None:
+    copied = Amount.model_validate(output["copied"])
+    said = [
+        f"Migration {run.id} to {run.place}: {output['state']}.",
+        f"{len(closure.points) - len(lost)} of {len(closure.points)} restore points are there;"
+        f" {copied.objects} objects ({size(copied.bytes)}) were copied.",
+    ]
+    names = {each.id: each.name for each in closure.points}
+    said += [f"Not copied: {names[id_]}: {lost[id_]}" for id_ in list(lost)[:TOLD]]
+    if len(lost) > TOLD:
+        said.append(f"And {len(lost) - TOLD} more, which the report names.")
+    said.append(f"Report: {output['report']}")
+    clients.sns.publish(
+        TopicArn=clients.names.topic,
+        Subject=f"Replant: migration {output['state']}, to {run.target}"[:99],
+        Message="\n".join(said),
+    )
+
+
+MOST_POINTS = 1000
+"""In an execution's output, which has 256 KiB; all of them are in the report."""
+
+
+def _short(output: dict[str, Any]) -> dict[str, Any]:
+    return output | {"points": output["points"][:MOST_POINTS]}

@@ -1,0 +1,412 @@
+"""MigrateStateMachine: exactly what restore points need comes to another place, data before
+metadata, and the catalogue knows it there. Its steps, on the table and the buckets in memory.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from typing import Any, cast
+
+import pytest
+
+from local.samples.encoding import noise
+from local.samples.world import VmBackup, a_vm_backup
+from shared.errors import InvalidRequest, NotFound, Refused
+from shared.models.restore_points import RestorePoint, State
+from shared.workflows.clock import Clock
+from shared.workflows.migrate.clients import Clients, Names
+from shared.workflows.migrate.steps import BY_CHILDREN, SPARE, take_step
+from tests.copying_s3 import CopyS3, Killed
+from tests.memory_table import MemoryTable
+from tests.scenarios import BUCKET, IMAGE, NOW, STATE, Happened, World, only, points, target
+
+COPY = "copy/"
+MIB = 2**20
+DATA = {0: noise("1", MIB * 4), 8 * MIB: noise("2", MIB * 2)}
+LONG = 900.0
+MOST_STEPS = 400
+
+
+@dataclass
+class Lab:
+    """A catalogue, its buckets, and migrations, each an execution of its own."""
+
+    s3: CopyS3 = field(default_factory=CopyS3)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    seconds: float = LONG
+    """That a call has for what it does by parts."""
+
+    def __post_init__(self) -> None:
+        self.table = MemoryTable()
+        self.world = World(self.table, self.s3)
+        self.now = NOW
+        self.time = 0.0
+        self.world.settle([target(), target("copy", prefix=COPY)])
+        self.deliver = True
+
+    @property
+    def clients(self) -> Clients:
+        world = self.world
+        clock = Clock(lambda: self.now, self.tick, self.sleep)
+        names = Names(STATE, "queue", "topic", "replant/")
+        services = cast(Any, (self.s3, world.sqs, world.sns, None))
+        return Clients(self.table, *services, names, clock=clock)
+
+    def tick(self) -> float:
+        self.time += 0.01
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Meanwhile the catalogue looks at what its queue says."""
+        self.time += seconds
+        self.now += timedelta(seconds=seconds)
+        if self.deliver:
+            # Who is killed has not deleted them: they are delivered again.
+            self.world.settle(list(self.world.sqs.messages))
+            self.world.sqs.messages.clear()
+
+    def arrive(self, backup: VmBackup, *, prefix: str = "") -> RestorePoint:
+        """A backup with all its blocks, and the catalogue told of it."""
+        for key, body in backup:
+            if not key.endswith(".cfg"):
+                self.s3.write(BUCKET, prefix + key, "v0001", body)
+        every = [Happened(prefix + k, b) for k, b in backup if k.endswith(".cfg")]
+        numbers = (len(self.s3.versions.get((BUCKET, each.key), ())) + 1 for each in every)
+        self.world.settle(e._replace(number=n) for e, n in zip(every, numbers, strict=True))
+        self.world.sqs.messages.clear()
+        key = prefix + backup.key
+        return next(each for each in points(self.table) if each.source.key == key)
+
+    def step(self, step: str, **event: Any) -> dict[str, Any]:
+        seconds = SPARE + (self.seconds if step in BY_CHILDREN else LONG)
+        return take_step(self.clients, {"step": step, **event}, seconds)
+
+    def migrate(self, execution: str = "", **request: Any) -> dict[str, Any]:
+        """As the state machine does."""
+        name = execution or f"execution-{next(self.numbers)}"
+        body = {"to": f"s3://{BUCKET}/{COPY}", **request}
+        begun = self.step("begin", request=body, execution=f"arn:{name}", name=name)
+        id_ = begun["id"]
+        self.all_children("gather", id_, begun["children"])
+        self.all_children("copy", id_, self.step("divide", id=id_)["children"])
+        self.all_children("settle", id_, begun["children"])
+        self.step("publish", id=id_)
+        while not self.step("await", id=id_)["done"]:
+            pass
+        then = self.step("restore", id=id_)["then"]
+        return self.step("report", id=id_, restore=then and {"asked": then})
+
+    def all_children(self, step: str, id_: str, children: int) -> None:
+        for child in range(children):
+            for _ in range(MOST_STEPS):
+                if self.step(step, id=id_, child=child, children=children)["done"]:
+                    break
+            else:
+                raise AssertionError(f"{step} does not end")
+
+    def there(self) -> dict[str, bytes]:
+        """The objects of the copies, without their prefix."""
+        found = self.s3.objects(BUCKET, COPY)
+        return {key.removeprefix(COPY): body for key, body in found.items()}
+
+    def source(self) -> dict[str, bytes]:
+        every = self.s3.objects(BUCKET)
+        return {key: body for key, body in every.items() if not key.startswith(COPY)}
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+def volume_cfg(objects: dict[str, bytes]) -> dict[str, Any]:
+    (body,) = (body for key, body in objects.items() if key.endswith("volume.cfg"))
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def test_a_point_is_copied_with_all_it_needs_and_nothing_else(lab: Lab) -> None:
+    first = a_vm_backup(image=IMAGE, data=DATA)
+    lab.arrive(a_vm_backup("other", backup="o", data={0: noise("7", MIB * 2)}))
+    point = lab.arrive(first)
+    before = lab.source()
+    output = lab.migrate(select={"id": point.id})
+    (copy,) = points(lab.table, target="copy")
+    assert output["points"] == [{"id": point.id, "newId": copy.id}]
+    assert (output["state"], copy.state, copy.fingerprint) == (
+        "succeeded",
+        State.RESTORABLE,
+        point.fingerprint,
+    )
+    wanted = {key: body for key, body in first if "/locks/" not in key and "/vmimages/" not in key}
+    assert lab.there() == wanted
+    assert output["copied"] == {
+        "objects": len(wanted),
+        "bytes": sum(map(len, wanted.values())),
+    }
+    assert output["present"] == {"objects": 0, "bytes": 0}
+    assert lab.source() == before
+
+
+def test_the_same_again_copies_nothing_and_lists_the_destination_only(lab: Lab) -> None:
+    point = lab.arrive(a_vm_backup(image=IMAGE, data=DATA))
+    first = lab.migrate(select={"id": point.id})
+    there = lab.there()
+    lab.s3.calls.clear()
+    second = lab.migrate(select={"id": point.id})
+    assert lab.there() == there
+    assert (second["state"], second["points"]) == ("succeeded", first["points"])
+    assert (second["present"], second["copied"]["objects"]) == (first["copied"], 0)
+    assert lab.s3.calls["copy_object"] == 0
+    assert lab.world.sqs.messages == [], "nothing is new to the catalogue"
+
+
+def test_the_requests_of_the_same_again_grow_with_a_thousandth_of_its_blocks(lab: Lab) -> None:
+    lab.s3.most_keys = 10  # instead of a thousand
+    small = lab.arrive(a_vm_backup("small", backup="s", data={0: noise("s", MIB * 2)}))
+    many = {n * 2 * MIB: noise(f"m{n}", MIB * 2) for n in range(30)}
+    large = lab.arrive(a_vm_backup("large", backup="l", data=many, size=64 * MIB))
+    made = {}
+    for point in (small, large):
+        lab.migrate(select={"id": point.id})
+        lab.s3.calls.clear()
+        lab.migrate(select={"id": point.id})
+        made[point.vm] = lab.s3.calls.total()
+    assert made["large"] - made["small"] <= 3 + 1
+
+
+def test_a_later_backup_of_the_volume_copies_what_is_new(lab: Lab) -> None:
+    first = a_vm_backup(data=DATA, taken_at="2026-08-15T01:00:00Z")
+    second = a_vm_backup(
+        backup="second",
+        data={0: noise("3", MIB * 2)},
+        after=first,
+        taken_at="2026-08-16T01:00:00Z",
+    )
+    old = lab.arrive(first)
+    lab.migrate(select={"id": old.id})
+    new = lab.arrive(second)
+    output = lab.migrate(select={"id": new.id})
+    assert output["copied"]["objects"] == 4, "a block, the backup, volume.cfg and the metadata"
+    assert lab.there() == {k: v for k, v in lab.source().items() if "/locks/" not in k}
+    assert volume_cfg(lab.there()) == volume_cfg(lab.source())
+    assert {each.state for each in points(lab.table, target="copy")} == {State.RESTORABLE}
+
+
+def test_the_volume_names_the_last_backup_that_is_there(lab: Lab) -> None:
+    first = a_vm_backup(data=DATA, taken_at="2026-08-15T01:00:00Z")
+    later = {0: noise("3", MIB * 2)}
+    second = a_vm_backup(backup="second", data=later, after=first, taken_at="2026-08-16T01:00:00Z")
+    old, new = lab.arrive(first), lab.arrive(second)
+    lab.migrate(select={"id": old.id})
+    volume = volume_cfg(lab.there())
+    engine = {each.id: each.volumes[0].engine_backup for each in (old, new)}
+    assert volume["LastBackupName"] == engine[old.id]
+    assert volume["LastBackupAt"] == "2026-08-15T01:00:00Z"
+    assert int(volume["BlockCount"]) == sum(key.endswith(".blk") for key in lab.there())
+    assert volume["CompressionMethod"] == volume_cfg(lab.source())["CompressionMethod"]
+    lab.migrate(select={"id": new.id})
+    assert volume_cfg(lab.there())["LastBackupName"] == engine[new.id]
+    lab.migrate(select={"id": old.id})
+    assert volume_cfg(lab.there())["LastBackupName"] == engine[new.id]
+
+
+def test_a_volume_that_grew_is_as_large_at_the_copy(lab: Lab) -> None:
+    first = a_vm_backup(data=DATA)
+    point = lab.arrive(first)
+    lab.migrate(select={"id": point.id})
+    (key,) = (key for key in lab.source() if key.endswith("volume.cfg"))
+    grown = volume_cfg(lab.source()) | {"Size": str(128 * MIB)}
+    lab.world.settle([Happened(key, json.dumps(grown).encode(), 2)])
+    output = lab.migrate(select={"id": point.id})
+    assert output["copied"]["objects"] == 1
+    assert volume_cfg(lab.there())["Size"] == str(128 * MIB)
+    lab.sleep(1)
+    assert only(lab.table, target="copy").volumes[0].size_bytes == 128 * MIB
+
+
+def test_what_lies_there_with_other_content_is_copied(lab: Lab) -> None:
+    """And what somebody has taken away since."""
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.migrate(select={"id": point.id})
+    there = lab.there()
+    one, other, *_ = [key for key in there if key.endswith(".blk")]
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + one, Body=bytes(len(there[one])))
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + other, Body=None)
+    output = lab.migrate(select={"id": point.id})
+    assert (output["state"], output["copied"]["objects"]) == ("succeeded", 2)
+    assert lab.there() == there
+
+
+def test_where_etags_say_nothing_the_same_size_is_the_same(lab: Lab) -> None:
+    """A destination that KMS encrypts has other ETags each time."""
+    lab.s3.encrypted = f"{BUCKET}/{COPY}"
+    point = lab.arrive(a_vm_backup(data=DATA))
+    lab.migrate(select={"id": point.id})
+    blocks = sum(key.endswith(".blk") for key in lab.there())
+    # Without its seal, which would do as well.
+    for key in [key for key in lab.table.packed if key[0].startswith("migration#place#")]:
+        del lab.table.packed[key]
+    lab.s3.calls.clear()
+    output = lab.migrate(select={"id": point.id})
+    assert output["present"]["objects"] >= blocks > 0
+    assert lab.s3.calls["head_object"] == 1
+
+
+@pytest.mark.parametrize("step", range(60))
+def test_killing_it_anywhere_and_starting_again_ends_the_same(lab: Lab, step: int) -> None:
+    first = a_vm_backup(image=IMAGE, data=DATA)
+    point = lab.arrive(first)
+    made = count(1)
+
+    def kill(_: str, __: Any) -> None:
+        if next(made) == step + 1:
+            raise Killed
+
+    lab.s3.before = kill
+    with suppress(Killed):
+        lab.migrate("the-same", select={"id": point.id})
+    metadata = COPY + first.key
+    if metadata in lab.s3.objects(BUCKET):
+        lacking = {key for key, _ in first if key.endswith((".blk", "volume.cfg"))}
+        assert {COPY + key for key in lacking} <= lab.s3.objects(BUCKET).keys()
+    lab.s3.before = lambda _, __: None
+    output = lab.migrate("the-same", select={"id": point.id})
+    assert (output["state"], len(output["points"])) == ("succeeded", 1)
+    wanted = {key: body for key, body in first if "/locks/" not in key and "/vmimages/" not in key}
+    assert lab.there() == wanted
+
+
+def test_a_call_that_runs_out_of_time_is_gone_on_with(lab: Lab) -> None:
+    points_ = [lab.arrive(a_vm_backup(f"vm-{n}", backup=f"b{n}", data=DATA)) for n in range(3)]
+    lab.seconds = 0.03
+    output = lab.migrate(select={"ids": [each.id for each in points_]})
+    assert (output["state"], len(output["points"])) == ("succeeded", 3)
+
+
+def test_what_lacks_a_block_is_not_copied_and_takes_no_other_along(lab: Lab) -> None:
+    """Nor does anything of it stay behind."""
+    first = a_vm_backup(data=DATA, taken_at="2026-08-15T01:00:00Z")
+    later = {0: noise("3", MIB * 2)}
+    second = a_vm_backup(backup="second", data=later, after=first, taken_at="2026-08-16T01:00:00Z")
+    whole, damaged = lab.arrive(first), lab.arrive(second)
+    (lost,) = {key for key, _ in second if key.endswith(".blk")} - {key for key, _ in first}
+    lab.s3.write(BUCKET, lost, "v9999", None)
+    output = lab.migrate(select={"ids": [whole.id, damaged.id]})
+    assert (output["state"], [each["id"] for each in output["points"]]) == ("partial", [whole.id])
+    wanted = {key for key, _ in first if "/locks/" not in key}
+    assert lab.there().keys() == wanted
+    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}/migration.json"])
+    (failed,) = report["failed"]
+    assert (failed["id"], failed["reason"]) == (damaged.id, f"s3://{BUCKET}/{lost} is not there.")
+    assert failed["reason"] in lab.world.sns.messages[-1]
+
+
+def test_a_block_that_goes_while_it_is_copied_fails_its_backup(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lost = next(key for key, _ in backup if key.endswith(".blk"))
+
+    def take_away(name: str, asked: Any) -> None:
+        if name == "copy_object" and asked["CopySource"]["Key"] == lost:
+            lab.s3.write(BUCKET, lost, "v9999", None)
+
+    lab.s3.before = take_away
+    output = lab.migrate(select={"id": point.id})
+    assert (output["state"], output["points"]) == ("failed", [])
+    assert not any(key.endswith(".cfg") for key in lab.there())
+
+
+def test_a_destination_that_may_not_be_written_is_told(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.s3.denied = f"{BUCKET}/{COPY}"
+    output = lab.migrate(select={"id": point.id})
+    assert output["state"] == "failed"
+    assert "S3 denies it." in lab.world.sns.messages[-1]
+
+
+def test_a_copy_that_the_catalogue_does_not_know_in_time_is_told(lab: Lab) -> None:
+    point = lab.arrive(a_vm_backup(data=DATA))
+    lab.deliver = False
+    output = lab.migrate(select={"id": point.id})
+    assert (output["state"], output["points"]) == ("failed", [])
+    assert "the catalogue does not know it yet" in lab.world.sns.messages[-1]
+    lab.deliver = True
+    assert lab.migrate(select={"id": point.id})["state"] == "succeeded"
+
+
+def test_what_is_not_restorable_is_not_copied(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    cfg = next(key for key, _ in backup if "/backup_" in key)
+    lab.world.settle([Happened(cfg, None, 2)])
+    output = lab.migrate(select={"id": point.id})
+    assert (output["state"], lab.there()) == ("failed", {})
+    assert "was deleted from the bucket" in lab.world.sns.messages[-1]
+
+
+def test_a_deleted_point_whose_metadata_is_kept_is_copied_from_its_version(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.world.settle([Happened(backup.key, None, 2)])
+    output = lab.migrate(select={"id": point.id})
+    assert output["state"] == "succeeded"
+    assert only(lab.table, target="copy").state is State.RESTORABLE
+    assert lab.there()[backup.key] == dict(backup)[backup.key]
+
+
+def test_then_is_the_request_to_restore_what_was_copied(lab: Lab) -> None:
+    point = lab.arrive(a_vm_backup(data=DATA))
+    output = lab.migrate(select={"id": point.id}, then={"target": "west", "dryRun": True})
+    (copied,) = output["points"]
+    assert output["restore"]["asked"] == {
+        "requestId": output["migrationId"],
+        "target": "west",
+        "dryRun": True,
+        "select": {"ids": [copied["newId"]]},
+    }
+
+
+def test_two_that_write_one_volume_at_once_lose_nothing(lab: Lab) -> None:
+    first = a_vm_backup(data=DATA, taken_at="2026-08-15T01:00:00Z")
+    later = {0: noise("3", MIB * 2)}
+    second = a_vm_backup(backup="second", data=later, after=first, taken_at="2026-08-16T01:00:00Z")
+    old, new = lab.arrive(first), lab.arrive(second)
+    racing = []
+
+    def race(name: str, asked: Any) -> None:
+        if name == "put_object" and asked["Key"].endswith("volume.cfg") and not racing:
+            racing.append(True)
+            lab.migrate(select={"id": new.id})
+
+    lab.s3.before = race
+    assert lab.migrate(select={"id": old.id})["state"] == "succeeded"
+    assert racing
+    assert volume_cfg(lab.there())["LastBackupAt"] == "2026-08-16T01:00:00Z"
+
+
+REFUSALS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"to": "s3://backups/"}, Refused, "is where default/web01, backup nightly"),
+    ({"to": "s3://elsewhere/"}, NotFound, "lies in the place of no target document"),
+    ({"to": "nfs://backups/"}, InvalidRequest, "to: "),
+    ({"then": {"target": "west", "select": {"id": "x"}}}, InvalidRequest, "then.select"),
+    ({"then": {"taget": "west"}}, InvalidRequest, "then.taget"),
+    ({"depth": "full"}, InvalidRequest, "depth"),
+    ({"select": {"id": "unknown"}}, NotFound, "unknown restore point"),
+]
+
+
+@pytest.mark.parametrize(("request_", "error", "said"), REFUSALS)
+def test_what_cannot_be_is_refused_before_anything_is_copied(
+    lab: Lab, request_: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    point = lab.arrive(a_vm_backup(data=DATA))
+    with pytest.raises(error, match=said):
+        lab.migrate(**{"select": {"id": point.id}, **request_})
+    assert lab.there() == {}
+    assert lab.s3.calls["copy_object"] == 0
