@@ -4,24 +4,40 @@ metadata, and the catalogue knows it there. Its steps, on the table and the buck
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from local.samples.encoding import noise
 from local.samples.world import VmBackup, a_vm_backup
-from shared.errors import InvalidRequest, NotFound, Refused
+from shared import labels
+from shared.errors import InvalidRequest, NotFound, Refused, Rejected
+from shared.models.base import FILES
 from shared.models.restore_points import RestorePoint, State
+from shared.restore.select import Choice
 from shared.workflows.clock import Clock
+from shared.workflows.migrate import beginning
 from shared.workflows.migrate.clients import Clients, Names
+from shared.workflows.migrate.needing import needs_of
 from shared.workflows.migrate.steps import BY_CHILDREN, SPARE, take_step
 from tests.copying_s3 import CopyS3, Killed
 from tests.memory_table import MemoryTable
-from tests.scenarios import BUCKET, IMAGE, NOW, STATE, Happened, World, only, points, target
+from tests.scenarios import (
+    BUCKET,
+    IMAGE,
+    NOW,
+    STATE,
+    Happened,
+    World,
+    folders_of,
+    only,
+    points,
+    target,
+)
 
 COPY = "copy/"
 MIB = 2**20
@@ -410,3 +426,193 @@ def test_what_cannot_be_is_refused_before_anything_is_copied(
         lab.migrate(**{"select": {"id": point.id}, **request_})
     assert lab.there() == {}
     assert lab.s3.calls["copy_object"] == 0
+
+
+FOLDERS = [event._replace(key=f"dir/{event.key}") for event in folders_of("pg-1")]
+
+
+def folder_lab() -> tuple[Lab, RestorePoint]:
+    """Two backups of a machine as folders; the younger one's image lies over the older one's."""
+    lab = Lab()
+    lab.world.settle([target("dir", prefix="dir/"), *FOLDERS])
+    return lab, only(lab.table, target="dir", latest=True)
+
+
+def test_a_folder_is_copied_with_its_chain_of_images() -> None:
+    lab, point = folder_lab()
+    output = lab.migrate(select={"id": point.id})
+    assert output["state"] == "succeeded"
+    copy = only(lab.table, id=output["points"][0]["newId"])
+    assert (copy.target, copy.state, copy.backup) == ("copy", State.RESTORABLE, "b2")
+    below = "db/pg-1/b1/metadata.json"  # of the other backup, which was not asked for
+    wanted = {each.key.removeprefix("dir/"): each.body for each in FOLDERS}
+    assert lab.there() == {key: body for key, body in wanted.items() if key != below}
+    assert lab.migrate(select={"id": point.id})["copied"]["objects"] == 0
+
+
+def test_an_image_that_changed_since_it_was_catalogued_is_not_copied() -> None:
+    lab, point = folder_lab()
+    image = "dir/db/pg-1/b1/disk-0.qcow2"
+    lab.s3.put_object(Bucket=BUCKET, Key=image, Body=b"something else")
+    output = lab.migrate(select={"id": point.id})
+    assert (output["state"], [key for key in lab.there() if "metadata" in key]) == ("failed", [])
+    assert f"{image} was deleted or changed" in lab.world.sns.messages[-1]
+
+
+def test_a_folder_whose_metadata_changed_since_is_not_copied() -> None:
+    lab, point = folder_lab()
+    row = next(key for key in lab.table.packed if key[1] == point.source.key)
+    lab.table.packed[row] = {**lab.table.packed[row], "etag": {"S": "another"}}
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert "knows its files no more" in lab.world.sns.messages[-1]
+
+
+def test_what_lies_in_a_file_system_or_in_no_target_any_more_is_told(lab: Lab) -> None:
+    point = lab.arrive(a_vm_backup(data=DATA))
+    mounted = point.model_copy(update={"source": point.source.model_copy(update={"bucket": FILES})})
+    (needs,) = needs_of(lab.table, [Choice(mounted)], {})
+    assert "lies in a file system" in str(needs.blocked)
+    (needs,) = needs_of(lab.table, [Choice(point)], {})
+    assert "has no document in force" in str(needs.blocked)
+    (needs,) = needs_of(lab.table, [Choice(point, blocked="It is late.")], {})
+    assert needs.blocked == "It is late."
+
+
+@pytest.fixture
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 copies a hundred thousand bytes at once, and a part has as many."""
+    monkeypatch.setattr("shared.aws.objects.LARGEST_COPY", 100_000)
+    monkeypatch.setattr("shared.workflows.migrate.copying.LARGEST_COPY", 100_000)
+    monkeypatch.setattr("shared.workflows.migrate.copying.LARGE_PART", 100_000)
+
+
+@pytest.mark.usefixtures("small_copies")
+@pytest.mark.parametrize("calls", [1, 2, 10, 30, 60, 1000])
+def test_what_s3_does_not_copy_at_once_is_copied_in_parts_and_gone_on_with(
+    lab: Lab, calls: int
+) -> None:
+    backup = a_vm_backup(data={0: noise("l", MIB * 2), 4 * MIB: bytes(MIB * 2)}, compression="none")
+    point = lab.arrive(backup)
+    made = count(1)
+
+    def kill(name: str, _: Any) -> None:
+        if "part" in name and next(made) == calls:
+            raise Killed
+
+    lab.s3.before = kill
+    lab.seconds = 0.2
+    for _ in range(2):
+        with suppress(Killed):
+            output = lab.migrate("the-same", select={"id": point.id})
+    assert output["state"] == "succeeded"
+    assert lab.there() == {key: body for key, body in backup if "/locks/" not in key}
+    assert lab.s3.calls["upload_part_copy"] < 2 * 2 * 21 + 16, "it did not begin anew"
+
+
+@pytest.mark.usefixtures("small_copies")
+def test_a_large_object_that_changes_meanwhile_leaves_no_parts(lab: Lab) -> None:
+    backup = a_vm_backup(data={0: noise("l", MIB * 2)}, compression="none")
+    point = lab.arrive(backup)
+    block = next(key for key, _ in backup if key.endswith(".blk"))
+
+    def change(name: str, _: Any) -> None:
+        if name == "upload_part_copy":
+            lab.s3.write(BUCKET, block, "v9999", b"other")
+
+    lab.s3.before = change
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert lab.s3.uploads == {}
+    assert f"{block} was changed" in lab.world.sns.messages[-1]
+
+
+class Cluster:
+    """An API server's answers: its BackupTargets, and Harvester's setting."""
+
+    targets: ClassVar[dict[str, str]] = {}
+    setting = ""
+    denied = False
+
+    def serves(self, _: str) -> bool:
+        return True
+
+    def list(self, kind: str, _: str) -> list[Any]:
+        assert kind == "BackupTarget"
+        return [
+            {
+                "metadata": {
+                    "name": name,
+                    "uid": name,
+                    "labels": {**labels.MANAGED_BY, labels.TARGET: name} if "ours" in name else {},
+                },
+                "spec": {"backupTargetURL": url},
+                "status": {"available": True},
+            }
+            for name, url in self.targets.items()
+        ]
+
+    def get(self, kind: str, _: str | None, __: str) -> Any:
+        if kind == "HarvesterSetting" and self.denied:
+            raise Rejected("forbidden")
+        if kind == "HarvesterSetting":
+            return {"value": json.dumps({"type": "s3", "bucketName": self.setting})}
+        return None
+
+
+WRITTEN = [
+    ({"default": f"s3://{BUCKET}@us-east-1/copy/"}, "", "BackupTarget default"),
+    ({}, BUCKET, None),
+    ({"ours": f"s3://{BUCKET}@us-east-1/copy/"}, "", None),
+    ({"default": f"s3://{BUCKET}@us-east-1/"}, BUCKET, None),
+]
+
+
+@pytest.mark.parametrize(("targets", "setting", "refused"), WRITTEN)
+def test_a_place_that_a_cluster_writes_to_is_refused(
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    targets: dict[str, str],
+    setting: str,
+    refused: str | None,
+) -> None:
+    cluster = Cluster()
+    monkeypatch.setattr(cluster, "targets", targets, raising=False)
+    cluster.setting = setting
+    monkeypatch.setattr(beginning.secrets, "kubeconfig_of", lambda *_: "kubeconfig")
+    monkeypatch.setattr(beginning.connecting, "connect", lambda *_, **__: nullcontext(cluster))
+    document = b"id: west\nsecret: replant/clusters/west\n"
+    lab.world.settle([Happened("clusters/west.yaml", document, 1, STATE)])
+    point = lab.arrive(a_vm_backup(data=DATA))
+    if refused is None:
+        assert lab.migrate(select={"id": point.id})["state"] == "succeeded"
+        return
+    with pytest.raises(Refused, match=f"cluster west writes its backups .* \\({refused}\\)"):
+        lab.migrate(select={"id": point.id})
+    cluster.targets = {}
+    cluster.setting, cluster.denied = BUCKET, True
+    assert lab.migrate(select={"id": point.id})["state"] == "succeeded"
+
+
+def test_a_cluster_that_cannot_be_asked_is_told_in_the_report(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise NotFound("cluster west: secret replant/clusters/west has no text")
+
+    monkeypatch.setattr(beginning.secrets, "kubeconfig_of", fail)
+    document = b"id: west\nsecret: replant/clusters/west\n"
+    lab.world.settle([Happened("clusters/west.yaml", document, 1, STATE)])
+    point = lab.arrive(a_vm_backup(data=DATA))
+    output = lab.migrate(select={"id": point.id})
+    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}/migration.json"])
+    assert report["notes"] == [
+        "Cluster west could not be asked where it writes: cluster west: secret"
+        " replant/clusters/west has no text"
+    ]
+
+
+def test_two_points_that_would_lie_at_one_place_are_refused(lab: Lab) -> None:
+    lab.world.settle([target("old", prefix="old/")])
+    backup = a_vm_backup(data=DATA)
+    one, other = lab.arrive(backup), lab.arrive(backup, prefix="old/")
+    with pytest.raises(Refused, match="would both lie at copy/"):
+        lab.migrate(select={"ids": [one.id, other.id]})
