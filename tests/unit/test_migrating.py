@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,6 @@ from shared.models.base import FILES
 from shared.models.restore_points import RestorePoint, State
 from shared.restore.select import Choice
 from shared.workflows.clock import Clock
-from shared.workflows.migrate import beginning
 from shared.workflows.migrate.clients import Clients, Names
 from shared.workflows.migrate.needing import needs_of
 from shared.workflows.migrate.steps import BY_CHILDREN, SPARE, take_step
@@ -68,8 +67,8 @@ class Lab:
         world = self.world
         clock = Clock(lambda: self.now, self.tick, self.sleep)
         names = Names(STATE, "queue", "topic", "replant/")
-        services = cast(Any, (self.s3, world.sqs, world.sns, None))
-        return Clients(self.table, *services, names, clock=clock)
+        s3, sqs, sns, secrets = cast(Any, (self.s3, world.sqs, world.sns, None))
+        return Clients(self.table, s3, sqs, sns, secrets, names, clock=clock)
 
     def tick(self) -> float:
         self.time += 0.01
@@ -393,7 +392,7 @@ def test_two_that_write_one_volume_at_once_lose_nothing(lab: Lab) -> None:
     later = {0: noise("3", MIB * 2)}
     second = a_vm_backup(backup="second", data=later, after=first, taken_at="2026-08-16T01:00:00Z")
     old, new = lab.arrive(first), lab.arrive(second)
-    racing = []
+    racing: list[bool] = []
 
     def race(name: str, asked: Any) -> None:
         if name == "put_object" and asked["Key"].endswith("volume.cfg") and not racing:
@@ -411,7 +410,7 @@ REFUSALS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"to": "s3://elsewhere/"}, NotFound, "lies in the place of no target document"),
     ({"to": "nfs://backups/"}, InvalidRequest, "to: "),
     ({"then": {"target": "west", "select": {"id": "x"}}}, InvalidRequest, "then.select"),
-    ({"then": {"taget": "west"}}, InvalidRequest, "then.taget"),
+    ({"then": {"targt": "west"}}, InvalidRequest, "then.targt"),
     ({"depth": "full"}, InvalidRequest, "depth"),
     ({"select": {"id": "unknown"}}, NotFound, "unknown restore point"),
 ]
@@ -528,9 +527,10 @@ def test_a_large_object_that_changes_meanwhile_leaves_no_parts(lab: Lab) -> None
 class Cluster:
     """An API server's answers: its BackupTargets, and Harvester's setting."""
 
-    targets: ClassVar[dict[str, str]] = {}
-    setting = ""
-    denied = False
+    def __init__(self, targets: dict[str, str], setting: str) -> None:
+        self.targets = targets
+        self.setting = setting
+        self.denied = False
 
     def serves(self, _: str) -> bool:
         return True
@@ -574,11 +574,9 @@ def test_a_place_that_a_cluster_writes_to_is_refused(
     setting: str,
     refused: str | None,
 ) -> None:
-    cluster = Cluster()
-    monkeypatch.setattr(cluster, "targets", targets, raising=False)
-    cluster.setting = setting
-    monkeypatch.setattr(beginning.secrets, "kubeconfig_of", lambda *_: "kubeconfig")
-    monkeypatch.setattr(beginning.connecting, "connect", lambda *_, **__: nullcontext(cluster))
+    cluster = Cluster(targets, setting)
+    monkeypatch.setattr("shared.aws.secrets.kubeconfig_of", lambda *_: "kubeconfig")
+    monkeypatch.setattr("shared.kube.connecting.connect", lambda *_, **__: nullcontext(cluster))
     document = b"id: west\nsecret: replant/clusters/west\n"
     lab.world.settle([Happened("clusters/west.yaml", document, 1, STATE)])
     point = lab.arrive(a_vm_backup(data=DATA))
@@ -598,7 +596,7 @@ def test_a_cluster_that_cannot_be_asked_is_told_in_the_report(
     def fail(*_: Any) -> str:
         raise NotFound("cluster west: secret replant/clusters/west has no text")
 
-    monkeypatch.setattr(beginning.secrets, "kubeconfig_of", fail)
+    monkeypatch.setattr("shared.aws.secrets.kubeconfig_of", fail)
     document = b"id: west\nsecret: replant/clusters/west\n"
     lab.world.settle([Happened("clusters/west.yaml", document, 1, STATE)])
     point = lab.arrive(a_vm_backup(data=DATA))
