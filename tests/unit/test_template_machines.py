@@ -78,7 +78,7 @@ def test_a_task_is_repeated_after_whatever_may_pass_and_never_after_a_final_erro
     assert set(others[-1]["ErrorEquals"]) == TRANSIENT - final
 
 
-@pytest.mark.parametrize("task", WAITING)
+@pytest.mark.parametrize("task", sorted(WAITING))
 def test_a_task_that_waits_for_people_has_their_time_and_its_end_is_an_answer(task: str) -> None:
     """The function looks whether its time is over before it tells anybody anything."""
     assert TASKS[task]["TimeoutSeconds"] == "{% $states.input.approval %}"
