@@ -4,16 +4,14 @@ wants one.
 """
 
 import hashlib
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.memory_services import Body, MemoryS3, Version, error
+from tests.memory_services import MemoryS3, Version, error, ranged
 
 Json = dict[str, Any]
-PAGE = re.compile("bytes=([0-9]+)-([0-9]+)")
 
 
 class Killed(BaseException):
@@ -147,15 +145,8 @@ class CopyS3(MemoryS3):
             raise error("PreconditionFailed")
         if not Range:
             return answer
-        whole = answer["Body"].read()
-        match = PAGE.fullmatch(Range)
-        assert match, Range
-        first, last = int(match[1]), int(match[2])
-        if first >= len(whole):
-            raise error("InvalidRange")
-        part = whole[first : last + 1]
-        told = f"bytes {first}-{first + len(part) - 1}/{len(whole)}"
-        return answer | {"Body": Body(part), "ContentLength": len(part), "ContentRange": told}
+        part: Json = ranged(answer, Range)
+        return part
 
 
 class _Parts:

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.memory_services import Body, MemoryS3
+from tests.memory_services import MemoryS3, ranged
 from tests.unit.test_flattening import STATE, PartsS3, error
 
 Json = dict[str, Any]
@@ -68,10 +68,5 @@ class ImageS3(MemoryS3):
             raise error("PreconditionFailed")
         if not Range:
             return found
-        whole = found["Body"].read()
-        first, last = map(int, Range.removeprefix("bytes=").split("-"))
-        if first >= len(whole):
-            raise error("InvalidRange")
-        part = whole[first : last + 1]
-        told = f"bytes {first}-{first + len(part) - 1}/{len(whole)}"
-        return {**found, "Body": Body(part), "ContentLength": len(part), "ContentRange": told}
+        part: Json = ranged(found, Range)
+        return part

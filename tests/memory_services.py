@@ -29,6 +29,17 @@ class Body(io.BytesIO):
             yield chunk
 
 
+def ranged(found: Any, wanted: str) -> Any:
+    """Of the answer with a whole object, the bytes `bytes=0-9`."""
+    whole = found["Body"].read()
+    first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+    if first >= len(whole):
+        raise error("InvalidRange")
+    part = whole[first : last + 1]
+    told = f"bytes {first}-{first + len(part) - 1}/{len(whole)}"
+    return {**found, "Body": Body(part), "ContentLength": len(part), "ContentRange": told}
+
+
 class MemoryS3:
     """Versions of objects in the order in which they were written; the last is the current one."""
 

@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
     key: str
     etag: str
-    size: int = 0
+    size: int
 
 
 def listed(

@@ -18,7 +18,7 @@ from shared.models.base import url_of
 from shared.models.migrations import Amount, Gathered, Part, Run
 from shared.runs.migrations import Listed, Notes, Seals
 from shared.workflows.migrate.clients import Clients
-from shared.workflows.migrate.parts import Objects, objects_of, record_of
+from shared.workflows.migrate.parts import Objects, Turn, by_turns, objects_of, record_of
 
 AT_ONCE = 1000
 """Objects in a file: with sixteen at a time, some seconds of copying."""
@@ -44,17 +44,13 @@ def gather(clients: Clients, id_: str, child: int, children: int, seconds: float
     """Whether all parts of a CHILD (it and every so many after it) are done. A call that dies has
     written some files, which the next one writes again.
     """
-    end = clients.clock.monotonic() + seconds
     notes = clients.notes(id_)
-    run, parts = notes.run(), notes.closure().parts
-    for number in range(child, len(parts), children):
-        if notes.gathered(number):
-            continue
-        if clients.clock.monotonic() >= end:
-            return False
-        found = _Gathering(clients, notes, run, number, parts[number]).gather()
+
+    def act(run: Run, number: int, part: Part) -> None:
+        found = _Gathering(clients, notes, run, number, part).gather()
         notes.save_gathered(number, found, clients.clock.now())
-    return True
+
+    return by_turns(clients, notes, Turn(child, children, notes.gathered), seconds, act)
 
 
 def seal_of(part: Part, backups: Iterable[str]) -> str:

@@ -2,12 +2,43 @@
 when that is there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from shared.layouts import keys
 from shared.layouts.longhorn import CHECKSUM
-from shared.models.migrations import Part
+from shared.models.migrations import Part, Run
+from shared.runs.migrations import Notes
+from shared.workflows.migrate.clients import Clients
+
+
+class Turn(NamedTuple):
+    """The parts of one CHILD: its own number, and every so many after it, but for those that are
+    done.
+    """
+
+    child: int
+    children: int
+    is_done: Callable[[int], object]
+
+
+def by_turns(
+    clients: Clients,
+    notes: Notes,
+    turn: Turn,
+    seconds: float,
+    act: Callable[[Run, int, Part], None],
+) -> bool:
+    """Whether all parts of a turn are done, which nobody begins with after so many SECONDS."""
+    end = clients.clock.monotonic() + seconds
+    run, parts = notes.run(), notes.closure().parts
+    for number in range(turn.child, len(parts), turn.children):
+        if turn.is_done(number):
+            continue
+        if clients.clock.monotonic() >= end:
+            return False
+        act(run, number, parts[number])
+    return True
 
 
 class Objects(NamedTuple):

@@ -18,7 +18,7 @@ from shared.runs.migrations import Listed, Notes, Seals
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy_all
 from shared.workflows.migrate.gathering import file_name, look_there, read_blocks, seal_of
-from shared.workflows.migrate.parts import Objects, objects_of, record_of
+from shared.workflows.migrate.parts import Objects, Turn, by_turns, objects_of, record_of
 
 TRIES = 10
 """To write a volume.cfg that others write as well."""
@@ -29,19 +29,15 @@ HEAD = 2**16
 
 def settle(clients: Clients, id_: str, child: int, children: int, seconds: float) -> bool:
     """Whether all parts of a CHILD (it and every so many after it) are done."""
-    end = clients.clock.monotonic() + seconds
     notes = clients.notes(id_)
-    run, parts = notes.run(), notes.closure().parts
-    for number in range(child, len(parts), children):
-        if notes.settled(number):
-            continue
-        if clients.clock.monotonic() >= end:
-            return False
+
+    def act(run: Run, number: int, part: Part) -> None:
         gathered = notes.gathered(number)
         assert gathered is not None  # noqa: S101  # all parts are gathered before one is settled
-        settled = _Settling(clients, notes, run, number, parts[number]).settle(gathered)
+        settled = _Settling(clients, notes, run, number, part).settle(gathered)
         notes.save_settled(number, settled, clients.clock.now())
-    return True
+
+    return by_turns(clients, notes, Turn(child, children, notes.settled), seconds, act)
 
 
 class _Settling:
