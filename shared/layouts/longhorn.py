@@ -112,12 +112,19 @@ def backing_image(chunks: Iterable[bytes], *, name: str) -> BackingImage:
     )
 
 
-def block_checksums(chunks: Iterable[bytes]) -> set[bytes]:
-    """The blocks that a record of a backup or a backing image names, each once: the 32 bytes of a
-    block's checksum, by which its file is called. Raises Unreadable.
+def block_checksums(chunks: Iterable[bytes], *, name: str) -> set[bytes]:
+    """The blocks that the finished record of a backup or a backing image names, each once: the 32
+    bytes of a block's checksum, by which its file is called. NAME is the name in the key.
+
+    Raises Unreadable.
     """
     found: set[bytes] = set()
-    without_blocks(chunks, lambda text: found.update(_checksums(text)))
+    head, _ = without_blocks(chunks, lambda text: found.update(_checksums(text)))
+    cfg = document(head)
+    _same("Name", str(cfg.get("Name")), name)
+    # An image has its CreatedTime from the start, a backup none before its end.
+    if not cfg.get("CompleteTime", cfg.get("CreatedTime")):
+        raise Unreadable("It is still being written, or was given up. Back up again.")
     return found
 
 

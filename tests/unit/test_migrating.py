@@ -2,20 +2,25 @@
 metadata, and the catalogue knows it there. Its steps, on the table and the buckets in memory.
 """
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any, cast
 
+import lz4.frame
 import pytest
 
 from local.samples.encoding import noise
 from local.samples.world import VmBackup, a_vm_backup
 from shared import labels
 from shared.errors import InvalidRequest, NotFound, Refused, Rejected
+from shared.layouts import keys
 from shared.models.base import FILES
 from shared.models.restore_points import RestorePoint, State
 from shared.restore.select import Choice
@@ -24,6 +29,7 @@ from shared.workflows.migrate.clients import Clients, Names
 from shared.workflows.migrate.needing import needs_of
 from shared.workflows.migrate.steps import BY_CHILDREN, SPARE, take_step
 from tests.copying_s3 import CopyS3, Killed
+from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable
 from tests.scenarios import (
     BUCKET,
@@ -614,3 +620,142 @@ def test_two_points_that_would_lie_at_one_place_are_refused(lab: Lab) -> None:
     one, other = lab.arrive(backup), lab.arrive(backup, prefix="old/")
     with pytest.raises(Refused, match="would both lie at copy/"):
         lab.migrate(select={"ids": [one.id, other.id]})
+
+
+def test_what_goes_at_the_destination_meanwhile_is_seen_before_the_records(lab: Lab) -> None:
+    """A lifecycle rule of that bucket, say."""
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    block = next(key for key, _ in backup if key.endswith(".blk"))
+    copied = count(1)
+
+    def before(name: str, asked: Any) -> None:
+        if name == "list_objects_v2" and lab.s3.calls["copy_object"] and next(copied) == 1:
+            lab.s3.put_object(Bucket=BUCKET, Key=COPY + block, Body=None)
+
+    lab.s3.before = before
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert "is not at the destination, although it was copied" in lab.world.sns.messages[-1]
+    assert not any(key.endswith(".cfg") for key in lab.there())
+    lab.s3.before = lambda _, __: None
+    assert lab.migrate(select={"id": point.id})["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("ending", ["/volume.cfg", ".cfg"])
+def test_a_record_that_goes_meanwhile_fails_its_backup(lab: Lab, ending: str) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    gone = next(
+        key
+        for key, _ in backup
+        if key.endswith(ending) and "volumes/" in key and "lock" not in key
+        if (ending == "/volume.cfg") == key.endswith("/volume.cfg")
+    )
+
+    def before(name: str, asked: Any) -> None:
+        if name == "copy_object" and asked["Key"].endswith(".blk"):
+            lab.s3.write(BUCKET, gone, "v9999", None)
+
+    lab.s3.before = before
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert f"{gone} was deleted" in lab.world.sns.messages[-1]
+    assert COPY + backup.key not in lab.s3.objects(BUCKET)
+
+
+def test_a_volume_record_that_others_write_again_and_again_is_given_up(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.migrate(select={"id": point.id})
+    (key,) = (key for key in lab.there() if key.endswith("volume.cfg"))
+    texts = count(1)
+
+    def before(name: str, asked: Any) -> None:
+        if name == "put_object" and asked["Key"] == COPY + key and "IfMatch" in asked:
+            body = json.dumps(volume_cfg(lab.there()) | {"By": next(texts)}).encode()
+            MemoryS3.put_object(lab.s3, Bucket=BUCKET, Key=COPY + key, Body=body)
+
+    changed = json.dumps(volume_cfg(lab.there()) | {"Size": str(256 * MIB), "LastBackupName": ""})
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + key, Body=changed.encode())
+    lab.s3.before = before
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert "was written by others 10 times meanwhile" in lab.world.sns.messages[-1]
+
+
+def test_a_last_backup_that_was_deleted_there_is_the_last_no_more(lab: Lab) -> None:
+    first = a_vm_backup(data=DATA, taken_at="2026-08-15T01:00:00Z")
+    later = {0: noise("3", MIB * 2)}
+    second = a_vm_backup(backup="second", data=later, after=first, taken_at="2026-08-16T01:00:00Z")
+    old, new = lab.arrive(first), lab.arrive(second)
+    lab.migrate(select={"ids": [old.id, new.id]})
+    last = f"backup_{new.volumes[0].engine_backup}.cfg"
+    (key,) = (key for key in lab.there() if key.endswith(last))
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + key, Body=None)
+    lab.migrate(select={"id": old.id})
+    assert volume_cfg(lab.there())["LastBackupAt"] == "2026-08-15T01:00:00Z"
+
+
+def test_a_record_that_cannot_be_read_any_more_fails_its_backup(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    record = next(key for key, _ in backup if "/backup_" in key)
+    lab.s3.write(BUCKET, record, "v9999", b"{")
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert f"{record}: Invalid JSON" in lab.world.sns.messages[-1]
+    lab.s3.write(BUCKET, record, "v99999", None)
+    assert lab.migrate(select={"id": point.id})["state"] == "failed"
+    assert f"{record} was deleted" in lab.world.sns.messages[-1]
+
+
+# --- Trees that Longhorn's own library wrote -----------------------------------------------------
+
+FIXTURES = Path(__file__).parents[2] / os.environ.get("REPLANT_FIXTURES", "../shared/fixtures")
+GENUINE = FIXTURES / "longhorn/lz4"
+
+
+@pytest.mark.skipif(
+    not GENUINE.is_dir(), reason=f"no genuine targets in {FIXTURES} (REPLANT_FIXTURES)"
+)
+@pytest.mark.parametrize(("volume", "backup"), [(0, 0), (0, 1), (1, 2)])
+def test_a_genuine_backup_is_the_same_disk_at_the_copy(lab: Lab, volume: int, backup: int) -> None:
+    """Rebuilt from the copy alone, with nothing else there."""
+    manifest = json.loads((GENUINE / "manifest.json").read_text())
+    told = manifest["volumes"][volume]
+    wanted = told["Backups"][backup]
+    tree = GENUINE / "target"
+    for file in filter(Path.is_file, sorted(tree.rglob("*"))):
+        lab.s3.write(BUCKET, str(file.relative_to(tree)), "v0001", file.read_bytes())
+    like = a_vm_backup()
+    metadata = dict(like.metadata)[like.key].decode()
+    mine = like.disks[0]
+    for ours, theirs in (
+        (mine.volume, told["Volume"]),
+        (str(mine.backup), wanted["Name"]),
+    ):
+        metadata = metadata.replace(ours, theirs)
+    every = sorted(key for key in lab.s3.objects(BUCKET) if key.endswith(".cfg"))
+    lab.world.settle(Happened(key, lab.s3.objects(BUCKET)[key]) for key in every)
+    lab.world.settle([Happened(like.key, metadata.encode())])
+    point = only(lab.table)
+    assert (point.state, point.reasons) == (State.RESTORABLE, ())
+    assert lab.migrate(select={"id": point.id})["state"] == "succeeded"
+    there = lab.there()
+    disk, blocks = rebuilt(there, told["Volume"], wanted["Name"])
+    assert hashlib.sha256(disk).hexdigest() == wanted["RestoredSHA256ByLibrary"]
+    kept = {key for key in there if "/volumes/" in key and key.endswith(".blk")}
+    assert kept == blocks
+
+
+def rebuilt(objects: dict[str, bytes], volume: str, backup: str) -> tuple[bytes, set[str]]:
+    """The disk as Longhorn restores it, and the keys of its blocks."""
+    folder = keys.volume_folder("", volume)
+    size = int(json.loads(objects[f"{folder}volume.cfg"])["Size"])
+    record = json.loads(objects[keys.backup_key("", volume, backup)])
+    disk = bytearray(size)
+    used = set()
+    for each in record["Blocks"]:
+        checksum = bytes.fromhex(each["BlockChecksum"])
+        key = keys.block_key(keys.blocks_folder(folder), checksum)
+        data = lz4.frame.decompress(objects[key])
+        disk[each["Offset"] : each["Offset"] + len(data)] = data
+        used.add(key)
+    return bytes(disk[:size]), used

@@ -68,13 +68,29 @@ def test_the_backup_that_a_record_names_is_a_name(said: Any, name: str | None) -
 @pytest.mark.parametrize("spaced", ["", " "])
 def test_the_blocks_of_a_record_are_each_read_once(spaced: str) -> None:
     entries = [f'{{{spaced}"Offset":{n},"BlockChecksum":"{n % 2:064x}"}}' for n in range(5)]
-    body = f'{{"Name":"backup-1","Blocks":[{",".join(entries)}]}}'.encode()
-    found = block_checksums(body[at : at + 7] for at in range(0, len(body), 7))
+    body = (
+        f'{{"Name":"backup-1","CreatedTime":"{LAST.at}","Blocks":[{",".join(entries)}]}}'.encode()
+    )
+    pieces = (body[at : at + 7] for at in range(0, len(body), 7))
+    found = block_checksums(pieces, name="backup-1")
     assert found == {bytes(32), bytes(31) + b"\1"}
 
 
-def test_a_block_without_a_checksum_is_unreadable() -> None:
-    body = b'{"Blocks":[ {"Offset":0}]}'
-    with pytest.raises(Unreadable, match="an entry has no checksum"):
-        block_checksums([body])
-    assert block_checksums([b'{"Blocks":null}']) == set()
+UNREADABLE = {
+    b'{"Name":"b","CreatedTime":"1","Blocks":[ {"Offset":0}]}': "an entry has no checksum",
+    b'{"Name":"c","CreatedTime":"1"}': "Name: must be 'b', as its key says",
+    b'{"Name":"b","CreatedTime":""}': "still being written",
+    b'{"Name":"b","CreatedTime":"1","CompleteTime":""}': "still being written",
+    b"{": "the file ends at column 1",
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_record_that_does_not_say_all_blocks_is_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable, match=UNREADABLE[body]):
+        block_checksums([body], name="b")
+
+
+def test_a_finished_record_may_name_no_block() -> None:
+    for said in ('"CreatedTime":"1","Blocks":null', '"CreatedTime":"","CompleteTime":"1"'):
+        assert block_checksums([f'{{"Name":"b",{said}}}'.encode()], name="b") == set()

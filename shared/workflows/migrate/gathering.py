@@ -68,7 +68,7 @@ def read_blocks(clients: Clients, part: Part) -> Blocks:
                 if found is None:
                     lost[name] = f"{url_of(part.bucket, key)} was deleted."
                 else:
-                    named[name] = longhorn.block_checksums(found.chunks())
+                    named[name] = longhorn.block_checksums(found.chunks(), name=name)
         except Unreadable as error:
             lost[name] = f"{url_of(part.bucket, key)}: {error.message}"
     return Blocks(named, lost)

@@ -97,7 +97,8 @@ class _Settling:
             try:
                 written = self._write_volume(wanted, backups)
             except Unreadable as error:
-                return Settled(lost=dict.fromkeys(backups, error.message))
+                folder = url_of(self._part.bucket, wanted.folder)
+                return Settled(lost=dict.fromkeys(backups, f"{folder}: {error.message}"))
             if isinstance(written, str):
                 return Settled(lost=dict.fromkeys(backups, written))
             size, is_new = written
