@@ -19,7 +19,7 @@ from shared.models.migrations import (
     Run,
     Settled,
 )
-from shared.models.row_keys import RECORD, migration_partition, seals_partition
+from shared.models.row_keys import EXPIRES, KEPT, RECORD, migration_partition, seals_partition
 from shared.runs.working import Working
 
 if TYPE_CHECKING:
@@ -150,8 +150,10 @@ class Seals:
         row = self._table.get((self._pk, of))
         return str(row["digest"]) if row else None
 
-    def seal(self, of: str, digest: str) -> None:
-        self._table.put_many([{"pk": self._pk, "sk": of, "digest": digest}])
+    def seal(self, of: str, digest: str, now: datetime) -> None:
+        """For a while: where it is forgotten, both places are compared again."""
+        expires = int((now + KEPT).timestamp())
+        self._table.put_many([{"pk": self._pk, "sk": of, "digest": digest, EXPIRES: expires}])
 
 
 def _part(number: int | None) -> str:

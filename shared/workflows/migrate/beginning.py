@@ -29,7 +29,8 @@ PATIENCE = 30.0
 
 
 def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, Closure]:
-    """BODY is the request as somebody typed it, NAME that of the EXECUTION.
+    """BODY is the request as somebody typed it, NAME that of the EXECUTION. A repeated call goes on
+    with what was selected first.
 
     Raises InvalidRequest, NotFound for what the catalogue does not know, and Refused for a place
     that backups are written to.
@@ -58,7 +59,8 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
         notes=_check_written_to(clients, Place(bucket, prefix)),
     )
     _check_names(found.points, run)
-    return clients.notes(id_).begin(run, found), found
+    notes = clients.notes(id_)
+    return notes.begin(run, found), notes.closure()
 
 
 def _then(request: MigrateRequest, id_: str) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ class _Settling:
             return settled.model_copy(update={"lost": lost | settled.lost})
         if not lost:
             seals = Seals(self._clients.table, self._run.bucket, self._run.prefix)
-            seals.seal(seal_of(self._part, left), digest)
+            seals.seal(seal_of(self._part, left), digest, self._clients.clock.now())
         return settled.model_copy(update={"lost": lost})
 
     def _not_copied(self, gathered: Gathered) -> dict[str, str]:
