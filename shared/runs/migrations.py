@@ -54,10 +54,11 @@ class Notes:
         )
         self._closure: Closure | None = None
 
+    def begun(self) -> Run | None:
+        return self._kept.find(RECORD, Run)
+
     def begin(self, run: Run, closure: Closure) -> Run:
         """The migration as it was begun first: a repeated call changes nothing."""
-        if known := self._kept.find(RECORD, Run):
-            return known
         self._kept.put(CLOSURE, closure.model_dump_json().encode())
         return self._kept.begin(RECORD, run, run.began)
 

@@ -37,6 +37,9 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
     """
     request = parse(MigrateRequest, body, lacking=LACKING)
     id_ = f"m-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    notes = clients.notes(id_)
+    if begun := notes.begun():
+        return begun, notes.closure()
     then = _then(request, id_)
     targets = documents.targets(clients.table)
     bucket, prefix = _place(request.to)
@@ -59,7 +62,6 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
         notes=_check_written_to(clients, Place(bucket, prefix)),
     )
     _check_names(found.points, run)
-    notes = clients.notes(id_)
     return notes.begin(run, found), notes.closure()
 
 
