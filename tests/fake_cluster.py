@@ -65,9 +65,9 @@ class FakeCluster:
     namespace; all there are where nothing is said. LOST_BACKUPS were deleted in the bucket by what
     was deleted here. A quota COUNTS all but UNCOUNTED, such as `count/secrets`. BIND_SNAPSHOTS are
     the writes of binding that the snapshot-controller gets to. CDI makes claims, and has IMPORTED
-    so much of each image. Harvester REGISTERS backups whose data it finds. What stands by
-    FOLLOWS the newest backup. What was made a moment ago is UNSEEN by webhooks, which look into a
-    cache.
+    so much of each image. Harvester REGISTERS backups whose data it finds, and COMPLETES restores
+    once it has looked at a machine that is ready. What stands by FOLLOWS the newest backup. What
+    was made a moment ago is UNSEEN by webhooks, which look into a cache.
     """
 
     objects: dict[Place, Json] = field(default_factory=dict)
@@ -81,6 +81,7 @@ class FakeCluster:
     cdi: bool = True
     imported: str = "100.0%"
     registers: bool = True
+    completes: bool = True
     follows: bool = True
     bind_snapshots: tuple[str, ...] = deletion.BINDING
     copied: int = 100

@@ -122,8 +122,10 @@ def _look_at(cluster: "FakeCluster", backup: Json) -> None:
 
 def _restore(cluster: "FakeCluster", place: "Place", restore: Json) -> None:
     """The claims have the names that its status says, if it does; Harvester before 1.9 owns them
-    and starts the machine.
+    and starts the machine. What is gone is made anew as long as the restore is not complete.
     """
+    if restore["status"]["complete"]:
+        return
     spec, own = restore["spec"], restore["metadata"]
     backup = cluster.objects[
         BACKUP, spec["virtualMachineBackupNamespace"], spec["virtualMachineBackupName"]
@@ -147,6 +149,8 @@ def _restore(cluster: "FakeCluster", place: "Place", restore: Json) -> None:
         _make_machine(cluster, machine, restore, backup["status"]["source"], claims)
     uid = cluster.objects[machine]["metadata"]["uid"]
     own["ownerReferences"] = [{"kind": "VirtualMachine", "name": machine[2], "uid": uid}]
+    ready = dig(cluster.objects[machine], "status", "ready")
+    restore["status"]["complete"] = bool(cluster.completes and (halts or ready))
 
 
 def _make_machine(

@@ -51,7 +51,7 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("status", "ready"),
     ),
     "PersistentVolumeClaim": (("spec", "volumeName"), ("metadata", "ownerReferences")),
-    "VirtualMachineRestore": (),
+    "VirtualMachineRestore": (("status", "complete"),),
     "DataVolume": (),
     "VolumeSnapshot": (("spec", "source"), ("status", "boundVolumeSnapshotContentName")),
     "VirtualMachineInstance": (),

@@ -7,6 +7,11 @@ a content waits for its snapshot, and a PersistentVolume for its claim; for a cl
 its DataVolume, CDI makes another one. What was there before a kept object stays with it, so that
 what is kept stays usable and is found by a later rollback.
 
+A machine that Harvester restores goes only once its VirtualMachineRestore is complete: as long as
+it is not, Harvester makes another machine of the name for one that is gone (harvester
+pkg/controller/master/backup/restore.go, reconcileVM), and it is not before the machine is ready and
+some seconds more. The restore cannot go first: its webhook refuses that while the machine stands.
+
 A VolumeSnapshot goes only once it is bound. The snapshot-controller binds in two writes, to the
 content and then to the snapshot's status, and tells a content that it may go by that status alone
 (external-snapshotter, pkg/common-controller, processSnapshotWithDeletionTimestamp). A snapshot that
@@ -76,7 +81,8 @@ STARTED = "it may hold data that exists nowhere else; with deleteStarted it goes
 
 class May(NamedTuple):
     """What may go as well: machines that have been STARTED, snapshots that nobody began to bind;
-    with the latter nothing is waited for that stood still for a minute.
+    with the latter nothing is waited for that stood still for a minute: a VirtualMachineRestore of
+    data that cannot be read is never complete.
     """
 
     started: bool = False
@@ -191,8 +197,20 @@ def _of_machine(made: Made, vm: ObjectResult, live: Live, may: May) -> Step:
     why = _why_started(made, vm, live)
     if why and not may.started:
         return _keep(vm, f"{why}: {STARTED}")
+    if under_way := _under_way(made, live, may):
+        said = f"waits until Harvester has completed {subject(under_way)}"
+        return Step(vm, Do.WAIT, said, vm.uid or "")
     # One that was not started is deleted in this state only: a start changes it.
     return _delete(vm, found, exactly=not may.started)
+
+
+def _under_way(made: Made, live: Live, may: May) -> ObjectResult | None:
+    """The VirtualMachineRestore that would make the machine anew."""
+    for each in made.objects:
+        found = _find(each, live) if each.kind == "VirtualMachineRestore" else None
+        if found and not dig(found, "status", "complete") and not may.unbound:
+            return each
+    return None
 
 
 def _why_started(made: Made, vm: ObjectResult, live: Live) -> str | None:

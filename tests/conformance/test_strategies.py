@@ -165,7 +165,7 @@ def test_harvester_itself_restores_a_machine_and_its_backup_outlives_the_rollbac
     assert dig(lab.get(backup), "metadata", "labels", labels.RESTORE) == ours
 
     rolled = lab.stack.roll_back(restore_id, seconds=280, deleteStarted=True)
-    assert rolled.output["state"] == "succeeded", rolled
+    assert rolled.output["state"] == "succeeded", rolled.output["kept"]
     assert {each["kind"] for each in rolled.output["kept"]} <= {"VirtualMachineBackup", "Namespace"}
     made.wait_for_none("VirtualMachine")
     made.wait_for_none("PersistentVolumeClaim")

@@ -15,6 +15,7 @@ from local.samples.builders import a_metadata
 from shared import labels
 from shared.errors import InvalidRequest, Refused
 from shared.labels import LONGHORN_NAMESPACE
+from shared.workflows import rolling_back
 from tests.fake_cluster import Place, status
 from tests.fake_harvester import NOTES
 from tests.lab import STATE, Lab, a_lab
@@ -499,6 +500,44 @@ def test_a_rollback_takes_the_machine_away_and_never_the_backup(
     assert kept["reason"] == "deleting it would delete the backup in the bucket"
     assert of_restore(site) == {"VirtualMachineBackup"}
     assert not site.cluster.lost_backups
+
+
+def test_a_machine_goes_once_harvester_is_done_with_it_and_would_not_make_it_anew(
+    lab: Lab,
+) -> None:
+    lab.backup()
+    lab.cluster.completes = False
+    output = lab.restore(asks(lab))
+    assert output["counts"] == {"ready": 1}
+    done_at = lab.seconds + 20
+
+    def complete(_: str, __: Place) -> None:
+        lab.cluster.completes = lab.seconds > done_at
+
+    lab.cluster.before = complete
+    undone = lab.roll_back(output["restoreId"], deleteStarted=True)
+    assert undone["state"] == "succeeded", undone["kept"]
+    assert of_restore(lab) == {"VirtualMachineBackup"}
+    assert VM not in lab.cluster.objects
+    assert done_at < lab.seconds < done_at + 60
+
+
+def test_a_restore_that_harvester_never_completes_is_waited_for_only_a_minute(lab: Lab) -> None:
+    lab.backup()
+    lab.cluster.completes = False
+    restore_id = lab.restore(asks(lab))["restoreId"]
+    began, uid = lab.seconds, lab.cluster.objects[VM]["metadata"]["uid"]
+    deleted_at = []
+
+    def note(method: str, place: Place) -> None:
+        if method == "DELETE" and place == VM:
+            deleted_at.append(lab.seconds - began)
+
+    lab.cluster.before = note
+    lab.roll_back(restore_id, deleteStarted=True)
+    waited = rolling_back.UNBOUND_FOR.total_seconds()
+    assert [waited < each < 2 * waited for each in deleted_at] == [True]
+    assert uid not in str(lab.cluster.objects)
 
 
 def test_a_namespace_that_it_made_stays_with_the_backup(lab: Lab) -> None:
