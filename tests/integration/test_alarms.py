@@ -351,6 +351,7 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "ReconcileErrorAlarm": lambda stack: fails(stack, "ReconcileFunction", RECONCILE),
     "ReconcileThrottleAlarm": lambda stack: throttled(stack, "ReconcileFunction"),
     "ReconcileExecutionAlarm": lambda stack: cannot_begin(stack, "ReconcileStateMachine"),
+    "MigrateExecutionAlarm": lambda stack: cannot_begin(stack, "MigrateStateMachine"),
     "RpoAlarm": a_machine_is_beyond_its_rpo,
     "IncompleteBackupAlarm": a_backup_stays_incomplete,
     "QuarantineAlarm": something_is_in_quarantine,

@@ -43,6 +43,7 @@ FINDING = {  # by what their names begin with; no more than by its name whether 
 OF_FILES = "ReconcileFunction"
 TALK_TO_CLUSTERS = {
     "AttachFunction",
+    "MigrateFunction",
     "PlanFunction",
     "ProbeFunction",
     "RestoreFunction",
@@ -66,6 +67,7 @@ OUTPUTS = {
     "FailoverStateMachine",
     "DrillStateMachine",
     "ReconcileStateMachine",
+    "MigrateStateMachine",
     "NotificationTopic",
     "Dashboard",
 }
@@ -101,7 +103,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 21
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 22
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

@@ -95,10 +95,11 @@ def test_the_dashboard_shows_every_function_and_every_queue() -> None:
     body = json.dumps(BODY)
     functions = always(of_type("AWS::Serverless::Function"))
     assert all(body.count(f'"Errors", "FunctionName", "${{{each}}}"') == 1 for each in functions)
-    # What the clock calls comes again within minutes, an image for an hour, and of a rollback that
-    # fails the topic is told: their throttles would cost others their place.
+    # What the clock calls comes again within minutes, an image for an hour; of a rollback that
+    # fails the topic is told, of a migration an alarm; who attaches looks at the execution. Their
+    # throttles would cost others their place.
     called = set(functions) - {"CensusFunction", "UpkeepFunction", "SweepFunction", "ImageFunction"}
-    called -= {"StandbyFunction", "RollbackFunction"}
+    called -= {"StandbyFunction", "RollbackFunction", "MigrateFunction", "AttachFunction"}
     assert all(body.count(f'"Throttles", "FunctionName", "${{{each}}}"') == 1 for each in called)
     assert all(f"${{{each}.QueueName}}" in body for each in of_type("AWS::SQS::Queue"))
     assert TEMPLATE["Outputs"]["Dashboard"]["Value"] == {"Ref": "Dashboard"}

@@ -169,18 +169,22 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_starts_them() ->
     look = frozenset({looks})
     of_batches = frozenset({looks, "states:StopExecution", "states:RedriveExecution"})
     reconciles = f"{arn}:${{ReconcileStateMachine.Name}}/*"
+    migrations = f"{arn}:${{MigrateStateMachine.Name}}/*"
+    follow = frozenset({looks, "states:StopExecution"})
     assert found == {
+        ("MigrateStateMachineRole", of_batches, migrations),
+        ("MigrateStateMachineRole", follow, f"{executions}:*"),
         ("ReconcileStateMachineRole", of_batches, reconciles),
         ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
         ("RestoreStateMachineRole", look, f"{executions}:*"),
         ("RollbackStateMachineRole", look, f"{executions}:*"),
         ("RollbackStateMachineRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
-        ("FailoverRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),
+        ("FailoverRole", follow, f"{executions}:*"),
         ("FailoverRole", look, f"{arn}:${{FailoverStateMachine.Name}}:*"),
-        ("DrillRole", frozenset({looks, "states:StopExecution"}), f"{executions}:*"),
+        ("DrillRole", follow, f"{executions}:*"),
         ("DrillRole", look, f"{arn}:${{RollbackStateMachine.Name}}:*"),
         ("DrillRole", look, f"{arn}:${{DrillStateMachine.Name}}:*"),
-        ("SweepRole", frozenset({looks, "states:StopExecution"}), drills),
+        ("SweepRole", follow, drills),
         ("UpkeepRole", look, f"{arn}:${{ReconcileStateMachine.Name}}:*"),
     }
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]

@@ -1,0 +1,45 @@
+"""One step of a migration: select, compare both places, copy, settle, publish, report."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from shared.aws.table import Table
+from shared.observe import logger
+from shared.settings import settings
+from shared.workflows.migrate.clients import Clients, Names
+from shared.workflows.migrate.copying import AT_ONCE
+from shared.workflows.migrate.steps import take_step
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def clients() -> Clients:
+    """Made once a sandbox."""
+    names = Names(
+        settings().state_bucket,
+        settings().catalogue_queue,
+        settings().notification_topic,
+        settings().secrets_prefix,
+    )
+    return Clients(
+        table=Table(boto3.client("dynamodb"), settings().catalogue_table),
+        s3=boto3.client("s3", config=Config(max_pool_connections=AT_ONCE)),
+        sqs=boto3.client("sqs"),
+        sns=boto3.client("sns"),
+        secrets=boto3.client("secretsmanager"),
+        names=names,
+        allow_loopback=settings().allow_loopback_clusters,
+    )
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    seconds = context.get_remaining_time_in_millis() / 1000
+    answer = take_step(clients(), event, seconds)
+    logger.info(event["step"], extra={"migration": answer.get("id"), "child": event.get("child")})
+    return answer
