@@ -47,7 +47,8 @@ class Named(NamedTuple):
 
 class Feed(NamedTuple):
     """The metadata that a point is made from, and the target that owns it. KEPT is the version of
-    it in the bucket, where that has versions; NOTE is what is to be told of it.
+    it in the bucket, where that has versions; NOTE is what is to be told of it. Of a copy TAKEN_AT
+    is the original's time, where the object's own would be the time of its copying.
     """
 
     row: Row
@@ -55,6 +56,14 @@ class Feed(NamedTuple):
     owner: BackupTarget
     kept: str | None = None
     note: str | None = None
+    taken_at: Instant | None = None
+
+    @property
+    def object_time(self) -> Instant:
+        if self.taken_at:
+            return self.taken_at
+        assert self.row.object_time is not None  # noqa: S101  # a row with facts was read
+        return self.row.object_time
 
 
 def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> RestorePoint:
@@ -83,7 +92,6 @@ def join(feed: Feed, id_: str, engines: Engines, *, indexed_at: datetime) -> Res
         networks=backup.networks,
         secrets=backup.secrets,
         requires=_requires(engines),
-        replicas=feed.owner.replicas,
     )
 
 
@@ -236,8 +244,7 @@ def _taken_at(feed: Feed, engines: Engines) -> When:
         return min(times), "longhorn"
     if named_at := _backup(feed).named_at:
         return named_at, "name"
-    assert feed.row.object_time is not None  # noqa: S101  # a row with facts was read
-    return feed.row.object_time, "object"
+    return feed.object_time, "object"
 
 
 def _fingerprint(feed: Feed, engines: Engines, taken_at: Instant) -> str | None:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from shared.errors import Unreadable
-from shared.models.base import Foreign, Value, url_of
+from shared.models.base import Foreign, Instant, Value, url_of
 from shared.validation import explain
 
 _CREATED = "ObjectCreated:"
@@ -86,6 +86,15 @@ class Recompute(Value):
     point: str
 
 
+class Copied(Value):
+    """A restore point is to be known as a copy of another one, which was TAKEN_AT."""
+
+    task: Literal["copied"] = "copied"
+    point: str
+    of: str
+    taken_at: Instant
+
+
 class Walk(Value):
     """Go through the rows of a partition whose sort key begins with START, from AFTER on."""
 
@@ -115,7 +124,7 @@ class Sum(Value):
     window: str
 
 
-Task = Replay | Recompute | Walk | Look | Sum
+Task = Replay | Recompute | Copied | Walk | Look | Sum
 Part = ObjectEvent | Task | Unreadable
 """What a message is about, in part; an Unreadable is for whoever does the part to raise."""
 
@@ -145,7 +154,7 @@ def about(part: Part) -> str:
         return "not an event"
     if isinstance(part, ObjectEvent | Look):
         return part.url
-    if isinstance(part, Recompute):
+    if isinstance(part, Recompute | Copied):
         return f"restore point {part.point}"
     if isinstance(part, Walk):
         return f"rows {part.pk} {part.start} after {part.after}"

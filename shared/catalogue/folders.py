@@ -139,7 +139,6 @@ def join(
         volumes=tuple(_volume(disk, traces[disk.disk], name) for disk in backup.disks),
         networks=backup.networks,
         secrets=(),
-        replicas=feed.owner.replicas,
     )
 
 
@@ -191,18 +190,18 @@ def _volume(disk: FileDisk, trace: Trace, name: Named) -> Volume:
 def _taken_at(feed: Feed) -> Instant:
     if created := _backup(feed).created_at:
         return created
-    assert feed.row.object_time is not None  # noqa: S101  # a row with facts was read
-    return feed.row.object_time
+    return feed.object_time
 
 
 def _fingerprint(feed: Feed, known: Known, taken_at: Instant) -> str | None:
     """Of a point that could be restored if nothing of it had been lost; None before that. Its
-    content are the metadata and the images.
+    content are the metadata and the images, wherever its target lies.
     """
     every = [trace(feed, disk, _as_read(known)) for disk in _backup(feed).disks]
     if any(each.reason for each in every):
         return None
-    images = [f"{row.key} {row.etag}" for each in every for row in each.images]
+    base = feed.owner.prefix
+    images = [f"{row.key.removeprefix(base)} {row.etag}" for each in every for row in each.images]
     parts = (feed.owner.cluster, to_instant(taken_at), _backup(feed).content, *images)
     return "sha256:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from shared.aws.table import Item, Key, Table
 from shared.catalogue import overwritten, plans
 from shared.catalogue.assemble import point_id
-from shared.catalogue.events import Recompute, Replay, Task, Walk
+from shared.catalogue.events import Copied, Recompute, Replay, Task, Walk
 from shared.catalogue.folders import folder_of
 from shared.catalogue.overwritten import Stood
 from shared.catalogue.owners import Owners
@@ -231,6 +231,9 @@ class Index:
 
     def recompute(self, task: Recompute) -> None:
         self._points.recompute(task.point)
+
+    def mark_copy(self, task: Copied) -> None:
+        self._points.mark_copy(task.point, task.of, task.taken_at)
 
     def walk(self, task: Walk) -> list[Task]:
         """One step: a task for each of its rows, and last the walk's next step."""

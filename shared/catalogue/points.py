@@ -2,8 +2,9 @@
 
 A point is written under the revision that was read before anything else about it, so an older view
 never overwrites a newer one. Everything that makes a point lies in its own partition or is named
-there: where its metadata lies today, and the verdict of a verification when there is one, which a
-point that is computed again therefore keeps.
+there: where its metadata lies today, of which point it is a copy, where copies of it are whole, and
+the verdict of a verification when there is one, which a point that is computed again therefore
+keeps.
 """
 
 import random
@@ -21,16 +22,20 @@ from shared.catalogue.references import folder_pointer, name_of
 from shared.catalogue.rows import Row, facts_of
 from shared.catalogue.targets import owner
 from shared.models.backups import DiskBackup, EngineVolume, FolderBackup, MachineBackup
+from shared.models.base import from_instant, to_instant
 from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import (
     CLUSTERS,
+    COPY,
     EXPIRES,
     FEED,
     GENERATION,
     KEPT,
+    ORIGIN,
     POINT,
     backing_image,
     bucket_partition,
+    copy_row,
     engine_backup,
     engine_volume,
     fingerprint_partition,
@@ -77,7 +82,8 @@ class Fed(NamedTuple):
 
 class View(NamedTuple):
     """What was read of a point: its row (None: not made yet), its metadata, the targets then in
-    force; and rows that were ASKED for with them, since they will probably be wanted.
+    force; and rows that were ASKED for with them, since they will probably be wanted. ORIGIN is the
+    row that says of what it is a copy; REPLICAS are the places of its own copies.
     """
 
     point: str
@@ -86,6 +92,8 @@ class View(NamedTuple):
     owners: Known
     asked: frozenset[Key]
     found: Mapping[Key, Item]
+    origin: Item | None = None
+    replicas: tuple[str, ...] = ()
 
     @property
     def previous(self) -> RestorePoint | None:
@@ -137,10 +145,18 @@ class Points:
         for attempt in range(ATTEMPTS):
             view = self._view(point, metadata)
             if self._write(self._computed(view), view):
+                if view.origin:
+                    self.recompute(view.origin["of"])
                 return view.owners
             longest = PAUSE * attempt / ATTEMPTS
             self._sleep(random.uniform(0, longest))  # noqa: S311  # no secret
         raise Contended(f"restore point {point}: rewritten {ATTEMPTS} times by others meanwhile")
+
+    def mark_copy(self, copy: str, original: str, taken_at: datetime) -> None:
+        """COPY is one of ORIGINAL from now on. Raises Contended."""
+        origin = {"of": original, "taken_at": to_instant(taken_at)}
+        self._table.put_many([{"pk": point_partition(copy), "sk": ORIGIN, **origin}])
+        self.recompute(copy)
 
     def _view(self, point: str, metadata: Row | None) -> View:
         """The point's revision first: nothing else is older."""
@@ -157,7 +173,9 @@ class Points:
             if found.keys() >= set(way)
         )
         owners = self._owners.at(generation_of(found.get(GENERATION)))
-        return View(point, current, fed, owners, frozenset(asked), found)
+        origin = next((row for row in rows if row["sk"] == ORIGIN), None)
+        replicas = tuple(sorted({row["place"] for row in rows if row["sk"].startswith(COPY)}))
+        return View(point, current, fed, owners, frozenset(asked), found, origin, replicas)
 
     def _foreseen(self, metadata: Row | None) -> set[Key]:
         """What the computation of a point from that metadata will ask for."""
@@ -174,6 +192,15 @@ class Points:
 
     def _computed(self, view: View) -> Computed | None:
         """The point as it must be; None where nothing is known of it."""
+        found = self._found(view)
+        if found is None:
+            return None
+        copy_of = view.origin["of"] if view.origin else None
+        also = {"replicas": view.replicas, "copy_of": copy_of}
+        return found._replace(point=found.point.model_copy(update=also))
+
+    def _found(self, view: View) -> Computed | None:
+        """But for what is said of copies."""
         previous = view.previous
         mine = [feed for each in view.fed if (feed := _feed(each, view))]
         standing = [feed for feed in mine if not feed.row.deleted and feed.row.in_force]
@@ -267,12 +294,13 @@ class Points:
             expires=expires,
         )
         marks = _marks(view.previous, row, point)
+        copies = _copies(view, point)
         happened = self._happened(computed, view)
         told = history.change(self._table, view.previous, point, happened, self._now())
-        puts = [*also.puts, *marks.puts, *told]
-        if not puts:
+        puts = [*also.puts, *marks.puts, *copies.puts, *told]
+        deletes = [*also.deletes, *marks.deletes, *copies.deletes]
+        if not puts and not deletes:
             return self._table.put(row, condition=condition, values=values)
-        deletes = [*also.deletes, *marks.deletes]
         return self._table.write_together([Put(row, condition, values), *puts], deletes=deletes)
 
     def _happened(self, computed: Computed, view: View) -> datetime:
@@ -307,6 +335,19 @@ def _marks(previous: RestorePoint | None, row: Item, point: RestorePoint) -> mac
     return machines.Changes(puts, deletes)
 
 
+def _copies(view: View, point: RestorePoint) -> machines.Changes:
+    """Of a copy, what its original is to know: where it is, as long as it is whole."""
+    was = view.previous
+    before = was.usable if was and was.copy_of else None
+    if point.copy_of is None or before == point.usable:
+        return machines.Changes()
+    pk, sk = copy_row(point.copy_of, point.id)
+    place = next((each.url for each in view.owners.targets if each.id == point.target), None)
+    if not point.usable or place is None:
+        return machines.Changes(deletes=((pk, sk),))
+    return machines.Changes((Put({"pk": pk, "sk": sk, "place": place}),))
+
+
 def _way(row: Item) -> tuple[Key, ...]:
     """The rows to read of a key that feeds a point: its own, and that of what it overwrote."""
     whole = bucket_partition(row["bucket"]), row["key"]
@@ -329,7 +370,10 @@ def _feed(fed: Fed, view: View) -> Feed | None:
     else:
         id_ = point_id(target.id, name)
         seen = overwritten.as_it_is(fed.whole, target.id)
-    return Feed(seen.row, backup, target, seen.kept, seen.note) if id_ == view.point else None
+    if id_ != view.point:
+        return None
+    taken_at = from_instant(view.origin["taken_at"]) if view.origin else None
+    return Feed(seen.row, backup, target, seen.kept, seen.note, taken_at)
 
 
 def _lost(view: View) -> str:

@@ -70,7 +70,11 @@ def _selected(needs: Needs, parts: list[Part], numbers: Mapping[tuple[str, ...],
     )
     return Selected(
         id=point.id,
-        name=f"{point.namespace}/{point.vm}, backup {point.backup}",
+        original=point.copy_of or point.id,
+        namespace=point.namespace,
+        vm=point.vm,
+        backup=point.backup,
+        taken_at=point.taken_at,
         source=source,
         bucket=point.source.bucket,
         base=needs.base,

@@ -53,17 +53,25 @@ class Part(Value):
 class Selected(Value):
     """A restore point that was asked for: its metadata, the PARTS (their numbers) that it needs,
     and what it NEEDS of these, by the names of backups, or of the part itself. BLOCKED is why it is
-    not copied.
+    not copied. ORIGINAL is the point itself, or that of which it is a copy already.
     """
 
     id: str
-    name: str
+    original: str
+    namespace: str
+    vm: str
+    backup: str
+    taken_at: Instant
     source: Version
     bucket: str
     base: str
     parts: tuple[int, ...] = ()
     needs: tuple[str, ...] = ()
     blocked: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.namespace}/{self.vm}, backup {self.backup}"
 
 
 class Closure(Value):

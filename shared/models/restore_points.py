@@ -108,6 +108,9 @@ class RestorePoint(Value):
     secrets: tuple[SecretNames, ...]
     requires: tuple[Requirement, ...] = ()
     replicas: tuple[str, ...] = ()
+    copy_of: str | None = Field(None, exclude_if=lambda original: original is None)
+    """The id of the point of which this is a copy, which a migration has made."""
+
     kept_version: str | None = Field(None, exclude_if=lambda version: version is None)
     """Of a deleted point: the version of its metadata that the bucket keeps, where its data is all
     there too."""

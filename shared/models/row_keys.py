@@ -135,6 +135,17 @@ def feed(bucket: str, key: str) -> str:
     return FEED + hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()
 
 
+ORIGIN = "origin"
+"""In the partition of a copy's point: of which point it is a copy."""
+
+COPY = "copy#"
+
+
+def copy_row(original: str, copy: str) -> Key:
+    """That a point has a copy that is whole, and where."""
+    return point_partition(original), f"{COPY}{copy}"
+
+
 def newest_partition(cluster: str) -> str:
     """A row a machine (`namespace/name`): the positions of its newest points."""
     return f"newest#{cluster}"

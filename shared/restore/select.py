@@ -2,7 +2,7 @@
 newest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.models.base import to_instant
@@ -63,6 +63,28 @@ def choose(
         for machine in oldest
         if _is_meant(newest.get(machine, oldest[machine]), select, chosen)
     )
+
+
+def copied(choices: Iterable[Choice]) -> set[str]:
+    """The ids of the points of which a copy is chosen."""
+    return {each.point.copy_of for each in choices if each.point.copy_of}
+
+
+def prefer_originals(
+    choices: Iterable[Choice], originals: Mapping[str, RestorePoint]
+) -> tuple[Choice, ...]:
+    """A copy is taken where its original, by its id, cannot be: it says so then."""
+    return tuple(_preferred(each, originals) for each in choices)
+
+
+def _preferred(choice: Choice, originals: Mapping[str, RestorePoint]) -> Choice:
+    original = originals.get(choice.point.copy_of or "")
+    if original is None or choice.blocked:
+        return choice
+    if original.usable:
+        return choice._replace(point=original)
+    said = f"Its copy in {choice.point.target} is taken: the original, {_unfit(original)}"
+    return choice._replace(note=f"{choice.note} {said}" if choice.note else said)
 
 
 def _is_meant(point: RestorePoint, select: Select, chosen: "Chosen | None") -> bool:

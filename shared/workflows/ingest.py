@@ -8,7 +8,7 @@ catalogue goes back into the queue in pieces.
 from typing import NamedTuple
 
 from shared.catalogue import events, overwritten
-from shared.catalogue.events import Look, ObjectEvent, Part, Recompute, Replay, Sum, Task
+from shared.catalogue.events import Copied, Look, ObjectEvent, Part, Recompute, Replay, Sum, Task
 from shared.catalogue.ingest import Recorded
 from shared.catalogue.points import Contended
 from shared.catalogue.rows import Object, Row, position_is_of, position_of_look
@@ -117,6 +117,9 @@ def _do(task: Task, clients: Clients, names: Names) -> Outcome:
     if isinstance(task, Recompute):
         clients.catalogue.recompute(task)
         return Outcome("recomputed", events.about(task))
+    if isinstance(task, Copied):
+        clients.catalogue.mark_copy(task)
+        return Outcome("marked as a copy", events.about(task))
     if isinstance(task, Look):
         seen = object_of(task, names)
         return look(task, clients, names, clients.catalogue.stored(seen.row_key) if seen else None)

@@ -8,7 +8,7 @@ from shared.catalogue import documents, reading
 from shared.errors import InvalidRequest, NotFound
 from shared.models.restore_points import RestorePoint
 from shared.models.selections import Select
-from shared.restore.select import Choice, choose
+from shared.restore.select import Choice, choose, copied, prefer_originals
 
 if TYPE_CHECKING:
     from shared.models.recovery_plans import Chosen
@@ -45,6 +45,7 @@ def select_points(
     if wanted.ids:
         return _by_id(table, wanted.ids)
     choices = choose(_candidates(table, wanted, chosen), wanted, chosen)
+    choices = prefer_originals(choices, reading.by_id(table, copied(choices)))
     if not choices:
         raise NotFound(
             f"select: no restore point of {_describe(wanted)} is known."

@@ -194,7 +194,7 @@ def test_gaps_and_broken_metadata_are_said_before_the_disks() -> None:
 
 def test_a_point_with_everything_there_is_restorable() -> None:
     point = joined(engines={"disk-0": Engine(volume(**ON_IMAGE), engine_backup(), image())})
-    assert (point.state, point.reasons, point.replicas) == (State.RESTORABLE, (), ("s3://copy/",))
+    assert (point.state, point.reasons) == (State.RESTORABLE, ())
     assert point.requires == ()
     assert joined(a_backup(disks=()), {"x": engine()}).state is State.RESTORABLE
 

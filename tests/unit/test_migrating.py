@@ -17,17 +17,20 @@ import lz4.frame
 import pytest
 
 from local.samples.encoding import noise
+from local.samples.folders import qcow2
 from local.samples.world import VmBackup, a_vm_backup
 from shared import labels
 from shared.errors import InvalidRequest, NotFound, Refused, Rejected
 from shared.layouts import keys
 from shared.models.base import FILES
 from shared.models.restore_points import RestorePoint, State
+from shared.models.selections import Select
 from shared.restore.select import Choice
 from shared.workflows.clock import Clock
 from shared.workflows.migrate.clients import Clients, Names
 from shared.workflows.migrate.needing import needs_of
 from shared.workflows.migrate.steps import BY_CHILDREN, SPARE, take_step
+from shared.workflows.selection import select_points
 from tests.copying_s3 import CopyS3, Killed
 from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable
@@ -43,6 +46,7 @@ from tests.scenarios import (
     points,
     target,
 )
+from tests.unit.test_folders import MANIFEST
 
 COPY = "copy/"
 MIB = 2**20
@@ -452,6 +456,13 @@ def test_what_cannot_be_is_refused_before_anything_is_copied(
 FOLDERS = [event._replace(key=f"dir/{event.key}") for event in folders_of("pg-1")]
 
 
+UNDATED = [
+    Happened("dir/default/web01/friday/root.qcow2", qcow2(), 2),
+    Happened("dir/default/web01/friday/metadata.json", json.dumps(MANIFEST).encode(), 2),
+]
+"""A backup that does not say when it was made; a copy of it is the first version of its key."""
+
+
 def folder_lab() -> tuple[Lab, RestorePoint]:
     """Two backups of a machine as folders; the younger one's image lies over the older one's."""
     lab = Lab()
@@ -497,6 +508,76 @@ def test_what_lies_in_a_file_system_or_in_no_target_any_more_is_told(lab: Lab) -
     assert "has no document in force" in str(needs.blocked)
     (needs,) = needs_of(lab.table, [Choice(point, blocked="It is late.")], {})
     assert needs.blocked == "It is late."
+
+
+# --- Of original and copy -----------------------------------------------------------------------
+
+OF_MACHINE = {"vm": "default/web01", "cluster": "east"}
+
+
+def test_the_original_says_where_copies_of_it_are_whole_and_a_copy_of_what_it_is_one(
+    lab: Lab,
+) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.migrate(select=OF_MACHINE)
+    original, copy = (only(lab.table, target=each) for each in ("east-s3", "copy"))
+    assert (original.replicas, original.copy_of) == ((f"s3://{BUCKET}/{COPY}",), None)
+    assert (copy.replicas, copy.copy_of) == ((), point.id)
+    assert original == point.model_copy(update={"replicas": original.replicas})
+    block = next(key for key in lab.there() if key.endswith(".cfg") and "/backups/" in key)
+    lab.world.settle([Happened(COPY + block, None, 2)])
+    assert only(lab.table, target="copy").state is State.INCOMPLETE
+    assert only(lab.table, target="east-s3").replicas == ()
+
+
+def test_a_selection_takes_the_original_as_long_as_it_can_be_restored(lab: Lab) -> None:
+    for number in range(8):  # by their ids alone, some copies would come first
+        lab.arrive(a_vm_backup(f"vm-{number}", backup=f"b{number}", data=DATA))
+    first = lab.migrate(select={"cluster": "east"})
+    again = lab.migrate(select={"cluster": "east"})
+    assert (again["state"], again["copied"]["objects"]) == ("succeeded", 0)
+    assert {each["id"]: each["newId"] for each in again["points"]} == {
+        each["id"]: each["newId"] for each in first["points"]
+    }
+
+
+def test_a_selection_takes_the_copy_and_says_so_where_the_original_is_gone(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.migrate(select={"id": point.id})
+    lab.world.settle([Happened(backup.key, None, 2)])
+    copy = only(lab.table, target="copy")
+    (choice,) = select_points(lab.table, Select(**OF_MACHINE))
+    assert choice.point == copy
+    said = f"Its copy in copy is taken: the original, {point.backup} of 2026-08-15T01:00:00Z, is"
+    assert str(choice.note).startswith(f"{said} deleted: its metadata was deleted")
+    assert only(lab.table, id=point.id).replicas == (f"s3://{BUCKET}/{COPY}",)
+
+
+def test_a_folder_that_does_not_say_when_it_was_made_is_as_old_as_its_original(lab: Lab) -> None:
+    lab.world.settle([target("dir", prefix="dir/"), *UNDATED])
+    point = only(lab.table, target="dir")
+    lab.now += timedelta(days=3)
+    lab.migrate(select={"id": point.id})
+    copy = only(lab.table, target="copy")
+    assert copy.taken_at_source == "object"
+    assert (copy.taken_at, copy.fingerprint) == (point.taken_at, point.fingerprint)
+
+
+def test_what_is_brought_back_is_no_copy_of_itself(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    lab.migrate(select={"id": point.id})
+    for key in lab.source():
+        lab.s3.put_object(Bucket=BUCKET, Key=key, Body=None)
+    lab.world.settle([Happened(key, None, 2) for key in [backup.key]])
+    copy = only(lab.table, target="copy")
+    output = lab.migrate(select={"id": copy.id}, to=f"s3://{BUCKET}/")
+    assert output["points"] == [{"id": copy.id, "newId": point.id}]
+    back = only(lab.table, id=point.id)
+    assert (back.state, back.copy_of) == (State.RESTORABLE, None)
+    assert back.replicas == (f"s3://{BUCKET}/{COPY}",)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from shared.aws import listing
 from shared.aws.listing import Entry
 from shared.catalogue import reading
-from shared.catalogue.events import Look
+from shared.catalogue.assemble import Named, point_id
+from shared.catalogue.events import Copied, Look
 from shared.catalogue.rows import Row
 from shared.copies import judging
 from shared.copies.judging import Stored
@@ -62,9 +63,8 @@ def publish(clients: Clients, id_: str) -> Published:
         if gathered[number].files or settled[number].copied.objects
     ]
     unknown = _unknown(clients, run, published)
-    _tell_catalogue(
-        clients, run, changed, [e.key for e in published.arrived if e.id in new | unknown]
-    )
+    look_at = [each.key for each in published.arrived if each.id in new | unknown]
+    _tell_catalogue(clients, run, changed, look_at, _unmarked(clients, run, arrived))
     notes.save_published(published, clients.clock.now())
     return published
 
@@ -101,7 +101,8 @@ def known(clients: Clients, id_: str) -> Known:
         for point in mine:
             if (point.source.key, point.source.etag) == (each.key, each.etag):
                 found[each.id] = point
-    usable = sum(each.usable for each in found.values())
+    originals = {each.id: each.original for each in notes.closure().points}
+    usable = sum(each.usable and _is_marked(each, originals[id_]) for id_, each in found.items())
     late = clients.clock.now() >= published.at + PATIENCE
     return Known(found, usable == len(published.arrived) or late)
 
@@ -160,15 +161,40 @@ def _unknown(clients: Clients, run: Run, published: Published) -> set[str]:
     return {each.id for each in published.arrived if (partition, each.key) not in rows}
 
 
+def _is_marked(copy: RestorePoint, original: str) -> bool:
+    """Whether the catalogue knows of what it is a copy, if it is one: the original itself may have
+    been brought back.
+    """
+    return original in (copy.id, copy.copy_of)
+
+
+def _unmarked(clients: Clients, run: Run, points: Iterable[Selected]) -> list[Copied]:
+    copies = {_id_there(run, each): each for each in points}
+    known = reading.by_id(clients.table, copies)
+    return [
+        Copied(point=id_, of=each.original, taken_at=each.taken_at)
+        for id_, each in copies.items()
+        if id_ != each.original and (id_ not in known or not _is_marked(known[id_], each.original))
+    ]
+
+
+def _id_there(run: Run, point: Selected) -> str:
+    return point_id(run.target, Named(point.namespace, point.vm, point.backup))
+
+
 def _tell_catalogue(
-    clients: Clients, run: Run, parts: Iterable[Part], metadata: Iterable[str]
+    clients: Clients,
+    run: Run,
+    parts: Iterable[Part],
+    metadata: Iterable[str],
+    copies: Iterable[Copied],
 ) -> None:
     """To look at what arrived: a bucket may have nobody who tells of what happens in it."""
     order = f"{to_instant(run.began)}{run.id}"
     looks = (
         Look(bucket=run.bucket, key=key, run=order) for key in [*_records(run, parts), *metadata]
     )
-    send(clients.sqs, clients.names.queue, looks)
+    send(clients.sqs, clients.names.queue, [*copies, *looks])
 
 
 def _records(run: Run, parts: Iterable[Part]) -> Iterator[str]:
