@@ -100,8 +100,10 @@ def test_what_was_copied_is_restored(stack_with_machines: Stack) -> None:
     restored = ended.output["restore"]
     assert restored["counts"] == {"ready": 1}
     (point,) = ended.output["points"]
-    (machine,) = stack.report(restored["report"])["machines"]
-    assert machine["restorePointId"] == point["newId"]
+    machines = "/apis/kubevirt.io/v1/namespaces/moving/virtualmachines"
+    machine = stack.cluster("west").call("GET", f"{machines}/web")
+    noted = machine["metadata"]["annotations"]
+    assert noted["backup.origin.restore-point"] == point["newId"]
     undone = stack.roll_back(restored["restoreId"], deleteStarted=True)
     assert undone.output["state"] == "succeeded", undone
     asked = {"target": "moved", "cluster": "west", "detach": True}
