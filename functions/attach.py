@@ -1,4 +1,6 @@
-"""A backup target and a cluster -> Longhorn there reads it, or the reason why not; and back."""
+"""A backup target and a cluster -> Longhorn there reads it, or the reason why not; and back. For a
+migration: which places clusters write to.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from shared.aws.table import Table
 from shared.observe import logger
 from shared.settings import settings
 from shared.workflows.attaching import Clients, attach
+from shared.workflows.writing import find_written
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -28,6 +31,8 @@ def clients() -> Clients:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    if event.get("step") == "written":
+        return find_written(clients()).model_dump()
     wanted = attach_request(event["request"])
     seconds = context.get_remaining_time_in_millis() / 1000
     output = attach(clients(), wanted, event["execution"], seconds=seconds)

@@ -24,16 +24,13 @@ def clients() -> Clients:
         settings().state_bucket,
         settings().catalogue_queue,
         settings().notification_topic,
-        settings().secrets_prefix,
     )
     return Clients(
         table=Table(boto3.client("dynamodb"), settings().catalogue_table),
         s3=boto3.client("s3", config=Config(max_pool_connections=AT_ONCE)),
         sqs=boto3.client("sqs"),
         sns=boto3.client("sns"),
-        secrets=boto3.client("secretsmanager"),
         names=names,
-        allow_loopback=settings().allow_loopback_clusters,
     )
 
 

@@ -83,7 +83,7 @@ class Closure(Value):
 
 class Run(Value):
     """ID names a migration's rows and files; TARGET is the document that owns the place BUCKET and
-    PREFIX; THEN as it was asked for. NOTES are for the report.
+    PREFIX; THEN as it was asked for.
     """
 
     id: str
@@ -93,7 +93,6 @@ class Run(Value):
     prefix: str
     began: Instant
     then: dict[str, Any] | None = None
-    notes: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -102,6 +101,21 @@ class Run(Value):
     def placed(self, key: str, base: str) -> str:
         """Where a key of the source lies at the destination."""
         return self.prefix + key.removeprefix(base)
+
+
+class Writes(Value):
+    """A cluster writes its backups to a place, BY what there says so."""
+
+    cluster: ClusterId
+    url: str
+    by: str
+
+
+class Written(Value):
+    """What clusters write to; NOTES say which could not be asked."""
+
+    places: tuple[Writes, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Amount(Value):

@@ -18,6 +18,7 @@ from shared.models.migrations import (
     Published,
     Run,
     Settled,
+    Written,
 )
 from shared.models.row_keys import EXPIRES, KEPT, RECORD, migration_partition, seals_partition
 from shared.runs.working import Working
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CLOSURE = "closure.json"
 PUBLISHED = "published"
 FILES = "files"
+WRITTEN = "written"
 
 Listed = tuple[str, str, int]
 """An object of the source: its key, its ETag, and its size in bytes."""
@@ -70,6 +72,12 @@ class Notes:
         if self._closure is None:
             self._closure = Closure.model_validate_json(self._kept.get(CLOSURE))
         return self._closure
+
+    def written(self) -> Written:
+        return self._kept.need(WRITTEN, Written)
+
+    def save_written(self, written: Written, now: datetime) -> None:
+        self._kept.save(WRITTEN, written, now)
 
     def gathered(self, part: int) -> Gathered | None:
         return self._kept.find(_part(part), Gathered)

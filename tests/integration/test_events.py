@@ -1,7 +1,6 @@
 """The examples in events/, as the README names them: each is taken by what it is an example for."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,7 @@ from shared.layouts.keys import Place
 from shared.models.facts import Kind
 from shared.restore.request import restore_request
 from tests.integration.emulator import may_send
-
-FOLDER = Path(__file__).parents[2] / "events"
-MINE = "my-backups"
-
-
-def example(name: str, bucket: str = MINE) -> Any:
-    return json.loads((FOLDER / name).read_text().replace(MINE, bucket))
+from tests.integration.examples import FOLDER, MINE, example, invoke
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +26,6 @@ def backup(stack: Stack) -> None:
         seconds=60,
         what="a restorable point of default/web01",
     )
-
-
-def invoke(stack: Stack, function: str, event: Any) -> Any:
-    functions = stack.client("lambda")
-    names = [each["FunctionName"] for each in functions.list_functions()["Functions"]]
-    name = next(name for name in names if name.startswith(f"replant-{function}-"))
-    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
-    assert "FunctionError" not in answer, answer["Payload"].read()
-    return json.loads(answer["Payload"].read())
 
 
 def seen(stack: Stack, configuration: dict[str, Any], service: str) -> Any:

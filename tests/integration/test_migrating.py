@@ -12,6 +12,7 @@ import pytest
 
 from local.samples.world import a_vm_backup
 from local.stack import Ended, Stack, wait
+from tests.integration.examples import example, invoke
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -123,6 +124,15 @@ def test_a_restore_that_fails_fails_the_migration_by_its_name_and_the_copies_sta
         ("NotFound", "succeeded")
     ]
     assert {each["newId"] for each in failed[0]["points"]} == points(stack, "moved")
+
+
+def test_the_function_takes_its_event_and_a_person_the_request(stack_with_machines: Stack) -> None:
+    stack = stack_with_machines
+    event = example("migrate.json")
+    assert event["request"] == example("migrate-request.json")
+    mine = {"select": SELECT, "to": f"s3://{stack.bucket}/{TO}"}
+    answer = invoke(stack, "MigrateFunction", event | {"request": event["request"] | mine})
+    assert answer["children"] == len(BACKUPS)
 
 
 def test_a_place_that_no_document_owns_or_a_cluster_writes_to_is_refused(

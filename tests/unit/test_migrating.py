@@ -23,14 +23,19 @@ from shared import labels
 from shared.errors import InvalidRequest, NotFound, Refused, Rejected
 from shared.layouts import keys
 from shared.models.base import FILES
+from shared.models.migrations import MigrateRequest, Written
 from shared.models.restore_points import RestorePoint, State
 from shared.models.selections import Select
 from shared.restore.select import Choice
+from shared.validation import parse
+from shared.workflows import attaching
 from shared.workflows.clock import Clock
+from shared.workflows.migrate.beginning import LACKING, _then
 from shared.workflows.migrate.clients import Clients, Names
 from shared.workflows.migrate.needing import needs_of
 from shared.workflows.migrate.steps import BY_CHILDREN, SPARE, take_step
 from shared.workflows.selection import select_points
+from shared.workflows.writing import find_written
 from tests.copying_s3 import CopyS3, Killed
 from tests.memory_services import MemoryS3
 from tests.memory_table import MemoryTable
@@ -46,6 +51,7 @@ from tests.scenarios import (
     points,
     target,
 )
+from tests.template import ROOT
 from tests.unit.test_folders import MANIFEST
 
 COPY = "copy/"
@@ -76,9 +82,9 @@ class Lab:
     def clients(self) -> Clients:
         world = self.world
         clock = Clock(lambda: self.now, self.tick, self.sleep)
-        names = Names(STATE, "queue", "topic", "replant/")
-        s3, sqs, sns, secrets = cast(Any, (self.s3, world.sqs, world.sns, None))
-        return Clients(self.table, s3, sqs, sns, secrets, names, clock=clock)
+        names = Names(STATE, "queue", "topic")
+        s3, sqs, sns = cast(Any, (self.s3, world.sqs, world.sns))
+        return Clients(self.table, s3, sqs, sns, names, clock=clock)
 
     def tick(self) -> float:
         self.time += 0.01
@@ -115,6 +121,7 @@ class Lab:
         body = {"to": f"s3://{BUCKET}/{COPY}", **request}
         begun = self.step("begin", request=body, execution=f"arn:{name}", name=name)
         id_ = begun["id"]
+        self.step("check", id=id_, written=self.written().model_dump())
         self.all_children("gather", id_, begun["children"])
         self.all_children("copy", id_, self.step("divide", id=id_)["children"])
         self.all_children("settle", id_, begun["children"])
@@ -123,6 +130,14 @@ class Lab:
             pass
         then = self.step("restore", id=id_)["then"]
         return self.step("report", id=id_, restore=then and {"asked": then})
+
+    def written(self) -> Written:
+        """What clusters write to, as another function asks them."""
+        secrets = cast(Any, None)
+        asking = attaching.Clients(
+            self.table, secrets, allow_loopback=True, secrets_prefix="replant/"
+        )
+        return find_written(asking)
 
     def all_children(self, step: str, id_: str, children: int) -> None:
         for child in range(children):
@@ -508,6 +523,14 @@ def test_what_lies_in_a_file_system_or_in_no_target_any_more_is_told(lab: Lab) -
     assert "has no document in force" in str(needs.blocked)
     (needs,) = needs_of(lab.table, [Choice(point, blocked="It is late.")], {})
     assert needs.blocked == "It is late."
+
+
+def test_the_example_is_a_request_as_it_must_be() -> None:
+    text = (ROOT / "events/migrate-request.json").read_text()
+    asked = json.loads(text)
+    request = parse(MigrateRequest, asked, lacking=LACKING)
+    assert request.select.namespace == "default"
+    assert _then(request, "m-0") == {"requestId": "m-0", **asked["then"]}
 
 
 # --- Of original and copy -----------------------------------------------------------------------

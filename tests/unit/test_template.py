@@ -43,7 +43,6 @@ FINDING = {  # by what their names begin with; no more than by its name whether 
 OF_FILES = "ReconcileFunction"
 TALK_TO_CLUSTERS = {
     "AttachFunction",
-    "MigrateFunction",
     "PlanFunction",
     "ProbeFunction",
     "RestoreFunction",

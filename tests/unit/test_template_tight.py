@@ -1,11 +1,12 @@
 """House rules for template.yaml: encryption, transport, versions, and whose requests are taken."""
 
+import ast
 import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.template import TEMPLATE, Json, listed, mappings, of_type
+from tests.template import TEMPLATE, Json, listed, mappings, of_type, source
 
 ACCOUNT = {"Ref": "AWS::AccountId"}
 BUCKETS = of_type("AWS::S3::Bucket")
@@ -240,13 +241,24 @@ def test_no_function_reads_a_block_of_longhorns() -> None:
         assert denied["Resource"] == "arn:*:s3:::*.blk"
 
 
+def in_vpc(function: Json) -> bool:
+    return "InVpc" in str(function.get("VpcConfig"))
+
+
+def clients_of(function: str) -> set[str]:
+    """The services of which a function makes clients."""
+    return set(re.findall(r"boto3\.client\(['\"](\w+)", ast.unparse(source(function))))
+
+
 def test_endpoints_are_made_on_request_only_and_each_answers_for_a_service_that_is_called() -> None:
     endpoints = {
         each["Properties"]["ServiceName"]["Fn::Sub"].rsplit(".", 1)[1]: each
         for each in RESOURCES.values()
         if each["Type"] == "AWS::EC2::VPCEndpoint"
     }
-    assert set(endpoints) == {"s3", "dynamodb", "secretsmanager"}
+    inside = [name for name, each in of_type("AWS::Serverless::Function").items() if in_vpc(each)]
+    called = {service for name in inside for service in clients_of(name)}
+    assert set(endpoints) == called == {"s3", "dynamodb", "secretsmanager", "sns"}
     assert {each["Condition"] for each in endpoints.values()} == {"MakeEndpoints"}
     assert TEMPLATE["Parameters"]["CreateVpcEndpoints"]["Default"] == "false"
 

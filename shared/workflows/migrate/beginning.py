@@ -2,20 +2,16 @@
 
 import hashlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from shared.aws import secrets
 from shared.catalogue import documents
 from shared.catalogue.targets import owner
 from shared.copies import places
 from shared.copies.closure import closure
-from shared.errors import InvalidRequest, NotFound, Refused, Rejected, Unavailable, Unreachable
-from shared.kube import attaching, connecting, harvester
+from shared.errors import InvalidRequest, NotFound, Refused
 from shared.models.base import split_url
-from shared.models.documents import BackupTarget, ClusterDocument
-from shared.models.longhorn_facts import Place
-from shared.models.migrations import Closure, MigrateRequest, Run, Selected
+from shared.models.documents import BackupTarget
+from shared.models.migrations import Closure, MigrateRequest, Run, Selected, Written
 from shared.restore.request import restore_request
 from shared.validation import listed, parse
 from shared.workflows import selection
@@ -23,17 +19,14 @@ from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.needing import needs_of
 
 LACKING: Mapping[str, tuple[Any, ...]] = {"select.verified": ("any",)}
-CLUSTERS_AT_ONCE = 8
-PATIENCE = 30.0
-"""Seconds in which a cluster must say what it writes to."""
 
 
 def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, Closure]:
     """BODY is the request as somebody typed it, NAME that of the EXECUTION. A repeated call goes on
     with what was selected first.
 
-    Raises InvalidRequest, NotFound for what the catalogue does not know, and Refused for a place
-    that backups are written to.
+    Raises InvalidRequest, NotFound for what the catalogue does not know, and Refused for copies
+    that would get into the way of each other.
     """
     request = parse(MigrateRequest, body, lacking=LACKING)
     id_ = f"m-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -59,10 +52,24 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
         prefix=prefix,
         began=clients.clock.now(),
         then=then,
-        notes=_check_written_to(clients, Place(bucket, prefix)),
     )
     _check_names(found.points, run)
     return notes.begin(run, found), notes.closure()
+
+
+def check(clients: Clients, id_: str, written: Any) -> None:
+    """Raises Refused where a cluster writes to the destination, by what clusters have said."""
+    notes = clients.notes(id_)
+    run, said = notes.run(), Written.model_validate(written)
+    for each in said.places:
+        if each.url == run.place:
+            raise Refused(
+                f"to: cluster {each.cluster} writes its backups to {each.url} ({each.by})."
+                " Copies there would get into its way, and it into theirs. Copy to another bucket"
+                " or prefix, with a target document of its own.",
+                "to",
+            )
+    notes.save_written(said, clients.clock.now())
 
 
 def _then(request: MigrateRequest, id_: str) -> dict[str, Any] | None:
@@ -114,47 +121,3 @@ def _check_names(points: tuple[Selected, ...], run: Run) -> None:
                 "to",
             )
         keys[key] = each
-
-
-def _check_written_to(clients: Clients, place: Place) -> tuple[str, ...]:
-    """Which clusters could not be asked. Raises Refused where one writes backups to the place."""
-    clusters = documents.cluster_documents(clients.table)
-
-    def ask(cluster: ClusterDocument) -> str | None:
-        try:
-            written = _written_to(clients, cluster)
-        except (NotFound, Refused, Rejected, Unavailable, Unreachable) as error:
-            return f"Cluster {cluster.id} could not be asked where it writes: {error.message}"
-        if place in written:
-            raise Refused(
-                f"to: cluster {cluster.id} writes its backups to {place.url}"
-                f" ({written[place]}). Copies there would get into its way, and it into theirs."
-                " Copy to another bucket or prefix, with a target document of its own.",
-                "to",
-            )
-        return None
-
-    with ThreadPoolExecutor(CLUSTERS_AT_ONCE) as pool:
-        return tuple(filter(None, pool.map(ask, clusters)))
-
-
-def _written_to(clients: Clients, cluster: ClusterDocument) -> dict[Place, str]:
-    """The places that a cluster's own settings name, and what names each."""
-    cluster = cluster.with_secret_below(clients.names.secrets_prefix)
-    kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
-    with connecting.connect(
-        kubeconfig,
-        cluster,
-        allow_loopback=clients.allow_loopback,
-        connections=2,
-        deadline=clients.clock.monotonic() + PATIENCE,
-    ) as target:
-        found = {}
-        there = attaching.look(target)
-        for name, each in there.targets.items():
-            # Ours only read: what Longhorn makes by itself it writes to the target of a volume.
-            if each.place and name not in there.ours:
-                found[each.place] = f"BackupTarget {name}"
-        if bucket := harvester.written_bucket(target):
-            found[Place(bucket, "")] = "its setting backup-target"
-        return found

@@ -8,30 +8,26 @@ from shared.workflows.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 
 class Names(NamedTuple):
-    """Our own bucket, the catalogue's queue, the topic, and what secrets' names begin with."""
+    """Our own bucket, the catalogue's queue, the topic."""
 
     state_bucket: str
     queue: str
     topic: str
-    secrets_prefix: str
 
 
 class Clients(NamedTuple):
-    """ALLOW_LOOPBACK: of clusters."""
+    """No cluster is among them: who may write to buckets of backups knows no credentials."""
 
     table: Table
     s3: "S3Client"
     sqs: "SQSClient"
     sns: "SNSClient"
-    secrets: "SecretsManagerClient"
     names: Names
-    allow_loopback: bool = False
     clock: Clock = Clock()
 
     def notes(self, id_: str) -> Notes:

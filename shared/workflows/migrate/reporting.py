@@ -41,7 +41,7 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
         "execution": run.execution,
         "startedAt": to_instant(run.began),
         "finishedAt": to_instant(clients.clock.now()),
-        "notes": list(run.notes),
+        "notes": list(notes.written().notes),
         "failed": [
             {"id": each.id, "name": each.name, "reason": lost[each.id]}
             for each in closure.points

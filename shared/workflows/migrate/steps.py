@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.workflows.migrate.beginning import begin
+from shared.workflows.migrate.beginning import begin, check
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy
 from shared.workflows.migrate.gathering import file_name, gather
@@ -32,12 +32,15 @@ def take_step(clients: Clients, event: dict[str, Any], seconds: float) -> dict[s
         return event | {"done": done}
     if step == "report":
         return report(clients, id_, event.get("restore"))
-    return {"id": id_, **_once(clients, step, id_, seconds)}
+    return {"id": id_, **_once(clients, event, id_, seconds)}
 
 
-def _once(clients: Clients, step: str, id_: str, seconds: float) -> dict[str, Any]:
+def _once(clients: Clients, event: dict[str, Any], id_: str, seconds: float) -> dict[str, Any]:
     """A step of the whole, between those that are divided."""
-    match step:
+    match event["step"]:
+        case "check":
+            check(clients, id_, event["written"])
+            return {}
         case "divide":
             return {"children": _divide(clients, id_)}
         case "publish":
