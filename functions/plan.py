@@ -1,5 +1,5 @@
 """A restore request -> a plan in the state bucket, and where it lies; or the execution to look at,
-or the backup target to attach, first.
+the restore points to copy, or the backup target to attach, first.
 """
 
 from functools import cache
@@ -41,8 +41,14 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     request = restore_request(event["request"], execution_name=event["name"])
     looked = event.get("looked", {})
     attached = event.get("attached", {})
-    planned = planning.plan_restore(clients(), request, event["execution"], looked, attached)
-    known = {"looked": looked, "attached": attached}
+    copied = event.get("copied")
+    planned = planning.plan_restore(
+        clients(), request, event["execution"], looked, attached, copied
+    )
+    known = {"looked": looked, "attached": attached, "copied": copied}
+    if isinstance(planned, planning.Copy):
+        migration = {"select": {"ids": planned.ids}, "to": planned.to}
+        return {"copy": {"name": planned.name, "request": migration}, **known}
     if isinstance(planned, Ask):
         return {"ask": planned.execution, **known}
     if isinstance(planned, planning.Attach):

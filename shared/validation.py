@@ -75,18 +75,15 @@ def parse(
     body: Any,
     *,
     lacking: Mapping[str, tuple[Any, ...]],
-    partly: Mapping[str, tuple[Any, ...]] = {},
 ) -> _T:
-    """LACKING and PARTLY: dotted paths of the contract -> the values that this version takes there.
-
-    What is LACKING is unknown to the model and taken out; a value that changes nothing may be
-    written there. What is there PARTLY is read by the model. Raises InvalidRequest.
+    """LACKING: dotted paths of the contract that are unknown to the model, and the values that
+    change nothing there, which are taken out. Raises InvalidRequest.
     """
     if not isinstance(body, dict):
         raise InvalidRequest(
             f"The request is {_kind_of(body)}; it must be an object such as {{...}}."
         )
-    for path, value, accepted in unsupported(body, {**lacking, **partly}):
+    for path, value, accepted in unsupported(body, lacking):
         raise InvalidRequest(not_supported(path, shown(value), accepted), path)
     try:
         return kind.model_validate(without(body, lacking), by_alias=True, by_name=False)

@@ -187,6 +187,10 @@ def _nobody_attaches(wanted: planning.Attach) -> str:
     raise AssertionError(f"{wanted}: no document has keys")
 
 
+def _nobody_copies(wanted: planning.Copy) -> None:
+    raise AssertionError(f"{wanted}: nobody was asked to copy")
+
+
 @dataclass
 class Lab:
     """Its clock moves when somebody sleeps; controllers work then, and after every run. IMAGES:
@@ -207,6 +211,7 @@ class Lab:
     begun: list[Json] = field(default_factory=list)
     connected: list[Connected] = field(default_factory=list)
     attach: Callable[[planning.Attach], str] = field(default=_nobody_attaches)
+    copy: Callable[[planning.Copy], None] = field(default=_nobody_copies)
 
     def __post_init__(self) -> None:
         document = {"id": "west", "secret": "replant/clusters/west"}
@@ -330,16 +335,21 @@ class Lab:
         return {"select": select, "target": "west", "requestId": "r", **changes}
 
     def plan(self, request: Json | None = None, execution: str = "run-1") -> planning.Planned:
-        """What PlanFunction, the looks at other executions and AttachFunction do; EXECUTION runs
-        from here on.
+        """What PlanFunction, the looks at other executions, migrations and AttachFunction do;
+        EXECUTION runs from here on.
         """
         looked: dict[str, bool] = {}
         attached: dict[str, str] = {}
+        copied: tuple[str, ...] | None = None
         while not isinstance(
-            answer := self.plan_once(request, execution, looked, attached), planning.Planned
+            answer := self.plan_once(request, execution, looked, attached, copied),
+            planning.Planned,
         ):
             if isinstance(answer, Ask):
                 looked[answer.execution] = answer.execution in self.alive
+            elif isinstance(answer, planning.Copy):
+                self.copy(answer)
+                copied = answer.ids
             else:
                 attached[answer.target] = self.attach(answer)
         self.alive.add(execution)
@@ -351,7 +361,8 @@ class Lab:
         execution: str = "run-1",
         looked: Looked | None = None,
         attached: dict[str, str] | None = None,
-    ) -> planning.Planned | Ask | planning.Attach:
+        copied: tuple[str, ...] | None = None,
+    ) -> planning.Planned | Ask | planning.Attach | planning.Copy:
         """One call of PlanFunction."""
         clients = planning.Clients(
             table=self.table,
@@ -364,7 +375,7 @@ class Lab:
             clock=self.clock,
         )
         wanted = restore_request(request or self.request(), execution_name=execution)
-        return planning.plan_restore(clients, wanted, execution, looked or {}, attached)
+        return planning.plan_restore(clients, wanted, execution, looked or {}, attached, copied)
 
     def make_images(self, seconds: float = 900) -> list[Making]:
         """What ImageFunction makes of the calls that it has got."""

@@ -1,13 +1,9 @@
 """A migration as it is asked for, and what is kept of it (contract, section 7)."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
-
-from shared.models.base import Bytes, ClusterId, Instant, Value, matching, url_of
-from shared.models.selections import Select
-
-_PLACE = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
+from shared.models.base import Bytes, ClusterId, Instant, Value, url_of
+from shared.models.selections import CopyPlace, Select
 
 
 class MigrateRequest(Value):
@@ -16,7 +12,7 @@ class MigrateRequest(Value):
     """
 
     select: Select
-    to: Annotated[str, Field(max_length=1024), matching(_PLACE, "s3://BUCKET/[PREFIX/]")]
+    to: CopyPlace
     then: dict[str, Any] | None = None
 
 

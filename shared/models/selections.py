@@ -24,6 +24,13 @@ _Machine = Annotated[
     Field(max_length=MACHINE_LENGTH),
     matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
 ]
+CopyPlace = Annotated[
+    str,
+    Field(max_length=1024),
+    matching(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", "s3://BUCKET/[PREFIX/]"),
+]
+"""Where copies are to lie."""
+
 _PointId = Annotated[str, Field(min_length=1, max_length=253)]
 
 

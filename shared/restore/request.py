@@ -25,7 +25,7 @@ from shared.models.base import (
 )
 from shared.models.mapping import Mac, Mapping
 from shared.models.restore_plans import Condition, FailOn
-from shared.models.selections import Select
+from shared.models.selections import CopyPlace, Select
 from shared.validation import parse
 
 if TYPE_CHECKING:
@@ -33,14 +33,8 @@ if TYPE_CHECKING:
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "select.verified": ("any",),
-    "to": (),  # of mode migrate
 }
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
-
-PARTLY: dict[str, tuple[Any, ...]] = {
-    "mode": ("standard", "emergency", "register"),
-}
-"""Keys of which this version does some values."""
 
 
 class OnExisting(StrEnum):
@@ -53,13 +47,14 @@ class OnExisting(StrEnum):
 
 
 class Mode(StrEnum):
-    """What is made: machines with their disks, machines that are deleted again after some time, or
-    machines over disks that are there already.
+    """What is made: machines with their disks, machines that are deleted again after some time,
+    machines over disks that are there already, or machines of backups that are copied first.
     """
 
     STANDARD = "standard"
     EMERGENCY = "emergency"
     REGISTER = "register"
+    MIGRATE = "migrate"
 
 
 EMERGENCY_SUFFIX = "-emergency"
@@ -97,6 +92,7 @@ class RestoreRequest(Value):
     approval_timeout: Annotated[Duration, AfterValidator(answerable)] = timedelta(minutes=15)
     attach: Literal["auto", "never"] = "auto"
     keep_for: Annotated[Duration, AfterValidator(keepable)] = DAY
+    to: CopyPlace | None = None
     concurrency: Annotated[int, Field(ge=1, le=64, strict=True)] = 16
     by: Person | None = None
     request_id: Annotated[str, Field(min_length=1, max_length=256)]
@@ -127,6 +123,12 @@ class RestoreRequest(Value):
         names = names.model_copy(update={"suffix": EMERGENCY_SUFFIX})
         mapping = self.mapping.model_copy(update={"names": names})
         return self.model_copy(update={"mapping": mapping})
+
+    def copied(self) -> "RestoreRequest":
+        """Once everything that it restores has been copied."""
+        if self.mode is not Mode.MIGRATE:
+            return self
+        return self.model_copy(update={"mode": Mode.STANDARD, "to": None})
 
     @property
     def drilled(self) -> "DrilledRequest | None":
@@ -161,6 +163,8 @@ class RestoreRequest(Value):
             left_out.add("attach")
         if self.mode is not Mode.EMERGENCY:
             left_out.add("keep_for")
+        if self.to is None:
+            left_out.add("to")
         if self.mode is Mode.STANDARD:
             left_out.add("mode")
         asked = self.model_dump(mode="json", exclude=left_out)
@@ -191,7 +195,7 @@ def restore_request(body: Any, *, execution_name: str) -> RestoreRequest:
     """Raises InvalidRequest."""
     if isinstance(body, dict):
         body = {"requestId": execution_name, **body}
-    request = parse(RestoreRequest, body, lacking=LACKING, partly=PARTLY)
+    request = parse(RestoreRequest, body, lacking=LACKING)
     for field, problem in _misfits(request):
         raise InvalidRequest(f"{field}: {problem}", field)
     return request
@@ -215,11 +219,11 @@ def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
             " images that are read where they lie. Use 'auto', 'longhorn' or 'mount', or mode"
             " 'standard'.",
         )
-    if mode is Mode.STANDARD and strategy == "mount":
+    if mode in (Mode.STANDARD, Mode.MIGRATE) and strategy == "mount":
         yield (
             "strategy",
-            "'mount' does not fit mode 'standard': what a machine writes over images that are only"
-            " read is lost when it stops. Use mode 'emergency', or strategy 'auto'.",
+            f"'mount' does not fit mode {mode.value!r}: what a machine writes over images that are"
+            " only read is lost when it stops. Use mode 'emergency', or strategy 'auto'.",
         )
     if mode is Mode.EMERGENCY and existing is OnExisting.UPDATE:
         yield (
@@ -227,6 +231,7 @@ def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
             "'update' does not fit mode 'emergency', which makes machines of its own."
             " Use 'fail', 'skip' or 'recreate'.",
         )
+    yield from _misfits_of_copying(request)
     if mode is not Mode.EMERGENCY and request.keep_for != DAY:
         yield (
             "keepFor",
@@ -234,10 +239,24 @@ def _misfits(request: RestoreRequest) -> Iterator[tuple[str, str]]:
         )
 
 
+def _misfits_of_copying(request: RestoreRequest) -> Iterator[tuple[str, str]]:
+    if request.mode is Mode.MIGRATE and request.to is None:
+        yield (
+            "to",
+            "is missing: mode 'migrate' copies what it restores to that place first. Name one as"
+            " s3://BUCKET/[PREFIX/], or use mode 'standard'.",
+        )
+    if request.mode is not Mode.MIGRATE and request.to is not None:
+        said = f"mode {request.mode.value!r} copies nothing"
+        yield "to", f"belongs to mode 'migrate'; {said}. Leave it out."
+
+
 def _misfits_of_harvester(request: RestoreRequest) -> Iterator[tuple[str, str]]:
     """It makes what the backup says, and a backup that is registered stays what it is."""
     plain, mapping = Mapping(), request.mapping
-    kept = {"namespaces", "names", "mac"} if request.mode is Mode.STANDARD else set()
+    kept = (
+        {"namespaces", "names", "mac"} if request.mode in (Mode.STANDARD, Mode.MIGRATE) else set()
+    )
     for name in sorted(Mapping.model_fields.keys() - kept):
         if getattr(mapping, name) != getattr(plain, name):
             yield (

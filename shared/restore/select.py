@@ -49,7 +49,7 @@ def choose(
     newest: dict[tuple[str, str, str], RestorePoint] = {}
     restorable: dict[tuple[str, str, str], RestorePoint] = {}
     for point in points:
-        machine = (point.cluster, point.namespace, point.vm)
+        machine = _machine(point)
         if point.state is State.DELETED:
             continue
         oldest[machine] = point
@@ -85,6 +85,48 @@ def _preferred(choice: Choice, originals: Mapping[str, RestorePoint]) -> Choice:
         return choice._replace(point=original)
     said = f"Its copy in {choice.point.target} is taken: the original, {_unfit(original)}"
     return choice._replace(note=f"{choice.note} {said}" if choice.note else said)
+
+
+def take_copies(
+    choices: Iterable[Choice],
+    originals: Mapping[str, RestorePoint],
+    copies: Mapping[str, RestorePoint],
+    target: str,
+) -> tuple[Choice, ...]:
+    """For each machine the copy in TARGET of the point that was to be copied, which ORIGINALS and
+    COPIES have by the id of the original. A newer point that came meanwhile is not taken.
+    """
+    by_machine = {_machine(each): each for each in originals.values()}
+    return tuple(
+        _copy_of(
+            choice,
+            originals.get(choice.point.id) or by_machine.get(_machine(choice.point)),
+            copies,
+            target,
+        )
+        for choice in choices
+    )
+
+
+def _copy_of(
+    choice: Choice,
+    original: RestorePoint | None,
+    copies: Mapping[str, RestorePoint],
+    target: str,
+) -> Choice:
+    if original is None and choice.blocked:
+        return choice
+    if original is None:
+        return choice._replace(blocked="Its first backup came after the copying had begun.")
+    copy = copies.get(original.id)
+    if copy and copy.usable:
+        return Choice(copy, note=f"Its copy in {target} is taken.")
+    said = f"{_named(original)} could not be copied to {target}"
+    return Choice(original, blocked=f"{said}. The migration's report says why.")
+
+
+def _machine(point: RestorePoint) -> tuple[str, str, str]:
+    return point.cluster, point.namespace, point.vm
 
 
 def _is_meant(point: RestorePoint, select: Select, chosen: "Chosen | None") -> bool:

@@ -77,9 +77,20 @@ class Attach(NamedTuple):
     cluster: str
 
 
+class Copy(NamedTuple):
+    """What must be copied before a plan can be made: the ids of restore points, and to where. NAME
+    is that of the migration's execution.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    to: str
+
+
 class _Chosen(NamedTuple):
-    """What is to be restored; REQUEST has the mapping that counts, NEEDS is what the target is
-    asked about, CHECKS are about the selection as a whole.
+    """What is to be restored; REQUEST has the mapping that counts, POINTS are as they will lie when
+    that is done, NEEDS is what the target is asked about, CHECKS are about the selection as a
+    whole. COPY are the ids of those that must be copied before.
     """
 
     request: RestoreRequest
@@ -87,6 +98,13 @@ class _Chosen(NamedTuple):
     points: list[RestorePoint]
     needs: Needs
     checks: tuple[Check, ...]
+    copy: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> list[RestorePoint]:
+        """Those that are restored: nothing is asked for another one, which may never come."""
+        pairs = zip(self.choices, self.points, strict=True)
+        return [point for choice, point in pairs if is_restorable(choice)]
 
 
 def plan_restore(
@@ -95,10 +113,12 @@ def plan_restore(
     execution: str,
     looked: Mapping[str, bool],
     attached: Mapping[str, str] | None = None,
-) -> Planned | Ask | Attach:
+    copied: Iterable[str] | None = None,
+) -> Planned | Ask | Attach | Copy:
     """LOOKED are the executions that were looked at, and whether each was running then. One that
     has ended since costs its successor a second start; one that was redriven since is overtaken.
-    ATTACHED are the targets that were attached for it, with why one could not be, "" where it was.
+    ATTACHED are the targets that were attached for it, with why one could not be, "" where it was;
+    COPIED the ids of the restore points that were to be copied for it.
 
     Raises InvalidRequest, NotFound, Refused and Unreachable: the first that applies.
     """
@@ -107,7 +127,7 @@ def plan_restore(
     chosen = None
     # What is being done stays, whatever became of the machines and of their recovery plan since.
     if known is None or not known.given:
-        chosen = _choose(clients, request)
+        chosen = _choose(clients, request, copied)
     cluster = _find_cluster(clients, request.target)
     kubeconfig = secrets.kubeconfig_of(clients.secrets, cluster)
     try:
@@ -119,7 +139,10 @@ def plan_restore(
     except Unknown as unknown:
         return Ask(str(unknown))
     if record.plan_hash is None:
-        chosen = chosen or _choose(clients, request)
+        chosen = chosen or _choose(clients, request, copied)
+        if chosen.copy:
+            name = f"{request.restore_id}-{record.attempt}"
+            return Copy(name, chosen.copy, str(request.to))
         made = _plan(clients, chosen, cluster, kubeconfig, attached or {})
         if isinstance(made, Attach):
             return made
@@ -128,7 +151,7 @@ def plan_restore(
     return Planned(ledger.id, record.attempt, record.plan_hash or "", record.batches, approval)
 
 
-def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
+def _choose(clients: Clients, request: RestoreRequest, copied: Iterable[str] | None) -> _Chosen:
     """Raises NotFound and InvalidRequest, as a selection does."""
     chosen = find_plan(clients.table, request.select)
     checks: tuple[Check, ...] = ()
@@ -140,8 +163,35 @@ def _choose(clients: Clients, request: RestoreRequest) -> _Chosen:
         request = request.of_plan(chosen.plan)
         others = documents.plans_of(clients.table, chosen.plan.source)
         checks = tuple(plan_checks.of_plan(chosen, points, others, request.target))
+    if request.to:
+        return _choose_copies(clients, request.named(), choices, copied, checks)
     request = request.named()
     return _Chosen(request, choices, points, planning.needs(points, request), checks)
+
+
+def _choose_copies(
+    clients: Clients,
+    request: RestoreRequest,
+    choices: tuple[Choice, ...],
+    copied: Iterable[str] | None,
+    checks: tuple[Check, ...],
+) -> _Chosen:
+    """Of a restore that copies first. Raises NotFound for a place that no document owns."""
+    from shared.workflows import copying_first  # few restores copy
+
+    assert request.to  # noqa: S101  # mode migrate has it
+    place = copying_first.destination(clients.table, request.to)
+    copy: tuple[str, ...] = ()
+    if copied is None and not request.dry_run:
+        copy = copying_first.to_copy(choices)
+    if copied is not None:
+        choices = copying_first.from_copies(clients.table, choices, copied, place)
+    points = [choice.point for choice in choices]
+    if copied is None:
+        points = copying_first.as_copied(clients.table, points, place)
+        checks = (*checks, copying_first.say(request.target, points, place))
+    request = request.copied()
+    return _Chosen(request, choices, points, planning.needs(points, request), checks, copy)
 
 
 def _plan(
@@ -159,8 +209,7 @@ def _plan(
         facts = _observe(clients, target, chosen.needs, cluster)
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
-        # Nothing is asked for a point that is not restored anyway: it may never come.
-        wanted = [choice.point for choice in chosen.choices if is_restorable(choice)]
+        wanted = chosen.wanted
         if not planning.stands(request):
             lacking = _to_attach(clients, request, wanted, facts, attached)
             if lacking and not request.dry_run:
@@ -178,7 +227,8 @@ def _plan(
 
         found = imaging.find_imports(clients.secrets, clients.secrets_prefix, clients.images)
         facts = facts._replace(imports=found)
-    selected = _read_again(clients, chosen.choices)
+    read = zip(_read_again(clients, chosen.choices), chosen.points, strict=True)
+    selected = [each._replace(point=point) for each, point in read]
     sources = _sources(clients, chosen.points)
     plan = planning.plan(selected, request, cluster, facts, sources, chosen.checks)
     estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))

@@ -127,7 +127,8 @@ def test_a_cursor_of_another_list_is_refused(stack: Stack, backups: dict[str, An
             "mapping.networkz",
             ["'mapping.networkz'", "Did you mean 'networks'?"],
         ),
-        ({"mode": "migrate"}, "mode", ["mode", "'migrate'", "Use 'standard'"]),
+        ({"mode": "migrate"}, "to", ["to: is missing", "s3://BUCKET/[PREFIX/]"]),
+        ({"to": "s3://elsewhere/"}, "to", ["belongs to mode 'migrate'"]),
         (
             {"mode": "emergency", "strategy": "csi"},
             "strategy",

@@ -70,6 +70,22 @@ def reports(stack: Stack) -> list[Any]:
     return [stack.report(f"s3://{bucket}/{name}") for name in names]
 
 
+def origin_of(stack: Stack, vm: str) -> str:
+    """The restore point that a machine on west was made of."""
+    machines = "/apis/kubevirt.io/v1/namespaces/moving/virtualmachines"
+    machine = stack.cluster("west").call("GET", f"{machines}/{vm}")
+    found: str = machine["metadata"]["annotations"]["backup.origin.restore-point"]
+    return found
+
+
+def take_away(stack: Stack, restore_id: str) -> None:
+    undone = stack.roll_back(restore_id, deleteStarted=True)
+    assert undone.output["state"] == "succeeded", undone
+    asked = {"target": "moved", "cluster": "west", "detach": True}
+    detached = stack.finish(stack.start(asked, "AttachStateMachine"))
+    assert detached.output["state"] == "detached"
+
+
 def test_restore_points_are_copied_and_catalogued_and_the_same_again_copies_nothing(
     stack_with_machines: Stack,
 ) -> None:
@@ -101,15 +117,35 @@ def test_what_was_copied_is_restored(stack_with_machines: Stack) -> None:
     restored = ended.output["restore"]
     assert restored["counts"] == {"ready": 1}
     (point,) = ended.output["points"]
-    machines = "/apis/kubevirt.io/v1/namespaces/moving/virtualmachines"
-    machine = stack.cluster("west").call("GET", f"{machines}/web")
-    noted = machine["metadata"]["annotations"]
-    assert noted["backup.origin.restore-point"] == point["newId"]
-    undone = stack.roll_back(restored["restoreId"], deleteStarted=True)
-    assert undone.output["state"] == "succeeded", undone
-    asked = {"target": "moved", "cluster": "west", "detach": True}
-    detached = stack.finish(stack.start(asked, "AttachStateMachine"))
-    assert detached.output["state"] == "detached"
+    assert origin_of(stack, "web") == point["newId"]
+    take_away(stack, restored["restoreId"])
+
+
+def test_a_restore_in_mode_migrate_copies_first(stack_with_machines: Stack) -> None:
+    stack = stack_with_machines
+    request = {
+        "select": {"vm": "moving/db", "cluster": "south"},
+        "target": "west",
+        "mode": "migrate",
+        "to": f"s3://{stack.bucket}/{TO}",
+        "mapping": {"networks": {"*": "none"}},
+    }
+    planned = stack.restore({**request, "dryRun": True})
+    assert planned.output["state"] == "planned", planned
+    restored = stack.restore(request, seconds=300)
+    assert restored.output, restored
+    assert restored.output["counts"] == {"ready": 1}, restored.output
+    assert origin_of(stack, "db") in points(stack, "moved")
+    take_away(stack, restored.output["restoreId"])
+
+
+def test_a_restore_in_mode_migrate_that_cannot_copy_says_why(stack_with_machines: Stack) -> None:
+    stack = stack_with_machines
+    select = {"vm": "moving/db", "cluster": "south"}
+    request = {"select": select, "target": "west", "mode": "migrate", "to": f"s3://{stack.bucket}/"}
+    refused = stack.restore(request)
+    assert (refused.status, refused.error) == ("FAILED", "Refused")
+    assert "writes its backups to" in refused.cause["message"]
 
 
 def test_a_restore_that_fails_fails_the_migration_by_its_name_and_the_copies_stay(

@@ -103,8 +103,6 @@ def test_an_unknown_key_is_named_with_its_path_and_the_likely_one(path: str, hin
     ("path", "value"),
     [
         *(("select.verified", value) for value in ("presence", "full")),
-        ("to", "s3://elsewhere/"),
-        ("mode", "migrate"),
     ],
 )
 def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_value(
@@ -120,8 +118,9 @@ def test_what_the_contract_has_and_this_version_has_not_is_refused_by_key_and_va
     ("path", "value", "remedy"),
     [
         ("onExisting", "overwrite", "it is 'overwrite'."),
-        ("mode", "migrate", "Use 'standard', 'emergency' or 'register'."),
+        ("mode", "migrate", "or use mode 'standard'."),
         ("to", "s3://elsewhere/", "Leave it out."),
+        ("to", "elsewhere", "it is 'elsewhere'."),
     ],
 )
 def test_what_is_not_supported_is_answered_with_what_is(

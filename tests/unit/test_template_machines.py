@@ -87,10 +87,14 @@ def test_a_task_that_waits_for_people_has_their_time_and_its_end_is_an_answer(ta
 
 
 def test_an_execution_has_time_for_the_longest_approval_and_the_longest_restore() -> None:
+    copying = timedelta(seconds=TASKS["RestoreStateMachine.CopyFirst"]["TimeoutSeconds"])
     assert (
         definition("RestoreStateMachine")["TimeoutSeconds"]
-        == (LONGEST_APPROVAL + LONGEST_WAIT + timedelta(hours=1)).total_seconds()
+        == (copying + LONGEST_APPROVAL + LONGEST_WAIT + timedelta(hours=1)).total_seconds()
     )
+    following = states(definition("MigrateStateMachine"))["RestoreCopies"]["TimeoutSeconds"]
+    assert following > definition("RestoreStateMachine")["TimeoutSeconds"]
+    assert definition("MigrateStateMachine")["TimeoutSeconds"] > following
 
 
 WAKING = [each for each in of_type("AWS::IAM::RolePolicy").values() if "Wake" in str(each)]
@@ -174,6 +178,7 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_starts_them() ->
     assert found == {
         ("MigrateStateMachineRole", of_batches, migrations),
         ("MigrateStateMachineRole", follow, f"{executions}:*"),
+        ("RestoreStateMachineRole", follow, f"{arn}:${{AWS::StackName}}-migrate:*"),
         ("ReconcileStateMachineRole", of_batches, reconciles),
         ("RestoreStateMachineRole", of_batches, f"{executions}/*"),
         ("RestoreStateMachineRole", look, f"{executions}:*"),

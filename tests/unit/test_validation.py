@@ -52,12 +52,16 @@ class Request(Value):
     extra: Inner | None = None
 
 
-LACKING: dict[str, tuple[Any, ...]] = {"waves": ((), []), "mapping.secrets": (), "guard": (None,)}
-PARTLY: dict[str, tuple[Any, ...]] = {"mode": ("fast", "slow")}
+LACKING: dict[str, tuple[Any, ...]] = {
+    "waves": ((), []),
+    "mapping.secrets": (),
+    "guard": (None,),
+    "speed": ("fast", "slow"),
+}
 
 
 def parsed(body: Any) -> Request:
-    return parse(Request, body, lacking=LACKING, partly=PARTLY)
+    return parse(Request, body, lacking=LACKING)
 
 
 def test_a_request_is_read_in_camel_case() -> None:
@@ -86,7 +90,8 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
     (
         {"target": "west", "zzz": 1},
         "zzz",
-        "Unknown key 'zzz'. Known here: colours, extra, guard, limit, mapping, mode, rules, target",
+        "Unknown key 'zzz'. Known here: colours, extra, guard, limit, mapping, mode, rules, speed,"
+        " target",
     ),
     ({"target": "west", "": 1}, "''", "Unknown key \"''\". Known here: colours, extra, guard,"),
     (
@@ -140,14 +145,14 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
         "guard: 0.5 is not supported in this version. Leave it out.",
     ),
     (
-        {"target": "west", "mode": "other"},
-        "mode",
-        "mode: 'other' is not supported in this version. Use 'fast' or 'slow'.",
+        {"target": "west", "speed": "other"},
+        "speed",
+        "speed: 'other' is not supported in this version. Use 'fast' or 'slow'.",
     ),
     (
-        {"target": "west", "mode": None},
-        "mode",
-        "mode: null is not supported in this version. Use 'fast' or 'slow'.",
+        {"target": "west", "speed": None},
+        "speed",
+        "speed: null is not supported in this version. Use 'fast' or 'slow'.",
     ),
     ({"target": [SECRET]}, "target", "target: must be a string."),
     (
@@ -177,7 +182,7 @@ def test_a_mistake_is_named_with_its_remedy(body: Any, field: str | None, senten
         {"waves": ()},
         {"waves": [], "guard": None, "mapping": {}},
         {"mapping": {"storageClasses": {"secrets": "x"}}},
-        {"mode": "slow"},
+        {"speed": "slow"},
     ],
 )
 def test_what_changes_nothing_is_accepted(body: dict[str, Any]) -> None:

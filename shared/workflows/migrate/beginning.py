@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.catalogue import documents
-from shared.catalogue.targets import owner
 from shared.copies import places
 from shared.copies.closure import closure
-from shared.errors import InvalidRequest, NotFound, Refused
-from shared.models.base import split_url
-from shared.models.documents import BackupTarget
+from shared.errors import InvalidRequest, Refused
 from shared.models.migrations import Closure, MigrateRequest, Run, Selected, Written
-from shared.restore.request import restore_request
-from shared.validation import listed, parse
+from shared.restore.request import Mode, restore_request
+from shared.validation import parse
 from shared.workflows import selection
 from shared.workflows.migrate.clients import Clients
+from shared.workflows.migrate.destinations import find_destination
 from shared.workflows.migrate.needing import needs_of
 
 LACKING: Mapping[str, tuple[Any, ...]] = {"select.verified": ("any",)}
@@ -35,8 +33,7 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
         return begun, notes.closure()
     then = _then(request, id_)
     targets = documents.targets(clients.table)
-    bucket, prefix = _place(request.to)
-    target = _target(request.to, bucket, prefix, targets)
+    bucket, prefix, target = find_destination(request.to, targets)
     chosen = selection.find_plan(clients.table, request.select)
     choices = selection.select_points(clients.table, request.select, chosen)
     by_id = {each.id: each for each in targets}
@@ -80,31 +77,18 @@ def _then(request: MigrateRequest, id_: str) -> dict[str, Any] | None:
         raise InvalidRequest(
             "then.select: must be left out: what was copied is restored.", "then.select"
         )
+    if "to" in request.then or request.then.get("mode") == Mode.MIGRATE:
+        raise InvalidRequest(
+            "then.mode: 'migrate' would copy again; what was copied is restored. Leave it out, and"
+            " `to`.",
+            "then.mode",
+        )
     then = {"requestId": id_, **request.then}
     try:
         restore_request({**then, "select": {"id": "0"}}, execution_name=id_)
     except InvalidRequest as error:
         raise InvalidRequest(f"then.{error.message}", f"then.{error.field}") from None
     return then
-
-
-def _place(url: str) -> tuple[str, str]:
-    bucket, path = split_url(url)
-    return bucket, f"{path.rstrip('/')}/" if path.strip("/") else ""
-
-
-def _target(url: str, bucket: str, prefix: str, targets: tuple[BackupTarget, ...]) -> BackupTarget:
-    """The document that owns the place. Raises NotFound."""
-    found = owner(bucket, prefix, targets)
-    if found is None:
-        known = listed(sorted(each.url for each in targets if not each.scanned)) or "none"
-        raise NotFound(
-            f"to: {url} lies in the place of no target document, so nothing that is copied there"
-            f" would be catalogued. Put targets/<id>.yaml with that url into the state bucket."
-            f" Known places: {known}.",
-            "to",
-        )
-    return found
 
 
 def _check_names(points: tuple[Selected, ...], run: Run) -> None:
