@@ -242,9 +242,13 @@ DRIPPING = [
 ]
 
 
+PATIENCE = 1.5
+"""Seconds that a test waits for an answer which never ends: time to connect on a busy machine."""
+
+
 @pytest.mark.parametrize("answer", DRIPPING)
 def test_no_slow_answer_outlasts_the_deadline(client: Client, answer: Answer) -> None:
-    target = client.target(answer, deadline=time.monotonic() + 0.4)
+    target = client.target(answer, deadline=time.monotonic() + PATIENCE)
     assert "did not answer in the time that was left" in refusal(target.version)
     assert client.count == 1
 
@@ -252,7 +256,7 @@ def test_no_slow_answer_outlasts_the_deadline(client: Client, answer: Answer) ->
 def test_without_a_deadline_a_slow_answer_is_given_up_as_well(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "LONGEST_REQUEST", 0.4)
+    monkeypatch.setattr(transport, "LONGEST_REQUEST", PATIENCE)
     assert "did not answer in the time that was left" in gotten(client, DRIPPING[3])
 
 
