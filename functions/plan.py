@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
+PATIENCE = Config(
+    max_pool_connections=planning.READERS,
+    connect_timeout=5,
+    read_timeout=20,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+"""With a bucket that does not answer, of which there may be copies elsewhere."""
+
+
 @cache
 def clients() -> planning.Clients:
     """Made once a sandbox."""
-    s3 = boto3.client("s3", config=Config(max_pool_connections=planning.READERS))
+    s3 = boto3.client("s3", config=PATIENCE)
     return planning.Clients(
         table=Table(boto3.client("dynamodb"), settings().catalogue_table),
         s3=s3,

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from botocore.exceptions import ConnectionError, HTTPClientError  # botocore's own
+
 from shared.errors import Refused, Unreadable
 from shared.models.base import url_of
 from shared.models.restore_points import Source
@@ -21,6 +23,7 @@ EMPTY = "InvalidRange"  # behind the end of an object; of one without a byte, wh
 GONE = ("NoSuchKey", "NoSuchVersion", "404")
 CHANGED = ("PreconditionFailed", "412")
 CONTENDED = ("ConditionalRequestConflict", "409")
+NO_BUCKET = "NoSuchBucket"
 DENIED = ("AccessDenied", "403")
 CLOSED = {
     "InvalidObjectState": "It lies in an archive (storage class Glacier), which S3 does not read."
@@ -104,6 +107,10 @@ def opened(
         )
     finally:
         body.close()
+
+
+class OutOfReach(Exception):
+    """A bucket does not answer: it may later on."""
 
 
 class Ranges:
@@ -211,7 +218,7 @@ def _changed(url: str) -> str:
 
 def metadata(s3: "S3Client", source: Source) -> bytes:
     """A machine's whole metadata, secrets included: never to be logged or kept. Raises Refused when
-    it has changed.
+    it is not there as it was or may not be read, and OutOfReach where its bucket does not answer.
     """
     try:
         with opened(s3, source.bucket, source.key, source.version_id) as found:
@@ -222,6 +229,15 @@ def metadata(s3: "S3Client", source: Source) -> bytes:
             return found.body.read()
     except Unreadable as error:
         raise Refused(f"{source.url}: {error.message}") from None
+    except s3.exceptions.ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == NO_BUCKET:
+            raise Refused(f"{source.url}: there is no such bucket any more.") from None
+        if code in DENIED:
+            raise Refused(f"{source.url}: {_DENIED}") from None
+        raise
+    except (ConnectionError, HTTPClientError) as error:
+        raise OutOfReach(f"{source.url}: S3 does not answer for its bucket.") from error
 
 
 def _size(found: "GetObjectOutputTypeDef") -> int:

@@ -80,6 +80,12 @@ def rows_of_fingerprint(table: Table, fingerprint: str) -> Iterator[Item]:
     return iter(sorted(known, key=lambda row: str(row["position"]), reverse=True))
 
 
+def copies_of(table: Table, id_: str) -> list[RestorePoint]:
+    """Those of a restore point that are whole."""
+    rows = table.query(keys.point_partition(id_), keys.COPY)
+    return list(by_id(table, [row["sk"].removeprefix(keys.COPY) for row in rows]).values())
+
+
 def row_of(table: Table, id_: str) -> Item | None:
     row = table.get((keys.point_partition(id_), keys.POINT))
     return row if row and _is_known(row) else None

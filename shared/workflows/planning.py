@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws import secrets
+from shared.aws.objects import OutOfReach
 from shared.aws.table import Table
-from shared.catalogue import documents, observations
+from shared.catalogue import documents, observations, reading
 from shared.errors import Conflict, Refused, Rejected, Unavailable
 from shared.kube import connecting, discovery, longhorn
 from shared.kube.client import TargetCluster
@@ -99,12 +100,6 @@ class _Chosen(NamedTuple):
     needs: Needs
     checks: tuple[Check, ...]
     copy: tuple[str, ...] = ()
-
-    @property
-    def wanted(self) -> list[RestorePoint]:
-        """Those that are restored: nothing is asked for another one, which may never come."""
-        pairs = zip(self.choices, self.points, strict=True)
-        return [point for choice, point in pairs if is_restorable(choice)]
 
 
 def plan_restore(
@@ -202,14 +197,15 @@ def _plan(
     attached: Mapping[str, str],
 ) -> Plan | Attach:
     """Decide, once the target was looked at."""
-    request = chosen.request
+    request, selected = chosen.request, _read(clients, chosen)
+    # Nothing is asked for a point that is not restored anyway: it may never come.
+    wanted = [each.point for each in selected if each.lost is None]
     with connecting.connect(
         kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
     ) as target:
         facts = _observe(clients, target, chosen.needs, cluster)
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
-        wanted = chosen.wanted
         if not planning.stands(request):
             lacking = _to_attach(clients, request, wanted, facts, attached)
             if lacking and not request.dry_run:
@@ -227,8 +223,6 @@ def _plan(
 
         found = imaging.find_imports(clients.secrets, clients.secrets_prefix, clients.images)
         facts = facts._replace(imports=found)
-    read = zip(_read_again(clients, chosen.choices), chosen.points, strict=True)
-    selected = [each._replace(point=point) for each, point in read]
     sources = _sources(clients, chosen.points)
     plan = planning.plan(selected, request, cluster, facts, sources, chosen.checks)
     estimate = rates.estimate(plan, measured.newest(clients.table, cluster.id))
@@ -385,22 +379,61 @@ def _unfinished(clients: Clients, restores: Iterable[str]) -> dict[str, str]:
     }
 
 
+def _read(clients: Clients, chosen: _Chosen) -> list[Selected]:
+    """The points as they will lie when all is copied that is to be."""
+    read = zip(_read_again(clients, chosen.choices), chosen.points, strict=True)
+    return [
+        each._replace(point=point) if each.point.id == point.id else each for each, point in read
+    ]
+
+
 def _read_again(clients: Clients, choices: Iterable[Choice]) -> list[Selected]:
+    """With its copy in place of one that cannot be read, where there is a copy that can be. Raises
+    OutOfReach for a bucket that does not answer, and of which not all is copied.
+    """
     choices = tuple(choices)
     images = _images(clients.table, choices)
+    silent: dict[str, OutOfReach] = {}
 
     def read(choice: Choice) -> Selected:
         point = choice.point
         if not is_restorable(choice):
             return Selected(point, None, choice.blocked, choice.note)
         try:
-            metadata = read_metadata(clients.s3, point.source, f"{point.namespace}/{point.vm}")
-        except Refused as error:
-            return Selected(point, None, error.message, choice.note)
+            # The first one has waited for all of a bucket that does not answer.
+            if gone := silent.get(point.source.bucket):
+                raise gone
+            metadata = _metadata(clients, point)
+        except (Refused, OutOfReach) as error:
+            if isinstance(error, OutOfReach):
+                silent[point.source.bucket] = error
+            return _read_copy(clients, choice, error)
         return Selected(point, metadata, None, choice.note, images.get(point.id, Images("")))
 
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(read, choices))
+
+
+def _metadata(clients: Clients, point: RestorePoint) -> dict[str, Any]:
+    return read_metadata(clients.s3, point.source, f"{point.namespace}/{point.vm}")
+
+
+def _read_copy(clients: Clients, choice: Choice, lost: Refused | OutOfReach) -> Selected:
+    """In place of the original, which cannot be read. Raises LOST where that may pass."""
+    why = lost.message if isinstance(lost, Refused) else str(lost)
+    if choice.point.replicas:
+        for copy in reading.copies_of(clients.table, choice.point.id):
+            try:
+                metadata = _metadata(clients, copy)
+            except (Refused, OutOfReach):
+                continue
+            images = _images(clients.table, [Choice(copy)]).get(copy.id, Images(""))
+            said = f"Its copy in {copy.target} is taken: {why}"
+            note = f"{choice.note} {said}" if choice.note else said
+            return Selected(copy, metadata, None, note, images)
+    if isinstance(lost, OutOfReach):
+        raise lost
+    return Selected(choice.point, None, why, choice.note)
 
 
 def _images(table: Table, choices: Iterable[Choice]) -> dict[str, Images]:

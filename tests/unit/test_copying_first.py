@@ -1,8 +1,8 @@
-"""Mode migrate: a restore that has what it restores copied first, and takes the copies. Whole runs
-on a fake cluster; the copying itself is test_migrating.py's.
+"""Restores from copies: in mode migrate, which copies first; and where an original cannot be read.
+Whole runs on a fake cluster; the copying itself is test_migrating.py's.
 
 Aspects: which copy is taken, what could not be copied, what came meanwhile, a dry run, the same
-request again, what is refused.
+request again, what is refused; originals that are gone, denied, or in a bucket that is silent.
 """
 
 import json
@@ -11,12 +11,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
+from shared.aws.objects import OutOfReach
 from shared.catalogue import reading
 from shared.catalogue.assemble import Named, point_id
 from shared.errors import InvalidRequest, NotFound
 from shared.labels import LONGHORN_NAMESPACE
 from shared.models.restore_points import RestorePoint
+from shared.models.row_keys import POINT, copy_row, point_partition
 from shared.restore.request import restore_request
 from shared.workflows import planning
 from tests.lab import Lab, a_lab
@@ -69,6 +72,20 @@ def copy_one(lab: Lab, point: RestorePoint) -> None:
             metadata={"labels": {"backup-volume": volume.engine_volume}},
             spec={"volumeName": volume.engine_volume, "backupTargetName": "copies"},
         )
+
+
+def copied(lab: Lab, vm: str = "web01", **traits: Any) -> RestorePoint:
+    """A restore point that knows of its copy."""
+    point = lab.backup(vm, **traits)
+    copy_one(lab, point)
+    row = lab.table.get((point_partition(point.id), POINT))
+    assert row
+    known = point.model_copy(update={"replicas": (TO,)})
+    pk, sk = copy_row(point.id, point_id("copies", Named("default", vm, point.backup)))
+    lab.table.put_many(
+        [{**row, "body": known.model_dump_json()}, {"pk": pk, "sk": sk, "place": TO}]
+    )
+    return known
 
 
 def migrates(lab: Lab, *ids: str, **changes: Any) -> Json:
@@ -172,3 +189,78 @@ def test_mount_and_a_place_without_the_mode_do_not_fit() -> None:
     asked["mode"] = "emergency"
     with pytest.raises(InvalidRequest, match="belongs to mode 'migrate'"):
         restore_request(asked, execution_name="run")
+
+
+# --- Where an original cannot be read ------------------------------------------------------------
+
+
+class Failing:
+    """S3, where what does not lie among the copies fails with an ERROR; ASKED are such requests."""
+
+    def __init__(self, lab: Lab, error: Exception) -> None:
+        self.asked = 0
+        self._error = error
+        self._get = lab.s3.get_object
+        lab.s3.get_object = self.get_object  # type: ignore[method-assign]
+
+    def get_object(self, *, Bucket: str, Key: str, **asked: Any) -> Json:  # noqa: N803  # boto3's own
+        if Bucket == "backups" and not Key.startswith("copies/"):
+            self.asked += 1
+            raise self._error
+        return self._get(Bucket=Bucket, Key=Key, **asked)
+
+
+def denied(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code}}, "GetObject")
+
+
+SILENT = EndpointConnectionError(endpoint_url="https://s3.example")
+LOST = [
+    (denied("NoSuchKey"), "was deleted since it was catalogued"),
+    (denied("NoSuchBucket"), "there is no such bucket any more"),
+    (denied("AccessDenied"), "S3 denies it"),
+    (SILENT, "S3 does not answer for its bucket"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), LOST)
+def test_the_copy_is_taken_where_the_original_cannot_be_read_and_it_is_said_why(
+    lab: Lab, error: Exception, said: str
+) -> None:
+    copied(lab)
+    Failing(lab, error)
+    output = lab.restore()
+    assert output["counts"] == {"ready": 1}, told(lab, output)
+    note = output["machines"][0]["note"]
+    assert note.startswith("Its copy in copies is taken: s3://backups/harvester/")
+    assert said in note
+
+
+def test_a_bucket_that_does_not_answer_is_not_asked_for_every_machine(lab: Lab) -> None:
+    ids = [copied(lab, f"web{number}").id for number in range(100)]
+    failing = Failing(lab, SILENT)
+    output = lab.restore(lab.request(*ids, dryRun=True))
+    assert output["state"] == "planned"
+    assert failing.asked <= planning.READERS
+
+
+def test_what_cannot_be_read_and_has_no_copy_is_blocked_with_the_reason(lab: Lab) -> None:
+    lab.backup()
+    Failing(lab, denied("AccessDenied"))
+    assert "S3 denies it" in told(lab, lab.restore())["machines"][0]["error"]["message"]
+
+
+def test_a_bucket_that_does_not_answer_may_do_so_later(lab: Lab) -> None:
+    lab.backup()
+    Failing(lab, SILENT)
+    with pytest.raises(OutOfReach, match="does not answer"):
+        lab.restore()
+
+
+def test_a_copy_that_cannot_be_read_either_is_no_help(lab: Lab) -> None:
+    copied(lab)
+    Failing(lab, denied("NoSuchBucket"))
+    for place in [each for each in lab.s3.objects if each[1].startswith("copies/")]:
+        del lab.s3.objects[place]
+    said = told(lab, lab.restore())["machines"][0]["error"]["message"]
+    assert "there is no such bucket any more" in said
