@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from shared.aws.counting import count_requests
 from shared.aws.table import Table
 from shared.observe import logger
 from shared.settings import settings
@@ -25,12 +26,14 @@ def clients() -> Clients:
         settings().catalogue_queue,
         settings().notification_topic,
     )
+    s3 = boto3.client("s3", config=Config(max_pool_connections=AT_ONCE))
     return Clients(
         table=Table(boto3.client("dynamodb"), settings().catalogue_table),
-        s3=boto3.client("s3", config=Config(max_pool_connections=AT_ONCE)),
+        s3=s3,
         sqs=boto3.client("sqs"),
         sns=boto3.client("sns"),
         names=names,
+        requests=count_requests(s3),
     )
 
 

@@ -143,6 +143,12 @@ class Gathered(Value):
     lost: dict[str, str] = {}
 
 
+class Requests(Value):
+    """What one call has asked of S3."""
+
+    number: int
+
+
 class Files(Value):
     """How many files of objects there are to copy."""
 

@@ -5,10 +5,12 @@ the state bucket, forgotten after a month.
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 from pydantic_core import from_json, to_json
 
 from shared.aws.table import Table
+from shared.models.base import to_instant
 from shared.models.migrations import (
     Amount,
     Closure,
@@ -16,6 +18,7 @@ from shared.models.migrations import (
     Files,
     Gathered,
     Published,
+    Requests,
     Run,
     Settled,
     Written,
@@ -30,6 +33,7 @@ CLOSURE = "closure.json"
 PUBLISHED = "published"
 FILES = "files"
 WRITTEN = "written"
+REQUESTS = "requests#"
 
 Listed = tuple[str, str, int]
 """An object of the source: its key, its ETag, and its size in bytes."""
@@ -78,6 +82,14 @@ class Notes:
 
     def save_written(self, written: Written, now: datetime) -> None:
         self._kept.save(WRITTEN, written, now)
+
+    def add_requests(self, number: int, now: datetime) -> None:
+        """To S3, of one call."""
+        self._kept.save(f"{REQUESTS}{to_instant(now)}#{uuid4().hex}", Requests(number=number), now)
+
+    def requests(self) -> int:
+        """Of all calls so far."""
+        return sum(each.number for _, each in self._kept.every(REQUESTS, Requests))
 
     def gathered(self, part: int) -> Gathered | None:
         return self._kept.find(_part(part), Gathered)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from shared.pages import failover_rollback, rollback
+from shared.pages import failover_rollback, migration, rollback
 from shared.pages.page import page
 from shared.pages.text_table import text_table
 from shared.runs.files import StateBucket
@@ -24,6 +24,15 @@ def publish_rollback(state: StateBucket, name: str, report: dict[str, Any]) -> s
     state.save_report(name, json.dumps(report | {"report": address}, indent=2))
     state.save_report(name, rollback.page(report, address), "html")
     state.save_report(name, rollback.text(report), "txt")
+    return address
+
+
+def publish_migration(state: StateBucket, name: str, report: dict[str, Any]) -> str:
+    """As `publish`, of a migration."""
+    address = state.report_address(name)
+    state.save_report(name, json.dumps(report | {"report": address}, indent=2))
+    state.save_report(name, migration.page(report, address), "html")
+    state.save_report(name, migration.text(report), "txt")
     return address
 
 

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
+import boto3
 import lz4.frame
 import pytest
 
@@ -20,6 +21,7 @@ from local.samples.encoding import noise
 from local.samples.folders import qcow2
 from local.samples.world import VmBackup, a_vm_backup
 from shared import labels
+from shared.aws.counting import count_requests
 from shared.errors import InvalidRequest, NotFound, Refused, Rejected
 from shared.layouts import keys
 from shared.models.base import FILES
@@ -84,7 +86,7 @@ class Lab:
         clock = Clock(lambda: self.now, self.tick, self.sleep)
         names = Names(STATE, "queue", "topic")
         s3, sqs, sns = cast(Any, (self.s3, world.sqs, world.sns))
-        return Clients(self.table, s3, sqs, sns, names, clock=clock)
+        return Clients(self.table, s3, sqs, sns, names, self.s3.calls.total, clock=clock)
 
     def tick(self) -> float:
         self.time += 0.01
@@ -356,7 +358,7 @@ def test_what_lacks_a_block_is_not_copied_and_takes_no_other_along(lab: Lab) -> 
     assert (output["state"], [each["id"] for each in output["points"]]) == ("partial", [whole.id])
     wanted = {key for key, _ in first if "/locks/" not in key}
     assert lab.there().keys() == wanted
-    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}/migration.json"])
+    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
     (failed,) = report["failed"]
     assert (failed["id"], failed["reason"]) == (damaged.id, f"s3://{BUCKET}/{lost} is not there.")
     assert failed["reason"] in lab.world.sns.messages[-1]
@@ -523,6 +525,38 @@ def test_what_lies_in_a_file_system_or_in_no_target_any_more_is_told(lab: Lab) -
     assert "has no document in force" in str(needs.blocked)
     (needs,) = needs_of(lab.table, [Choice(point, blocked="It is late.")], {})
     assert needs.blocked == "It is late."
+
+
+def test_the_report_has_every_point_the_lost_ones_first_and_the_requests(lab: Lab) -> None:
+    first = lab.arrive(a_vm_backup("a", backup="a-nightly", data=DATA))
+    other = a_vm_backup("b", backup="b-nightly", data={0: noise("9", MIB * 2)})
+    hurt = lab.arrive(other)
+    (block,) = [key for key, _ in other if key.endswith(".blk")]
+    lab.s3.put_object(Bucket=BUCKET, Key=block, Body=None)
+    lab.s3.calls.clear()
+    output = lab.migrate(select={"ids": [first.id, hurt.id]})
+    below = f"reports/{output['migrationId']}"
+    files = lab.s3.objects(STATE)
+    report = json.loads(files[f"{below}.json"])
+    assert [(each["name"], bool(each["reason"])) for each in report["restorePoints"]] == [
+        ("default/b, backup b-nightly", True),
+        ("default/a, backup a-nightly", False),
+    ]
+    assert report["failed"] == report["restorePoints"][:1]
+    assert 0 < report["requests"] <= lab.s3.calls.total()
+    page, text = (files[f"{below}.{kind}"].decode() for kind in ("html", "txt"))
+    for each in (page, text):
+        assert "1 of 2 restore points are there" in each
+        assert "default/b, backup b-nightly" in each
+    assert output["report"] == f"s3://{STATE}/{below}.json"
+
+
+def test_what_a_client_sends_is_counted() -> None:
+    client = boto3.client("s3", region_name="eu-central-1")
+    sent = count_requests(client)
+    for _ in range(3):
+        client.meta.events.emit("before-send.s3.GetObject", request=None)
+    assert sent() == 3
 
 
 def test_the_example_is_a_request_as_it_must_be() -> None:
@@ -727,7 +761,7 @@ def test_a_cluster_that_cannot_be_asked_is_told_in_the_report(
     lab.world.settle([Happened("clusters/west.yaml", document, 1, STATE)])
     point = lab.arrive(a_vm_backup(data=DATA))
     output = lab.migrate(select={"id": point.id})
-    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}/migration.json"])
+    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
     assert report["notes"] == [
         "Cluster west could not be asked where it writes: cluster west: secret"
         " replant/clusters/west has no text"

@@ -1,5 +1,6 @@
 """What the steps of a migration read from and write to."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws.table import Table
@@ -21,13 +22,16 @@ class Names(NamedTuple):
 
 
 class Clients(NamedTuple):
-    """No cluster is among them: who may write to buckets of backups knows no credentials."""
+    """No cluster is among them: who may write to buckets of backups knows no credentials. REQUESTS
+    says how many S3 has got so far.
+    """
 
     table: Table
     s3: "S3Client"
     sqs: "SQSClient"
     sns: "SNSClient"
     names: Names
+    requests: Callable[[], int]
     clock: Clock = Clock()
 
     def notes(self, id_: str) -> Notes:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from pydantic_core import to_json
-
 from shared.models.base import to_instant
-from shared.models.migrations import Amount, Closure, Published, Run
+from shared.models.migrations import Amount, Closure, Published, Run, Selected
 from shared.pages.words import size
+from shared.runs.files import StateBucket
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.publishing import Known, known
+from shared.workflows.publishing import publish_migration
 
 TOLD = 5
 """Points that were not copied, in a message."""
@@ -34,29 +34,34 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
         "present": (moved.present + published.present).model_dump(),
         "restore": restore,
     }
-    key = f"reports/{id_}/migration.json"
+    points = [_shown(each, lost, found) for each in closure.points]
     details = {
         "to": run.place,
         "target": run.target,
         "execution": run.execution,
         "startedAt": to_instant(run.began),
         "finishedAt": to_instant(clients.clock.now()),
+        "requests": notes.requests(),
         "notes": list(notes.written().notes),
-        "failed": [
-            {"id": each.id, "name": each.name, "reason": lost[each.id]}
-            for each in closure.points
-            if each.id in lost
-        ],
+        "failed": [each for each in points if each["reason"]],
+        "restorePoints": sorted(points, key=lambda each: each["reason"] is None),
     }
-    clients.s3.put_object(
-        Bucket=clients.names.state_bucket,
-        Key=key,
-        Body=to_json(output | details, indent=2),
-        ContentType="application/json",
+    output["report"] = publish_migration(
+        StateBucket(clients.s3, clients.names.state_bucket), id_, output | details
     )
-    output["report"] = f"s3://{clients.names.state_bucket}/{key}"
     _tell(clients, run, closure, lost, output)
     return _short(output)
+
+
+def _shown(point: Selected, lost: dict[str, str], found: Known) -> dict[str, Any]:
+    copy = found.points.get(point.id)
+    return {
+        "id": point.id,
+        "newId": copy.id if copy and point.id not in lost else None,
+        "name": point.name,
+        "takenAt": to_instant(point.taken_at),
+        "reason": lost.get(point.id),
+    }
 
 
 def _state(closure: Closure, lost: dict[str, str]) -> str:

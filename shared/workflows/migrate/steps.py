@@ -21,6 +21,14 @@ BY_CHILDREN = {"gather": gather, "copy": copy, "settle": settle}
 
 def take_step(clients: Clients, event: dict[str, Any], seconds: float) -> dict[str, Any]:
     """SECONDS are left for it. Raises what the step raises."""
+    before = clients.requests()
+    answer = _step(clients, event, seconds)
+    notes = clients.notes(event.get("id") or answer["id"])
+    notes.add_requests(clients.requests() - before, clients.clock.now())
+    return answer
+
+
+def _step(clients: Clients, event: dict[str, Any], seconds: float) -> dict[str, Any]:
     step = event["step"]
     if step == "begin":
         run, closure = begin(clients, event["request"], event["execution"], event["name"])

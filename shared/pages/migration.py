@@ -1,0 +1,87 @@
+"""The report of a migration -> one HTML page that needs nothing else, and a text for a terminal."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from shared.pages.frame import document
+from shared.pages.machine import badge
+from shared.pages.markup import Html, code, facts, join, table, tag
+from shared.pages.words import Report, between, count, moment, size, visible
+
+LISTED = 5000
+"""Restore points on a page, those that are not there first; the JSON has all."""
+
+TOLD = 20  # points that are not there, in the text
+WIDTH = 96
+
+
+def page(report: Report, address: str) -> str:
+    """ADDRESS is where the JSON lies, which has everything."""
+    named = f"Migration to {report['to']}"
+    return document(f"{named}: {report['state']}", *_parts(report, named, address))
+
+
+def text(report: Report) -> str:
+    """At most twenty restore points that are not there, each with its reason."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def lead(report: Report) -> str:
+    """How much of it is there, in a sentence."""
+    every, failed = len(report["restorePoints"]), len(report["failed"])
+    copied, present = report["copied"], report["present"]
+    return (
+        f"{every - failed:,} of {count(every, 'restore point')} are there."
+        f" {count(copied['objects'], 'object')} ({size(copied['bytes'])}) were copied,"
+        f" {present['objects']:,} ({size(present['bytes'])}) were there already."
+    )
+
+
+def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
+    yield tag("p", "Replant", class_="brand")
+    yield tag("h1", f"{named} ", badge(report["state"]))
+    yield tag("p", lead(report), class_="lead")
+    for note in report["notes"]:
+        yield tag("p", note)
+    yield tag("h2", "At a glance")
+    yield facts(
+        (
+            ("Migration", code(report["migrationId"])),
+            ("Target", report["target"]),
+            ("Requests to S3", f"{report['requests']:,}"),
+            ("Started", moment(report["startedAt"])),
+            ("Ended", moment(report["finishedAt"])),
+            ("Took", between(report["startedAt"], report["finishedAt"])),
+            ("Execution", code(report["execution"])),
+            ("The whole report as JSON", code(address)),
+        )
+    )
+    yield tag("h2", "Restore points")
+    yield _told_of(report, address)
+    rows = (
+        (each["name"], moment(each["takenAt"]), code(each["newId"] or ""), each["reason"] or "")
+        for each in report["restorePoints"][:LISTED]
+    )
+    heads = ("Restore point", "Taken at", "Its copy", "Why it is not there")
+    yield table("Restore points", heads, rows, headed=True)
+
+
+def _told_of(report: Report, address: str) -> Html:
+    every = len(report["restorePoints"])
+    said = f"{count(every, 'restore point')}, those that are not there first."
+    if every <= LISTED:
+        return tag("p", said)
+    return tag("p", join((f"{said} The first {LISTED:,} are listed; all are in ", code(address))))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"Migration to {visible(report['to'])}: {report['state']}"
+    yield lead(report)
+    yield from map(visible, report["notes"])
+    failed = report["failed"]
+    for each in failed[:TOLD]:
+        yield visible(each["name"])
+        for line in wrap(visible(each["reason"]), WIDTH):
+            yield f"    {line}"
+    if len(failed) > TOLD:
+        yield f"and {len(failed) - TOLD:,} more"
