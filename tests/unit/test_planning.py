@@ -15,7 +15,7 @@ from shared.errors import NotFound, Refused
 from shared.models.base import to_instant
 from shared.models.restore_points import State
 from shared.workflows.looking import Ask
-from shared.workflows.planning import LOOKS, READERS, Attach, Planned
+from shared.workflows.planning import LOOKS, READERS, Attach, Copy, Planned
 from tests.lab import STATE, Lab, a_lab
 from tests.scenarios import Happened, World
 
@@ -59,7 +59,7 @@ def test_who_took_the_restore_up_meanwhile_is_looked_at_too_and_not_for_ever(lab
     lab.backup()
     lab.plan(execution="run-0")
 
-    def take_up(number: int) -> Planned | Ask | Attach:
+    def take_up(number: int) -> Planned | Ask | Attach | Copy:
         everybody = {f"run-{each}": False for each in range(number)}
         lab.alive.clear()
         lab.plan(execution=f"run-{number}")
