@@ -18,6 +18,7 @@ from bench import (
     init,
     line,
     memory,
+    migrate,
     ready,
     restore,
     rollback,
@@ -37,6 +38,7 @@ class Benchmark(Protocol):
 BENCHMARKS: dict[str, Benchmark] = {
     "event": event.tables,
     "fill": fill.tables,
+    "migrate": migrate.tables,
     "search": search.tables,
     "init": init.tables,
     "restore": restore.tables,

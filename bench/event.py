@@ -108,8 +108,12 @@ class Line:
     def handled(self, bucket: str, key: str) -> None:
         self.sequencer += 1
         self._handled(event(bucket, key, self.sequencer), key)
+        self.settle()
+
+    def settle(self) -> None:
+        """What waits in the queue is handled. Raises RuntimeError for a failed one."""
         while messages := self._waiting():
-            self._handled({"Records": messages}, key)
+            self._handled({"Records": messages}, "what waited in the queue")
 
     def _waiting(self) -> list[dict[str, str]]:
         """What the function has put into its queue, as Lambda would hand it over."""

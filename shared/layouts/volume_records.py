@@ -38,6 +38,12 @@ def last_of(body: bytes) -> str | None:
     return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
 
+def blocks_of(body: bytes) -> int | None:
+    """How many blocks a volume.cfg says that there are. Raises Unreadable."""
+    said = document(body).get("BlockCount")
+    return int(said) if isinstance(said, str) and said.isdecimal() else None
+
+
 def merged(source: bytes, there: bytes | None, last: Last, blocks: int) -> bytes:
     """The volume.cfg for a place where LAST is the last backup and so many BLOCKS lie. A volume
     only grows, and any backup is restored to the size that stands here. Raises Unreadable.

@@ -133,13 +133,15 @@ class Problem(Value):
 
 class Gathered(Value):
     """What one part lacks at the destination: so many FILES of objects to copy; PRESENT is what is
-    there already: where nothing is to be copied, the DIGEST is of that. LOST are backups, or of
-    another part its name, that cannot be copied, with the reason.
+    there already: where nothing is to be copied, the DIGEST is of that; SEALED: it is the very same
+    as when a migration ended. LOST are backups, or of another part its name, that cannot be copied,
+    with the reason.
     """
 
     files: int = 0
     present: Amount = Amount()
     digest: str | None = None
+    sealed: bool = False
     lost: dict[str, str] = {}
 
 

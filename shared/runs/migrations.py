@@ -59,6 +59,7 @@ class Notes:
             what=f"migration {id_}",
         )
         self._closure: Closure | None = None
+        self._published: Published | None = None
 
     def begun(self) -> Run | None:
         return self._kept.find(RECORD, Run)
@@ -149,8 +150,9 @@ class Notes:
         return Moved(sum(copied, Amount()), sum(present, Amount()))
 
     def published(self) -> Published | None:
-        row = self._kept.find(PUBLISHED, Published)
-        return row and Published.model_validate_json(self._kept.get(PUBLISHED))
+        if self._published is None and self._kept.find(PUBLISHED, Published):
+            self._published = Published.model_validate_json(self._kept.get(PUBLISHED))
+        return self._published
 
     def save_published(self, published: Published, now: datetime) -> None:
         """The row says that the file is whole."""

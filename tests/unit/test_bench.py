@@ -132,8 +132,8 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         command.main(["events"])
     assert (
-        "there are event, fill, search, init, restore, batch, rollback, failover, line, ready,"
-        " memory, cfg, images, strategies, rto" in capsys.readouterr().err
+        "there are event, fill, migrate, search, init, restore, batch, rollback, failover, line,"
+        " ready, memory, cfg, images, strategies, rto" in capsys.readouterr().err
     )
 
 

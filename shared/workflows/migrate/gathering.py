@@ -115,7 +115,7 @@ class _Gathering:
         there = look_there(self._clients, self._run, self._part, wanted)
         if there.lacking or there.digest != sealed:
             return None
-        return _Compared(0, there.amount, there.digest, ())
+        return _Compared(0, there.amount, there.digest, (), sealed=True)
 
     def _compare(self, wanted: Objects) -> "_Compared":
         """Writes the files of what is to be copied."""
@@ -201,10 +201,16 @@ class _Compared(NamedTuple):
     present: Amount
     digest: str
     missing: tuple[str, ...]
+    sealed: bool = False
 
     def gathered(self, lost: dict[str, str]) -> Gathered:
-        digest = None if self.files else self.digest
-        return Gathered(files=self.files, present=self.present, digest=digest, lost=lost)
+        return Gathered(
+            files=self.files,
+            present=self.present,
+            digest=None if self.files else self.digest,
+            sealed=self.sealed,
+            lost=lost,
+        )
 
 
 class _Files:

@@ -19,6 +19,7 @@ from shared.models.base import to_instant
 from shared.models.migrations import Amount, Arrived, Part, Published, Run, Selected, Settled
 from shared.models.restore_points import RestorePoint
 from shared.models.row_keys import bucket_partition
+from shared.runs.migrations import Notes
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy_versions
 from shared.workflows.migrate.parts import record_of
@@ -79,15 +80,15 @@ class Known(NamedTuple):
 def await_catalogue(clients: Clients, id_: str, seconds: float) -> bool:
     """Whether there is nothing more to wait for."""
     end = clients.clock.monotonic() + seconds
-    while not known(clients, id_).done:
+    notes = clients.notes(id_)
+    while not known(clients, notes).done:
         if clients.clock.monotonic() + POLL >= end:
             return False
         clients.clock.sleep(POLL)
     return True
 
 
-def known(clients: Clients, id_: str) -> Known:
-    notes = clients.notes(id_)
+def known(clients: Clients, notes: Notes) -> Known:
     run, published = notes.run(), notes.published()
     assert published is not None and published.at is not None  # noqa: S101, PT018  # it is awaited
     partition = bucket_partition(run.bucket)

@@ -19,7 +19,7 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
     notes = clients.notes(id_)
     run, closure, published = notes.run(), notes.closure(), notes.published()
     assert published is not None  # noqa: S101  # it is reported then
-    found = known(clients, id_)
+    found = known(clients, notes)
     lost = published.lost | _not_catalogued(published, found)
     moved = notes.moved()
     output = {

@@ -64,7 +64,7 @@ class _Settling:
                 why = _vanished(self._run, self._part, there.lacking)
                 return Settled(lost=lost | dict.fromkeys(left, why))
             digest = there.digest
-        settled = self._copy_records(wanted, left)
+        settled = self._copy_records(wanted, left, sealed=gathered.sealed)
         if settled.lost:
             return settled.model_copy(update={"lost": lost | settled.lost})
         if not lost:
@@ -87,7 +87,7 @@ class _Settling:
                 lost[backup] = why
         return blocks.lost | lost
 
-    def _copy_records(self, wanted: Objects, backups: list[str]) -> Settled:
+    def _copy_records(self, wanted: Objects, backups: list[str], *, sealed: bool) -> Settled:
         """Of the part's own; and the record of the volume that they are of."""
         lacking, present = self._records(wanted)
         copied, problems = copy_all(self._clients, self._run, self._part, lacking)
@@ -95,7 +95,7 @@ class _Settling:
             return Settled(lost=dict.fromkeys(backups, problems[0].reason))
         if self._part.kind == "volume":
             try:
-                written = self._write_volume(wanted, backups)
+                written = self._write_volume(wanted, backups, sealed=sealed)
             except Unreadable as error:
                 folder = url_of(self._part.bucket, wanted.folder)
                 return Settled(lost=dict.fromkeys(backups, f"{folder}: {error.message}"))
@@ -124,7 +124,9 @@ class _Settling:
                 lacking.append((key, found.etag if found else "gone", found.size if found else 0))
         return lacking, present
 
-    def _write_volume(self, wanted: Objects, backups: list[str]) -> tuple[int, bool] | str:
+    def _write_volume(
+        self, wanted: Objects, backups: list[str], *, sealed: bool
+    ) -> tuple[int, bool] | str:
         """Its size, and whether it had to be written; or why it could not be."""
         source_key = keys.volume_key(self._part.root, self._part.name)
         place = self._run.placed(source_key, self._part.base)
@@ -135,7 +137,9 @@ class _Settling:
         for _ in range(TRIES):
             there = self._read(self._run.bucket, place)
             last = max([*mine, *self._last_there(there)], key=lambda each: (each.at, each.name))
-            blocks = self._count(wanted)
+            # What is as it was when it was sealed was counted then.
+            counted = volume_records.blocks_of(there[0]) if there and sealed else None
+            blocks = self._count(wanted) if counted is None else counted
             body = volume_records.merged(source[0], there[0] if there else None, last, blocks)
             if there and there[0] == body:
                 return len(body), False

@@ -74,8 +74,9 @@ def _divide(clients: Clients, id_: str) -> int:
 
 def _restore(clients: Clients, id_: str) -> dict[str, Any] | None:
     """The request to restore what was copied; None where that was not asked for, or nothing was."""
-    run = clients.notes(id_).run()
-    ids = [each.id for each in known(clients, id_).points.values() if each.usable]
+    notes = clients.notes(id_)
+    run = notes.run()
+    ids = [each.id for each in known(clients, notes).points.values() if each.usable]
     if run.then is None or not ids:
         return None
     return {**run.then, "select": {"ids": ids}}
