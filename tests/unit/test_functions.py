@@ -245,7 +245,7 @@ def test_plan_asks_for_the_execution_that_has_the_restore_and_goes_on_with_the_a
     request = {"select": {"id": "point-web01"}, "target": "west", "requestId": "r"}
     event = {"request": request, "execution": "arn:run-2", "name": "run-2", "looked": {}}
     asked = plan.handler(event, CONTEXT)
-    assert asked == {"ask": "arn:run-1", "looked": {}, "attached": {}}
+    assert asked == {"ask": "arn:run-1", "looked": {}, "attached": {}, "copied": None}
     with pytest.raises(Refused, match="still running as arn:run-1"):
         plan.handler(event | {"looked": {"arn:run-1": True}}, CONTEXT)
     answer = plan.handler(event | {"looked": {"arn:run-1": False}}, CONTEXT)
