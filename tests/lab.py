@@ -225,13 +225,7 @@ class Lab:
             provisioner=LONGHORN_DRIVER,
             parameters={"migratable": "true"},
         )
-        self.cluster.add(
-            "BackupTarget",
-            LONGHORN_NAMESPACE,
-            "default",
-            spec={"backupTargetURL": "s3://backups@us-east-1/"},
-            status={"available": True},
-        )
+        self.read_backups("default", "s3://backups@us-east-1/")
         self.cluster.add("VolumeSnapshotClass", "", "longhorn", driver="driver.longhorn.io")
         self.cluster.add("NetworkAttachmentDefinition", "default", "vlan100")
         self._add_harvester()
@@ -325,6 +319,11 @@ class Lab:
         """By a document, with what that says of its versions."""
         document = {"id": id_, "secret": f"replant/clusters/{id_}", **facts}
         self.table.put_many([_document("clusters", id_, document)])
+
+    def read_backups(self, name: str, url: str) -> None:
+        """By a BackupTarget of Longhorn's."""
+        spec, status = {"backupTargetURL": url}, {"available": True}
+        self.cluster.add("BackupTarget", LONGHORN_NAMESPACE, name, spec=spec, status=status)
 
     def know_target(self, id_: str, **document: Any) -> None:
         """By a document, in force."""

@@ -1,18 +1,12 @@
 """The report of a migration -> one HTML page that needs nothing else, and a text for a terminal."""
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from shared.pages.frame import document
 from shared.pages.machine import badge
-from shared.pages.markup import Html, code, facts, join, table, tag
+from shared.pages.many import LISTED, heading, reasons
+from shared.pages.markup import Html, code, facts, table, tag
 from shared.pages.words import Report, between, count, moment, size, visible
-
-LISTED = 5000
-"""Restore points on a page, those that are not there first; the JSON has all."""
-
-TOLD = 20  # points that are not there, in the text
-WIDTH = 96
 
 
 def page(report: Report, address: str) -> str:
@@ -57,7 +51,9 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
         )
     )
     yield tag("h2", "Restore points")
-    yield _told_of(report, address)
+    every = len(report["restorePoints"])
+    said = f"{count(every, 'restore point')}, those that are not there first."
+    yield heading(said, every, address)
     rows = (
         (each["name"], moment(each["takenAt"]), code(each["newId"] or ""), each["reason"] or "")
         for each in report["restorePoints"][:LISTED]
@@ -66,22 +62,8 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     yield table("Restore points", heads, rows, headed=True)
 
 
-def _told_of(report: Report, address: str) -> Html:
-    every = len(report["restorePoints"])
-    said = f"{count(every, 'restore point')}, those that are not there first."
-    if every <= LISTED:
-        return tag("p", said)
-    return tag("p", join((f"{said} The first {LISTED:,} are listed; all are in ", code(address))))
-
-
 def _lines(report: Report) -> Iterator[str]:
     yield f"Migration to {visible(report['to'])}: {report['state']}"
     yield lead(report)
     yield from map(visible, report["notes"])
-    failed = report["failed"]
-    for each in failed[:TOLD]:
-        yield visible(each["name"])
-        for line in wrap(visible(each["reason"]), WIDTH):
-            yield f"    {line}"
-    if len(failed) > TOLD:
-        yield f"and {len(failed) - TOLD:,} more"
+    yield from reasons([(each["name"], each["reason"]) for each in report["failed"]])

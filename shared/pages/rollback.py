@@ -1,18 +1,13 @@
 """The report of a rollback -> one HTML page that needs nothing else, and a text for a terminal."""
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from shared.pages.frame import document
 from shared.pages.machine import badge
-from shared.pages.markup import Html, code, facts, join, table, tag
-from shared.pages.words import Report, between, count, moment, visible
+from shared.pages.many import LISTED, heading, reasons
+from shared.pages.markup import Html, code, facts, table, tag
+from shared.pages.words import Report, between, count, moment
 
-LISTED = 5000
-"""Objects on a page, kept ones first; the JSON has all."""
-
-TOLD = 20  # kept objects in the text
-WIDTH = 96
 FATES = {"deleted": "deleted", "gone": "gone already", "kept": "kept"}
 PLANNED = {"deleted": "would be deleted", "gone": "gone already", "kept": "would be kept"}
 
@@ -62,21 +57,14 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
         )
     )
     yield tag("h2", "Objects")
-    yield _told_of(report, address)
+    every = len(report["objects"])
+    yield heading(f"{count(every, 'object')}, those that are kept first.", every, address)
     said = _said(report)
     rows = (
         (f"{each['kind']} {place(each)}", said[each["fate"]], each["machine"], each["reason"])
         for each in report["objects"][:LISTED]
     )
     yield table("Objects", ("Object", "What became of it", "Machine", "Why"), rows, headed=True)
-
-
-def _told_of(report: Report, address: str) -> Html:
-    every = len(report["objects"])
-    said = f"{count(every, 'object')}, those that are kept first."
-    if every <= LISTED:
-        return tag("p", said)
-    return tag("p", join((f"{said} The first {LISTED:,} are listed; all are in ", code(address))))
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -87,13 +75,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 def kept(report: Report) -> Iterator[str]:
     """What is kept and why, for a terminal: twenty objects, and how many more there are."""
-    objects = report["kept"]
-    for each in objects[:TOLD]:
-        yield f"{each['kind']} {visible(place(each))}"
-        for line in wrap(visible(each["reason"]), WIDTH):
-            yield f"    {line}"
-    if len(objects) > TOLD:
-        yield f"and {len(objects) - TOLD:,} more"
+    return reasons([(f"{each['kind']} {place(each)}", each["reason"]) for each in report["kept"]])
 
 
 def place(each: Report) -> str:

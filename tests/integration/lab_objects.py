@@ -2,8 +2,11 @@
 for.
 """
 
+import json
+
 from local.api import Object
 from local.samples.longhorn import BackingImage
+from local.stack import Stack
 
 SNAPSHOT = "snapshot.storage.k8s.io/v1"
 KUBEVIRT = "kubevirt.io/v1"
@@ -118,3 +121,13 @@ def machine(space: str, strategy: str = "RerunOnFailure", network: str | None = 
 
 def everything(space: str) -> list[Object]:
     return [content(space), snapshot(space), claim(space), secret(space), machine(space)]
+
+
+def store_keys(stack: Stack, secret: str) -> None:
+    """Keys for the bucket, as a target's document names them."""
+    keys = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINTS": stack.endpoint,
+    }
+    stack.client("secretsmanager").create_secret(Name=secret, SecretString=json.dumps(keys))

@@ -10,6 +10,7 @@ import pytest
 from local.api import Api
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
+from tests.integration.lab_objects import store_keys
 
 LONGHORN = "/apis/longhorn.io/v1beta2/namespaces/longhorn-system"
 SECRETS = "/api/v1/namespaces/longhorn-system/secrets"
@@ -25,12 +26,7 @@ RESTORE = {
 
 @pytest.fixture(scope="module")
 def west(stack: Stack) -> Api:
-    keys = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_ENDPOINTS": stack.endpoint,
-    }
-    stack.client("secretsmanager").create_secret(Name=SECRET, SecretString=json.dumps(keys))
+    store_keys(stack, SECRET)
     place = f"url: s3://{stack.bucket}/copies/\ncluster: east\n"
     document = f"id: copies\n{place}credentialSecret: {SECRET}\n"
     stack.document("targets/copies.yaml", document)

@@ -5,7 +5,6 @@ Aspects: what is there afterwards, the same again, a restore that succeeds and o
 is refused. Not aspects: what is copied and compared (test_migrating.py of the unit tests).
 """
 
-import json
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from local.samples.world import a_vm_backup
 from local.stack import Ended, Stack, wait
 from tests.integration.examples import example, invoke
+from tests.integration.lab_objects import store_keys
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -25,12 +25,7 @@ SELECT = {"namespace": "moving", "cluster": "south"}
 @pytest.fixture(scope="module")
 def stack_with_machines(stack: Stack) -> Stack:
     """Two machines that are backed up, and a place to copy them to."""
-    keys = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_ENDPOINTS": stack.endpoint,
-    }
-    stack.client("secretsmanager").create_secret(Name=SECRET, SecretString=json.dumps(keys))
+    store_keys(stack, SECRET)
     places = {FROM: "", TO: f"credentialSecret: {SECRET}\n"}
     for place, more in places.items():
         id_ = place.strip("/")

@@ -36,13 +36,7 @@ def lab() -> Iterator[Lab]:
     with a_lab() as lab:
         lab.know_target("east-s3", url="s3://backups/", cluster="east")
         lab.know_target("copies", url=TO, cluster="east")
-        lab.cluster.add(
-            "BackupTarget",
-            LONGHORN_NAMESPACE,
-            "copies",
-            spec={"backupTargetURL": "s3://backups@us-east-1/copies/"},
-            status={"available": True},
-        )
+        lab.read_backups("copies", "s3://backups@us-east-1/copies/")
         lab.copy = lambda asked: copy_all(lab, asked)
         yield lab
 
