@@ -79,7 +79,7 @@ class Closure(Value):
 
 class Run(Value):
     """ID names a migration's rows and files; TARGET is the document that owns the place BUCKET and
-    PREFIX; THEN as it was asked for.
+    PREFIX; THEN as it was asked for. So many copies are KEPT: their originals are no more.
     """
 
     id: str
@@ -89,6 +89,7 @@ class Run(Value):
     prefix: str
     began: Instant
     then: dict[str, Any] | None = None
+    kept: int = 0
 
     @property
     def place(self) -> str:

@@ -61,6 +61,11 @@ class Select(Value):
     cluster: ClusterId | None = None
     at: At = None
 
+    @property
+    def names_points(self) -> bool:
+        """Whether it says which restore points are meant, and not which machines."""
+        return bool(self.id or self.ids)
+
     @model_validator(mode="after")
     def _one_subject(self) -> "Select":
         ways = [name for name in WAYS if getattr(self, name)]

@@ -87,6 +87,15 @@ def _preferred(choice: Choice, originals: Mapping[str, RestorePoint]) -> Choice:
     return choice._replace(note=f"{choice.note} {said}" if choice.note else said)
 
 
+def not_copies_in(choices: Iterable[Choice], target: str) -> tuple[Choice, ...]:
+    """Without those of which the copy in TARGET is chosen, since the original cannot be."""
+    return tuple(each for each in choices if not _is_copy_in(each.point, target))
+
+
+def _is_copy_in(point: RestorePoint, target: str) -> bool:
+    return point.copy_of is not None and point.target == target
+
+
 def take_copies(
     choices: Iterable[Choice],
     originals: Mapping[str, RestorePoint],
@@ -114,7 +123,7 @@ def _copy_of(
     copies: Mapping[str, RestorePoint],
     target: str,
 ) -> Choice:
-    if original is None and choice.blocked:
+    if original is None and (choice.blocked or _is_copy_in(choice.point, target)):
         return choice
     if original is None:
         return choice._replace(blocked="Its first backup came after the copying had begun.")

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from shared.aws.table import Table
 from shared.catalogue import documents, reading
-from shared.catalogue.assemble import Named, point_id
 from shared.errors import Refused
 from shared.models.base import url_of
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint
-from shared.restore.select import Choice, take_copies
-from shared.workflows.migrate.destinations import Destination, find_destination
+from shared.pages.words import count
+from shared.restore.select import Choice, not_copies_in, take_copies
+from shared.workflows.migrate.destinations import Destination, find_destination, id_there
 
 MOST = 5000
 """Restore points of one restore that are copied first: their ids go from state to state."""
@@ -23,9 +23,10 @@ def destination(table: Table, to: str) -> Destination:
     return find_destination(to, documents.targets(table))
 
 
-def to_copy(choices: Iterable[Choice]) -> tuple[str, ...]:
-    """The ids of the restore points that can be. Raises Refused."""
-    ids = tuple(each.point.id for each in choices if not each.blocked)
+def to_copy(choices: Iterable[Choice], place: Destination) -> tuple[str, ...]:
+    """The ids of the restore points that can be, and are not there yet. Raises Refused."""
+    left = not_copies_in(choices, place.target.id)
+    ids = tuple(each.point.id for each in left if not each.blocked)
     if len(ids) > MOST:
         raise Refused(
             f"select: {len(ids)} restore points are too many to be copied first; {MOST} may be."
@@ -41,7 +42,7 @@ def from_copies(
     """COPIED are the ids of the restore points that were to be copied."""
     originals = reading.by_id(table, copied)
     target = place.target.id
-    ids = {each.id: _id_there(target, each) for each in originals.values()}
+    ids = {each.id: id_there(target, each) for each in originals.values()}
     copies = reading.by_id(table, ids.values())
     there = {id_: copies[copy] for id_, copy in ids.items() if copy in copies}
     return take_copies(choices, originals, there, target)
@@ -61,17 +62,8 @@ def _placed(point: RestorePoint, base: str, place: Destination) -> RestorePoint:
     return point.model_copy(update={"target": place.target.id, "source": source})
 
 
-def say(cluster: str, points: Iterable[RestorePoint], place: Destination) -> Check:
-    """That a restore which is only planned would copy."""
-    number = len(list(points))
+def say(cluster: str, number: int, place: Destination) -> Check:
+    """That a restore which is only planned would copy so many restore points."""
     where = url_of(place.bucket, place.prefix)
-    return Check(
-        check="copy",
-        subject=cluster,
-        verdict="pass",
-        message=f"{number} restore points are copied to {where} first, and restored from there.",
-    )
-
-
-def _id_there(target: str, point: RestorePoint) -> str:
-    return point_id(target, Named(point.namespace, point.vm, point.backup))
+    said = f"Copied to {where} first, and restored from there: {count(number, 'restore point')}."
+    return Check(check="copy", subject=cluster, verdict="pass", message=said)

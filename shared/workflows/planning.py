@@ -177,14 +177,16 @@ def _choose_copies(
     assert request.to  # noqa: S101  # mode migrate has it
     place = copying_first.destination(clients.table, request.to)
     copy: tuple[str, ...] = ()
-    if copied is None and not request.dry_run:
-        copy = copying_first.to_copy(choices)
-    if copied is not None:
-        choices = copying_first.from_copies(clients.table, choices, copied, place)
-    points = [choice.point for choice in choices]
     if copied is None:
-        points = copying_first.as_copied(clients.table, points, place)
-        checks = (*checks, copying_first.say(request.target, points, place))
+        copy = copying_first.to_copy(choices, place)
+        points = copying_first.as_copied(clients.table, (each.point for each in choices), place)
+        if copy:
+            checks = (*checks, copying_first.say(request.target, len(copy), place))
+    else:
+        choices = copying_first.from_copies(clients.table, choices, copied, place)
+        points = [choice.point for choice in choices]
+    if request.dry_run:
+        copy = ()  # it is only said
     request = request.copied()
     return _Chosen(request, choices, points, planning.needs(points, request), checks, copy)
 

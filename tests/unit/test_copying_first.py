@@ -18,11 +18,11 @@ from shared.catalogue import reading
 from shared.catalogue.assemble import Named, point_id
 from shared.errors import InvalidRequest, NotFound
 from shared.labels import LONGHORN_NAMESPACE
-from shared.models.restore_points import RestorePoint
+from shared.models.restore_points import RestorePoint, State
 from shared.models.row_keys import POINT, copy_row, point_partition
 from shared.restore.request import restore_request
 from shared.workflows import planning
-from tests.lab import Lab, a_lab
+from tests.lab import Lab, _nobody_copies, a_lab
 from tests.unit.test_harvester_strategy import told
 
 Json = dict[str, Any]
@@ -155,8 +155,21 @@ def test_a_dry_run_copies_nothing_and_says_what_would_be(lab: Lab) -> None:
     assert output["state"] == "planned"
     report = told(lab, output)
     (said,) = [each["message"] for each in report["checks"] if each["check"] == "copy"]
-    assert said == f"1 restore points are copied to {TO} first, and restored from there."
+    assert said == f"Copied to {TO} first, and restored from there: 1 restore point."
     assert json.dumps(lab.cluster.objects.__repr__()) == before
+
+
+def test_a_copy_that_lies_there_already_is_taken_where_its_original_is_gone(lab: Lab) -> None:
+    """And nothing is copied onto itself."""
+    lost = copied(lab)
+    lab.copy = _nobody_copies
+    dead = lost.model_copy(update={"state": State.DELETED})
+    row = lab.table.get((point_partition(lost.id), POINT))
+    assert row
+    lab.table.put_many([{**row, "state": "deleted", "body": dead.model_dump_json()}])
+    output = lab.restore(migrates(lab, select={"vm": "default/web01", "cluster": "east"}))
+    assert output["counts"] == {"ready": 1}, told(lab, output)
+    assert "the original, web01-nightly of" in output["machines"][0]["note"]
 
 
 def test_a_place_that_no_document_owns_is_not_found(lab: Lab) -> None:

@@ -612,6 +612,27 @@ def test_a_selection_takes_the_copy_and_says_so_where_the_original_is_gone(lab: 
     assert only(lab.table, id=point.id).replicas == (f"s3://{BUCKET}/{COPY}",)
 
 
+def test_a_copy_whose_original_is_gone_is_kept_and_takes_nothing_along(lab: Lab) -> None:
+    backup = a_vm_backup("gone", backup="g", data=DATA)
+    lab.arrive(backup)
+    lab.arrive(a_vm_backup("web", backup="w", data=DATA))
+    assert lab.migrate(select={"cluster": "east"})["state"] == "succeeded"
+    lab.world.settle([Happened(backup.key, None, 2)])
+    there = lab.there()
+    for select, left in (({"cluster": "east"}, 1), ({"vm": "default/gone", "cluster": "east"}, 0)):
+        output = lab.migrate(select=select)
+        assert (output["state"], len(output["points"])) == ("succeeded", left)
+        report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
+        assert report["notes"] == [
+            "There already, as copies of what cannot be restored any more: 1 restore point of the"
+            " selection."
+        ]
+    assert lab.there() == there
+    (copy,) = points(lab.table, target="copy", vm="default/gone")
+    with pytest.raises(Refused, match="lies already"):
+        lab.migrate(select={"id": copy.id})
+
+
 def test_a_folder_that_does_not_say_when_it_was_made_is_as_old_as_its_original(lab: Lab) -> None:
     lab.world.settle([target("dir", prefix="dir/"), *UNDATED])
     point = only(lab.table, target="dir")

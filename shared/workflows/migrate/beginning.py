@@ -10,6 +10,7 @@ from shared.copies.closure import closure
 from shared.errors import InvalidRequest, Refused
 from shared.models.migrations import Closure, MigrateRequest, Run, Selected, Written
 from shared.restore.request import Mode, restore_request
+from shared.restore.select import not_copies_in
 from shared.validation import parse
 from shared.workflows import selection
 from shared.workflows.migrate.clients import Clients
@@ -36,8 +37,9 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
     bucket, prefix, target = find_destination(request.to, targets)
     chosen = selection.find_plan(clients.table, request.select)
     choices = selection.select_points(clients.table, request.select, chosen)
+    left = choices if request.select.names_points else not_copies_in(choices, target.id)
     by_id = {each.id: each for each in targets}
-    found = closure(needs_of(clients.table, choices, by_id))
+    found = closure(needs_of(clients.table, left, by_id))
     for each in found.points:
         if problem := places.onto_itself(each, bucket, prefix):
             raise Refused(problem, "to")
@@ -49,6 +51,7 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
         prefix=prefix,
         began=clients.clock.now(),
         then=then,
+        kept=len(choices) - len(left),
     )
     _check_names(found.points, run)
     return notes.begin(run, found), notes.closure()

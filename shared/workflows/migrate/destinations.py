@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
+from shared.catalogue.assemble import Named, point_id
 from shared.catalogue.targets import owner
 from shared.errors import NotFound
 from shared.models.base import split_url
 from shared.models.documents import BackupTarget
+from shared.models.migrations import Selected
+from shared.models.restore_points import RestorePoint
 from shared.validation import listed
 
 
@@ -15,6 +18,11 @@ class Destination(NamedTuple):
     bucket: str
     prefix: str
     target: BackupTarget
+
+
+def id_there(target: str, point: RestorePoint | Selected) -> str:
+    """Of the copy of a point in a TARGET's place."""
+    return point_id(target, Named(point.namespace, point.vm, point.backup))
 
 
 def find_destination(url: str, targets: tuple[BackupTarget, ...]) -> Destination:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from shared.aws import listing
 from shared.aws.listing import Entry
 from shared.catalogue import reading
-from shared.catalogue.assemble import Named, point_id
 from shared.catalogue.events import Copied, Look
 from shared.catalogue.rows import Row
 from shared.copies import judging
@@ -22,6 +21,7 @@ from shared.models.row_keys import bucket_partition
 from shared.runs.migrations import Notes
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy_versions
+from shared.workflows.migrate.destinations import id_there
 from shared.workflows.migrate.parts import record_of
 from shared.workflows.queueing import send
 
@@ -170,17 +170,13 @@ def _is_marked(copy: RestorePoint, original: str) -> bool:
 
 
 def _unmarked(clients: Clients, run: Run, points: Iterable[Selected]) -> list[Copied]:
-    copies = {_id_there(run, each): each for each in points}
+    copies = {id_there(run.target, each): each for each in points}
     known = reading.by_id(clients.table, copies)
     return [
         Copied(point=id_, of=each.original, taken_at=each.taken_at)
         for id_, each in copies.items()
         if id_ != each.original and (id_ not in known or not _is_marked(known[id_], each.original))
     ]
-
-
-def _id_there(run: Run, point: Selected) -> str:
-    return point_id(run.target, Named(point.namespace, point.vm, point.backup))
 
 
 def _tell_catalogue(

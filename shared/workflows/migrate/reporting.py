@@ -1,10 +1,11 @@
 """What was copied, what was there, what could not be -> the report, the message, the output."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from shared.models.base import to_instant
 from shared.models.migrations import Amount, Closure, Published, Run, Selected
-from shared.pages.words import size
+from shared.pages.words import count, size
 from shared.runs.files import StateBucket
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.publishing import Known, known
@@ -42,7 +43,7 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
         "startedAt": to_instant(run.began),
         "finishedAt": to_instant(clients.clock.now()),
         "requests": notes.requests(),
-        "notes": list(notes.written().notes),
+        "notes": [*_of_kept(run), *notes.written().notes],
         "failed": [each for each in points if each["reason"]],
         "restorePoints": sorted(points, key=lambda each: each["reason"] is None),
     }
@@ -51,6 +52,12 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
     )
     _tell(clients, run, closure, lost, output)
     return _short(output)
+
+
+def _of_kept(run: Run) -> Iterator[str]:
+    if run.kept:
+        said = "There already, as copies of what cannot be restored any more"
+        yield f"{said}: {count(run.kept, 'restore point')} of the selection."
 
 
 def _shown(point: Selected, lost: dict[str, str], found: Known) -> dict[str, Any]:
