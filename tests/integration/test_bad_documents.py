@@ -97,7 +97,7 @@ def spare(stack: Stack) -> dict[str, Any]:
             "id: bad\nurl: s3://not-ours/\ncluster: West\n",
             ["cluster: must be an id of a-z, 0-9 and -"],
         ),
-        ("plans/payments.yaml", "name: payments\n", ["source: is missing"]),
+        ("plans/wages.yaml", "name: wages\n", ["source: is missing"]),
     ],
 )
 def test_a_bad_document_is_quarantined_and_the_last_good_one_stays_in_force(

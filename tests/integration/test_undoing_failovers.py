@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 SPACE, PLACE = "books", "books-back"
 VMS = ("db-1", "db-2", "web")
 PLAN = f"""\
-name: ledgers
+name: accounts
 source: burnt
 target: west
 trigger: {{alarm: nobody-fires-this, mode: automatic, cooldown: PT0S}}
@@ -41,13 +41,13 @@ MACHINES = f"/apis/kubevirt.io/v1/namespaces/{PLACE}/virtualmachines"
 @pytest.fixture(scope="module")
 def west(stack: Stack) -> Iterator[Api]:
     with dead_source(stack, "burnt", SPACE, VMS) as api:
-        recovery_plan(stack, "ledgers", PLAN)
+        recovery_plan(stack, "accounts", PLAN)
         api.apply(faults())
         yield api
 
 
 def fail_over(stack: Stack, request_id: str) -> Ended:
-    request = {"plan": "ledgers", "requestId": request_id}
+    request = {"plan": "accounts", "requestId": request_id}
     return stack.finish(stack.start(request, "FailoverStateMachine"), seconds=300)
 
 
@@ -99,7 +99,7 @@ def test_the_history_tells_of_it_and_the_same_request_starts_it_anew(
 def test_nothing_is_rolled_back_while_the_failover_runs(stack: Stack, west: Api) -> None:
     west.apply(faults(neverReady=f"{PLACE}/*"))
     try:
-        request = {"plan": "ledgers", "requestId": "undo-running"}
+        request = {"plan": "accounts", "requestId": "undo-running"}
         execution = stack.start(request, "FailoverStateMachine")
         wait(lambda: west.answers(f"{MACHINES}/db-1"), seconds=120, what="the first machine")
         entry = latest_failover(stack, execution)
@@ -135,7 +135,7 @@ def test_a_stopped_rollback_lets_go_and_its_plan_waits_for_nobody(stack: Stack, 
     )
     other = fail_over(stack, "undo-other")
     assert other.output["state"] == "refused", other
-    assert f"Failover {id_} of plan ledgers is being rolled back" in other.output["reason"]
+    assert f"Failover {id_} of plan accounts is being rolled back" in other.output["reason"]
     second = roll_back(stack, id_)
     assert (second.status, second.error) == ("FAILED", "Refused"), second
     stack.client("stepfunctions").stop_execution(executionArn=execution)
