@@ -79,7 +79,7 @@ FUNCTIONS = (
     Function("SweepFunction", "sweep", ("dynamodb", "sns", "stepfunctions")),
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
     Function("AttachFunction", "attach", ("dynamodb", "secretsmanager")),
-    Function("MigrateFunction", "migrate", ("dynamodb", "s3", "sns", "sqs")),
+    Function("MigrateFunction", "migrate", ("dynamodb", "s3", "sns", "sqs", "stepfunctions")),
     Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
 )
 

@@ -1,4 +1,6 @@
-"""One step of a migration: select, compare both places, copy, settle, publish, report."""
+"""One step of a migration: select, compare both places, copy, settle, publish, report. Or the clock
+-> migrations that recovery plans want.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -8,8 +10,9 @@ from botocore.config import Config
 
 from shared.aws.counting import count_requests
 from shared.aws.table import Table
-from shared.observe import logger
+from shared.observe import logger, metrics
 from shared.settings import settings
+from shared.workflows import replicating
 from shared.workflows.migrate.clients import Clients, Names
 from shared.workflows.migrate.copying import AT_ONCE
 from shared.workflows.migrate.steps import take_step
@@ -37,9 +40,36 @@ def clients() -> Clients:
     )
 
 
+@cache
+def replicating_clients() -> replicating.Clients:
+    mine = clients()
+    return replicating.Clients(
+        table=mine.table,
+        s3=mine.s3,
+        sqs=mine.sqs,
+        stepfunctions=boto3.client("stepfunctions"),
+        queue=mine.names.queue,
+        machine=settings().migrate_state_machine,
+    )
+
+
+def replicate(seconds: float) -> dict[str, Any]:
+    lags: dict[str, int] = {}
+    for each in replicating.replicate(replicating_clients(), seconds=seconds):
+        logger.info("replicates", extra=each.model_dump(mode="json"))
+        lags[each.plan] = max(each.lag(), lags.get(each.plan, 0))
+    for plan, lag in lags.items():
+        metrics.add_dimension("plan", plan)
+        metrics.add_metric("ReplicationLag", "Seconds", lag)
+        metrics.flush_metrics()  # the next plan has a dimension of its own
+    return {"lags": lags}
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000
+    if event["step"] == "replicate":
+        return replicate(seconds)
     answer = take_step(clients(), event, seconds)
     logger.info(event["step"], extra={"migration": answer.get("id"), "child": event.get("child")})
     return answer

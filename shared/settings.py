@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     rollback_state_machine: str = ""
     drill_state_machine: str = ""
     reconcile_state_machine: str = ""
+    migrate_state_machine: str = ""
     mount: str = ""
     schedule_group: str = ""
     schedule_role: str = ""

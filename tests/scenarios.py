@@ -27,10 +27,10 @@ from shared.workflows.ingestion import Clients, Names
 from tests.memory_services import MemoryS3, MemorySNS, MemorySQS
 from tests.memory_table import MemoryTable
 
-BUCKET, STATE = "backups", "state"
+BUCKET, FAR, STATE = "backups", "far", "state"
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 IMAGE = "default/image-8xv2l"
-NAMES = Names(STATE, frozenset({BUCKET, FILES}), "queue", "topic")
+NAMES = Names(STATE, frozenset({BUCKET, FAR, FILES}), "queue", "topic")
 
 
 class Happened(NamedTuple):

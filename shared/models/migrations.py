@@ -8,12 +8,13 @@ from shared.models.selections import CopyPlace, Select
 
 class MigrateRequest(Value):
     """What to copy, and to which place; THEN is the restore request that follows, without its
-    `select`.
+    `select`. REPLICATES is the recovery plan that wants the copies, where it is no person.
     """
 
     select: Select
     to: CopyPlace
     then: dict[str, Any] | None = None
+    replicates: ClusterId | None = None
 
 
 class Version(Value):
@@ -79,7 +80,8 @@ class Closure(Value):
 
 class Run(Value):
     """ID names a migration's rows and files; TARGET is the document that owns the place BUCKET and
-    PREFIX; THEN as it was asked for. So many copies are KEPT: their originals are no more.
+    PREFIX; THEN and REPLICATES as they were asked for. So many copies are KEPT: their originals are
+    no more.
     """
 
     id: str
@@ -89,6 +91,7 @@ class Run(Value):
     prefix: str
     began: Instant
     then: dict[str, Any] | None = None
+    replicates: ClusterId | None = None
     kept: int = 0
 
     @property

@@ -25,14 +25,17 @@ from shared.models.base import (
 from shared.models.mapping import ANY, KEEP, NONE
 from shared.models.mapping import Mapping as NameMapping
 from shared.models.restore_plans import Condition
+from shared.models.selections import CopyPlace
 
 LACKING: dict[str, tuple[Any, ...]] = {
     "verified": ("any",),
-    "replicate": (),
 }
 """Keys of the contract whose feature does not exist yet -> the values that change nothing."""
 
 MOST_WAVES = 50
+MOST_PLACES = 5
+"""To which one plan's backups are copied."""
+
 MOST_GROUPS = 200
 
 _Pattern = Annotated[
@@ -230,7 +233,7 @@ class Standby(Value):
 
 class RecoveryPlan(Value):
     """The machines of cluster SOURCE that come back on cluster TARGET; a machine that several waves
-    name is of the first of them.
+    name is of the first of them. REPLICATE are places in which all of their backups must lie, too.
     """
 
     name: ClusterId
@@ -242,6 +245,7 @@ class RecoveryPlan(Value):
     mapping: NameMapping = Field(default_factory=NameMapping)
     drill: Drill = Field(default_factory=Drill)
     standby: Standby | None = None
+    replicate: Annotated[tuple[CopyPlace, ...], Field(max_length=MOST_PLACES)] = ()
     waves: Annotated[tuple[Wave, ...], Field(min_length=1, max_length=MOST_WAVES)]
 
     @model_validator(mode="after")
@@ -249,6 +253,13 @@ class RecoveryPlan(Value):
         if self.source == self.target:
             raise ValueError(f"must have a target that is not its source, {self.source}")
         return self
+
+    @field_validator("replicate")
+    @classmethod
+    def _different(cls, places: tuple[str, ...]) -> tuple[str, ...]:
+        if len({each.rstrip("/") for each in places}) < len(places):
+            raise ValueError("must have each place once")
+        return places
 
     @field_validator("waves")
     @classmethod

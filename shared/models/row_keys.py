@@ -211,6 +211,10 @@ def migration_partition(id_: str) -> str:
     return f"migration#{id_}"
 
 
+REPLICATIONS = "migration#replications"
+"""What recovery plans have of copies in which place, below what the role that copies may write."""
+
+
 def seals_partition(bucket: str, prefix: str) -> str:
     """What was whole at a place to which backups are copied, below what the role that copies may
     write.

@@ -1,14 +1,15 @@
 """The documents in force -> the alarms of our own that CloudWatch should have: pure."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 Settings = dict[str, Any]
 """What CloudWatch is told of an alarm, and tells of it, beside its name."""
 
-UNREACHABLE, CREDENTIALS = "unreachable", "credentials"
+UNREACHABLE, CREDENTIALS, REPLICATION = "unreachable", "credentials", "replication"
 TAGS = {"application": "replant"}
-CLUSTER_TAG = "replant:cluster"
+CLUSTER_TAG, PLAN_TAG = "replant:cluster", "replant:plan"
 
 _EVERY = {
     "Namespace": "Replant",
@@ -36,6 +37,15 @@ _SETTINGS: dict[str, Settings] = {
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "notBreaching",
     },
+    # Published every five minutes. Who looks after copies no more tells of no lag.
+    REPLICATION: {
+        "MetricName": "ReplicationLag",
+        "Period": 300,
+        "EvaluationPeriods": 3,
+        "DatapointsToAlarm": 3,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "breaching",
+    },
 }
 _MEANING = {
     UNREACHABLE: (
@@ -48,19 +58,34 @@ _MEANING = {
         "Renew the kubeconfig in its secret, as docs/operations.md says in section 'Credentials of "
         "a cluster'; until then nothing can be restored to it, and an outage may go unseen."
     ),
+    REPLICATION: (
+        "The newest backups of plan {0} were not copied to a place of its `replicate` within its "
+        "RPO, or nobody looks after that any more. docs/operations.md, section 'Copies that a plan "
+        "must have', says what to do."
+    ),
 }
 
 
 class Alarm(NamedTuple):
-    """One that there should be. NEEDS_DATA: it would fire if it were made before its metric."""
+    """One that there should be, of a cluster or, for REPLICATION, of a recovery plan. NEEDS_DATA:
+    it would fire if it were made before its metric.
+    """
 
-    cluster: str
+    kind: str
+    of: str
     settings: Settings
-    needs_data: bool
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        return self.kind, self.of
+
+    @property
+    def needs_data(self) -> bool:
+        return self.kind in (UNREACHABLE, REPLICATION)
 
     @property
     def tags(self) -> dict[str, str]:
-        return {**TAGS, CLUSTER_TAG: self.cluster}
+        return {**TAGS, _tag(self.kind): self.of}
 
 
 class Owner(NamedTuple):
@@ -75,19 +100,27 @@ class Owner(NamedTuple):
         return f"{self.stack}-"
 
 
-def name(stack: str, cluster: str, kind: str = UNREACHABLE) -> str:
+def name(stack: str, of: str, kind: str = UNREACHABLE) -> str:
     """At most 204 characters of the 255 that CloudWatch takes."""
-    return f"{stack}-{cluster}-{kind}"
+    return f"{stack}-{of}-{kind}"
 
 
-def wanted(owner: Owner, clusters: Iterable[str], sources: Iterable[str]) -> dict[str, Alarm]:
-    """Each cluster's, by name: SOURCES are those whose loss would matter, as backups or plans say;
-    credentials matter of all.
+def wanted(
+    owner: Owner,
+    clusters: Iterable[str],
+    sources: Iterable[str],
+    replicated: Mapping[str, timedelta],
+) -> dict[str, Alarm]:
+    """By name. SOURCES are the clusters whose loss would matter, as backups or plans say;
+    credentials matter of all. REPLICATED are recovery plans whose backups are copied, and how late
+    that may be.
     """
     known = set(clusters)
-    found = {name(owner.stack, each, CREDENTIALS): each for each in known}
-    found |= {name(owner.stack, each): each for each in known & set(sources)}
-    return {title: _alarm(owner, title, cluster) for title, cluster in sorted(found.items())}
+    every = [_alarm(owner, CREDENTIALS, each) for each in known]
+    every += [_alarm(owner, UNREACHABLE, each) for each in known & set(sources)]
+    every += [_alarm(owner, REPLICATION, plan, each) for plan, each in replicated.items()]
+    named = {name(owner.stack, each.of, each.kind): each for each in every}
+    return dict(sorted(named.items()))
 
 
 def settings(described: Mapping[str, Any]) -> Settings:
@@ -112,27 +145,32 @@ def may_be_ours(owner: Owner, described: Mapping[str, Any]) -> bool:
     """
     title = str(described["AlarmName"])
     named = title.startswith(owner.prefix) and title.endswith(
-        (f"-{UNREACHABLE}", f"-{CREDENTIALS}")
+        tuple(f"-{each}" for each in _SETTINGS)
     )
     return named and _service(owner) in (described.get("Dimensions") or [])
 
 
 def is_ours(owner: Owner, title: str, tags: Mapping[str, str]) -> bool:
     """Whether we made the alarm, as its tags say: nobody else's is ever deleted."""
-    cluster = tags.get(CLUSTER_TAG, "")
-    made = {name(owner.stack, cluster, kind) for kind in _SETTINGS}
+    made = {name(owner.stack, tags.get(_tag(kind), ""), kind) for kind in _SETTINGS}
     return TAGS.items() <= tags.items() and title in made
 
 
-def _alarm(owner: Owner, title: str, cluster: str) -> Alarm:
-    kind = title.rpartition("-")[2]
-    said = {
-        "AlarmDescription": _MEANING[kind].format(cluster),
+def _alarm(owner: Owner, kind: str, of: str, longest: timedelta | None = None) -> Alarm:
+    dimension = "plan" if kind == REPLICATION else "cluster"
+    said: Settings = {
+        "AlarmDescription": _MEANING[kind].format(of),
         "AlarmActions": [owner.topic],
         "OKActions": [owner.topic],
-        "Dimensions": [{"Name": "cluster", "Value": cluster}, _service(owner)],
+        "Dimensions": [{"Name": dimension, "Value": of}, _service(owner)],
     }
-    return Alarm(cluster, _EVERY | _SETTINGS[kind] | said, needs_data=kind == UNREACHABLE)
+    if longest is not None:
+        said["Threshold"] = longest.total_seconds()
+    return Alarm(kind, of, _EVERY | _SETTINGS[kind] | said)
+
+
+def _tag(kind: str) -> str:
+    return PLAN_TAG if kind == REPLICATION else CLUSTER_TAG
 
 
 def _service(owner: Owner) -> dict[str, str]:

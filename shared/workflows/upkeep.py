@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws.table import Table
 from shared.catalogue import documents, observations
+from shared.runs import replications
 from shared.watch import alarms
 from shared.watch.alarms import Alarm, Owner
 from shared.watch.difference import difference
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 RECENT = timedelta(minutes=3)
 """How old the last look at a cluster may be when its alarm is made."""
+
+COPIED_WITHIN = timedelta(days=1)
+"""The newest backups of a recovery plan that says no RPO."""
 
 
 class Clients(NamedTuple):
@@ -42,6 +46,7 @@ def keep_alarms(clients: Clients) -> Kept:
         clients.owner,
         [each.id for each in documents.cluster_documents(clients.table)],
         documents.sources(clients.table),
+        _replicated(clients.table),
     )
     described = {each["AlarmName"]: each for each in _describe(clients)}
     found = {
@@ -50,11 +55,11 @@ def keep_alarms(clients: Clients) -> Kept:
         if title in wanted or alarms.may_be_ours(clients.owner, each)
     }
     differs = difference({title: each.settings for title, each in wanted.items()}, found)
-    watched = observations.watched(clients.table, clients.clock.now() - RECENT)
+    watched = _watched(clients)
     put = [
         title
         for title in differs.put
-        if title in found or wanted[title].cluster in watched or not wanted[title].needs_data
+        if title in found or wanted[title].subject in watched or not wanted[title].needs_data
     ]
     for title in put:
         _put(clients, title, wanted[title], described.get(title))
@@ -63,6 +68,19 @@ def keep_alarms(clients: Clients) -> Kept:
         # One at a time: a policy knows one alarm by its name.
         clients.cloudwatch.delete_alarms(AlarmNames=[title])
     return Kept(tuple(put), tuple(surplus))
+
+
+def _watched(clients: Clients) -> set[tuple[str, str]]:
+    """Whose metrics there are today."""
+    since = clients.clock.now() - RECENT
+    found = {(alarms.UNREACHABLE, each) for each in observations.watched(clients.table, since)}
+    copied = replications.all_of(clients.table)
+    return found | {(alarms.REPLICATION, each.plan) for each in copied if each.looked}
+
+
+def _replicated(table: Table) -> dict[str, timedelta]:
+    plans = (each for each in documents.recovery_plans(table) if each.replicate)
+    return {each.name: each.objectives.rpo or COPIED_WITHIN for each in plans}
 
 
 def _describe(clients: Clients) -> Iterator[Any]:

@@ -119,7 +119,7 @@ def test_the_quantities_are_those_of_the_template_and_the_functions() -> None:
         for each in resources
         if each["Type"] == "AWS::CloudWatch::Alarm" and "Condition" not in each
     ]
-    kept = wanted(Owner("replant", "topic"), ["east", "west"], ["east"])
+    kept = wanted(Owner("replant", "topic"), ["east", "west"], ["east"], {})
     assert QUANTITIES["clusters"][1] == [2] * len(SIZES)
     assert QUANTITIES["alarms"][1] == [len(alarms) + len(kept)] * len(SIZES)
     published = {

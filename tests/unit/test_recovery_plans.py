@@ -152,6 +152,14 @@ MISTAKES = {
         PLAN + "    onFailure: abort\n",
         "waves.1.onFailure: must be one of: 'stop', 'continue'.",
     ),
+    "a place that is none": (
+        PLAN + "replicate: [my-copies/east/]\n",
+        "replicate.0: must be s3://BUCKET/[PREFIX/].",
+    ),
+    "a place named twice": (
+        PLAN + "replicate: [s3://my-copies/east/, s3://my-copies/east]\n",
+        "replicate: must have each place once.",
+    ),
     "a number as name": (PLAN.replace("source: east", "source: 1"), "source: must be a string."),
 }
 
@@ -162,11 +170,10 @@ def test_every_mistake_is_answered_with_its_remedy(mistake: str) -> None:
     assert refusal(text).startswith(sentence)
 
 
-@pytest.mark.parametrize("key", ["replicate", "verified"])
-def test_what_no_feature_heeds_yet_is_refused_rather_than_ignored(key: str) -> None:
-    """Whoever writes of copies must not believe that there are any."""
-    said = refusal(PLAN + f"{key}: {{mode: automatic}}\n")
-    assert said.startswith(f"{key}: this value is not supported in this version.")
+def test_what_no_feature_heeds_yet_is_refused_rather_than_ignored() -> None:
+    """Whoever writes of verified backups must not believe that any is."""
+    said = refusal(PLAN + "verified: full\n")
+    assert said.startswith("verified: this value is not supported in this version.")
     assert read(PLAN + "verified: any\n") == read(PLAN)
 
 

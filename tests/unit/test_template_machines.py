@@ -191,6 +191,7 @@ def test_executions_are_looked_at_by_state_machines_and_by_what_starts_them() ->
         ("DrillRole", look, f"{arn}:${{DrillStateMachine.Name}}:*"),
         ("SweepRole", follow, drills),
         ("UpkeepRole", look, f"{arn}:${{ReconcileStateMachine.Name}}:*"),
+        ("MigrateRole", look, f"{arn}:${{AWS::StackName}}-migrate:*"),
     }
     inside = [name for name, each in FUNCTIONS.items() if "VpcConfig" in each]
     assert inside

@@ -10,7 +10,9 @@ import pytest
 from functions import upkeep as function
 from shared.catalogue import observations
 from shared.models.observations import Answer, Observation
+from shared.models.replications import Replication
 from shared.observe import metrics
+from shared.runs import replications
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
@@ -30,6 +32,7 @@ OUTAGE, EAST, WEST = (
     "replant-east-credentials",
     "replant-west-credentials",
 )
+COPIES = "replant-payments-replication"
 PLAN = """
 name: payments
 source: west
@@ -170,6 +173,20 @@ def test_a_plan_makes_its_source_one(stack: Stack) -> None:
     stack.keep()
     stack.document("plans/payments.yaml", PLAN)
     assert stack.keep() == Kept(("replant-west-unreachable",), ())
+
+
+def test_a_plan_whose_backups_are_copied_has_an_alarm_once_its_lag_is_known(stack: Stack) -> None:
+    stack.keep()
+    stack.document("plans/payments.yaml", PLAN + "replicate: [s3://copies/]\n")
+    known = Replication(plan="payments", place="s3://copies/", at=NOON, began=NOON)
+    assert replications.take(stack.table, None, known)
+    assert stack.keep() == Kept(("replant-west-unreachable",), ())
+    replications.keep(stack.table, known.model_copy(update={"looked": NOON}))
+    assert stack.keep() == Kept((COPIES,), ())
+    assert stack.cloudwatch.alarms[COPIES]["Threshold"] == 24 * 3600, "it says no RPO"
+    assert stack.keep() == Kept((), ())
+    stack.document("plans/payments.yaml", PLAN + "objectives: {rpo: PT4H}\n", 2)
+    assert stack.keep() == Kept((), (COPIES,))
 
 
 def test_an_alarm_that_we_did_not_make_is_never_deleted(stack: Stack) -> None:

@@ -1,5 +1,6 @@
 """Which alarms there should be, and which of those that there are differ, or are nobody's."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,22 +19,44 @@ def described(title: str, settings: dict[str, Any], **changes: Any) -> dict[str,
     return {**told, "ActionsEnabled": True, **settings, **changes}
 
 
+def wanted(
+    clusters: list[str], sources: list[str], **replicated: timedelta
+) -> dict[str, alarms.Alarm]:
+    return alarms.wanted(OWNER, clusters, sources, replicated)
+
+
 def test_a_source_has_an_alarm_of_its_outage_and_every_cluster_one_of_its_credentials() -> None:
-    wanted = alarms.wanted(OWNER, ["west", "east"], ["east"])
-    assert list(wanted) == [
+    found = wanted(["west", "east"], ["east"])
+    assert list(found) == [
         "replant-east-credentials",
         "replant-east-unreachable",
         "replant-west-credentials",
     ]
-    assert {each.cluster for each in wanted.values()} == {"east", "west"}
+    assert {each.of for each in found.values()} == {"east", "west"}
+
+
+def test_a_plan_whose_backups_are_copied_has_one_of_its_rpo() -> None:
+    found = wanted([], [], payments=timedelta(hours=4))
+    (alarm,) = found.values()
+    assert list(found) == ["replant-payments-replication"]
+    assert (alarm.settings["MetricName"], alarm.settings["Threshold"]) == ("ReplicationLag", 14400)
+    assert alarm.settings["Dimensions"] == [
+        {"Name": "plan", "Value": "payments"},
+        {"Name": "service", "Value": "replant"},
+    ]
+    assert alarm.tags == {"application": "replant", "replant:plan": "payments"}
+    assert "plan payments " in alarm.settings["AlarmDescription"]
+    title = "replant-payments-replication"
+    assert alarms.is_ours(OWNER, title, alarm.tags)
+    assert alarms.settings(described(title, alarm.settings)) == alarm.settings
 
 
 def test_a_source_without_a_document_has_none() -> None:
-    assert alarms.wanted(OWNER, [], ["east"]) == {}
+    assert wanted([], ["east"]) == {}
 
 
 def test_an_outage_is_data_below_one_or_none_at_all() -> None:
-    settings = alarms.wanted(OWNER, ["east"], ["east"])["replant-east-unreachable"].settings
+    settings = wanted(["east"], ["east"])["replant-east-unreachable"].settings
     assert (settings["MetricName"], settings["Statistic"]) == ("ClusterReachable", "Maximum")
     assert (settings["ComparisonOperator"], settings["Threshold"]) == ("LessThanThreshold", 1)
     assert settings["TreatMissingData"] == "breaching"
@@ -42,7 +65,7 @@ def test_an_outage_is_data_below_one_or_none_at_all() -> None:
 
 @pytest.mark.parametrize("kind", [alarms.UNREACHABLE, alarms.CREDENTIALS])
 def test_an_alarm_tells_the_topic_what_it_means_and_where_to_read_on(kind: str) -> None:
-    alarm = alarms.wanted(OWNER, ["east"], ["east"])[alarms.name("replant", "east", kind)]
+    alarm = wanted(["east"], ["east"])[alarms.name("replant", "east", kind)]
     assert alarm.settings["AlarmActions"] == alarm.settings["OKActions"] == ["arn:topic"]
     assert alarm.settings["Dimensions"] == [
         {"Name": "cluster", "Value": "east"},
@@ -56,18 +79,18 @@ def test_an_alarm_tells_the_topic_what_it_means_and_where_to_read_on(kind: str) 
 
 
 def test_only_an_alarm_that_silence_sets_off_waits_for_its_metric() -> None:
-    for each in alarms.wanted(OWNER, ["east"], ["east"]).values():
+    for each in wanted(["east"], ["east"], payments=timedelta(hours=4)).values():
         assert each.needs_data == (each.settings["TreatMissingData"] == "breaching")
 
 
 def test_the_longest_names_fit() -> None:
     stack, cluster = "s" * 128, "c" * 63
-    for kind in (alarms.UNREACHABLE, alarms.CREDENTIALS):
+    for kind in (alarms.UNREACHABLE, alarms.CREDENTIALS, alarms.REPLICATION):
         assert len(alarms.name(stack, cluster, kind)) <= 255
 
 
 def test_what_cloudwatch_tells_of_an_alarm_is_what_it_was_told() -> None:
-    for title, alarm in alarms.wanted(OWNER, ["east"], ["east"]).items():
+    for title, alarm in wanted(["east"], ["east"]).items():
         assert alarms.settings(described(title, alarm.settings)) == alarm.settings
         turned = alarm.settings["Dimensions"][::-1]
         assert alarms.settings(described(title, alarm.settings, Dimensions=turned)) == (
@@ -97,20 +120,20 @@ def test_what_cloudwatch_tells_of_an_alarm_is_what_it_was_told() -> None:
 )
 def test_what_somebody_changed_differs(change: dict[str, Any]) -> None:
     title = "replant-east-unreachable"
-    alarm = alarms.wanted(OWNER, ["east"], ["east"])[title]
+    alarm = wanted(["east"], ["east"])[title]
     assert alarms.settings(described(title, alarm.settings, **change)) != alarm.settings
 
 
 def test_an_alarm_that_is_muted_does_not_differ() -> None:
     title = "replant-east-unreachable"
-    settings = alarms.wanted(OWNER, ["east"], ["east"])[title].settings
+    settings = wanted(["east"], ["east"])[title].settings
     assert alarms.settings(described(title, settings, ActionsEnabled=False)) == settings
 
 
 def test_an_alarm_of_another_stack_whose_name_begins_alike_is_not_ours() -> None:
     other = Owner("replant-east", "arn:topic")
-    (title,) = alarms.wanted(other, ["west"], [])
-    alarm = alarms.wanted(other, ["west"], [])[title]
+    (title,) = alarms.wanted(other, ["west"], [], {})
+    alarm = alarms.wanted(other, ["west"], [], {})[title]
     assert title.startswith(OWNER.prefix)
     told = described(title, alarm.settings)
     assert (alarms.may_be_ours(OWNER, told), alarms.may_be_ours(other, told)) == (False, True)
@@ -168,11 +191,11 @@ def test_what_is_wanted_and_not_so_is_put_and_what_nobody_wants_is_surplus(
     assert difference(wanted, found) == (put, surplus)
 
 
-def test_the_role_may_keep_the_alarms_of_clusters_and_no_others() -> None:
+def test_the_role_may_keep_the_alarms_of_clusters_and_plans_and_no_others() -> None:
     role = of_type("AWS::IAM::Role")["UpkeepRole"]
     (statement,) = [each for each in allowed(role) if each["Sid"] == "KeepAlarmsOfClusters"]
     ends = {each["Fn::Sub"].rpartition("-")[2] for each in listed(statement["Resource"])}
-    assert ends == {alarms.UNREACHABLE, alarms.CREDENTIALS}
+    assert ends == {alarms.UNREACHABLE, alarms.CREDENTIALS, alarms.REPLICATION}
     for each in listed(statement["Resource"]):
         assert ":alarm:${AWS::StackName}-*-" in each["Fn::Sub"]
     function = of_type("AWS::Serverless::Function")["UpkeepFunction"]

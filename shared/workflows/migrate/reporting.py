@@ -50,7 +50,8 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
     output["report"] = publish_migration(
         StateBucket(clients.s3, clients.names.state_bucket), id_, output | details
     )
-    _tell(clients, run, closure, lost, output)
+    if lost or not run.replicates:  # nobody waits for what a plan has copied all day
+        _tell(clients, run, closure, lost, output)
     return _short(output)
 
 
@@ -96,8 +97,9 @@ def _tell(
     clients: Clients, run: Run, closure: Closure, lost: dict[str, str], output: dict[str, Any]
 ) -> None:
     copied = Amount.model_validate(output["copied"])
+    whose = f"Replication of plan {run.replicates}" if run.replicates else "Migration"
     said = [
-        f"Migration {run.id} to {run.place}: {output['state']}.",
+        f"{whose}, {run.id}, to {run.place}: {output['state']}.",
         f"{len(closure.points) - len(lost)} of {len(closure.points)} restore points are there;"
         f" {copied.objects} objects ({size(copied.bytes)}) were copied.",
     ]

@@ -1,0 +1,96 @@
+"""Copies that a recovery plan must have, on the running system: the clock's call, its role, the
+executions that it starts, the metric's alarm.
+
+Not aspects: what is missing and when it is tried again (test_replicating.py of the unit tests).
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.samples.world import a_vm_backup
+from local.stack import Stack, wait
+from tests.integration.dead_source import recovery_plan
+
+pytestmark = pytest.mark.timeout(400)
+
+SPACE = "keeping"
+FROM, TO = "kept/", "kept-twice/"
+PLAN = """\
+name: keeping
+source: keeper
+target: west
+waves: [{{name: all, machines: [{{namespace: {space}}}]}}]
+replicate: [s3://{bucket}/{to}]
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(stack: Stack) -> Iterator[Stack]:
+    """A plan that wants copies of a machine that is backed up."""
+    stack.document("clusters/keeper.yaml", "id: keeper\nsecret: replant/clusters/keeper\n")
+    for place in (FROM, TO):
+        id_ = place.strip("/")
+        text = f"id: {id_}\nurl: s3://{stack.bucket}/{place}\ncluster: keeper\n"
+        stack.document(f"targets/{id_}.yaml", text)
+    arrive(stack, "first")
+    recovery_plan(stack, "keeping", PLAN.format(space=SPACE, bucket=stack.bucket, to=TO))
+    yield stack
+    stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/keeping.yaml")
+
+
+def arrive(stack: Stack, backup: str) -> None:
+    made = a_vm_backup("web", SPACE, backup)
+    stack.put((FROM + key, body) for key, body in made)
+    known = {"target": "kept", "state": "restorable"}
+    wait(
+        lambda: backup in {each["backup"] for each in points(stack, **known)},
+        seconds=60,
+        what=f"the point of {backup}",
+    )
+
+
+def points(stack: Stack, **asked: Any) -> list[Any]:
+    found: list[Any] = stack.search(**asked).get("restorePoints", [])
+    return found
+
+
+def tick(stack: Stack) -> dict[str, Any]:
+    """As the clock calls, which it may have done as well meanwhile."""
+    functions = stack.client("lambda")
+    names = [each["FunctionName"] for each in functions.list_functions()["Functions"]]
+    name = next(each for each in names if "MigrateFunction" in each)
+    answer = functions.invoke(FunctionName=name, Payload=b'{"step": "replicate"}')
+    said: dict[str, Any] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, said
+    return said
+
+
+def copies(stack: Stack) -> set[str]:
+    tick(stack)
+    return {each["backup"] for each in points(stack, target="kept-twice", state="restorable")}
+
+
+def test_what_a_plan_wants_is_copied_as_it_comes(plan: Stack) -> None:
+    wait(lambda: copies(plan) == {"first"}, seconds=180, what="the copy", every=2)
+    arrive(plan, "second")
+    wait(lambda: copies(plan) == {"first", "second"}, seconds=180, what="its copy", every=2)
+    (original,) = [each for each in points(plan, target="kept") if each["backup"] == "second"]
+    assert original["replicas"] == [f"s3://{plan.bucket}/{TO}"]
+    wait(lambda: tick(plan)["lags"].get("keeping") == 0, seconds=60, what="no lag", every=2)
+
+
+def test_its_alarm_is_made_once_its_lag_is_known(plan: Stack) -> None:
+    wait(lambda: "keeping" in tick(plan)["lags"], seconds=60, what="a lag", every=2)
+    cloudwatch = plan.client("cloudwatch")
+
+    def alarm() -> Any:
+        every = cloudwatch.describe_alarms()["MetricAlarms"]
+        return next(
+            (each for each in every if each["AlarmName"].endswith("-keeping-replication")), None
+        )
+
+    made = wait(alarm, seconds=150, what="its alarm")
+    assert (made["MetricName"], made["Threshold"]) == ("ReplicationLag", 24 * 3600)
