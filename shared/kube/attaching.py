@@ -1,8 +1,5 @@
 """Longhorn's backup targets on a cluster -> what is there, and what would keep one from going."""
 
-from typing import Any
-
-from shared import labels
 from shared.jsonpath import dig
 from shared.kube import longhorn
 from shared.kube.client import TargetCluster
@@ -17,19 +14,13 @@ def look(target: TargetCluster) -> Found:
     """Raises what TargetCluster raises."""
     if not target.serves("BackupTarget"):
         return Found(served=False)
-    objects = target.list("BackupTarget", LONGHORN_NAMESPACE)
-    ours = (each["metadata"]["name"] for each in objects if _is_ours(each))
+    targets = longhorn.targets(target.list("BackupTarget", LONGHORN_NAMESPACE))
     return Found(
         served=True,
         version=longhorn.read_version(target) or None,
-        targets=longhorn.targets(objects),
-        ours=frozenset(ours),
+        targets=targets,
+        ours=frozenset(name for name, each in targets.items() if each.document),
     )
-
-
-def _is_ours(each: Any) -> bool:
-    found = dig(each, "metadata", "labels") or {}
-    return labels.TARGET in found and labels.MANAGED_BY.items() <= found.items()
 
 
 def in_use(target: TargetCluster, name: str) -> InUse:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from shared import versions
+from shared import labels, versions
 from shared.errors import Rejected
 from shared.jsonpath import dig
 from shared.kube.client import TargetCluster
@@ -131,7 +131,16 @@ def _target(each: Object) -> LonghornTarget:
         uid=_text(each, "metadata", "uid"),
         url=_text(each, "spec", "backupTargetURL"),
         problem=problem,
+        document=_document(each),
     )
+
+
+def _document(each: Object) -> str | None:
+    """What attach wrote on its own."""
+    found = dig(each, "metadata", "labels")
+    if not isinstance(found, dict) or not labels.MANAGED_BY.items() <= found.items():
+        return None
+    return found.get(labels.TARGET)
 
 
 def _unavailable(each: Object) -> str:

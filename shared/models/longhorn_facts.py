@@ -38,11 +38,14 @@ class Place(NamedTuple):
 
 
 class LonghornTarget(NamedTuple):
-    """A BackupTarget; PROBLEM says why it cannot be used, None where it can."""
+    """A BackupTarget; PROBLEM says why it cannot be used, None where it can. DOCUMENT is the id of
+    the target's document for which we made it; None: it is somebody else's.
+    """
 
     uid: str
     url: str
     problem: str | None = None
+    document: str | None = None
 
     @property
     def place(self) -> Place | None:

@@ -6,7 +6,13 @@ then waits for ever (longhorn-manager csi/controller_server.go).
 
 from collections.abc import Iterable
 
-from shared.models.longhorn_facts import DONE, LonghornFacts, LonghornTarget, SyncedBackup
+from shared.models.longhorn_facts import (
+    DEFAULT_TARGET,
+    DONE,
+    LonghornFacts,
+    LonghornTarget,
+    SyncedBackup,
+)
 from shared.models.restore_plans import Check
 from shared.models.restore_points import RestorePoint, Volume
 from shared.restore.wanted import Wanted
@@ -31,6 +37,24 @@ def unread(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> tuple[str
         if unsynced([each], longhorn) and longhorn.reader_of(each.source) is None
     )
     return tuple(sorted(set(lacking)))
+
+
+def in_the_way(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> tuple[str, ...]:
+    """The targets, by their documents' ids, that we had attached and that cannot be read any more,
+    while the points lie elsewhere: of two equal backups Longhorn keeps the one that it found first.
+    """
+    names = {volume.engine_backup: each for each in points for volume in each.volumes}
+    found = set()
+    for name, point in names.items():
+        if name and _is_read(longhorn, name):
+            target = longhorn.targets[longhorn.backups[name].target]
+            if target.problem and target.document and _is_elsewhere(target, point):
+                found.add(target.document)
+    return tuple(sorted(found))
+
+
+def _is_elsewhere(target: LonghornTarget, point: RestorePoint) -> bool:
+    return target.place is None or not target.place.holds(point.source)
 
 
 def targets_to_sync(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> frozenset[str]:
@@ -74,16 +98,50 @@ def _state(known: SyncedBackup) -> str:
 def _place(wanted: Wanted, what: str, known: SyncedBackup) -> Check:
     """Of a backup that Longhorn has read: whether the data can still be read from there."""
     target = wanted.facts.longhorn.targets[known.target]
+    is_elsewhere = _is_elsewhere(target, wanted.point)
+    if target.problem and is_elsewhere:
+        return _held(wanted, what, known.target)
     if target.problem:
         return wanted.block(CHECK, f"{what}: {_unavailable(known.target, target)}")
-    place = target.place
-    if place is None or not place.holds(wanted.point.source):
+    if is_elsewhere:
         said = (
             f"{what} is read from {short(target.url)} (backup target {short(known.target)}), which"
             f" is not where the restore point lies ({wanted.point.source.url})."
         )
         return wanted.warn(CHECK, said)
     return wanted.ok(CHECK, f"{what} is complete, and Longhorn on {wanted.target} knows it.")
+
+
+def _held(wanted: Wanted, what: str, name: str) -> Check:
+    """Of a backup whose copy is to be restored, while Longhorn keeps to the original, which it
+    cannot read any more.
+    """
+    target = wanted.facts.longhorn.targets[name]
+    said = (
+        f"{what}: Longhorn on {wanted.target} knows it from backup target {short(name)}"
+        f" ({short(target.url)}), which is not available: {short(target.problem or '')}."
+    )
+    refusal = wanted.facts.attached.get(target.document or "", "")
+    if target.document and refusal is None:
+        first = f"detaches target {target.document} from {wanted.target}"
+        return wanted.warn(CHECK, f"{said} A restore first {first}, and reads the copy then.")
+    if target.document and refusal:
+        return wanted.block(CHECK, f"{said} It could not be detached: {refusal}")
+    return wanted.block(CHECK, f"{said} {_let_go(wanted, name, target)}")
+
+
+def _let_go(wanted: Wanted, name: str, target: LonghornTarget) -> str:
+    """So that Longhorn forgets it; what is in the bucket stays (longhorn-manager
+    controller/backup_target_controller.go).
+    """
+    copy = f"the copy in {wanted.point.source.url} is read"
+    if target.document:
+        remedy = f"Detach target {target.document} from {wanted.target} (AttachStateMachine)"
+    elif name == DEFAULT_TARGET:
+        remedy = f"Empty Harvester's setting backup-target on {wanted.target}"
+    else:
+        remedy = f"Delete backup target {short(name)} in Longhorn"
+    return f"{remedy}, which deletes nothing in a bucket, and start again: then {copy}."
 
 
 def _unread(wanted: Wanted, volume: Volume) -> Check:

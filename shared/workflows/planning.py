@@ -72,10 +72,13 @@ class Planned(NamedTuple):
 
 
 class Attach(NamedTuple):
-    """The backup target that the cluster must be made to read before a plan can be made."""
+    """The backup target that the cluster must be made to read before a plan can be made; or to
+    leave, since Longhorn would not read a copy beside it.
+    """
 
     target: str
     cluster: str
+    detach: bool = False
 
 
 class Copy(NamedTuple):
@@ -209,10 +212,11 @@ def _plan(
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
         if not planning.stands(request):
-            lacking = _to_attach(clients, request, wanted, facts, attached)
-            if lacking and not request.dry_run:
-                return Attach(lacking[0], cluster.id)
-            facts = facts._replace(attached={**attached, **dict.fromkeys(lacking)})
+            first = _to_attach(clients, request, wanted, facts, attached)
+            if first and not request.dry_run:
+                return first[0]
+            untried = dict.fromkeys(each.target for each in first)
+            facts = facts._replace(attached={**attached, **untried})
             if not request.dry_run:
                 facts = _sync(clients, target, wanted, facts)
             # A drill leaves nothing behind, not even an image of Harvester's.
@@ -237,16 +241,21 @@ def _to_attach(
     points: Iterable[RestorePoint],
     facts: ClusterFacts,
     attached: Mapping[str, str],
-) -> list[str]:
-    """The targets that no backup target of the cluster reads, whose documents have keys for it, and
-    which nobody has tried to attach yet.
+) -> list[Attach]:
+    """What nobody has tried yet: the targets that are in the way of copies; then those that no
+    backup target of the cluster reads, and whose documents have keys for it.
     """
     if request.attach == "never":
         return []
+    points, cluster = list(points), request.target
+    in_the_way = set(backup_checks.in_the_way(points, facts.longhorn)) - attached.keys()
     lacking = backup_checks.unread(points, facts.longhorn)
     untried = (each for each in lacking if each not in attached)
     found = {each: documents.document(clients.table, "targets", each) for each in untried}
-    return [id_ for id_, each in found.items() if each and each.credential_secret]
+    return [
+        *(Attach(each, cluster, detach=True) for each in sorted(in_the_way)),
+        *(Attach(id_, cluster) for id_, each in found.items() if each and each.credential_secret),
+    ]
 
 
 def _runs(looked: Mapping[str, bool], mine: str, other: str) -> bool:

@@ -17,6 +17,7 @@ from shared.labels import LONGHORN_NAMESPACE
 from shared.workflows.attaching import CONNECTIONS, LAST, LOCKS, PATIENCE, Clients, attach
 from tests.fake_cluster import Place, status
 from tests.lab import Lab, a_lab
+from tests.scenarios import points
 
 Json = dict[str, Any]
 
@@ -564,6 +565,14 @@ def test_a_volume_that_has_its_data_holds_nothing_up(site: Site) -> None:
 # --- As the first step of a restore ---------------------------------------------------------------
 
 
+def _of_target(lab: Lab, name: str) -> None:
+    """All backups were read in that backup target."""
+    for each in lab.cluster.of("Backup").values():
+        each.setdefault("status", {})["backupTargetName"] = name
+    for each in lab.cluster.of("BackupVolume").values():
+        each["spec"]["backupTargetName"] = name
+
+
 @pytest.fixture
 def elsewhere(site: Site) -> Site:
     """A restore point in a place that west does not read, and with it comes its backup."""
@@ -584,15 +593,12 @@ def elsewhere(site: Site) -> Site:
         name = point.volumes[0].engine_backup or ""
         if status_of.get("available") and name not in lab.cluster.of("Backup"):
             lab.sync(point)
-            backup = lab.cluster.objects["Backup", LONGHORN_NAMESPACE, name]
-            backup["status"]["backupTargetName"] = NAME
-            for each in lab.cluster.of("BackupVolume").values():
-                each["spec"]["backupTargetName"] = NAME
+            _of_target(lab, NAME)
 
     lab.during = sync
 
     def step(wanted: Any) -> str:
-        answer = site.ask(target=wanted.target, cluster=wanted.cluster)
+        answer = site.ask(**wanted._asdict())
         return " ".join(each["message"] for each in answer["checks"] if each["verdict"] == "block")
 
     lab.attach = step
@@ -636,6 +642,87 @@ def test_why_it_could_not_be_attached_is_told_once_and_ends_the_restore(elsewher
     assert "target east-s3 could not be attached to west" in machine["error"]["message"]
     assert why in machine["error"]["message"]
     assert len(elsewhere.proved) == 1
+
+
+OLD = "replant-old"
+
+
+@pytest.fixture
+def beside_the_original(elsewhere: Site) -> Site:
+    """West knows the backup from a place that is gone; the point lies in another one, a copy."""
+    lab = elsewhere.lab
+    lab.know_target("old", **DOCUMENT | {"url": "s3://old/"})
+    lab.cluster.add(
+        "BackupTarget",
+        LONGHORN_NAMESPACE,
+        OLD,
+        metadata={
+            "labels": {"app.kubernetes.io/managed-by": "replant", "replant.dev/target": "old"}
+        },
+        spec={"backupTargetURL": "s3://old@us-east-1/"},
+        status={"available": False, "conditions": []},
+    )
+    (point,) = points(lab.table)
+    lab.sync(point)
+    _of_target(lab, OLD)
+    step = lab.attach
+
+    def forgetful(wanted: Any) -> str:
+        """With a backup target what was read of it goes, too."""
+        said: str = step(wanted)
+        if ("BackupTarget", LONGHORN_NAMESPACE, OLD) not in lab.cluster.objects:
+            for name, each in list(lab.cluster.of("Backup").items()):
+                if each["status"].get("backupTargetName") == OLD:
+                    del lab.cluster.objects["Backup", LONGHORN_NAMESPACE, name]
+        return said
+
+    lab.attach = forgetful
+    return elsewhere
+
+
+def test_what_holds_to_a_lost_original_is_detached_before_its_copy_is_attached(
+    beside_the_original: Site,
+) -> None:
+    lab = beside_the_original.lab
+    assert lab.restore()["counts"] == {"ready": 1}
+    assert TARGET in lab.cluster.objects
+    assert ("BackupTarget", LONGHORN_NAMESPACE, OLD) not in lab.cluster.objects
+    done = [(each[0], each[1]) for each in beside_the_original.writes]
+    assert done[:3] == [
+        ("delete", "BackupTarget"),
+        ("create", "BackupTarget"),
+        ("create", "Secret"),
+    ]
+
+
+def test_a_dry_run_says_that_it_would_detach_and_does_not(beside_the_original: Site) -> None:
+    lab = beside_the_original.lab
+    output = lab.restore(lab.request(dryRun=True))
+    assert (output["state"], output["verdict"]) == ("planned", "warn")
+    report = lab.s3.json(f"reports/{output['restoreId']}.json")
+    (check,) = [each for each in report["checks"] if each["check"] == "backup"]
+    said = "A restore first detaches target old from west, and reads the copy then."
+    assert check["message"].endswith(said)
+    assert beside_the_original.writes == []
+
+
+def test_what_cannot_be_detached_blocks_with_the_reason(beside_the_original: Site) -> None:
+    lab = beside_the_original.lab
+    spec = {"Standby": True}
+    lab.cluster.add("Volume", LONGHORN_NAMESPACE, "vol-1", spec=spec, status={})
+    (machine,) = lab.restore()["machines"]
+    assert machine["state"] == "blocked"
+    assert (
+        "It could not be detached: Longhorn changes no backup target" in machine["error"]["message"]
+    )
+
+
+def test_nothing_is_detached_where_that_is_not_allowed(beside_the_original: Site) -> None:
+    lab = beside_the_original.lab
+    (machine,) = lab.restore(lab.request(attach="never"))["machines"]
+    assert machine["state"] == "blocked"
+    assert "Detach target old from west (AttachStateMachine), which" in machine["error"]["message"]
+    assert beside_the_original.writes == []
 
 
 def test_nothing_is_attached_for_what_is_restored_without_it(site: Site) -> None:

@@ -88,6 +88,30 @@ def test_a_copy_of_the_backup_elsewhere_is_used_with_a_word() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("default", "Empty Harvester's setting backup-target on west"),
+        ("theirs", "Delete backup target theirs in Longhorn"),
+    ],
+)
+def test_a_copy_waits_for_a_person_where_the_lost_original_is_not_ours(
+    name: str, remedy: str
+) -> None:
+    lost = LonghornTarget(uid="t", url="s3://lost@us-east-1/", problem="no route to host")
+    backups = {NAME: synced(target=name)}
+    longhorn = knows(POINT, targets={name: lost}, backups=backups)
+    assert backup_checks.in_the_way([POINT], longhorn) == ()
+    found = verdict(longhorn)
+    assert (found.verdict, found.message) == (
+        "block",
+        f"Backup backup-web01-0 of disk-0: Longhorn on west knows it from backup target {name}"
+        f" (s3://lost@us-east-1/), which is not available: no route to host. {remedy}, which"
+        " deletes nothing in a bucket, and start again: then the copy in"
+        " s3://backups/harvester/vmbackups/default/nightly.cfg is read.",
+    )
+
+
 UNKNOWN = "Longhorn on west does not know backup backup-web01-0 of disk-0"
 UNREAD = [{}, {NAME: synced(state="")}]
 
