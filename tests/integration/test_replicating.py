@@ -4,7 +4,6 @@ executions that it starts, the metric's alarm.
 Not aspects: what is missing and when it is tried again (test_replicating.py of the unit tests).
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from local.samples.world import a_vm_backup
 from local.stack import Stack, wait
 from tests.integration.dead_source import recovery_plan
+from tests.integration.examples import invoke
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -57,15 +57,9 @@ def points(stack: Stack, **asked: Any) -> list[Any]:
     return found
 
 
-def tick(stack: Stack) -> dict[str, Any]:
-    """As the clock calls, which it may have done as well meanwhile."""
-    functions = stack.client("lambda")
-    names = [each["FunctionName"] for each in functions.list_functions()["Functions"]]
-    name = next(each for each in names if "MigrateFunction" in each)
-    answer = functions.invoke(FunctionName=name, Payload=b'{"step": "replicate"}')
-    said: dict[str, Any] = json.loads(answer["Payload"].read())
-    assert "FunctionError" not in answer, said
-    return said
+def tick(stack: Stack) -> Any:
+    """As the clock calls."""
+    return invoke(stack, "MigrateFunction", {"step": "replicate"})
 
 
 def copies(stack: Stack) -> set[str]:
@@ -84,13 +78,8 @@ def test_what_a_plan_wants_is_copied_as_it_comes(plan: Stack) -> None:
 
 def test_its_alarm_is_made_once_its_lag_is_known(plan: Stack) -> None:
     wait(lambda: "keeping" in tick(plan)["lags"], seconds=60, what="a lag", every=2)
-    cloudwatch = plan.client("cloudwatch")
-
-    def alarm() -> Any:
-        every = cloudwatch.describe_alarms()["MetricAlarms"]
-        return next(
-            (each for each in every if each["AlarmName"].endswith("-keeping-replication")), None
-        )
-
-    made = wait(alarm, seconds=150, what="its alarm")
+    invoke(plan, "UpkeepFunction", {})
+    every = plan.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    found = {each["AlarmName"]: each for page in every for each in page["MetricAlarms"]}
+    (made,) = [each for name, each in found.items() if name.endswith("-keeping-replication")]
     assert (made["MetricName"], made["Threshold"]) == ("ReplicationLag", 24 * 3600)
