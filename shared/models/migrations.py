@@ -1,6 +1,8 @@
 """A migration as it is asked for, and what is kept of it (contract, section 7)."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from shared.models.base import Bytes, ClusterId, Instant, Value, url_of
 from shared.models.selections import CopyPlace, Select
@@ -8,12 +10,14 @@ from shared.models.selections import CopyPlace, Select
 
 class MigrateRequest(Value):
     """What to copy, and to which place; THEN is the restore request that follows, without its
-    `select`. REPLICATES is the recovery plan that wants the copies, where it is no person.
+    `select`. A dry run copies nothing and says how much that would be. REPLICATES is the recovery
+    plan that wants the copies, where it is no person.
     """
 
     select: Select
     to: CopyPlace
     then: dict[str, Any] | None = None
+    dry_run: Annotated[bool, Field(strict=True)] = False
     replicates: ClusterId | None = None
 
 
@@ -80,8 +84,8 @@ class Closure(Value):
 
 class Run(Value):
     """ID names a migration's rows and files; TARGET is the document that owns the place BUCKET and
-    PREFIX; THEN and REPLICATES as they were asked for. So many copies are KEPT: their originals are
-    no more.
+    PREFIX; THEN, DRY_RUN and REPLICATES as they were asked for. So many copies are KEPT: their
+    originals are no more.
     """
 
     id: str
@@ -91,6 +95,7 @@ class Run(Value):
     prefix: str
     began: Instant
     then: dict[str, Any] | None = None
+    dry_run: bool = False
     replicates: ClusterId | None = None
     kept: int = 0
 
@@ -139,7 +144,7 @@ class Gathered(Value):
     """What one part lacks at the destination: so many FILES of objects to copy; PRESENT is what is
     there already: where nothing is to be copied, the DIGEST is of that; SEALED: it is the very same
     as when a migration ended. LOST are backups, or of another part its name, that cannot be copied,
-    with the reason.
+    with the reason. Of a dry run, what is LACKING, and the SIZES of what each backup needs.
     """
 
     files: int = 0
@@ -147,6 +152,8 @@ class Gathered(Value):
     digest: str | None = None
     sealed: bool = False
     lost: dict[str, str] = {}
+    lacking: Amount = Amount()
+    sizes: dict[str, Amount] = {}
 
 
 class Requests(Value):

@@ -8,6 +8,9 @@ from shared.pages.many import LISTED, heading, reasons
 from shared.pages.markup import Html, code, facts, table, tag
 from shared.pages.words import Report, between, count, moment, size, visible
 
+PLANNED = "planned"
+"""The state of a dry run."""
+
 
 def page(report: Report, address: str) -> str:
     """ADDRESS is where the JSON lies, which has everything."""
@@ -24,6 +27,12 @@ def lead(report: Report) -> str:
     """How much of it is there, in a sentence."""
     every, failed = len(report["restorePoints"]), len(report["failed"])
     copied, present = report["copied"], report["present"]
+    if report["state"] == PLANNED:
+        return (
+            f"{every - failed:,} of {count(every, 'restore point')} can be copied."
+            f" {count(copied['objects'], 'object')} ({size(copied['bytes'])}) would be,"
+            f" {present['objects']:,} ({size(present['bytes'])}) are there already."
+        )
     return (
         f"{every - failed:,} of {count(every, 'restore point')} are there."
         f" {count(copied['objects'], 'object')} ({size(copied['bytes'])}) were copied,"
@@ -54,11 +63,30 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
     every = len(report["restorePoints"])
     said = f"{count(every, 'restore point')}, those that are not there first."
     yield heading(said, every, address)
+    if report["state"] == PLANNED:
+        yield from _sizes(report)
+        return
     rows = (
         (each["name"], moment(each["takenAt"]), code(each["newId"] or ""), each["reason"] or "")
         for each in report["restorePoints"][:LISTED]
     )
     heads = ("Restore point", "Taken at", "Its copy", "Why it is not there")
+    yield table("Restore points", heads, rows, headed=True)
+
+
+def _sizes(report: Report) -> Iterator[Html]:
+    yield tag("p", "Each by itself: what several need counts for each of them.")
+    rows = (
+        (
+            each["name"],
+            moment(each["takenAt"]),
+            f"{each['objects']:,}",
+            size(each["bytes"]),
+            each["reason"] or "",
+        )
+        for each in report["restorePoints"][:LISTED]
+    )
+    heads = ("Restore point", "Taken at", "Objects", "Size", "Why it cannot be copied")
     yield table("Restore points", heads, rows, headed=True)
 
 

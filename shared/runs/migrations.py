@@ -142,11 +142,13 @@ class Notes:
         return {int(number): each for number, each in self._kept.every(_settled(None), Settled)}
 
     def moved(self) -> Moved:
-        """All data and records that were copied, and those that were there already."""
+        """All data and records that were copied, or would be, and those that were there already."""
         gathered, settled = self.all_gathered().values(), self.all_settled().values()
         data = (each.amount for _, each in self._kept.every(_copied(""), Copied))
         present = (*(each.present for each in gathered), *(each.present for each in settled))
         copied = (*data, *(each.copied for each in settled))
+        if self.run().dry_run:
+            copied = (*(each.lacking for each in gathered), *(each.copied for each in settled))
         return Moved(sum(copied, Amount()), sum(present, Amount()))
 
     def published(self) -> Published | None:

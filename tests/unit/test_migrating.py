@@ -164,6 +164,10 @@ def lab() -> Lab:
     return Lab()
 
 
+def report_of(lab: Lab, output: dict[str, Any]) -> Any:
+    return json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
+
+
 def volume_cfg(objects: dict[str, bytes]) -> dict[str, Any]:
     (body,) = (body for key, body in objects.items() if key.endswith("volume.cfg"))
     found: dict[str, Any] = json.loads(body)
@@ -358,7 +362,7 @@ def test_what_lacks_a_block_is_not_copied_and_takes_no_other_along(lab: Lab) -> 
     assert (output["state"], [each["id"] for each in output["points"]]) == ("partial", [whole.id])
     wanted = {key for key, _ in first if "/locks/" not in key}
     assert lab.there().keys() == wanted
-    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
+    report = report_of(lab, output)
     (failed,) = report["failed"]
     assert (failed["id"], failed["reason"]) == (damaged.id, f"s3://{BUCKET}/{lost} is not there.")
     assert failed["reason"] in lab.world.sns.messages[-1]
@@ -622,7 +626,7 @@ def test_a_copy_whose_original_is_gone_is_kept_and_takes_nothing_along(lab: Lab)
     for select, left in (({"cluster": "east"}, 1), ({"vm": "default/gone", "cluster": "east"}, 0)):
         output = lab.migrate(select=select)
         assert (output["state"], len(output["points"])) == ("succeeded", left)
-        report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
+        report = report_of(lab, output)
         assert report["notes"] == [
             "There already, as copies of what cannot be restored any more: 1 restore point of the"
             " selection."
@@ -782,7 +786,7 @@ def test_a_cluster_that_cannot_be_asked_is_told_in_the_report(
     lab.world.settle([Happened("clusters/west.yaml", document, 1, STATE)])
     point = lab.arrive(a_vm_backup(data=DATA))
     output = lab.migrate(select={"id": point.id})
-    report = json.loads(lab.s3.objects(STATE)[f"reports/{output['migrationId']}.json"])
+    report = report_of(lab, output)
     assert report["notes"] == [
         "Cluster west could not be asked where it writes: cluster west: secret"
         " replant/clusters/west has no text"
@@ -934,3 +938,56 @@ def rebuilt(objects: dict[str, bytes], volume: str, backup: str) -> tuple[bytes,
         disk[each["Offset"] : each["Offset"] + len(data)] = data
         used.add(key)
     return bytes(disk[:size]), used
+
+
+# --- A dry run ------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_would_be_copied_and_copies_nothing(lab: Lab) -> None:
+    first = a_vm_backup(image=IMAGE, data=DATA)
+    point = lab.arrive(first)
+    before = dict(lab.s3.objects(BUCKET))
+    planned = lab.migrate(select={"id": point.id}, dryRun=True)
+    assert lab.s3.objects(BUCKET) == before
+    assert planned["state"] == "planned"
+    assert planned["points"] == [{"id": point.id, "newId": None}]
+    assert lab.world.sqs.messages == lab.world.sns.messages == []
+    done = lab.migrate(select={"id": point.id})
+    assert planned["copied"] == done["copied"]
+    again = lab.migrate(select={"id": point.id}, dryRun=True)
+    assert (again["copied"]["objects"], again["present"]) == (0, done["copied"])
+
+
+def test_a_dry_run_says_how_much_each_machine_is_by_itself(lab: Lab) -> None:
+    shared = noise("1", MIB * 2)
+    first = a_vm_backup(data={0: shared, 4 * MIB: noise("2", MIB * 2)})
+    second = a_vm_backup(backup="second", data={8 * MIB: noise("3", MIB * 2)}, after=first)
+    old, new = lab.arrive(first), lab.arrive(second)
+    output = lab.migrate(select={"ids": [old.id, new.id]}, dryRun=True)
+    report = report_of(lab, output)
+    sizes = {each["id"]: (each["objects"], each["bytes"]) for each in report["restorePoints"]}
+    blocks = {key: len(body) for key, body in lab.source().items() if key.endswith(".blk")}
+    assert sizes[old.id][0] == 2
+    assert sizes[new.id] == (3, sum(blocks.values()))
+    page = lab.s3.objects(STATE)[f"reports/{output['migrationId']}.html"].decode()
+    assert "2 of 2 restore points can be copied." in page
+    assert "what several need counts for each of them" in page
+
+
+def test_a_dry_run_of_a_folder_has_its_files() -> None:
+    lab, point = folder_lab()
+    planned = lab.migrate(select={"id": point.id}, dryRun=True)
+    assert lab.migrate(select={"id": point.id})["copied"] == planned["copied"]
+
+
+def test_a_dry_run_names_what_cannot_be_copied(lab: Lab) -> None:
+    point = lab.arrive(a_vm_backup(data=DATA))
+    (lost, *_) = [key for key in lab.source() if key.endswith(".blk")]
+    lab.s3.put_object(Bucket=BUCKET, Key=lost, Body=None)
+    planned = lab.migrate(select={"id": point.id}, dryRun=True)
+    report = report_of(lab, planned)
+    assert (planned["state"], planned["points"]) == ("planned", [])
+    assert (
+        "are not in the bucket" in report["failed"][0]["reason"]
+        or "is not there" in report["failed"][0]["reason"]
+    )

@@ -51,6 +51,7 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
         prefix=prefix,
         began=clients.clock.now(),
         then=then,
+        dry_run=request.dry_run,
         replicates=request.replicates,
         kept=len(choices) - len(left),
     )

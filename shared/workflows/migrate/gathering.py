@@ -92,7 +92,7 @@ class _Gathering:
         while blocks.named:
             data = blocks.data
             wanted = objects_of(self._part, data, blocks.named)
-            found = self._sealed(wanted, blocks) or self._compare(wanted)
+            found = self._sealed(wanted, blocks) or self._compare(wanted, blocks.named)
             if not found.missing:
                 self._notes.save_needed(self._number, data)
                 return found.gathered(blocks.lost)
@@ -101,13 +101,15 @@ class _Gathering:
         return Gathered(lost=blocks.lost)
 
     def _gather_folder(self) -> Gathered:
-        found = self._compare(objects_of(self._part, b"", ()))
+        found = self._compare(objects_of(self._part, b"", ()), {})
         if not found.missing:
             return found.gathered({})
         return Gathered(lost={self._part.name: _says_missing(self._part, found.missing)})
 
     def _sealed(self, wanted: Objects, blocks: Blocks) -> "_Compared | None":
         """What is there, where it is the same as when it was sealed."""
+        if self._run.dry_run:
+            return None  # sizes are those of the source
         seals = Seals(self._clients.table, self._run.bucket, self._run.prefix)
         sealed = seals.digest(seal_of(self._part, blocks.named))
         if sealed is None:
@@ -117,8 +119,9 @@ class _Gathering:
             return None
         return _Compared(0, there.amount, there.digest, (), sealed=True)
 
-    def _compare(self, wanted: Objects) -> "_Compared":
-        """Writes the files of what is to be copied."""
+    def _compare(self, wanted: Objects, named: dict[str, set[bytes]]) -> "_Compared":
+        """Writes the files of what is to be copied. NAMED are the blocks of each backup."""
+        sizes = _Sizes(self._part, named) if self._run.dry_run else None
         files = _Files(self._notes, self._number)
         etags = {each.key: each.etag for each in self._part.files}
         present = Amount()
@@ -127,13 +130,18 @@ class _Gathering:
         for key, source, there in self._both(wanted):
             if source is None or source.etag != etags.get(key, source.etag):
                 missing.append(key)
-            elif there and self._same(source, there):
+                continue
+            if sizes:
+                sizes.add(key, source.size)
+            if there and self._same(source, there):
                 present += Amount(objects=1, bytes=source.size)
                 digest.add(_told(there))
             else:
                 files.add((key, source.etag, source.size))
         files.end()
-        return _Compared(files.number, present, digest.text, tuple(missing))
+        told = sizes.amounts if sizes else {}
+        lost = tuple(missing)
+        return _Compared(files.number, present, digest.text, lost, files.amount, told)
 
     def _both(self, wanted: Objects) -> Iterator[tuple[str, Entry | None, Entry | None]]:
         """Each key of the data, and what is listed at the source and at the destination."""
@@ -201,6 +209,8 @@ class _Compared(NamedTuple):
     present: Amount
     digest: str
     missing: tuple[str, ...]
+    lacking: Amount = Amount()
+    sizes: dict[str, Amount] = {}
     sealed: bool = False
 
     def gathered(self, lost: dict[str, str]) -> Gathered:
@@ -210,7 +220,30 @@ class _Compared(NamedTuple):
             digest=None if self.files else self.digest,
             sealed=self.sealed,
             lost=lost,
+            lacking=self.lacking,
+            sizes=self.sizes,
         )
+
+
+class _Sizes:
+    """What each backup of a part needs, or the part itself: blocks of several count for each."""
+
+    def __init__(self, part: Part, named: dict[str, set[bytes]]) -> None:
+        self._named = named or {part.name: set()}
+        self._whole = not named
+        self._found = {name: [0, 0] for name in self._named}
+
+    def add(self, key: str, size: int) -> None:
+        block = b"" if self._whole else _checksum(key)
+        for name, blocks in self._named.items():
+            if self._whole or block in blocks:
+                found = self._found[name]
+                found[0] += 1
+                found[1] += size
+
+    @property
+    def amounts(self) -> dict[str, Amount]:
+        return {name: Amount(objects=n, bytes=size) for name, (n, size) in self._found.items()}
 
 
 class _Files:
@@ -222,6 +255,7 @@ class _Files:
         self._objects: list[Listed] = []
         self._bytes = 0
         self.number = 0
+        self.amount = Amount()
 
     def add(self, found: Listed) -> None:
         size = found[2]
@@ -230,6 +264,7 @@ class _Files:
             self.end()
         self._objects.append(found)
         self._bytes += size
+        self.amount += Amount(objects=1, bytes=size)
         if is_large or len(self._objects) == AT_ONCE or self._bytes > BYTES_AT_ONCE:
             self.end()
 
@@ -246,11 +281,15 @@ def file_name(part: int, number: int) -> str:
 
 def _without(part: Part, blocks: Blocks, missing: tuple[str, ...]) -> Blocks:
     """Without the backups that need what is MISSING."""
-    lacking = {bytes.fromhex(key.rpartition("/")[2].removesuffix(".blk")) for key in missing}
+    lacking = {_checksum(key) for key in missing}
     hurt = {name for name, named in blocks.named.items() if named & lacking}
     lost = dict.fromkeys(hurt, _says_missing(part, missing))
     left = {name: named for name, named in blocks.named.items() if name not in hurt}
     return Blocks(left, blocks.lost | lost)
+
+
+def _checksum(key: str) -> bytes:
+    return bytes.fromhex(key.rpartition("/")[2].removesuffix(".blk"))
 
 
 def _says_missing(part: Part, missing: tuple[str, ...]) -> str:

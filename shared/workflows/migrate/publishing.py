@@ -44,6 +44,8 @@ def publish(clients: Clients, id_: str) -> Published:
     left = [each for each in closure.points if each.id not in lost]
     source, there = _listed_source(clients, left), _listed_there(clients, run, left)
     lacking = [each for each in left if not _is_there(run, each, source, there)]
+    if run.dry_run:
+        return _would_publish(clients, notes, lost, [*left], lacking, source)
     versions = [(each.bucket, each.base, each.source) for each in lacking]
     problems = copy_versions(clients, run, versions)
     lost |= {each.id: why.reason for each, why in zip(lacking, problems, strict=True) if why}
@@ -66,6 +68,28 @@ def publish(clients: Clients, id_: str) -> Published:
     unknown = _unknown(clients, run, published)
     look_at = [each.key for each in published.arrived if each.id in new | unknown]
     _tell_catalogue(clients, run, changed, look_at, _unmarked(clients, run, arrived))
+    notes.save_published(published, clients.clock.now())
+    return published
+
+
+def _would_publish(
+    clients: Clients,
+    notes: Notes,
+    lost: dict[str, str],
+    left: list[Selected],
+    lacking: list[Selected],
+    source: There,
+) -> Published:
+    """Of a dry run, after which nothing has arrived."""
+    keys_ = {each.id: f"{each.bucket}/{each.source.key}" for each in left}
+    sizes = {id_: source[key].size for id_, key in keys_.items() if key in source}
+    new = {each.id for each in lacking}
+    published = Published(
+        at=clients.clock.now(),
+        lost=lost,
+        copied=_total(sizes[id_] for id_ in sizes if id_ in new),
+        present=_total(sizes[id_] for id_ in sizes if id_ not in new),
+    )
     notes.save_published(published, clients.clock.now())
     return published
 
@@ -151,8 +175,12 @@ def _arrived(run: Run, point: Selected, there: There) -> Arrived:
 
 
 def _amount(run: Run, points: Iterable[Selected], there: There) -> Amount:
-    sizes = [there[_place(run, each)].size for each in points]
-    return Amount(objects=len(sizes), bytes=sum(sizes))
+    return _total(there[_place(run, each)].size for each in points)
+
+
+def _total(sizes: Iterable[int]) -> Amount:
+    every = list(sizes)
+    return Amount(objects=len(every), bytes=sum(every))
 
 
 def _unknown(clients: Clients, run: Run, published: Published) -> set[str]:

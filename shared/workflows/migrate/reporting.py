@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.models.base import to_instant
-from shared.models.migrations import Amount, Closure, Published, Run, Selected
+from shared.models.migrations import Amount, Closure, Gathered, Published, Run, Selected
 from shared.pages.words import count, size
 from shared.runs.files import StateBucket
 from shared.workflows.migrate.clients import Clients
@@ -25,17 +25,16 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
     moved = notes.moved()
     output = {
         "migrationId": id_,
-        "state": _state(closure, lost),
-        "points": [
-            {"id": each.id, "newId": found.points[each.id].id}
-            for each in published.arrived
-            if each.id not in lost
-        ],
+        "state": "planned" if run.dry_run else _state(closure, lost),
+        "points": _points(run, closure, lost, found),
         "copied": (moved.copied + published.copied).model_dump(),
         "present": (moved.present + published.present).model_dump(),
         "restore": restore,
     }
     points = [_shown(each, lost, found) for each in closure.points]
+    if run.dry_run:
+        sizes = _sizes(closure, notes.all_gathered())
+        points = [each | sizes[each["id"]] for each in points]
     details = {
         "to": run.place,
         "target": run.target,
@@ -50,9 +49,33 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
     output["report"] = publish_migration(
         StateBucket(clients.s3, clients.names.state_bucket), id_, output | details
     )
-    if lost or not run.replicates:  # nobody waits for what a plan has copied all day
+    if not run.dry_run and (
+        lost or not run.replicates
+    ):  # nobody waits for what a plan has copied all day
         _tell(clients, run, closure, lost, output)
     return _short(output)
+
+
+def _points(
+    run: Run, closure: Closure, lost: dict[str, str], found: Known
+) -> list[dict[str, str | None]]:
+    """Those that are there, or of a dry run would be."""
+    there = [each.id for each in closure.points if each.id not in lost]
+    if run.dry_run:
+        return [{"id": id_, "newId": None} for id_ in there]
+    return [{"id": id_, "newId": found.points[id_].id} for id_ in there]
+
+
+def _sizes(closure: Closure, gathered: dict[int, Gathered]) -> dict[str, dict[str, int]]:
+    """What each restore point needs for itself alone, by its id: of its data."""
+    found = {}
+    for point in closure.points:
+        amount = Amount()
+        for number in point.parts:
+            sizes = gathered[number].sizes
+            amount = sum((sizes[name] for name in point.needs if name in sizes), amount)
+        found[point.id] = amount.model_dump()
+    return found
 
 
 def _of_kept(run: Run) -> Iterator[str]:

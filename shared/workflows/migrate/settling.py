@@ -57,6 +57,8 @@ class _Settling:
             return Settled(lost=lost)
         data = b"" if self._part.kind == "folder" else self._notes.needed(self._number)
         wanted = objects_of(self._part, data, left)
+        if self._run.dry_run:
+            return self._would_copy(wanted).model_copy(update={"lost": lost})
         digest = gathered.digest
         if digest is None:
             there = look_there(self._clients, self._run, self._part, wanted)
@@ -104,6 +106,17 @@ class _Settling:
             size, is_new = written
             amount = Amount(objects=1, bytes=size)
             copied, present = (copied + amount, present) if is_new else (copied, present + amount)
+        return Settled(copied=copied, present=present)
+
+    def _would_copy(self, wanted: Objects) -> Settled:
+        """The records that lack at the destination; volume.cfg is written where it lacks, or when
+        another backup comes to it.
+        """
+        if self._part.kind == "volume":
+            volume = keys.volume_key(self._part.root, self._part.name)
+            wanted = wanted._replace(records=(*wanted.records, volume))
+        lacking, present = self._records(wanted._replace(records=tuple(sorted(wanted.records))))
+        copied = Amount(objects=len(lacking), bytes=sum(each[2] for each in lacking))
         return Settled(copied=copied, present=present)
 
     def _records(self, wanted: Objects) -> tuple[list[Listed], Amount]:

@@ -61,8 +61,10 @@ def _once(clients: Clients, event: dict[str, Any], id_: str, seconds: float) -> 
 
 
 def _divide(clients: Clients, id_: str) -> int:
-    """Into how many children what is to be copied is divided."""
+    """Into how many children what is to be copied is divided; a dry run copies nothing."""
     notes = clients.notes(id_)
+    if notes.run().dry_run:
+        return 0
     files = [
         file_name(number, each)
         for number, gathered in notes.all_gathered().items()
