@@ -52,8 +52,28 @@ class MemoryS3:
         self.refusals: dict[tuple[str, str], str] = {}
         self.sizes: dict[tuple[str, str], int] = {}
         self.opened: list[Body] = []
+        self.rules: dict[tuple[str, str], Any] = {}
+        """Of a bucket: what it answers by the name of the question, or an error's code."""
         self.listings = 0
         self.most_keys = 1000
+
+    def get_bucket_versioning(self, *, Bucket: str) -> Any:
+        return self._rules(Bucket, "versioning", {})
+
+    def get_object_lock_configuration(self, *, Bucket: str) -> Any:
+        return self._rules(Bucket, "lock", "ObjectLockConfigurationNotFoundError")
+
+    def get_bucket_lifecycle_configuration(self, *, Bucket: str) -> Any:
+        return self._rules(Bucket, "lifecycle", "NoSuchLifecycleConfiguration")
+
+    def get_bucket_replication(self, *, Bucket: str) -> Any:
+        return self._rules(Bucket, "replication", "ReplicationConfigurationNotFoundError")
+
+    def _rules(self, bucket: str, name: str, default: Any) -> Any:
+        found = self.rules.get((bucket, name), default)
+        if isinstance(found, str):
+            raise ClientError({"Error": {"Code": found}}, f"Get{name}")
+        return found
 
     def copy(self) -> "MemoryS3":
         """Another bucket with the same versions."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from shared.models.bucket_rules import Replication
 from shared.models.documents import BackupTarget
 from shared.models.restore_points import RestorePoint
 
@@ -50,19 +51,7 @@ def look(points: Iterable[RestorePoint], place: BackupTarget | None) -> Seen:
     return Seen(found, tuple(missing), min(behind.values(), default=None))
 
 
-class Rule(NamedTuple):
-    """Of a bucket's own replication, in force: what begins with PREFIX also gets into BUCKET, or,
-    where it asks for TAGS, what has these.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html
-    """
-
-    bucket: str
-    prefix: str
-    tags: bool
-
-
-def covers(rules: Iterable[Rule], source: BackupTarget, place: BackupTarget) -> bool:
+def covers(rules: Iterable[Replication], source: BackupTarget, place: BackupTarget) -> bool:
     """Whether S3 itself brings all of a target to a place: under the same keys, which it does not
     change, and whatever tags there are, since Harvester gives its objects none.
     """

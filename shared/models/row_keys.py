@@ -116,6 +116,11 @@ def told_incident(target: str, day: str, vanished: int, known: int) -> Key:
     return TOLD, f"incident#{target}#{day}#{vanished}#{known}"
 
 
+def told_retention(target: str) -> Key:
+    """What of a bucket's own rules would harm a target's backups."""
+    return TOLD, f"retention#{target}"
+
+
 def references(backup: str) -> str:
     """What the sort keys of the points that use a volume's backup begin with."""
     return f"{REFERENCE}{backup}#"

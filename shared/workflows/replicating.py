@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import ClientError
-
+from shared.aws import bucket_rules
 from shared.aws.table import Table
 from shared.catalogue import documents, machines, reading
 from shared.catalogue.events import Copied
 from shared.copies import replicas
-from shared.copies.replicas import Missing, Rule, Seen
+from shared.copies.replicas import Missing, Seen
 from shared.errors import NotFound
+from shared.models.bucket_rules import Replication as Replicated
 from shared.models.documents import BackupTarget
 from shared.models.recovery_plans import Chosen, RecoveryPlan
 from shared.models.replications import Replication
@@ -181,25 +181,12 @@ def _not_by_s3(
     return [each for each in seen.missing if each.target not in by_s3]
 
 
-def _rules(clients: Clients, bucket: str) -> list[Rule]:
+def _rules(clients: Clients, bucket: str) -> tuple[Replicated, ...]:
     """None where it may not be asked: then we copy, which does no harm."""
-    try:
-        told = clients.s3.get_bucket_replication(Bucket=bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ReplicationConfigurationNotFoundError":
-            logger.warning("replication of a bucket is not known", extra={"bucket": bucket})
-        return []
-    rules: list[Any] = list(told["ReplicationConfiguration"]["Rules"])
-    return [_rule(each) for each in rules if each["Status"] == "Enabled"]
-
-
-def _rule(told: Any) -> Rule:
-    """A filter is a prefix, a tag, or several of these in its And."""
-    chosen = told.get("Filter", {})
-    both = chosen.get("And", {})
-    prefix = chosen.get("Prefix") or both.get("Prefix") or told.get("Prefix") or ""
-    tags = bool(chosen.get("Tag") or both.get("Tags"))
-    return Rule(told["Destination"]["Bucket"].rpartition(":")[2], prefix, tags)
+    told = bucket_rules.replication(clients.s3, bucket)
+    if told is None:
+        logger.warning("replication of a bucket is not known", extra={"bucket": bucket})
+    return told or ()
 
 
 def _copy(clients: Clients, known: Replication, missing: list[Missing]) -> Replication:

@@ -67,6 +67,7 @@ def test_a_bucket_from_before_is_filled_by_the_clock_and_kept_in_line(stack: Sta
         stack.s3.delete_object(Bucket=stack.bucket, Key=gone)
     output = reconcile(stack)
     assert output["state"] == "succeeded"
+    assert output["retention"]["problems"] == []
     assert output["counts"] == counts(listed=len(CATALOGUED) - 1, vanished=1)
     assert points(stack, "deleted") == ["vm-0"]
     then = stack.search(target="reconciled", asOf=before, latest=True)["restorePoints"]
@@ -123,3 +124,14 @@ def test_a_target_that_nobody_knows_is_told_with_those_that_are(stack: Stack) ->
     ended = stack.finish(stack.start({"target": "reconcilde"}, "ReconcileStateMachine"))
     assert (ended.status, ended.error) == ("FAILED", "NotFound")
     assert "Unknown target 'reconcilde'. Known: " in ended.cause["message"]
+
+
+def test_what_its_bucket_would_do_to_backups_is_told(stack: Stack) -> None:
+    rule: Any = {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": PREFIX}}
+    stack.s3.put_bucket_lifecycle_configuration(
+        Bucket=stack.bucket,
+        LifecycleConfiguration={"Rules": [rule | {"Expiration": {"Days": 9}}]},
+    )
+    (problem,) = reconcile(stack)["retention"]["problems"]
+    stack.s3.delete_bucket_lifecycle(Bucket=stack.bucket)
+    assert problem.startswith(f"Lifecycle rule old of bucket {stack.bucket} deletes")

@@ -940,6 +940,14 @@ def rebuilt(objects: dict[str, bytes], volume: str, backup: str) -> tuple[bytes,
     return bytes(disk[:size]), used
 
 
+def test_a_place_that_deletes_by_age_is_noted(lab: Lab) -> None:
+    old = {"ID": "old", "Status": "Enabled", "Expiration": {"Days": 30}, "Filter": {}}
+    lab.s3.rules[BUCKET, "lifecycle"] = {"Rules": [old]}
+    point = lab.arrive(a_vm_backup(data=DATA))
+    (note,) = report_of(lab, lab.migrate(select={"id": point.id}))["notes"]
+    assert note.startswith("Lifecycle rule old of bucket backups deletes")
+
+
 # --- A dry run ------------------------------------------------------------------------------------
 
 

@@ -127,10 +127,15 @@ def counts(listed: int = 0, added: int = 0, changed: int = 0, vanished: int = 0)
     return {"listed": listed, "added": added, "changed": changed, "vanished": vanished}
 
 
+def succeeded(counted: dict[str, int]) -> dict[str, Any]:
+    retention: dict[str, Any] = {"versioning": "off", "objectLock": None, "problems": []}
+    return {"state": "succeeded", "counts": counted, "retention": retention}
+
+
 def test_a_bucket_that_was_there_before_is_catalogued(lab: Lab) -> None:
     lab.miss(*objects(BACKUP))
     many = len(objects(BACKUP))
-    assert lab.reconcile() == {"state": "succeeded", "counts": counts(many, added=many)}
+    assert lab.reconcile() == succeeded(counts(many, added=many))
     assert only(lab.table).state is State.RESTORABLE
     assert only(lab.table).source.sequencer == "", "no event told of it"
 
@@ -149,7 +154,7 @@ def test_a_reconcile_finds_what_events_would_have_told(lab: Lab) -> None:
 def test_what_is_in_line_is_only_listed(lab: Lab) -> None:
     lab.world.settle(objects(BACKUP))
     before, opened = lab.table.rows(), len(lab.s3.opened)
-    assert lab.reconcile() == {"state": "succeeded", "counts": counts(len(objects(BACKUP)))}
+    assert lab.reconcile() == succeeded(counts(len(objects(BACKUP))))
     own = {key for key in lab.table.rows() if key[0].startswith("reconcile#")}
     assert {k: v for k, v in lab.table.rows().items() if k not in own} == before
     assert [each for each in lab.s3.opened[opened:] if b"cfg" in each.getvalue()] == []
@@ -233,7 +238,7 @@ def test_who_confirms_that_all_is_gone_has_it_deleted(lab: Lab) -> None:
     empty(lab)
     lab.reconcile()
     answer = lab.reconcile(confirmVanished=True)
-    assert answer == {"state": "succeeded", "counts": counts(vanished=len(objects(BACKUP)))}
+    assert answer == succeeded(counts(vanished=len(objects(BACKUP))))
     assert only(lab.table).state is State.DELETED
 
 
@@ -534,3 +539,31 @@ def test_ten_thousand_objects_in_any_order_are_compared_right() -> None:
             expected = What.VANISHED
         assert what is expected
     assert found.keys() == there.keys() | rows.keys()
+
+
+# --- What the bucket does by itself ---------------------------------------------------------------
+
+
+def expiring(days: int, **changes: Any) -> dict[str, Any]:
+    made = {"ID": "old", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": days}}
+    return {"Rules": [made | changes]}
+
+
+def test_rules_that_would_harm_backups_are_told_once_a_week(lab: Lab) -> None:
+    lab.s3.rules[BUCKET, "lifecycle"] = expiring(30)
+    lab.s3.rules[BUCKET, "versioning"] = {"Status": "Enabled"}
+    retention = lab.reconcile()["retention"]
+    assert (retention["versioning"], retention["objectLock"]) == ("Enabled", None)
+    (said,) = retention["problems"]
+    assert said.startswith(
+        "Lifecycle rule old of bucket backups deletes all that lies there 30 days"
+    )
+    assert lab.world.sns.messages == [said]
+    lab.reconcile()
+    assert len(lab.world.sns.messages) == 1
+    lab.s3.rules[BUCKET, "lifecycle"] = expiring(7)
+    lab.reconcile()
+    assert len(lab.world.sns.messages) == 2, "it has changed"
+    del lab.s3.rules[BUCKET, "lifecycle"]
+    assert lab.reconcile()["retention"]["problems"] == []
+    assert len(lab.world.sns.messages) == 2

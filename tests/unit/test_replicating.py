@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from botocore.exceptions import ClientError
 
 from functions import migrate as function
 from local.samples.encoding import noise
@@ -37,19 +36,6 @@ waves: [{name: all, machines: [{namespace: default, name: "web*"}]}]
 TURN = timedelta(minutes=5)
 
 
-class ReplicatingS3(CopyS3):
-    """RULES are those of every bucket's own replication; None: there is none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rules: list[Any] | str = "ReplicationConfigurationNotFoundError"
-
-    def get_bucket_replication(self, *, Bucket: str) -> Any:  # noqa: N803
-        if isinstance(self.rules, str):
-            raise ClientError({"Error": {"Code": self.rules}}, "GetBucketReplication")
-        return {"ReplicationConfiguration": {"Role": "arn:role", "Rules": self.rules}}
-
-
 class Unasked(Lab):
     """Whose clusters are not asked where they write."""
 
@@ -61,7 +47,7 @@ class Unasked(Lab):
 class Site:
     """A catalogue of east's backups, and plan payments, which wants copies of them."""
 
-    s3: ReplicatingS3 = field(default_factory=ReplicatingS3)
+    s3: CopyS3 = field(default_factory=CopyS3)
     states: StepFunctions = field(default_factory=StepFunctions)
 
     def __post_init__(self) -> None:
@@ -86,6 +72,15 @@ class Site:
         sqs, states, s3 = cast(Any, (self.lab.world.sqs, self.states, self.s3))
         clock = Clock(lambda: self.lab.now, self.lab.tick, self.lab.sleep)
         return Clients(self.lab.table, s3, sqs, states, "queue", MACHINE, clock)
+
+    def replicated(self, *rules: Any) -> None:
+        """By S3 itself."""
+        told = {"ReplicationConfiguration": {"Role": "arn:role", "Rules": list(rules)}}
+        self.s3.rules[BUCKET, "replication"] = told
+
+    def refuse(self, code: str) -> None:
+        """To tell of that."""
+        self.s3.rules[BUCKET, "replication"] = code
 
     def turn(self, *, after: timedelta = TURN) -> Replication:
         self.lab.now += after
@@ -250,7 +245,7 @@ def rule(**changes: Any) -> dict[str, Any]:
 def test_what_s3_replicates_itself_is_made_known_and_not_copied(site: Site) -> None:
     site.far()
     site.plan("s3://far/", number=2)
-    site.s3.rules = [rule()]
+    site.replicated(rule())
     backup = a_vm_backup("web01", backup="b1")
     point = site.lab.arrive(backup)
     waiting = site.turn()
@@ -288,7 +283,10 @@ def test_what_s3_replicates_itself_is_made_known_and_not_copied(site: Site) -> N
 def test_what_s3_does_not_bring_all_of_is_copied(site: Site, rules: Any) -> None:
     site.far()
     site.plan("s3://far/", number=2)
-    site.s3.rules = rules
+    if isinstance(rules, str):
+        site.refuse(rules)
+    else:
+        site.replicated(*rules)
     site.arrive()
     site.turn()
     assert len(site.asked()) == 1
@@ -297,7 +295,7 @@ def test_what_s3_does_not_bring_all_of_is_copied(site: Site, rules: Any) -> None
 def test_s3_keeps_keys_so_another_prefix_is_copied_to(site: Site) -> None:
     site.far("copies/")
     site.plan("s3://far/copies/", number=2)
-    site.s3.rules = [rule()]
+    site.replicated(rule())
     site.arrive()
     site.turn()
     assert len(site.asked()) == 1

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared.catalogue import documents
+from shared.aws import bucket_rules
+from shared.catalogue import documents, retention
 from shared.copies import places
 from shared.copies.closure import closure
 from shared.errors import InvalidRequest, Refused
@@ -60,7 +61,9 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
 
 
 def check(clients: Clients, id_: str, written: Any) -> None:
-    """Raises Refused where a cluster writes to the destination, by what clusters have said."""
+    """Raises Refused where a cluster writes to the destination, by what clusters have said. What
+    the destination's bucket would do to copies by itself is noted.
+    """
     notes = clients.notes(id_)
     run, said = notes.run(), Written.model_validate(written)
     for each in said.places:
@@ -71,6 +74,9 @@ def check(clients: Clients, id_: str, written: Any) -> None:
                 " or prefix, with a target document of its own.",
                 "to",
             )
+    rules = bucket_rules.look(clients.s3, run.bucket)
+    dangers = retention.problems(rules, run.bucket, run.prefix)
+    said = said.model_copy(update={"notes": (*said.notes, *dangers)})
     notes.save_written(said, clients.clock.now())
 
 

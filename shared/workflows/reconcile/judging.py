@@ -2,12 +2,14 @@
 told.
 """
 
+import hashlib
 from datetime import timedelta
 
-from shared.catalogue import reconciling
-from shared.models.base import url_of
+from shared.aws import bucket_rules
+from shared.catalogue import reconciling, retention
+from shared.models.base import FILES, url_of
 from shared.models.reconciles import Judgement, Run
-from shared.models.row_keys import EXPIRES, told_incident
+from shared.models.row_keys import EXPIRES, KEPT, Key, told_incident, told_retention
 from shared.runs.reconciles import files_of
 from shared.workflows.reconcile.clients import Clients
 
@@ -47,6 +49,8 @@ def report(clients: Clients, id_: str) -> dict[str, object]:
     run, judgement = notes.run(), notes.judgement()
     counts = judgement.counts.model_dump(exclude={"known"})
     output: dict[str, object] = {"state": judgement.state, "counts": counts}
+    if run.bucket != FILES:
+        output["retention"] = _retention(clients, run)
     if judgement.state == "incident":
         output["message"] = _incident(run, judgement)
         if _is_news(clients, run, judgement):
@@ -56,6 +60,39 @@ def report(clients: Clients, id_: str) -> dict[str, object]:
                 Message=str(output["message"]),
             )
     return output
+
+
+def _retention(clients: Clients, run: Run) -> dict[str, object]:
+    """What the bucket does with its objects by itself; what harms backups is told once."""
+    rules = bucket_rules.look(clients.catalogue.s3, run.bucket)
+    problems = retention.problems(rules, run.bucket, run.prefix)
+    if problems and _is_news_of(clients, told_retention(run.target), problems):
+        clients.catalogue.sns.publish(
+            TopicArn=clients.names.topic,
+            Subject=f"Replant: target {run.target} is in danger"[:99],
+            Message="\n".join(problems),
+        )
+    return {
+        "versioning": rules.versioning,
+        "objectLock": rules.lock,
+        "problems": list(problems),
+    }
+
+
+def _is_news_of(clients: Clients, key: Key, said: tuple[str, ...]) -> bool:
+    """Whether it is not what was told last, a week ago at most."""
+    now = clients.clock.now()
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()
+    week = f"{now:%G-W%V}"
+    row = {
+        "pk": key[0],
+        "sk": key[1],
+        "said": f"{week} {digest}",
+        EXPIRES: int((now + KEPT).timestamp()),
+    }
+    return clients.table.put(
+        row, condition="attribute_not_exists(pk) OR NOT said = :said", values={":said": row["said"]}
+    )
 
 
 def _is_news(clients: Clients, run: Run, judgement: Judgement) -> bool:
