@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from bench import migrate_memory
 from bench.event import BUCKET, STATE, Line, environment
 from bench.figures import Pair, Table, number
+from bench.memory import memory_of
 from bench.running import emulator
 from functions import migrate
 from local import cloud
@@ -54,7 +56,8 @@ class Level(NamedTuple):
 
 def tables(*, quick: bool) -> list[Table]:
     levels, rounds = (QUICK_LEVELS, QUICK_ROUNDS) if quick else (LEVELS, ROUNDS)
-    return [_shown([_level(blocks, rounds) for blocks in levels])]
+    found = [_level(blocks, rounds) for blocks in levels]
+    return [_shown(found), migrate_memory.table(memory_of("MigrateFunction"), quick=quick)]
 
 
 def _level(blocks: int, rounds: int) -> Level:
@@ -184,6 +187,7 @@ def _shown(levels: Sequence[Level]) -> Table:
         "requests",
         "requests an object (1 is the least)",
         "replant, s",
+        "objects a second",
         "bare copies, s",
         "replant ÷ bare copies (lower is better)",
         "the same again: requests",
@@ -210,6 +214,7 @@ def _row(level: Level) -> tuple[str, ...]:
         f"{first.requests:,}",
         f"{first.requests / first.objects:.3f}",
         number(ours),
+        number(first.objects / ours),
         number(peer),
         f"{pair.ratio:.2f}",
         f"{level.again.requests:,}",
