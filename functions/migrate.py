@@ -54,15 +54,16 @@ def replicating_clients() -> replicating.Clients:
 
 
 def replicate(seconds: float) -> dict[str, Any]:
-    lags: dict[str, int] = {}
+    lags: dict[tuple[str, str], int] = {}
     for each in replicating.replicate(replicating_clients(), seconds=seconds):
-        logger.info("replicates", extra=each.model_dump(mode="json"))
-        lags[each.plan] = max(each.lag(), lags.get(each.plan, 0))
-    for plan, lag in lags.items():
-        metrics.add_dimension("plan", plan)
+        logger.info("replicates", extra={"replication": each.model_dump(mode="json")})
+        of = each.kind, each.name
+        lags[of] = max(each.lag(), lags.get(of, 0))
+    for (kind, name), lag in lags.items():
+        metrics.add_dimension(kind, name)
         metrics.add_metric("ReplicationLag", "Seconds", lag)
-        metrics.flush_metrics()  # the next plan has a dimension of its own
-    return {"lags": lags}
+        metrics.flush_metrics()  # the next one has a dimension of its own
+    return {"lags": {f"{kind} {name}": lag for (kind, name), lag in lags.items()}}
 
 
 @logger.inject_lambda_context

@@ -1,19 +1,22 @@
-"""What is known of the copies that a recovery plan must have in a place."""
+"""What is known of the copies that a recovery plan, or a target, must have in a place."""
+
+from typing import Literal
 
 from shared.models.base import Instant, Value
 
 
 class Replication(Value):
-    """Of plan PLAN in PLACE, AT an instant, since it BEGAN: of so many live restore POINTS so many
-    are MISSING there. WAITS is when the oldest backup was made that is newer than all copies of its
-    machine; NEWEST is a digest of what the source had when it was LOOKED for them.
+    """Of the plan or target NAME in PLACE, AT an instant, since it BEGAN: of so many live restore
+    POINTS so many are MISSING there. WAITS is when the oldest backup was made that is newer than
+    all copies of its machine; NEWEST is a digest of what the source had when that was LOOKED for.
 
     EXECUTION copies, or copied last, points of which TRIED is a digest, after that many TRIES in
     vain; it was STARTED then. PROBLEM is why nothing can be copied at all, as a sentence.
     WANTED is a digest of the documents with which all this was seen.
     """
 
-    plan: str
+    kind: Literal["plan", "target"]
+    name: str
     place: str
     at: Instant
     began: Instant

@@ -1,5 +1,5 @@
-"""What recovery plans have of copies in which place: one row a plan and place, forgotten when the
-plan wants it no more.
+"""What recovery plans and targets have of copies in which place: a row each, forgotten when that is
+wanted no more.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _replace(table: Table, before: Replication, now: Replication) -> bool:
 def _row(known: Replication) -> dict[str, str | int]:
     return {
         "pk": REPLICATIONS,
-        "sk": f"{known.plan} {known.place}",
+        "sk": f"{known.kind} {known.name} {known.place}",
         "seen": to_instant(known.at),
         "body": known.model_dump_json(),
         EXPIRES: int((known.at + REMEMBERED).timestamp()),

@@ -7,15 +7,27 @@ from typing import Any, NamedTuple
 Settings = dict[str, Any]
 """What CloudWatch is told of an alarm, and tells of it, beside its name."""
 
-UNREACHABLE, CREDENTIALS, REPLICATION = "unreachable", "credentials", "replication"
+UNREACHABLE, CREDENTIALS = "unreachable", "credentials"
+REPLICATION, REPLICAS = "replication", "replicas"
+OF = {REPLICATION: "plan", REPLICAS: "target"}
+"""What an alarm is of where it is of no cluster: its metric's dimension, and its tag."""
+
 TAGS = {"application": "replant"}
-CLUSTER_TAG, PLAN_TAG = "replant:cluster", "replant:plan"
 
 _EVERY = {
     "Namespace": "Replant",
     "Statistic": "Maximum",
     "Period": 60,
     "InsufficientDataActions": [],
+}
+# Published every five minutes. Who looks after copies no more tells of no lag.
+_LAGS: Settings = {
+    "MetricName": "ReplicationLag",
+    "Period": 300,
+    "EvaluationPeriods": 3,
+    "DatapointsToAlarm": 3,
+    "ComparisonOperator": "GreaterThanThreshold",
+    "TreatMissingData": "breaching",
 }
 _SETTINGS: dict[str, Settings] = {
     # One period: the probe has looked twice before it says 0. CloudWatch fills in what is missing
@@ -37,15 +49,8 @@ _SETTINGS: dict[str, Settings] = {
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "notBreaching",
     },
-    # Published every five minutes. Who looks after copies no more tells of no lag.
-    REPLICATION: {
-        "MetricName": "ReplicationLag",
-        "Period": 300,
-        "EvaluationPeriods": 3,
-        "DatapointsToAlarm": 3,
-        "ComparisonOperator": "GreaterThanThreshold",
-        "TreatMissingData": "breaching",
-    },
+    REPLICATION: _LAGS,
+    REPLICAS: _LAGS,
 }
 _MEANING = {
     UNREACHABLE: (
@@ -63,12 +68,17 @@ _MEANING = {
         "RPO, or nobody looks after that any more. docs/operations.md, section 'Copies that a plan "
         "must have', says what to do."
     ),
+    REPLICAS: (
+        "The newest backups of target {0} have not arrived for a day at a place of its `replicas`, "
+        "where others copy them, or nobody looks after that any more. docs/operations.md, section "
+        "'Copies that a plan must have', says what to do."
+    ),
 }
 
 
 class Alarm(NamedTuple):
-    """One that there should be, of a cluster or, for REPLICATION, of a recovery plan. NEEDS_DATA:
-    it would fire if it were made before its metric.
+    """One that there should be, of a cluster, a recovery plan or a target. NEEDS_DATA: it would
+    fire if it were made before its metric.
     """
 
     kind: str
@@ -81,7 +91,7 @@ class Alarm(NamedTuple):
 
     @property
     def needs_data(self) -> bool:
-        return self.kind in (UNREACHABLE, REPLICATION)
+        return self.kind != CREDENTIALS
 
     @property
     def tags(self) -> dict[str, str]:
@@ -109,16 +119,16 @@ def wanted(
     owner: Owner,
     clusters: Iterable[str],
     sources: Iterable[str],
-    replicated: Mapping[str, timedelta],
+    copied: Mapping[tuple[str, str], timedelta],
 ) -> dict[str, Alarm]:
     """By name. SOURCES are the clusters whose loss would matter, as backups or plans say;
-    credentials matter of all. REPLICATED are recovery plans whose backups are copied, and how late
-    that may be.
+    credentials matter of all. COPIED are recovery plans (with REPLICATION) and targets (with
+    REPLICAS) whose backups are copied, and how late that may be.
     """
     known = set(clusters)
     every = [_alarm(owner, CREDENTIALS, each) for each in known]
     every += [_alarm(owner, UNREACHABLE, each) for each in known & set(sources)]
-    every += [_alarm(owner, REPLICATION, plan, each) for plan, each in replicated.items()]
+    every += [_alarm(owner, kind, of, longest) for (kind, of), longest in copied.items()]
     named = {name(owner.stack, each.of, each.kind): each for each in every}
     return dict(sorted(named.items()))
 
@@ -157,12 +167,11 @@ def is_ours(owner: Owner, title: str, tags: Mapping[str, str]) -> bool:
 
 
 def _alarm(owner: Owner, kind: str, of: str, longest: timedelta | None = None) -> Alarm:
-    dimension = "plan" if kind == REPLICATION else "cluster"
     said: Settings = {
         "AlarmDescription": _MEANING[kind].format(of),
         "AlarmActions": [owner.topic],
         "OKActions": [owner.topic],
-        "Dimensions": [{"Name": dimension, "Value": of}, _service(owner)],
+        "Dimensions": [{"Name": OF.get(kind, "cluster"), "Value": of}, _service(owner)],
     }
     if longest is not None:
         said["Threshold"] = longest.total_seconds()
@@ -170,7 +179,7 @@ def _alarm(owner: Owner, kind: str, of: str, longest: timedelta | None = None) -
 
 
 def _tag(kind: str) -> str:
-    return PLAN_TAG if kind == REPLICATION else CLUSTER_TAG
+    return f"replant:{OF.get(kind, 'cluster')}"
 
 
 def _service(owner: Owner) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """The clock -> copies that recovery plans must have in other places: what is missing is copied by
-an execution of MigrateStateMachine, one at a time for each plan and place.
+an execution of MigrateStateMachine, one at a time for each plan and place. Copies that others make
+of a whole target are recognised, and watched in the same way.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.aws import bucket_rules
 from shared.aws.table import Table
@@ -57,46 +58,79 @@ class Clients(NamedTuple):
     clock: Clock = Clock()
 
 
+class _Want(NamedTuple):
+    """Copies in PLACE of the backups of a recovery plan's machines, or of all that a target has;
+    those of a target are made by others.
+    """
+
+    of: RecoveryPlan | BackupTarget
+    place: str
+
+    @property
+    def begun(self) -> dict[str, Any]:
+        if isinstance(self.of, RecoveryPlan):
+            return {"kind": "plan", "name": self.of.name, "place": self.place}
+        return {"kind": "target", "name": self.of.id, "place": self.place}
+
+    @property
+    def cluster(self) -> str:
+        return self.of.source if isinstance(self.of, RecoveryPlan) else self.of.cluster
+
+    def concerns(self, point: RestorePoint) -> bool:
+        """Whether it lies in the target, where it is one that is copied."""
+        return isinstance(self.of, RecoveryPlan) or point.target == self.of.id
+
+
 def replicate(clients: Clients, *, seconds: float) -> list[Replication]:
-    """Of all plans and their places; none is begun when less than half of the SECONDS are left."""
+    """Of all that is wanted; nothing is begun when less than half of the SECONDS are left."""
     until = clients.clock.monotonic() + seconds / 2
-    known = {(each.plan, each.place): each for each in replications.all_of(clients.table)}
+    known = {
+        (each.kind, each.name, each.place): each for each in replications.all_of(clients.table)
+    }
+    targets = documents.targets(clients.table)
+    wanted = [
+        _Want(each, to) for each in documents.recovery_plans(clients.table) for to in each.replicate
+    ]
+    wanted += [_Want(each, to) for each in targets for to in each.replicas]
     kept: list[Replication] = []
-    for plan in documents.recovery_plans(clients.table):
-        for place in plan.replicate:
-            if clients.clock.monotonic() > until:
-                return kept
-            kept += _take_turn(clients, plan, place, known.get((plan.name, place)))
+    for want in wanted:
+        if clients.clock.monotonic() > until:
+            break
+        kept += _take_turn(clients, want, targets, known.get(tuple(want.begun.values())))
     return kept
 
 
 def _take_turn(
-    clients: Clients, plan: RecoveryPlan, place: str, before: Replication | None
+    clients: Clients,
+    want: _Want,
+    targets: tuple[BackupTarget, ...],
+    before: Replication | None,
 ) -> Iterator[Replication]:
     """Of two calls at once, one."""
     now = clients.clock.now()
-    known = before or Replication(plan=plan.name, place=place, at=now, began=now)
+    known = before or Replication(**want.begun, at=now, began=now)
     known = known.model_copy(update={"at": now})
     if not replications.take(clients.table, before, known):
         return
     if not _runs(clients, known.execution):
-        known = _look(clients, plan, known)
+        known = _look(clients, want, targets, known)
     replications.keep(clients.table, known)
     yield known
 
 
-def _look(clients: Clients, plan: RecoveryPlan, known: Replication) -> Replication:
-    """As a plan and its source are now; all restore points are read when something has changed."""
-    targets = documents.targets(clients.table)
+def _look(
+    clients: Clients, want: _Want, targets: tuple[BackupTarget, ...], known: Replication
+) -> Replication:
+    """As documents and source are now; all restore points are read when something has changed."""
     owner, problem = _owner(known.place, targets)
     now = {
-        "newest": _newest(clients.table, plan.source),
-        "wanted": hashlib.sha256(f"{plan!r} {owner!r}".encode()).hexdigest(),
+        "newest": _newest(clients.table, want.cluster),
+        "wanted": hashlib.sha256(f"{want!r} {owner!r}".encode()).hexdigest(),
     }
     changed = any(getattr(known, name) != value for name, value in now.items())
     if not (changed or _is_time(known)):
         return known
-    seen = replicas.look(_points(clients, plan), owner)
+    seen = replicas.look(_points(clients, want), owner)
     known = known.model_copy(
         update={
             **now,
@@ -109,7 +143,8 @@ def _look(clients: Clients, plan: RecoveryPlan, known: Replication) -> Replicati
     )
     if owner is None:
         return known
-    return _copy(clients, known, _not_by_s3(clients, seen, owner, targets))
+    ours = _not_by_others(clients, seen, owner, targets)
+    return _copy(clients, known, ours) if isinstance(want.of, RecoveryPlan) else known
 
 
 def _newest(table: Table, cluster: str) -> str:
@@ -127,7 +162,7 @@ def _owner(place: str, targets: tuple[BackupTarget, ...]) -> tuple[BackupTarget 
     try:
         return find_destination(place, targets).target, None
     except NotFound as error:
-        return None, error.message.replace("to:", "replicate:", 1)
+        return None, error.message.removeprefix("to: ")
 
 
 def _is_time(known: Replication) -> bool:
@@ -137,35 +172,40 @@ def _is_time(known: Replication) -> bool:
     return known.started is not None and known.looked <= known.started
 
 
-def _points(clients: Clients, plan: RecoveryPlan) -> Iterator[RestorePoint]:
-    """Every one that can be copied of the plan's machines, newest first: of those that are its own
-    today, as their labels say.
-    """
+def _points(clients: Clients, want: _Want) -> Iterator[RestorePoint]:
+    """Every one that can be copied of what is wanted, newest first."""
+    mine = _machines(clients.table, want.of) if isinstance(want.of, RecoveryPlan) else None
+    for row in reading.rows_of_clusters(clients.table, want.cluster, page=reading.LARGE_PAGE):
+        if row["state"] != State.RESTORABLE or (mine is not None and row["machine"] not in mine):
+            continue
+        point = RestorePoint.model_validate_json(row["body"])
+        if point.usable and point.copy_of is None and want.concerns(point):
+            yield point
+
+
+def _machines(table: Table, plan: RecoveryPlan) -> frozenset[str]:
+    """Those that are the plan's today, as their labels say."""
     try:
-        chosen = select_points(clients.table, Select(plan=plan.name), Chosen(plan))
+        chosen = select_points(table, Select(plan=plan.name), Chosen(plan))
     except NotFound:
-        return
-    mine = {f"{each.point.namespace}/{each.point.vm}" for each in chosen}
-    for row in reading.rows_of_clusters(clients.table, plan.source, page=reading.LARGE_PAGE):
-        if row["machine"] in mine and row["state"] == State.RESTORABLE:
-            point = RestorePoint.model_validate_json(row["body"])
-            if point.usable and point.copy_of is None:
-                yield point
+        return frozenset()
+    return frozenset(f"{each.point.namespace}/{each.point.vm}" for each in chosen)
 
 
-def _not_by_s3(
+def _not_by_others(
     clients: Clients, seen: Seen, place: BackupTarget, targets: Iterable[BackupTarget]
 ) -> list[Missing]:
-    """What is to be copied by us. What the bucket's own replication brings is only made known as a
-    copy, once it is whole.
+    """What is to be copied by us. What the bucket's own replication brings, or what a target's
+    document says that others do, is only made known as a copy, once it is whole.
     """
-    by_s3 = {
+    concerned = {each.target for each in seen.missing}
+    by_others = {
         each.id
         for each in targets
-        if any(missing.target == each.id for missing in seen.missing)
-        and replicas.covers(_rules(clients, each.bucket), each, place)
+        if each.id in concerned
+        and (_is_replica(each, place) or replicas.covers(_rules(clients, each.bucket), each, place))
     }
-    arriving = [each.id for each in seen.missing if each.target in by_s3]
+    arriving = [each.id for each in seen.missing if each.target in by_others]
     originals = reading.by_id(clients.table, arriving)
     copies = {id_there(place.id, each): each for each in originals.values()}
     arrived = reading.by_id(clients.table, copies)
@@ -178,7 +218,12 @@ def _not_by_s3(
             if each.usable and each.fingerprint == copies[id_].fingerprint
         ),
     )
-    return [each for each in seen.missing if each.target not in by_s3]
+    return [each for each in seen.missing if each.target not in by_others]
+
+
+def _is_replica(target: BackupTarget, place: BackupTarget) -> bool:
+    """Whether its document says that others bring all of it there."""
+    return any(each.rstrip("/") == place.url.rstrip("/") for each in target.replicas)
 
 
 def _rules(clients: Clients, bucket: str) -> tuple[Replicated, ...]:
@@ -198,8 +243,8 @@ def _copy(clients: Clients, known: Replication, missing: list[Missing]) -> Repli
     tries = known.tries + 1 if tried == known.tried else 0
     if tries and known.started and known.at < known.started + _wait(tries):
         return known
-    name = f"replicate-{known.plan[:40]}-{tried}-{known.at:%y%m%d%H%M}"
-    request = {"select": {"ids": ids}, "to": known.place, "replicates": known.plan}
+    name = f"replicate-{known.name[:40]}-{tried}-{known.at:%y%m%d%H%M}"
+    request = {"select": {"ids": ids}, "to": known.place, "replicates": known.name}
     started = clients.stepfunctions.start_execution(
         stateMachineArn=clients.machine, name=name, input=json.dumps(request)
     )

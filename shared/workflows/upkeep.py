@@ -46,7 +46,7 @@ def keep_alarms(clients: Clients) -> Kept:
         clients.owner,
         [each.id for each in documents.cluster_documents(clients.table)],
         documents.sources(clients.table),
-        _replicated(clients.table),
+        _copied(clients.table),
     )
     described = {each["AlarmName"]: each for each in _describe(clients)}
     found = {
@@ -75,12 +75,17 @@ def _watched(clients: Clients) -> set[tuple[str, str]]:
     since = clients.clock.now() - RECENT
     found = {(alarms.UNREACHABLE, each) for each in observations.watched(clients.table, since)}
     copied = replications.all_of(clients.table)
-    return found | {(alarms.REPLICATION, each.plan) for each in copied if each.looked}
+    kinds = {of: kind for kind, of in alarms.OF.items()}
+    return found | {(kinds[each.kind], each.name) for each in copied if each.looked}
 
 
-def _replicated(table: Table) -> dict[str, timedelta]:
+def _copied(table: Table) -> dict[tuple[str, str], timedelta]:
     plans = (each for each in documents.recovery_plans(table) if each.replicate)
-    return {each.name: each.objectives.rpo or COPIED_WITHIN for each in plans}
+    found = {
+        (alarms.REPLICATION, each.name): each.objectives.rpo or COPIED_WITHIN for each in plans
+    }
+    targets = (each for each in documents.targets(table) if each.replicas)
+    return found | {(alarms.REPLICAS, each.id): COPIED_WITHIN for each in targets}
 
 
 def _describe(clients: Clients) -> Iterator[Any]:

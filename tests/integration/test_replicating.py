@@ -73,11 +73,11 @@ def test_what_a_plan_wants_is_copied_as_it_comes(plan: Stack) -> None:
     wait(lambda: copies(plan) == {"first", "second"}, seconds=180, what="its copy", every=2)
     (original,) = [each for each in points(plan, target="kept") if each["backup"] == "second"]
     assert original["replicas"] == [f"s3://{plan.bucket}/{TO}"]
-    wait(lambda: tick(plan)["lags"].get("keeping") == 0, seconds=60, what="no lag", every=2)
+    wait(lambda: tick(plan)["lags"].get("plan keeping") == 0, seconds=60, what="no lag", every=2)
 
 
 def test_its_alarm_is_made_once_its_lag_is_known(plan: Stack) -> None:
-    wait(lambda: "keeping" in tick(plan)["lags"], seconds=60, what="a lag", every=2)
+    wait(lambda: "plan keeping" in tick(plan)["lags"], seconds=60, what="a lag", every=2)
     invoke(plan, "UpkeepFunction", {})
     every = plan.client("cloudwatch").get_paginator("describe_alarms").paginate()
     found = {each["AlarmName"]: each for page in every for each in page["MetricAlarms"]}

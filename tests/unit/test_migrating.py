@@ -383,6 +383,24 @@ def test_a_block_that_goes_while_it_is_copied_fails_its_backup(lab: Lab) -> None
     assert not any(key.endswith(".cfg") for key in lab.there())
 
 
+def test_metadata_that_is_deleted_as_soon_as_it_is_copied_is_told(lab: Lab) -> None:
+    backup = a_vm_backup(data=DATA)
+    point = lab.arrive(backup)
+    copied: list[str] = []
+
+    def take_away(name: str, asked: Any) -> None:
+        if name == "copy_object" and asked["CopySource"]["Key"] == backup.key:
+            copied.append(asked["Key"])
+        elif name == "list_objects_v2" and copied:
+            lab.s3.write(BUCKET, copied[0], "v9999", None)
+
+    lab.s3.before = take_away
+    output = lab.migrate(select={"id": point.id})
+    assert (output["state"], output["points"]) == ("failed", [])
+    told = f"{COPY}{backup.key} was deleted while it was copied."
+    assert told in lab.world.sns.messages[-1]
+
+
 def test_a_destination_that_may_not_be_written_is_told(lab: Lab) -> None:
     backup = a_vm_backup(data=DATA)
     point = lab.arrive(backup)

@@ -84,8 +84,7 @@ class Site:
 
     def turn(self, *, after: timedelta = TURN) -> Replication:
         self.lab.now += after
-        (kept,) = replicate(self.clients, seconds=900)
-        return kept
+        return replicate(self.clients, seconds=900)[0]
 
     def asked(self) -> list[Any]:
         return list(self.states.started.values())
@@ -159,9 +158,9 @@ def test_where_nothing_has_come_the_points_are_read_once_an_hour(
     read: list[str] = []
     every = replicating._points
 
-    def counted(clients: Any, plan: Any) -> Any:
-        read.append(plan.name)
-        return every(clients, plan)
+    def counted(clients: Any, want: Any) -> Any:
+        read.append(want.place)
+        return every(clients, want)
 
     monkeypatch.setattr(replicating, "_points", counted)
     for _ in range(12):
@@ -224,7 +223,7 @@ def test_a_place_of_nobody_says_so_and_counts_as_lagging(site: Site) -> None:
     seen = site.turn()
     assert site.asked() == []
     assert (seen.missing, site.turn().lag()) == (1, TURN.total_seconds())
-    assert str(seen.problem).startswith("replicate: s3://far/other/ lies in the place of no target")
+    assert str(seen.problem).startswith("s3://far/other/ lies in the place of no target")
     site.document("targets/there.yaml", "id: there\nurl: s3://far/other/\ncluster: east\n")
     assert site.turn().problem is None
     assert len(site.asked()) == 1
@@ -246,6 +245,34 @@ def test_what_s3_replicates_itself_is_made_known_and_not_copied(site: Site) -> N
     site.far()
     site.plan("s3://far/", number=2)
     site.replicated(rule())
+    _arrives_by_itself(site)
+
+
+def test_what_a_target_says_that_others_copy_is_made_known_and_not_copied(site: Site) -> None:
+    """With a plan that wants it there, and without."""
+    site.far()
+    site.plan("s3://far/", number=2)
+    text = f"id: east-s3\nurl: s3://{BUCKET}/\ncluster: east\nreplicas: [s3://far/]\n"
+    site.document("targets/east-s3.yaml", text, 2)
+    _arrives_by_itself(site)
+    kept = {(each.kind, each.name): each for each in replications.all_of(site.lab.table)}
+    assert kept["target", "east-s3"].missing == kept["plan", "payments"].missing == 0
+
+
+def test_of_a_target_without_a_plan_nothing_is_copied_and_the_lag_grows(site: Site) -> None:
+    site.far()
+    site.document("plans/payments.yaml", PLAN, 2)
+    text = f"id: east-s3\nurl: s3://{BUCKET}/\ncluster: east\nreplicas: [s3://far]\n"
+    site.document("targets/east-s3.yaml", text, 2)
+    site.arrive()
+    site.arrive("mail", "other")
+    site.turn()
+    seen = site.turn(after=timedelta(days=1))
+    assert (seen.points, seen.missing, seen.lag()) == (2, 2, 24 * 3600)
+    assert site.asked() == []
+
+
+def _arrives_by_itself(site: Site) -> None:
     backup = a_vm_backup("web01", backup="b1")
     point = site.lab.arrive(backup)
     waiting = site.turn()
@@ -343,7 +370,7 @@ def test_the_function_publishes_how_far_each_plan_is_behind(
     monkeypatch.setattr(function, "replicating_clients", lambda: site.clients)
     site.arrive()
     context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000, **vars(Context))
-    assert function.handler({"step": "replicate"}, context) == {"lags": {"payments": 0}}
+    assert function.handler({"step": "replicate"}, context) == {"lags": {"plan payments": 0}}
     said = capsys.readouterr().out
     assert '"ReplicationLag":[0.0]' in said.replace(" ", "")
     assert '"plan":"payments"' in said.replace(" ", "")

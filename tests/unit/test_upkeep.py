@@ -178,7 +178,7 @@ def test_a_plan_makes_its_source_one(stack: Stack) -> None:
 def test_a_plan_whose_backups_are_copied_has_an_alarm_once_its_lag_is_known(stack: Stack) -> None:
     stack.keep()
     stack.document("plans/payments.yaml", PLAN + "replicate: [s3://copies/]\n")
-    known = Replication(plan="payments", place="s3://copies/", at=NOON, began=NOON)
+    known = Replication(kind="plan", name="payments", place="s3://copies/", at=NOON, began=NOON)
     assert replications.take(stack.table, None, known)
     assert stack.keep() == Kept(("replant-west-unreachable",), ())
     replications.keep(stack.table, known.model_copy(update={"looked": NOON}))
@@ -187,6 +187,19 @@ def test_a_plan_whose_backups_are_copied_has_an_alarm_once_its_lag_is_known(stac
     assert stack.keep() == Kept((), ())
     stack.document("plans/payments.yaml", PLAN + "objectives: {rpo: PT4H}\n", 2)
     assert stack.keep() == Kept((), (COPIES,))
+
+
+def test_a_target_that_others_copy_has_an_alarm_once_its_lag_is_known(stack: Stack) -> None:
+    stack.keep()
+    text = "id: east-s3\nurl: s3://backups/\ncluster: east\nreplicas: [s3://copies/]\n"
+    stack.document("targets/east-s3.yaml", text, 2)
+    known = Replication(
+        kind="target", name="east-s3", place="s3://copies/", at=NOON, began=NOON, looked=NOON
+    )
+    assert replications.take(stack.table, None, known)
+    assert stack.keep() == Kept(("replant-east-s3-replicas",), ())
+    tags = stack.cloudwatch.tags["arn:alarm:replant-east-s3-replicas"]
+    assert tags == {"application": "replant", "replant:target": "east-s3"}
 
 
 def test_an_alarm_that_we_did_not_make_is_never_deleted(stack: Stack) -> None:

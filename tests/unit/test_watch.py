@@ -22,7 +22,8 @@ def described(title: str, settings: dict[str, Any], **changes: Any) -> dict[str,
 def wanted(
     clusters: list[str], sources: list[str], **replicated: timedelta
 ) -> dict[str, alarms.Alarm]:
-    return alarms.wanted(OWNER, clusters, sources, replicated)
+    copied = {(alarms.REPLICATION, plan): late for plan, late in replicated.items()}
+    return alarms.wanted(OWNER, clusters, sources, copied)
 
 
 def test_a_source_has_an_alarm_of_its_outage_and_every_cluster_one_of_its_credentials() -> None:
@@ -85,7 +86,7 @@ def test_only_an_alarm_that_silence_sets_off_waits_for_its_metric() -> None:
 
 def test_the_longest_names_fit() -> None:
     stack, cluster = "s" * 128, "c" * 63
-    for kind in (alarms.UNREACHABLE, alarms.CREDENTIALS, alarms.REPLICATION):
+    for kind in (alarms.UNREACHABLE, alarms.CREDENTIALS, alarms.REPLICATION, alarms.REPLICAS):
         assert len(alarms.name(stack, cluster, kind)) <= 255
 
 
@@ -195,7 +196,7 @@ def test_the_role_may_keep_the_alarms_of_clusters_and_plans_and_no_others() -> N
     role = of_type("AWS::IAM::Role")["UpkeepRole"]
     (statement,) = [each for each in allowed(role) if each["Sid"] == "KeepAlarmsOfClusters"]
     ends = {each["Fn::Sub"].rpartition("-")[2] for each in listed(statement["Resource"])}
-    assert ends == {alarms.UNREACHABLE, alarms.CREDENTIALS, alarms.REPLICATION}
+    assert ends == {alarms.UNREACHABLE, alarms.CREDENTIALS, alarms.REPLICATION, alarms.REPLICAS}
     for each in listed(statement["Resource"]):
         assert ":alarm:${AWS::StackName}-*-" in each["Fn::Sub"]
     function = of_type("AWS::Serverless::Function")["UpkeepFunction"]

@@ -50,6 +50,8 @@ def publish(clients: Clients, id_: str) -> Published:
     problems = copy_versions(clients, run, versions)
     lost |= {each.id: why.reason for each, why in zip(lacking, problems, strict=True) if why}
     there |= _listed_there(clients, run, lacking)
+    gone = (each for each in left if each.id not in lost and _place(run, each) not in there)
+    lost |= {each.id: f"{_place(run, each)} was deleted while it was copied." for each in gone}
     arrived = [each for each in left if each.id not in lost]
     new = {each.id for each in lacking}
     published = Published(
