@@ -40,12 +40,16 @@ def clients() -> Clients:
     )
 
 
+PATIENCE = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+"""With a bucket that does not answer: its region may be lost."""
+
+
 @cache
 def replicating_clients() -> replicating.Clients:
     mine = clients()
     return replicating.Clients(
         table=mine.table,
-        s3=mine.s3,
+        s3=boto3.client("s3", config=PATIENCE),
         sqs=mine.sqs,
         stepfunctions=boto3.client("stepfunctions"),
         queue=mine.names.queue,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared.aws import bucket_rules
 from shared.aws.table import Table
 from shared.catalogue import documents, machines, reading
@@ -227,10 +229,17 @@ def _is_replica(target: BackupTarget, place: BackupTarget) -> bool:
 
 
 def _rules(clients: Clients, bucket: str) -> tuple[Replicated, ...]:
-    """None where it may not be asked: then we copy, which does no harm."""
-    told = bucket_rules.replication(clients.s3, bucket)
+    """None where they are not told, or the bucket is gone: then we copy, which does no harm, or
+    fails and is reported. Other plans go on.
+    """
+    told, why = None, "denied"
+    try:
+        told = bucket_rules.replication(clients.s3, bucket)
+    except (BotoCoreError, ClientError) as error:
+        why = str(error)
     if told is None:
-        logger.warning("replication of a bucket is not known", extra={"bucket": bucket})
+        extra = {"bucket": bucket, "why": why}
+        logger.warning("replication of a bucket is not known", extra=extra)
     return told or ()
 
 

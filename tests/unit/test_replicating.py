@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from functions import migrate as function
 from local.samples.encoding import noise
@@ -304,6 +305,7 @@ def _arrives_by_itself(site: Site) -> None:
         [rule(Filter={}, Prefix="logs/")],
         [],
         "AccessDenied",
+        "NoSuchBucket",
     ],
     ids=str,
 )
@@ -314,6 +316,18 @@ def test_what_s3_does_not_bring_all_of_is_copied(site: Site, rules: Any) -> None
         site.refuse(rules)
     else:
         site.replicated(*rules)
+    site.arrive()
+    site.turn()
+    assert len(site.asked()) == 1
+
+
+def test_a_bucket_that_does_not_answer_keeps_nothing_from_being_copied(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://backups.s3.amazonaws.com")
+
+    monkeypatch.setattr(site.s3, "get_bucket_replication", gone)
     site.arrive()
     site.turn()
     assert len(site.asked()) == 1
