@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from shared.aws import listing, objects
 from shared.aws.listing import Entry
-from shared.copies import judging
-from shared.copies.judging import Digest, Stored
+from shared.copies.judging import Digest
 from shared.errors import Unreadable
 from shared.layouts import longhorn
 from shared.models.base import url_of
 from shared.models.migrations import Amount, Gathered, Part, Run
 from shared.runs.migrations import Listed, Notes, Seals
 from shared.workflows.migrate.clients import Clients
+from shared.workflows.migrate.judge import Judge
 from shared.workflows.migrate.parts import Objects, Turn, by_turns, objects_of, record_of
 
 AT_ONCE = 1000
@@ -83,7 +83,6 @@ class _Gathering:
         self._run = run
         self._number = number
         self._part = part
-        self._comparable: bool | None = None
 
     def gather(self) -> Gathered:
         if self._part.kind == "folder":
@@ -124,6 +123,7 @@ class _Gathering:
         sizes = _Sizes(self._part, named) if self._run.dry_run else None
         files = _Files(self._notes, self._number)
         etags = {each.key: each.etag for each in self._part.files}
+        judge = Judge(self._clients.s3, self._part.bucket, self._run.bucket)
         present = Amount()
         digest = Digest()
         missing: list[str] = []
@@ -133,7 +133,7 @@ class _Gathering:
                 continue
             if sizes:
                 sizes.add(key, source.size)
-            if there and self._same(source, there):
+            if there and judge.same(source, there) is not False:
                 present += Amount(objects=1, bytes=source.size)
                 digest.add(_told(there))
             else:
@@ -150,19 +150,6 @@ class _Gathering:
         )
         there = _listed_there(self._clients, self._run, self._part, wanted)
         return zip(wanted.keys(), source, there, strict=True)
-
-    def _same(self, source: Entry, there: Entry) -> bool:
-        one, other = Stored(source.etag, source.size), Stored(there.etag, there.size)
-        if one == other or one.size != other.size:
-            return one == other
-        if self._comparable is None:
-            self._comparable = not self._encrypted(there.key)
-        return judging.same(one, other, comparable=self._comparable)
-
-    def _encrypted(self, key: str) -> bool:
-        """Whether ETags of the destination say nothing, as those of SSE-KMS."""
-        head = self._clients.s3.head_object(Bucket=self._run.bucket, Key=key)
-        return head.get("ServerSideEncryption", "AES256") != "AES256"
 
 
 class There(NamedTuple):

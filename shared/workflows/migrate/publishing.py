@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
-from shared.aws import listing
+from shared.aws import listing, objects
 from shared.aws.listing import Entry
 from shared.catalogue import reading
 from shared.catalogue.events import Copied, Look
 from shared.catalogue.rows import Row
-from shared.copies import judging
-from shared.copies.judging import Stored
 from shared.layouts import keys
 from shared.models.base import to_instant
 from shared.models.migrations import Amount, Arrived, Part, Published, Run, Selected, Settled
@@ -22,6 +20,7 @@ from shared.runs.migrations import Notes
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy_versions
 from shared.workflows.migrate.destinations import id_there
+from shared.workflows.migrate.judge import Judge
 from shared.workflows.migrate.parts import record_of
 from shared.workflows.queueing import send
 
@@ -43,7 +42,12 @@ def publish(clients: Clients, id_: str) -> Published:
     lost = {each.id: why for each in closure.points if (why := _why_lost(each, settled))}
     left = [each for each in closure.points if each.id not in lost]
     source, there = _listed_source(clients, left), _listed_there(clients, run, left)
-    lacking = [each for each in left if not _is_there(run, each, source, there)]
+    judges = {each.bucket: Judge(clients.s3, each.bucket, run.bucket) for each in left}
+    lacking = [
+        each
+        for each in left
+        if not _is_there(clients, run, judges[each.bucket], each, source, there)
+    ]
     if run.dry_run:
         return _would_publish(clients, notes, lost, [*left], lacking, source)
     versions = [(each.bucket, each.base, each.source) for each in lacking]
@@ -164,11 +168,23 @@ def _place(run: Run, point: Selected) -> str:
     return run.placed(point.source.key, point.base)
 
 
-def _is_there(run: Run, point: Selected, source: There, there: There) -> bool:
+def _is_there(
+    clients: Clients, run: Run, judge: Judge, point: Selected, source: There, there: There
+) -> bool:
+    """The same metadata; Harvester may write it again, so the size alone does not do."""
     one, other = source.get(f"{point.bucket}/{point.source.key}"), there.get(_place(run, point))
     if one is None or other is None or one.etag != point.source.etag:
         return False
-    return judging.same(Stored(one.etag, one.size), Stored(other.etag, other.size), comparable=True)
+    same = judge.same(one, other)
+    if same is not None:
+        return same
+    return _content(clients, point.bucket, one) == _content(clients, run.bucket, other)
+
+
+def _content(clients: Clients, bucket: str, found: Entry) -> bytes | None:
+    """Some kilobytes; None of what was deleted since it was listed."""
+    with objects.opened(clients.s3, bucket, found.key) as body:
+        return body and b"".join(body.chunks())
 
 
 def _arrived(run: Run, point: Selected, there: There) -> Arrived:

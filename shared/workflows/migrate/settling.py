@@ -7,8 +7,6 @@ that it names.
 from collections.abc import Iterable, Iterator
 
 from shared.aws import listing, objects
-from shared.copies import judging
-from shared.copies.judging import Stored
 from shared.errors import Unreadable
 from shared.layouts import keys, volume_records
 from shared.layouts.volume_records import Last
@@ -18,6 +16,7 @@ from shared.runs.migrations import Listed, Notes, Seals
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy_all
 from shared.workflows.migrate.gathering import file_name, look_there, read_blocks, seal_of
+from shared.workflows.migrate.judge import Judge
 from shared.workflows.migrate.parts import Objects, Turn, by_turns, objects_of, record_of
 
 TRIES = 10
@@ -126,13 +125,13 @@ class _Settling:
         placed = [run.placed(key, part.base) for key in wanted.records]
         folder = run.placed(wanted.folder, part.base)
         there = listing.looked_up(s3, run.bucket, folder, placed)
+        judge = Judge(s3, part.bucket, run.bucket)
         lacking: list[Listed] = []
         present = Amount()
         for key, found, copy in zip(wanted.records, source, there, strict=True):
-            one = found and Stored(found.etag, found.size)
-            other = copy and Stored(copy.etag, copy.size)
-            if one and other and judging.same(one, other, comparable=True):
-                present += Amount(objects=1, bytes=one.size)
+            # A record is written once: of the same size it is the same.
+            if found and copy and judge.same(found, copy) is not False:
+                present += Amount(objects=1, bytes=found.size)
             else:
                 lacking.append((key, found.etag if found else "gone", found.size if found else 0))
         return lacking, present
