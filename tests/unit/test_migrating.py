@@ -456,6 +456,7 @@ def test_a_deleted_point_whose_metadata_is_kept_is_copied_from_its_version(lab: 
     assert output["state"] == "succeeded"
     assert only(lab.table, target="copy").state is State.RESTORABLE
     assert lab.there()[backup.key] == dict(backup)[backup.key]
+    assert lab.migrate(select={"id": point.id})["copied"]["objects"] == 0
 
 
 def test_then_is_the_request_to_restore_what_was_copied(lab: Lab) -> None:
