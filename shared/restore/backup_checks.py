@@ -4,7 +4,7 @@ A VolumeSnapshot says nothing of it: it is ready whether its backup exists or no
 then waits for ever (longhorn-manager csi/controller_server.go).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from shared.models.longhorn_facts import (
     DEFAULT_TARGET,
@@ -55,6 +55,27 @@ def in_the_way(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> tuple
 
 def _is_elsewhere(target: LonghornTarget, point: RestorePoint) -> bool:
     return target.place is None or not target.place.holds(point.source)
+
+
+def out_of_reach(
+    point: RestorePoint, longhorn: LonghornFacts, attached: Mapping[str, str | None]
+) -> str | None:
+    """Why Longhorn cannot read a point where it lies, whatever is done; None where it can, or may.
+    ATTACHED are the targets of which that was tried.
+    """
+    for volume in point.volumes:
+        name = volume.engine_backup
+        if not name:
+            continue
+        if _is_read(longhorn, name):
+            reader: str | None = longhorn.backups[name].target
+        else:
+            reader = longhorn.reader_of(point.source)
+        if reader is None and attached.get(point.target) is not None:
+            return attached[point.target] or f"target {point.target} was detached."
+        if reader and (problem := longhorn.targets[reader].problem):
+            return f"backup target {short(reader)} is not available: {short(problem)}."
+    return None
 
 
 def targets_to_sync(points: Iterable[RestorePoint], longhorn: LonghornFacts) -> frozenset[str]:

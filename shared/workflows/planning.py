@@ -203,14 +203,15 @@ def _plan(
 ) -> Plan | Attach:
     """Decide, once the target was looked at."""
     request, selected = chosen.request, _read(clients, chosen)
-    # Nothing is asked for a point that is not restored anyway: it may never come.
-    wanted = [each.point for each in selected if each.lost is None]
     with connecting.connect(
         kubeconfig, cluster, allow_loopback=clients.allow_loopback, connections=READERS
     ) as target:
         facts = _observe(clients, target, chosen.needs, cluster)
         if request.on_existing is OnExisting.RECREATE:
             facts = _with_earlier(clients, target, facts, planning.names(chosen.points, request))
+        selected = _in_reach(clients, request, selected, facts, attached)
+        # Nothing is asked for a point that is not restored anyway: it may never come.
+        wanted = [each.point for each in selected if each.lost is None]
         if not planning.stands(request):
             first = _to_attach(clients, request, wanted, facts, attached)
             if first and not request.dry_run:
@@ -432,19 +433,48 @@ def _metadata(clients: Clients, point: RestorePoint) -> dict[str, Any]:
 def _read_copy(clients: Clients, choice: Choice, lost: Refused | OutOfReach) -> Selected:
     """In place of the original, which cannot be read. Raises LOST where that may pass."""
     why = lost.message if isinstance(lost, Refused) else str(lost)
-    if choice.point.replicas:
-        for copy in reading.copies_of(clients.table, choice.point.id):
-            try:
-                metadata = _metadata(clients, copy)
-            except (Refused, OutOfReach):
-                continue
-            images = _images(clients.table, [Choice(copy)]).get(copy.id, Images(""))
-            said = f"Its copy in {copy.target} is taken: {why}"
-            note = f"{choice.note} {said}" if choice.note else said
-            return Selected(copy, metadata, None, note, images)
+    if found := _find_copy(clients, choice.point, choice.note, why):
+        return found
     if isinstance(lost, OutOfReach):
         raise lost
     return Selected(choice.point, None, why, choice.note)
+
+
+def _find_copy(
+    clients: Clients, point: RestorePoint, note: str | None, why: str
+) -> Selected | None:
+    """One whose metadata can be read; None where there is none."""
+    copies = reading.copies_of(clients.table, point.id) if point.replicas else []
+    for copy in copies:
+        try:
+            metadata = _metadata(clients, copy)
+        except (Refused, OutOfReach):
+            continue
+        images = _images(clients.table, [Choice(copy)]).get(copy.id, Images(""))
+        said = f"Its copy in {copy.target} is taken: {why}"
+        return Selected(copy, metadata, None, f"{note} {said}" if note else said, images)
+    return None
+
+
+def _in_reach(
+    clients: Clients,
+    request: RestoreRequest,
+    selected: list[Selected],
+    facts: ClusterFacts,
+    attached: Mapping[str, str],
+) -> list[Selected]:
+    """With its copy in place of one that we can read and the target cluster's Longhorn cannot."""
+    if planning.stands(request):
+        return selected
+    found = []
+    for each in selected:
+        copy = None
+        if each.lost is None and each.point.replicas:
+            why = backup_checks.out_of_reach(each.point, facts.longhorn, attached)
+            said = f"Longhorn on {request.target} cannot read {each.point.source.url}: {why}"
+            copy = _find_copy(clients, each.point, each.note, said) if why else None
+        found.append(copy or each)
+    return found
 
 
 def _images(table: Table, choices: Iterable[Choice]) -> dict[str, Images]:

@@ -271,3 +271,93 @@ def test_a_copy_that_cannot_be_read_either_is_no_help(lab: Lab) -> None:
         del lab.s3.objects[place]
     said = told(lab, lab.restore())["machines"][0]["error"]["message"]
     assert "there is no such bucket any more" in said
+
+
+# --- Where only the target cluster cannot read the original ---------------------------------------
+
+
+def unavailable(lab: Lab, name: str = "default") -> None:
+    """A backup target of the cluster's."""
+    told = {"type": "Unavailable", "status": "True", "message": "no route to host"}
+    place = "BackupTarget", LONGHORN_NAMESPACE, name
+    lab.cluster.objects[place]["status"] = {"available": False, "conditions": [told]}
+
+
+def knows_original(lab: Lab, point: RestorePoint, target: str = "default") -> None:
+    """The cluster's Longhorn has read the backups in the original's place."""
+    for volume in point.volumes:
+        backup = lab.cluster.objects["Backup", LONGHORN_NAMESPACE, str(volume.engine_backup)]
+        backup["status"]["backupTargetName"] = target
+    for each in lab.cluster.of("BackupVolume").values():
+        if each["spec"].get("backupTargetName") != "copies":
+            each["spec"]["backupTargetName"] = target
+
+
+def forgets(lab: Lab) -> None:
+    """Until it reads the place of the copies again."""
+    every = dict(lab.cluster.of("Backup"))
+    for name in every:
+        del lab.cluster.objects["Backup", LONGHORN_NAMESPACE, name]
+
+    def sync(_: float) -> None:
+        for name, each in every.items():
+            each["status"]["backupTargetName"] = "copies"
+            lab.cluster.objects["Backup", LONGHORN_NAMESPACE, name] = each
+
+    lab.during = sync
+
+
+def test_the_copy_is_taken_where_only_longhorn_cannot_read_the_original(lab: Lab) -> None:
+    """It does not know the backup yet, and its backup target is not available."""
+    point = copied(lab)
+    forgets(lab)
+    unavailable(lab)
+    output = lab.restore()
+    assert output["counts"] == {"ready": 1}, told(lab, output)
+    said = f"Its copy in copies is taken: Longhorn on west cannot read {point.source.url}: backup"
+    said = f"{said} target default is not available: no route to host."
+    assert output["machines"][0]["note"].startswith(said)
+
+
+def test_a_copy_is_blocked_with_the_remedy_where_longhorn_keeps_to_the_original(lab: Lab) -> None:
+    knows_original(lab, copied(lab))
+    unavailable(lab)
+    (machine,) = told(lab, lab.restore())["machines"]
+    assert machine["state"] == "blocked"
+    assert "Empty Harvester's setting backup-target on west" in machine["error"]["message"]
+    assert "then the copy in s3://backups/copies/harvester/" in machine["error"]["message"]
+
+
+def test_the_original_is_kept_where_its_copy_cannot_be_read(lab: Lab) -> None:
+    knows_original(lab, copied(lab))
+    unavailable(lab)
+    for place in [each for each in lab.s3.objects if each[1].startswith("copies/")]:
+        del lab.s3.objects[place]
+    said = told(lab, lab.restore())["machines"][0]["error"]["message"]
+    assert "backup target default (s3://backups@us-east-1/) is not available" in said
+
+
+def test_a_lost_backup_target_of_ours_is_detached_once_and_the_copy_taken(lab: Lab) -> None:
+    """Without it the original looks as if it might be attached again."""
+    point = copied(lab)
+    lab.read_backups("replant-east-s3", "s3://backups@us-east-1/")
+    place = "BackupTarget", LONGHORN_NAMESPACE, "replant-east-s3"
+    made = {"app.kubernetes.io/managed-by": "replant", "replant.dev/target": "east-s3"}
+    lab.cluster.objects[place]["metadata"]["labels"] = made
+    default = lab.cluster.objects["BackupTarget", LONGHORN_NAMESPACE, "default"]
+    default["spec"] = {"backupTargetURL": ""}
+    unavailable(lab, "replant-east-s3")
+    knows_original(lab, point, "replant-east-s3")
+    asked: list[planning.Attach] = []
+
+    def detach(wanted: planning.Attach) -> str:
+        asked.append(wanted)
+        del lab.cluster.objects[place]
+        forgets(lab)
+        return ""
+
+    lab.attach = detach
+    output = lab.restore()
+    assert asked == [planning.Attach("east-s3", "west", detach=True)]
+    assert output["counts"] == {"ready": 1}, told(lab, output)
+    assert "target east-s3 was detached." in output["machines"][0]["note"]
