@@ -1,5 +1,5 @@
-"""One step of a migration: select, compare both places, copy, settle, publish, report. Or the clock
--> migrations that recovery plans want.
+"""One step of a migration: select, compare both places, copy, settle, publish, report. Or a call
+of upkeep -> migrations that recovery plans want.
 """
 
 from functools import cache

@@ -52,6 +52,11 @@ def reconciles() -> starting.Clients:
     return starting.Clients(table(), boto3.client("stepfunctions"), machine)
 
 
+@cache
+def caller() -> upkeep.Caller:
+    return upkeep.Caller(table(), boto3.client("lambda"), settings().migrate_function)
+
+
 @logger.inject_lambda_context
 def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
@@ -60,6 +65,7 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         alarms = upkeep.keep_alarms(clients())
         drills = scheduling.keep_schedules(schedules())
         reconciled = starting.start_reconciles(reconciles())
+        copying = upkeep.call_for_copies(caller())
     if drills.overdue:  # else there is no metric, which costs nothing
         metrics.add_metric("DrillsOverdue", "Count", len(drills.overdue))
         metrics.flush_metrics()
@@ -67,6 +73,7 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         "alarms": alarms._asdict(),
         "drills": drills._asdict(),
         "reconciles": reconciled,
+        "copying": copying,
         "returns": returns,
     }
     logger.info("kept in line", extra=kept)

@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     drill_state_machine: str = ""
     reconcile_state_machine: str = ""
     migrate_state_machine: str = ""
+    migrate_function: str = ""
     mount: str = ""
     schedule_group: str = ""
     schedule_role: str = ""

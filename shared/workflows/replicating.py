@@ -1,6 +1,6 @@
-"""The clock -> copies that recovery plans must have in other places: what is missing is copied by
-an execution of MigrateStateMachine, one at a time for each plan and place. Copies that others make
-of a whole target are recognised, and watched in the same way.
+"""A call, now and then -> copies that recovery plans must have in other places: what is missing is
+copied by an execution of MigrateStateMachine, one at a time for each plan and place. Copies that
+others make of a whole target are recognised, and watched in the same way.
 """
 
 import hashlib

@@ -14,10 +14,12 @@ from shared.workflows.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_lambda import LambdaClient
 
 RECENT = timedelta(minutes=3)
 """How old the last look at a cluster may be when its alarm is made."""
 
+COPIED_EVERY = 5  # minutes
 COPIED_WITHIN = timedelta(days=1)
 """The newest backups of a recovery plan that says no RPO."""
 
@@ -68,6 +70,27 @@ def keep_alarms(clients: Clients) -> Kept:
         # One at a time: a policy knows one alarm by its name.
         clients.cloudwatch.delete_alarms(AlarmNames=[title])
     return Kept(tuple(put), tuple(surplus))
+
+
+class Caller(NamedTuple):
+    """Who is called to look after copies: FUNCTION by its name."""
+
+    table: Table
+    functions: "LambdaClient"
+    function: str
+    clock: Clock = Clock()
+
+
+def call_for_copies(caller: Caller) -> bool:
+    """Every five minutes, where a plan or a target wants any; nobody waits for the answer."""
+    if caller.clock.now().minute % COPIED_EVERY:
+        return False
+    if not _copied(caller.table):
+        return False
+    caller.functions.invoke(
+        FunctionName=caller.function, InvocationType="Event", Payload=b'{"step": "replicate"}'
+    )
+    return True
 
 
 def _watched(clients: Clients) -> set[tuple[str, str]]:

@@ -200,6 +200,7 @@ SERVICES = (
     "cloudwatch",
     "dynamodb",
     "events",
+    "lambda",
     "s3",
     "secretsmanager",
     "sns",

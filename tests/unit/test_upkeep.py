@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -16,7 +17,7 @@ from shared.runs import replications
 from shared.settings import settings
 from shared.watch import alarms
 from shared.watch.alarms import Owner
-from shared.workflows import scheduling
+from shared.workflows import scheduling, upkeep
 from shared.workflows.clock import Clock
 from shared.workflows.failover import returning
 from shared.workflows.reconcile import starting
@@ -202,6 +203,21 @@ def test_a_target_that_others_copy_has_an_alarm_once_its_lag_is_known(stack: Sta
     assert tags == {"application": "replant", "replant:target": "east-s3"}
 
 
+@pytest.mark.parametrize(("minute", "called"), [(0, True), (1, False), (4, False), (35, True)])
+def test_who_looks_after_copies_is_called_every_five_minutes_where_any_are_wanted(
+    stack: Stack, minute: int, called: bool
+) -> None:
+    asked: list[Any] = []
+    functions: Any = SimpleNamespace(invoke=lambda **call: asked.append(call))
+    clock = Clock(lambda: NOON.replace(minute=minute))
+    caller = upkeep.Caller(stack.table, functions, "replant-MigrateFunction", clock)
+    assert upkeep.call_for_copies(caller) is False, "nobody wants any"
+    stack.document("plans/payments.yaml", PLAN + "replicate: [s3://copies/]\n")
+    assert upkeep.call_for_copies(caller) is called
+    call = {"FunctionName": "replant-MigrateFunction", "InvocationType": "Event"}
+    assert asked == ([call | {"Payload": b'{"step": "replicate"}'}] if called else [])
+
+
 def test_an_alarm_that_we_did_not_make_is_never_deleted(stack: Stack) -> None:
     stack.keep()
     theirs = stack.cloudwatch.alarms[OUTAGE] | {"AlarmName": "replant-north-unreachable"}
@@ -253,6 +269,8 @@ def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(returning, "tell_returns", lambda _: [])
     monkeypatch.setattr(function, "reconciles", lambda: None)
     monkeypatch.setattr(starting, "start_reconciles", lambda _: ())
+    monkeypatch.setattr(function, "caller", lambda: None)
+    monkeypatch.setattr(upkeep, "call_for_copies", lambda _: False)
     context: Any = Context()
     first = function.handler({}, context)
     assert first["alarms"] == {"put": (EAST, OUTAGE, WEST), "deleted": ()}
