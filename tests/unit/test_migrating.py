@@ -1019,6 +1019,18 @@ def test_a_dry_run_says_how_much_each_machine_is_by_itself(lab: Lab) -> None:
     assert "what several need counts for each of them" in page
 
 
+def test_a_dry_run_counts_the_record_of_a_volume_that_names_other_backups_as_there(
+    lab: Lab,
+) -> None:
+    first = a_vm_backup(data=DATA)
+    old = lab.arrive(first)
+    lab.arrive(a_vm_backup(backup="second", data={0: noise("3", MIB * 2)}, after=first))
+    done = lab.migrate(select={"id": old.id})
+    assert volume_cfg(lab.there()) != volume_cfg(lab.source())
+    again = lab.migrate(select={"id": old.id}, dryRun=True)
+    assert (again["copied"]["objects"], again["present"]) == (0, done["copied"])
+
+
 def test_a_dry_run_of_a_folder_has_its_files() -> None:
     lab, point = folder_lab()
     planned = lab.migrate(select={"id": point.id}, dryRun=True)

@@ -108,15 +108,23 @@ class _Settling:
         return Settled(copied=copied, present=present)
 
     def _would_copy(self, wanted: Objects) -> Settled:
-        """The records that lack at the destination; volume.cfg is written where it lacks, or when
-        another backup comes to it.
+        """The records that lack at the destination; of its volume.cfg only whether it is there,
+        since that names other backups than the source's.
         """
-        if self._part.kind == "volume":
-            volume = keys.volume_key(self._part.root, self._part.name)
-            wanted = wanted._replace(records=(*wanted.records, volume))
-        lacking, present = self._records(wanted._replace(records=tuple(sorted(wanted.records))))
+        lacking, present = self._records(wanted)
         copied = Amount(objects=len(lacking), bytes=sum(each[2] for each in lacking))
+        if self._part.kind == "volume":
+            key = keys.volume_key(self._part.root, self._part.name)
+            there = self._size(self._run.bucket, self._run.placed(key, self._part.base))
+            if there is None:
+                copied += Amount(objects=1, bytes=self._size(self._part.bucket, key) or 0)
+            else:
+                present += Amount(objects=1, bytes=there)
         return Settled(copied=copied, present=present)
+
+    def _size(self, bucket: str, key: str) -> int | None:
+        (found,) = listing.looked_up(self._clients.s3, bucket, key, [key])
+        return found.size if found else None
 
     def _records(self, wanted: Objects) -> tuple[list[Listed], Amount]:
         """Those to copy, and what is there already. One that is gone comes among the first."""
