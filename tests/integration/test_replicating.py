@@ -35,14 +35,14 @@ def plan(stack: Stack) -> Iterator[Stack]:
         id_ = place.strip("/")
         text = f"id: {id_}\nurl: s3://{stack.bucket}/{place}\ncluster: keeper\n"
         stack.document(f"targets/{id_}.yaml", text)
-    arrive(stack, "first")
+    arrive(stack, "first", "2026-08-15T01:00:00Z")
     recovery_plan(stack, "keeping", PLAN.format(space=SPACE, bucket=stack.bucket, to=TO))
     yield stack
     stack.s3.delete_object(Bucket=stack.state_bucket, Key="plans/keeping.yaml")
 
 
-def arrive(stack: Stack, backup: str) -> None:
-    made = a_vm_backup("web", SPACE, backup)
+def arrive(stack: Stack, backup: str, taken_at: str) -> None:
+    made = a_vm_backup("web", SPACE, backup, taken_at=taken_at)
     stack.put((FROM + key, body) for key, body in made)
     known = {"target": "kept", "state": "restorable"}
     wait(
@@ -69,7 +69,8 @@ def copies(stack: Stack) -> set[str]:
 
 def test_what_a_plan_wants_is_copied_as_it_comes(plan: Stack) -> None:
     wait(lambda: copies(plan) == {"first"}, seconds=180, what="the copy", every=2)
-    arrive(plan, "second")
+    wait(lambda: tick(plan)["lags"].get("plan keeping") == 0, seconds=60, what="no lag", every=2)
+    arrive(plan, "second", "2026-08-16T01:00:00Z")
     wait(lambda: copies(plan) == {"first", "second"}, seconds=180, what="its copy", every=2)
     (original,) = [each for each in points(plan, target="kept") if each["backup"] == "second"]
     assert original["replicas"] == [f"s3://{plan.bucket}/{TO}"]
