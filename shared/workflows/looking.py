@@ -3,7 +3,10 @@ it saw; and with which error one has ended.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 
 class Ask(NamedTuple):
@@ -19,6 +22,17 @@ class Unknown(Exception):
 def machine_of(execution: str) -> str:
     """The part of an execution's ARN that its state machine's other executions share."""
     return execution.rpartition(":")[0]
+
+
+def runs(stepfunctions: "SFNClient", execution: str | None) -> bool:
+    """Whether one that was started runs; not one that is forgotten. Asks Step Functions itself."""
+    if execution is None:
+        return False
+    try:
+        told = stepfunctions.describe_execution(executionArn=execution)
+    except stepfunctions.exceptions.ExecutionDoesNotExist:
+        return False
+    return told["status"] == "RUNNING"
 
 
 def error_of(detail: Mapping[str, Any]) -> str | None:

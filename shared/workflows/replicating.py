@@ -27,6 +27,7 @@ from shared.models.selections import Select
 from shared.observe import logger
 from shared.runs import replications
 from shared.workflows.clock import Clock
+from shared.workflows.looking import runs
 from shared.workflows.migrate.destinations import find_destination, id_there
 from shared.workflows.queueing import send
 from shared.workflows.selection import select_points
@@ -44,8 +45,6 @@ MOST_COPIED = 1000
 
 LONGEST_WAIT = timedelta(days=1)
 """Before what could not be copied is tried again."""
-
-RUNNING = "RUNNING"
 
 
 class Clients(NamedTuple):
@@ -114,7 +113,7 @@ def _take_turn(
     known = known.model_copy(update={"at": now})
     if not replications.take(clients.table, before, known):
         return
-    if not _runs(clients, known.execution):
+    if not runs(clients.stepfunctions, known.execution):
         known = _look(clients, want, targets, known)
     replications.keep(clients.table, known)
     yield known
@@ -263,13 +262,3 @@ def _copy(clients: Clients, known: Replication, missing: list[Missing]) -> Repli
 
 def _wait(tries: int) -> timedelta:
     return min(LONGEST_WAIT, timedelta(hours=1 << min(tries - 1, 10)))
-
-
-def _runs(clients: Clients, execution: str | None) -> bool:
-    if execution is None:
-        return False
-    try:
-        told = clients.stepfunctions.describe_execution(executionArn=execution)
-    except clients.stepfunctions.exceptions.ExecutionDoesNotExist:
-        return False
-    return told["status"] == RUNNING

@@ -12,13 +12,13 @@ from shared.catalogue import documents
 from shared.models.documents import BackupTarget
 from shared.models.row_keys import RECONCILED
 from shared.workflows.clock import Clock
+from shared.workflows.looking import runs
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
 SCANS_AN_HOUR = 4
-RUNNING = "RUNNING"
 
 
 class Clients(NamedTuple):
@@ -61,17 +61,7 @@ def _is_due(clients: Clients, target: BackupTarget, last: Item | None, turn: str
         return True
     if last["day"] == turn:
         return False
-    return not (target.scanned and _runs(clients, last.get("execution")))
-
-
-def _runs(clients: Clients, execution: str | None) -> bool:
-    if execution is None:
-        return False
-    try:
-        told = clients.stepfunctions.describe_execution(executionArn=execution)
-    except clients.stepfunctions.exceptions.ExecutionDoesNotExist:
-        return False
-    return told["status"] == RUNNING
+    return not (target.scanned and runs(clients.stepfunctions, last.get("execution")))
 
 
 def _start(clients: Clients, target: BackupTarget, turn: str) -> str | None:
