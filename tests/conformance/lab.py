@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import yaml
@@ -231,7 +232,21 @@ class Lab:
         return self.api.call("PATCH", self.api.path_of(wanted), change, MERGE)
 
     def delete(self, wanted: Object) -> None:
-        self.api.call("DELETE", self.api.path_of(wanted))
+        """Harvester's webhook asks a cache whether a claim's machine is gone, which learns of it a
+        moment later: wait for that.
+        """
+        name = wanted["metadata"]["name"]
+        self.wait(lambda: self._is_deleted(wanted), f"{wanted['kind']} {name} may be deleted", 30)
+
+    def _is_deleted(self, wanted: Object) -> bool:
+        try:
+            self.api.call("DELETE", self.api.path_of(wanted))
+        except ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            logger.info("not yet: %s", said(error))
+            return False
+        return True
 
     def exists(self, wanted: Object) -> bool:
         return self.api.answers(self.api.path_of(wanted))
