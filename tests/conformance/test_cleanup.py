@@ -14,7 +14,15 @@ from kubernetes.client import ApiException
 from local.api import Object, path, said
 from local.stack import wait
 from shared import labels
-from tests.conformance.lab import HARVESTER, LONGHORN, LONGHORN_NAMESPACE, SNAPSHOT, SOURCE, Lab
+from tests.conformance.lab import (
+    ATTACHED,
+    HARVESTER,
+    LONGHORN,
+    LONGHORN_NAMESPACE,
+    SNAPSHOT,
+    SOURCE,
+    Lab,
+)
 from tests.conformance.test_machines import NO_WEBHOOKS, disk, is_ready, machine, network
 from tests.conformance.test_storage import restored
 from tests.conformance.test_versions import back_up, restorable
@@ -197,7 +205,7 @@ def test_a_claim_is_refused_its_deletion_while_its_machine_is_there(lab: Lab) ->
     caught = refusal(lab, where)
     assert caught
     assert caught.status == 409
-    assert "can not delete the volume disk which is currently attached to VM" in said(caught)
+    assert f"can not delete the volume disk {ATTACHED}" in said(caught)
 
 
 def refusal(lab: Lab, where: str) -> ApiException | None:
