@@ -21,7 +21,7 @@ class Killed(BaseException):
 class CopyS3(MemoryS3):
     """CALLS counts requests by name; BEFORE is called ahead of each, and may raise. ETags are MD5,
     but below the place that is ENCRYPTED by KMS, where they say nothing; below the one that is
-    DENIED nothing is written.
+    DENIED nothing is written, and what is LOCKED is not deleted.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class CopyS3(MemoryS3):
         self.calls: Counter[str] = Counter()
         self.before: Callable[[str, Json], None] = lambda _, __: None
         self.encrypted = self.denied = "nowhere/"
+        self.locked: set[str] = set()
         self.uploads: dict[str, dict[int, bytes]] = {}
         self._lock = threading.RLock()
 
@@ -77,6 +78,18 @@ class CopyS3(MemoryS3):
             body = self._source(asked)
             super().put_object(Bucket=asked["Bucket"], Key=asked["Key"], Body=body)
             return {}
+
+    def delete_objects(self, *, Bucket: str, Delete: Json) -> Json:
+        """As S3 does in a bucket with versions: markers. What is LOCKED stays."""
+        errors = []
+        assert 0 < len(Delete["Objects"]) <= 1000
+        for each in Delete["Objects"]:
+            with self._called("delete_objects", {"Bucket": Bucket, "Key": each["Key"]}):
+                if each["Key"] in self.locked:
+                    errors.append({"Key": each["Key"], "Code": "AccessDenied"})
+                elif self._current(Bucket, each["Key"]):
+                    super().put_object(Bucket=Bucket, Key=each["Key"], Body=None)
+        return {"Errors": errors} if errors else {}
 
     def create_multipart_upload(self, *, Bucket: str, Key: str) -> Json:
         with self._called("create_multipart_upload", {"Bucket": Bucket, "Key": Key}):

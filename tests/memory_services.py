@@ -141,7 +141,7 @@ class MemoryS3:
     def paginate(self, **asked: Any) -> Any:
         return [self.list_objects_v2(**asked)]
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: str) -> None:
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes | None, **_: str) -> None:
         number = len(self.written) + 1
         self.write(Bucket, Key, f"v{number:04}", Body)
 
@@ -207,6 +207,24 @@ class MemorySQS:
             raise self.broken
         self.hidden |= {each["ReceiptHandle"]: each["VisibilityTimeout"] for each in Entries}
         return {"Successful": Entries}
+
+
+class MemoryExecutions:
+    """Of Step Functions: executions that RUN, by name, and since when."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, datetime] = {}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_executions"
+        return self
+
+    def paginate(self, *, stateMachineArn: str, statusFilter: str) -> Any:
+        assert (stateMachineArn, statusFilter) == ("arn:restore", "RUNNING")
+        return [
+            {"executions": [{"name": name, "startDate": since}]}
+            for name, since in self.running.items()
+        ]
 
 
 class MemorySNS:

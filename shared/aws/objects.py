@@ -1,9 +1,10 @@
 """Objects of S3: a stream to read one from, and a machine's metadata as the catalogue knew it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from botocore.exceptions import ConnectionError, HTTPClientError  # botocore's own
@@ -206,6 +207,27 @@ def put_over(s3: "S3Client", bucket: str, key: str, body: bytes, etag: str | Non
             return False
         raise
     return True
+
+
+DELETED_AT_ONCE = 1000
+"""Keys that S3 takes in a request."""
+
+
+def delete_all(s3: "S3Client", bucket: str, keys: Iterable[str]) -> dict[str, str]:
+    """Deletes what is current under each of these keys, whether there is anything or not. Of those
+    that S3 does not delete, its reason.
+    """
+    kept: dict[str, str] = {}
+    left = iter(keys)
+    while some := list(islice(left, DELETED_AT_ONCE)):
+        answer = s3.delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+        )
+        for each in answer.get("Errors", ()):
+            code = each.get("Code", "")
+            why = _DENIED if code in DENIED else f"S3 does not delete it: {code}."
+            kept[each["Key"]] = why
+    return kept
 
 
 def _deleted(url: str) -> str:

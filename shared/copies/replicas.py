@@ -51,6 +51,11 @@ def look(points: Iterable[RestorePoint], place: BackupTarget | None) -> Seen:
     return Seen(found, tuple(missing), min(behind.values(), default=None))
 
 
+def is_replica(target: BackupTarget, place: BackupTarget) -> bool:
+    """Whether its document says that others bring all of it there."""
+    return any(each.rstrip("/") == place.url.rstrip("/") for each in target.replicas)
+
+
 def covers(rules: Iterable[Replication], source: BackupTarget, place: BackupTarget) -> bool:
     """Whether S3 itself brings all of a target to a place: under the same keys, which it does not
     change, and whatever tags there are, since Harvester gives its objects none.

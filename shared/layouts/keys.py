@@ -1,10 +1,13 @@
 """What a key says of an object, and the paths that Longhorn's keys are made of."""
 
 import hashlib
+import re
 from typing import NamedTuple
 
 from shared.errors import Unreadable
 from shared.models.facts import Kind
+
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 
 class Place(NamedTuple):
@@ -63,3 +66,26 @@ def block_key(blocks: str, checksum: bytes) -> str:
     """BLOCKS is their folder; sorted as the checksums are."""
     name = checksum.hex()
     return f"{blocks}{name[:2]}/{name[2:4]}/{name}.blk"
+
+
+def checksum_of(block: str) -> bytes | None:
+    """That of the block with this key; None of what is no block."""
+    name, dot, suffix = block.rpartition("/")[2].rpartition(".")
+    if not dot or suffix != "blk" or not _CHECKSUM.fullmatch(name):
+        return None
+    return bytes.fromhex(name)
+
+
+def backups_folder(volume: str) -> str:
+    """VOLUME is the volume's folder."""
+    return f"{volume}backups/"
+
+
+def backup_of(key: str) -> str:
+    """The name of the backup whose record has this key."""
+    return key.rpartition("/backup_")[2].removesuffix(".cfg")
+
+
+def locks_folder(volume: str) -> str:
+    """VOLUME is the volume's folder: whoever uses it has a file there (backupstore lock.go)."""
+    return f"{volume}locks/"

@@ -1,10 +1,11 @@
 """The documents that users put into the state bucket (contract, section 3)."""
 
+from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from shared.models.base import FILES, ClusterId, Value, matching, split_url
+from shared.models.base import FILES, ClusterId, Duration, Value, matching, split_url
 from shared.models.target_facts import Versions
 
 SECRETS_PREFIX = "replant/"
@@ -13,6 +14,12 @@ _FOLDER = rf"{FILES}(/(?!\.\.?(/|$))[^/]+)*/?"
 _SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
 _EXPORT = r"(/(?!\.\.?(/|$))[^/\x00-\x1f\x7f]+)*/?"
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
+
+
+def _a_day_at_least(value: timedelta) -> timedelta:
+    if value < timedelta(days=1):
+        raise ValueError("must be at least P1D")
+    return value
 
 
 class ClusterDocument(Value):
@@ -67,7 +74,8 @@ class Share(Value):
 
 class BackupTarget(Value):
     """targets/<id>.yaml: a place where one cluster writes its backups. NFS is where the nodes of a
-    target cluster can mount the same files.
+    target cluster can mount the same files. KEEP_COPIES is for how long copies stay there at least,
+    once their originals are gone; without it, all do.
     """
 
     id: ClusterId
@@ -83,6 +91,7 @@ class BackupTarget(Value):
     ) = None
     nfs: Share | None = None
     replicas: tuple[Annotated[str, matching(_BUCKET, "s3://BUCKET/[PREFIX/]")], ...] = ()
+    keep_copies: Annotated[Duration, AfterValidator(_a_day_at_least)] | None = None
 
     @property
     def scanned(self) -> bool:

@@ -227,5 +227,21 @@ def seals_partition(bucket: str, prefix: str) -> str:
     return f"migration#place#{hashlib.sha256(f'{bucket}/{prefix}'.encode()).hexdigest()}"
 
 
+def holds_partition(target: str) -> str:
+    """Which migrations are at work in the place of a target, below what the role that copies may
+    write.
+    """
+    return f"migration#holds#{target}"
+
+
+PRUNINGS = "pruning"
+"""Of each target: who deletes copies in its place, and which pruning has not ended."""
+
+
+def pruning_partition(id_: str) -> str:
+    """Which copies one pruning deletes, and how far it is."""
+    return f"pruning#{id_}"
+
+
 def moment(state: str, position: str) -> str:
     return f"{state}#{position}"

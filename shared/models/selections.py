@@ -19,7 +19,7 @@ from shared.models.base import (
 MACHINE_LENGTH = 63 + 1 + 253
 """Characters of the longest namespace/name."""
 
-_Machine = Annotated[
+MachineName = Annotated[
     str,
     Field(max_length=MACHINE_LENGTH),
     matching(rf"{DNS_LABEL}/{DNS_NAME}", "namespace/name such as default/web01"),
@@ -47,7 +47,7 @@ class Select(Value):
 
     id: _PointId | None = None
     ids: Annotated[tuple[_PointId, ...], Field(min_length=1, max_length=5000)] | None = None
-    vm: _Machine | None = None
+    vm: MachineName | None = None
     namespace: Label | None = None
     labels: dict[LabelKey, LabelValue] | None = None
     plan: ClusterId | None = None

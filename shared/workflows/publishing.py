@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from shared.pages import failover_rollback, migration, rollback
+from shared.pages import failover_rollback, migration, pruning, rollback
 from shared.pages.page import page
 from shared.pages.text_table import text_table
 from shared.runs.files import StateBucket
@@ -26,6 +26,11 @@ def publish_rollback(state: StateBucket, name: str, report: dict[str, Any]) -> s
 def publish_migration(state: StateBucket, name: str, report: dict[str, Any]) -> str:
     """As `publish`, of a migration."""
     return _save(state, name, report, migration.page, migration.text)
+
+
+def publish_pruning(state: StateBucket, name: str, report: dict[str, Any]) -> str:
+    """As `publish`, of a pruning."""
+    return _save(state, name, report, pruning.page, pruning.text)
 
 
 def publish_failover_rollback(state: StateBucket, name: str, report: dict[str, Any]) -> str:

@@ -204,7 +204,10 @@ def _not_by_others(
         each.id
         for each in targets
         if each.id in concerned
-        and (_is_replica(each, place) or replicas.covers(_rules(clients, each.bucket), each, place))
+        and (
+            replicas.is_replica(each, place)
+            or replicas.covers(_rules(clients, each.bucket), each, place)
+        )
     }
     arriving = [each.id for each in seen.missing if each.target in by_others]
     originals = reading.by_id(clients.table, arriving)
@@ -220,11 +223,6 @@ def _not_by_others(
         ),
     )
     return [each for each in seen.missing if each.target not in by_others]
-
-
-def _is_replica(target: BackupTarget, place: BackupTarget) -> bool:
-    """Whether its document says that others bring all of it there."""
-    return any(each.rstrip("/") == place.url.rstrip("/") for each in target.replicas)
 
 
 def _rules(clients: Clients, bucket: str) -> tuple[Replicated, ...]:

@@ -2,6 +2,8 @@
 remedy.
 """
 
+from datetime import timedelta
+
 import pytest
 
 from shared.errors import Unreadable
@@ -80,12 +82,18 @@ def test_everything_that_the_contract_has_is_read() -> None:
         "endpoint: https://s3.example\ncredentialSecret: replant/targets/east\n"
         "nfs: {server: nas.example.com, path: /export}\nreplicas: [s3://copy/a]\n"
     )
-    assert target(TARGET + more).model_dump(exclude={"id", "url", "cluster"}) == {
+    assert target(TARGET + more).model_dump(exclude={"id", "url", "cluster", "keep_copies"}) == {
         "endpoint": "https://s3.example",
         "credentialSecret": "replant/targets/east",
         "nfs": {"server": "nas.example.com", "path": "/export"},
         "replicas": ("s3://copy/a",),
     }
+
+
+def test_a_policy_for_copies_is_a_day_at_least() -> None:
+    """Our own addition to what the contract has."""
+    assert target(TARGET).keep_copies is None
+    assert target(TARGET + "keepCopies: P90D\n").keep_copies == timedelta(days=90)
 
 
 def test_versions_stay_as_they_were_written() -> None:
@@ -106,6 +114,10 @@ MISTAKES = {
     "unknown key with a neighbour": (
         TARGET + "endpint: https://x\n",
         "Unknown key 'endpint'. Did you mean 'endpoint'?",
+    ),
+    "copies that are hardly kept": (
+        TARGET + "keepCopies: PT1H\n",
+        "keepCopies: must be at least P1D",
     ),
     "other spelling": (
         TARGET + "credentialsecret: x\n",

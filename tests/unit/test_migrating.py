@@ -123,7 +123,8 @@ class Lab:
         body = {"to": f"s3://{BUCKET}/{COPY}", **request}
         begun = self.step("begin", request=body, execution=f"arn:{name}", name=name)
         id_ = begun["id"]
-        self.step("check", id=id_, written=self.written().model_dump())
+        while self.step("check", id=id_, written=self.written().model_dump())["waits"]:
+            self.sleep(60)
         self.all_children("gather", id_, begun["children"])
         self.all_children("copy", id_, self.step("divide", id=id_)["children"])
         self.all_children("settle", id_, begun["children"])

@@ -60,9 +60,10 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> tuple[Run, 
     return notes.begin(run, found), notes.closure()
 
 
-def check(clients: Clients, id_: str, written: Any) -> None:
-    """Raises Refused where a cluster writes to the destination, by what clusters have said. What
-    the destination's bucket would do to copies by itself is noted.
+def check(clients: Clients, id_: str, written: Any) -> bool:
+    """Whether it has to wait, since copies are deleted at the destination just now; nobody deletes
+    any as long as the migration goes on. Raises Refused where a cluster writes there, by what
+    clusters have said. What the destination's bucket would do to copies by itself is noted.
     """
     notes = clients.notes(id_)
     run, said = notes.run(), Written.model_validate(written)
@@ -77,7 +78,17 @@ def check(clients: Clients, id_: str, written: Any) -> None:
     rules = bucket_rules.look(clients.s3, run.bucket)
     dangers = retention.problems(rules, run.bucket, run.prefix)
     said = said.model_copy(update={"notes": (*said.notes, *dangers)})
-    notes.save_written(said, clients.clock.now())
+    now = clients.clock.now()
+    notes.save_written(said, now)
+    if run.dry_run:
+        return False
+    holds = clients.holds(run.target)
+    if not holds.begin_to_copy(run.id, now):
+        raise Refused(
+            f"Migration {run.id} was begun before, and copies in {run.place} were pruned since."
+            " Start another execution, with another name."
+        )
+    return holds.is_pruned(now)
 
 
 def _then(request: MigrateRequest, id_: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws.table import Table
+from shared.runs.holds import Holds
 from shared.runs.migrations import Notes
 from shared.workflows.clock import Clock
 
@@ -37,3 +38,7 @@ class Clients(NamedTuple):
     def notes(self, id_: str) -> Notes:
         """Those of one migration."""
         return Notes(self.table, self.s3, self.names.state_bucket, id_)
+
+    def holds(self, target: str) -> Holds:
+        """Who is at work in the place of a target."""
+        return Holds(self.table, target)

@@ -6,7 +6,7 @@ migration has left the very same, sealed, the source is not listed at all.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import listing, objects
 from shared.aws.listing import Entry
@@ -19,6 +19,9 @@ from shared.runs.migrations import Listed, Notes, Seals
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.judge import Judge
 from shared.workflows.migrate.parts import Objects, Turn, by_turns, objects_of, record_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 AT_ONCE = 1000
 """Objects in a file: with sixteen at a time, some seconds of copying."""
@@ -58,13 +61,13 @@ def seal_of(part: Part, backups: Iterable[str]) -> str:
     return Digest([*part.identity, part.stamp, *sorted(backups)]).text
 
 
-def read_blocks(clients: Clients, part: Part) -> Blocks:
+def read_blocks(s3: "S3Client", part: Part) -> Blocks:
     named: dict[str, set[bytes]] = {}
     lost: dict[str, str] = {}
     for name in part.backups or (part.name,):
         key = record_of(part, name)
         try:
-            with objects.opened(clients.s3, part.bucket, key) as found:
+            with objects.opened(s3, part.bucket, key) as found:
                 if found is None:
                     lost[name] = f"{url_of(part.bucket, key)} was deleted."
                 else:
@@ -87,7 +90,7 @@ class _Gathering:
     def gather(self) -> Gathered:
         if self._part.kind == "folder":
             return self._gather_folder()
-        blocks = read_blocks(self._clients, self._part)
+        blocks = read_blocks(self._clients.s3, self._part)
         while blocks.named:
             data = blocks.data
             wanted = objects_of(self._part, data, blocks.named)

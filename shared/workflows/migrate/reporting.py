@@ -49,6 +49,8 @@ def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
     output["report"] = publish_migration(
         StateBucket(clients.s3, clients.names.state_bucket), id_, output | details
     )
+    if not run.dry_run:
+        clients.holds(run.target).end_copying(id_, clients.clock.now())
     if not run.dry_run and (
         lost or not run.replicates
     ):  # nobody waits for what a plan has copied all day

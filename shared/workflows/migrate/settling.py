@@ -82,7 +82,7 @@ class _Settling:
         if self._part.kind != "volume":
             return {self._part.name: problems[0].reason}
         lost = {}
-        blocks = read_blocks(self._clients, self._part)
+        blocks = read_blocks(self._clients.s3, self._part)
         for backup, named in blocks.named.items():
             if why := next((each.reason for each in problems if _names(named, each)), None):
                 lost[backup] = why

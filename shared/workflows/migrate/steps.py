@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.errors import Refused
 from shared.workflows.migrate.beginning import begin, check
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.copying import copy
@@ -21,11 +22,28 @@ BY_CHILDREN = {"gather": gather, "copy": copy, "settle": settle}
 
 def take_step(clients: Clients, event: dict[str, Any], seconds: float) -> dict[str, Any]:
     """SECONDS are left for it. Raises what the step raises."""
+    _hold(clients, event)
     before = clients.requests()
     answer = _step(clients, event, seconds)
     notes = clients.notes(event.get("id") or answer["id"])
     notes.add_requests(clients.requests() - before, clients.clock.now())
     return answer
+
+
+def _hold(clients: Clients, event: dict[str, Any]) -> None:
+    """Goes on holding the place, once `check` has begun to. Raises Refused when copies have been
+    deleted there meanwhile: what was found there may be among them.
+    """
+    if event["step"] in ("begin", "check", "restore", "report"):
+        return
+    run = clients.notes(event["id"]).run()
+    if run.dry_run or clients.holds(run.target).go_on_copying(run.id, clients.clock.now()):
+        return
+    raise Refused(
+        f"Migration {run.id} has paused for so long that copies in {run.place} were pruned"
+        " meanwhile. What it has copied stays. Start another execution with the same input: it"
+        " copies what is missing."
+    )
 
 
 def _step(clients: Clients, event: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -47,8 +65,7 @@ def _once(clients: Clients, event: dict[str, Any], id_: str, seconds: float) -> 
     """A step of the whole, between those that are divided."""
     match event["step"]:
         case "check":
-            check(clients, id_, event["written"])
-            return {}
+            return {"waits": check(clients, id_, event["written"])}
         case "divide":
             return {"children": _divide(clients, id_)}
         case "publish":

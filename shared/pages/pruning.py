@@ -1,0 +1,88 @@
+"""The report of a pruning -> one HTML page that needs nothing else, and a text for a terminal."""
+
+from collections.abc import Iterator
+
+from shared.pages.frame import document
+from shared.pages.machine import badge
+from shared.pages.many import LISTED, heading, reasons
+from shared.pages.markup import Html, code, facts, table, tag
+from shared.pages.words import Report, between, count, moment, size, visible
+
+PLANNED = "planned"
+"""The state of a dry run."""
+
+
+def page(report: Report, address: str) -> str:
+    """ADDRESS is where the JSON lies, which has everything."""
+    named = f"Pruning of {report['place']}"
+    return document(f"{named}: {report['state']}", *_parts(report, named, address))
+
+
+def text(report: Report) -> str:
+    """What was left alone, and at most twenty copies that stay, each with its reason."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def lead(report: Report) -> str:
+    """How much of it is gone, in a sentence."""
+    points, kept = len(report["points"]), len(report["kept"])
+    deleted = report["deleted"]
+    amount = f"{count(deleted['objects'], 'object')} ({size(deleted['bytes'])})"
+    said = count(points, "copied restore point")
+    if report["state"] == PLANNED:
+        return f"{said} would be deleted, {amount} in all. {kept:,} would stay."
+    return f"{said} deleted, {amount} in all. {kept:,} stay."
+
+
+def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
+    yield tag("p", "Replant", class_="brand")
+    yield tag("h1", f"{named} ", badge(report["state"]))
+    yield tag("p", lead(report), class_="lead")
+    for note in report["notes"]:
+        yield tag("p", note)
+    yield tag("h2", "At a glance")
+    yield facts(
+        (
+            ("Pruning", code(report["pruneId"])),
+            ("Target", report["target"]),
+            ("Started", moment(report["startedAt"])),
+            ("Ended", moment(report["finishedAt"])),
+            ("Took", between(report["startedAt"], report["finishedAt"])),
+            ("Execution", code(report["execution"])),
+            ("The whole report as JSON", code(address)),
+        )
+    )
+    if report["problems"]:
+        yield tag("h2", "Left alone")
+        yield tag("p", "Only deleted copies needed it. The next pruning tries again.")
+        rows = [(code(each["part"]), each["reason"]) for each in report["problems"][:LISTED]]
+        yield table("Left alone", ("What", "Why"), rows, headed=True)
+    yield tag("h2", "To be deleted" if report["state"] == PLANNED else "Deleted")
+    yield from _points(report, "points", address)
+    yield tag("h2", "Kept")
+    yield from _points(report, "kept", address)
+
+
+def _points(report: Report, of: str, address: str) -> Iterator[Html]:
+    every = report[of]
+    yield heading(f"{count(len(every), 'restore point')}.", len(every), address)
+    heads = ("Restore point", "Its id", "Taken at", *(("Why",) if of == "kept" else ()))
+    rows = (
+        (
+            each["name"],
+            code(each["id"]),
+            moment(each["takenAt"]),
+            *((each["reason"],) if of == "kept" else ()),
+        )
+        for each in every[:LISTED]
+    )
+    if every:
+        yield table("Restore points", heads, rows, headed=True)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"Pruning of {visible(report['place'])}: {report['state']}"
+    yield lead(report)
+    yield from map(visible, report["notes"])
+    yield from reasons([(each["part"], each["reason"]) for each in report["problems"]])
+    yield from reasons([(each["name"], each["reason"]) for each in report["kept"]])

@@ -1,0 +1,1 @@
+"""Pruning: copies that a policy keeps no longer are deleted, with what only they need."""

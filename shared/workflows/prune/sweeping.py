@@ -1,0 +1,253 @@
+"""Parts of copies that are withdrawn -> what nothing else needs of them, deleted.
+
+Blocks first, then the volume's own record, and the records of backups last: as long as one is
+there, whoever sweeps again finds what is left to do.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+from shared.aws import listing, objects
+from shared.aws.listing import Entry
+from shared.copies.closure import closure
+from shared.errors import Unreadable
+from shared.layouts import keys, volume_records
+from shared.layouts.volume_records import Last
+from shared.models.base import url_of
+from shared.models.migrations import Amount, Part
+from shared.models.prunings import Doomed, Run, Swept
+from shared.workflows.migrate.gathering import read_blocks
+from shared.workflows.prune import judging
+from shared.workflows.prune.clients import Clients
+from shared.workflows.prune.quiet import alone
+from shared.workflows.prune.withdrawing import metadata_there, tell_catalogue
+
+READ_BEFORE = timedelta(minutes=5)
+"""For which a restore that was just started may go by the catalogue as it was."""
+
+HEAD = 2**16
+"""Bytes in which a record says everything but its blocks."""
+
+
+class Progress(NamedTuple):
+    """DONE: nothing is left. WAITS: for others who are at work in the place."""
+
+    done: bool
+    waits: bool = False
+
+
+class Needed(NamedTuple):
+    """What points that stay need: BACKUPS of volumes, or parts, by their names; FILES of folders by
+    their keys. Of folders that are UNKNOWN nobody can tell.
+    """
+
+    backups: frozenset[str]
+    files: frozenset[str]
+    unknown: str | None
+
+
+def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
+    """As far as one call gets: nothing is begun after so many SECONDS, or when others come."""
+    end = clients.clock.monotonic() + seconds
+    notes = clients.notes(id_)
+    run = notes.run()
+    if run.dry_run:
+        return Progress(_sweep(clients, run, notes.plan().points, end))
+    withdrawn = notes.withdrawn()
+    assert withdrawn is not None  # noqa: S101  # that step comes before this one
+    since = withdrawn.at + READ_BEFORE
+    if clients.clock.now() < since:
+        return Progress(done=False, waits=True)
+    with alone(clients, run, since) as is_alone:
+        if not is_alone:
+            return Progress(done=False, waits=True)
+        ids = set(withdrawn.points)
+        gone = [each for each in notes.plan().points if each.id in ids]
+        return Progress(_sweep(clients, run, gone, end))
+
+
+def _sweep(clients: Clients, run: Run, gone: Iterable[Doomed], end: float) -> bool:
+    """Whether all parts are done."""
+    notes = clients.notes(run.id)
+    parts = notes.plan().parts
+    left = [number for number in range(len(parts)) if not notes.swept(number)]
+    needed = _find_needed(clients, run, list(gone)) if left else None
+    holds = clients.holds(run.target)
+    for number in left:
+        others_come = not run.dry_run and holds.is_copied_to(clients.clock.now())
+        if others_come or clients.clock.monotonic() >= end:
+            return False
+        assert needed is not None  # noqa: S101  # there is something left
+        swept = _Sweeping(clients, run, parts[number], needed).sweep()
+        notes.save_swept(number, swept, clients.clock.now())
+    return True
+
+
+def _find_needed(clients: Clients, run: Run, gone: list[Doomed]) -> Needed:
+    """By what stays in the catalogue; also by what was deleted and has been copied again, whether
+    the catalogue knows that or not.
+    """
+    target = judging.find_target(clients.table, run.target)
+    place = judging.find_place(clients.table, target)
+    ids = {each.id for each in gone}
+    stay = [each for each in place.live if each.id not in ids]
+    found = closure(judging.needs(clients.table, target, stay))
+    backups = {name for each in found.points for name in each.needs}
+    if not run.dry_run:
+        again = metadata_there(clients, run, gone)
+        backups |= {name for each in gone if each.key in again for name in each.needs}
+    folders = {each.id for each in stay if each.of_images}
+    unknown = [each.name for each in found.points if each.id in folders and each.blocked]
+    return Needed(
+        frozenset(backups),
+        frozenset(file.key for part in found.parts for file in part.files),
+        unknown[0] if unknown else None,
+    )
+
+
+class _Stays(Exception):
+    """A part is left alone, for this reason."""
+
+
+class _Sweeping:
+    """Of one part."""
+
+    def __init__(self, clients: Clients, run: Run, part: Part, needed: Needed) -> None:
+        self._clients = clients
+        self._run = run
+        self._part = part
+        self._needed = needed
+        self._amount = Amount()
+
+    def sweep(self) -> Swept:
+        """What is gone by then counts also where the rest stays."""
+        try:
+            if self._part.kind == "folder":
+                self._sweep_folder()
+            else:
+                self._sweep_volume()
+        except _Stays as reason:
+            return Swept(amount=self._amount, problem=str(reason))
+        return Swept(amount=self._amount)
+
+    def _sweep_folder(self) -> None:
+        if self._needed.unknown:
+            raise _Stays(f"Which images {self._needed.unknown} needs is not known.")
+        if self._part.name in self._needed.backups:
+            raise _Stays("It was copied again meanwhile.")
+        wanted = [each.key for each in self._part.files if each.key not in self._needed.files]
+        found = listing.looked_up(self._clients.s3, self._run.bucket, self._run.prefix, wanted)
+        self._delete(each for each in found if each)
+        self._tell(wanted)
+
+    def _sweep_volume(self) -> None:
+        part = self._part
+        folder = keys.volume_folder(part.root, part.name)
+        if any(self._listed(keys.locks_folder(folder))):
+            raise _Stays(
+                f"Longhorn has a lock in {url_of(part.bucket, keys.locks_folder(folder))}: somebody"
+                " reads or writes that volume. If nobody does, delete the lock; then start again."
+            )
+        records = {each.key: each for each in self._listed(keys.backups_folder(folder))}
+        going = {
+            key: records[key]
+            for name in part.backups
+            if name not in self._needed.backups
+            if (key := keys.backup_key(part.root, part.name, name)) in records
+        }
+        if not going:
+            return
+        staying = sorted(keys.backup_of(key) for key in records.keys() - going.keys())
+        self._delete_blocks(keys.blocks_folder(folder), staying)
+        self._settle_volume(keys.volume_key(part.root, part.name), staying)
+        self._delete(going.values())
+        self._tell(going)
+
+    def _delete_blocks(self, folder: str, staying: list[str]) -> None:
+        named: set[bytes] = set()
+        if staying:
+            part = self._part.model_copy(update={"backups": tuple(staying)})
+            blocks = read_blocks(self._clients.s3, part)
+            if blocks.lost:
+                why = next(iter(blocks.lost.values()))
+                raise _Stays(f"What a backup that stays needs is not known: {why}")
+            named = set().union(*blocks.named.values())
+        self._delete(
+            each
+            for each in self._listed(folder)
+            if (checksum := keys.checksum_of(each.key)) and checksum not in named
+        )
+
+    def _settle_volume(self, key: str, staying: list[str]) -> None:
+        """Its own record names a backup that stays; without any, it goes."""
+        if not staying:
+            found = listing.looked_up(self._clients.s3, self._run.bucket, key, [key])
+            self._delete(each for each in found if each)
+        elif not self._run.dry_run:
+            self._rewrite_volume(key, staying)
+        self._tell([key])
+
+    def _rewrite_volume(self, key: str, staying: list[str]) -> None:
+        s3, bucket = self._clients.s3, self._run.bucket
+        read = self._read(key)
+        if read is None:
+            return  # as it was: a backup whose volume has no record is not whole
+        body, etag = read
+        folder = keys.volume_folder(self._part.root, self._part.name)
+        blocks = sum(1 for each in self._listed(keys.blocks_folder(folder)) if each.key)
+        try:
+            last = max((self._last(each) for each in staying), key=lambda one: (one.at, one.name))
+            after = volume_records.merged(body, None, last, blocks)
+        except Unreadable as error:
+            raise _Stays(f"{url_of(bucket, key)}: {error.message}") from None
+        if after != body and not objects.put_over(s3, bucket, key, after, etag):
+            raise _Stays(f"{url_of(bucket, key)} was written by others meanwhile. Start again.")
+
+    def _last(self, backup: str) -> Last:
+        """As its record says. Raises Unreadable."""
+        key = keys.backup_key(self._part.root, self._part.name, backup)
+        found = self._read(key, head=HEAD)
+        if found is None:
+            raise Unreadable(f"backup {backup} was deleted meanwhile.")
+        return volume_records.backup(found[0])
+
+    def _read(self, key: str, *, head: int = 0) -> tuple[bytes, str] | None:
+        """Its bytes, of its HEAD so many, and its ETag. Raises Unreadable."""
+        with objects.opened(self._clients.s3, self._run.bucket, key, head=head) as found:
+            return (b"".join(found.chunks()), found.etag) if found else None
+
+    def _listed(self, folder: str) -> Iterator[Entry]:
+        return listing.listed(
+            self._clients.s3,
+            self._run.bucket,
+            folder,
+            folder,
+            folder + listing.LAST,
+            beyond=lambda _: None,
+        )
+
+    def _delete(self, entries: Iterable[Entry]) -> None:
+        """Some at a time: there may be a million."""
+        some: list[Entry] = []
+        for each in entries:
+            some.append(each)
+            if len(some) == objects.DELETED_AT_ONCE:
+                self._delete_some(some)
+                some = []
+        if some:
+            self._delete_some(some)
+
+    def _delete_some(self, entries: list[Entry]) -> None:
+        denied = {}
+        if not self._run.dry_run:
+            names = (each.key for each in entries)
+            denied = objects.delete_all(self._clients.s3, self._run.bucket, names)
+        gone = [each.size for each in entries if each.key not in denied]
+        self._amount += Amount(objects=len(gone), bytes=sum(gone))
+        for key, why in denied.items():
+            raise _Stays(f"{url_of(self._run.bucket, key)}: {why}")
+
+    def _tell(self, gone: Iterable[str]) -> None:
+        if not self._run.dry_run:
+            tell_catalogue(self._clients, self._run, gone)

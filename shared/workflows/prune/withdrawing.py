@@ -1,0 +1,84 @@
+"""Copies that may go -> their machines' metadata deleted, and the catalogue told, so that nobody
+begins to restore from them any more. What they need is deleted afterwards.
+"""
+
+from collections.abc import Iterable
+
+from shared.aws import listing, objects
+from shared.catalogue.events import Look
+from shared.models.base import to_instant
+from shared.models.migrations import Amount
+from shared.models.prunings import Doomed, Kept, Run, Withdrawn
+from shared.workflows.prune import judging
+from shared.workflows.prune.clients import Clients
+from shared.workflows.prune.quiet import alone
+from shared.workflows.queueing import send
+
+
+def withdraw(clients: Clients, id_: str) -> bool:
+    """Whether it is done; not while others are at work in the place. Killed anywhere, it is called
+    again, and finds gone what it has deleted.
+    """
+    notes = clients.notes(id_)
+    if notes.withdrawn():
+        return True
+    run = notes.run()
+    with alone(clients, run, run.began) as is_alone:
+        if not is_alone:
+            return False
+        # What was asked first may be days old by now.
+        kept = _kept_now(clients, run)
+        going = [each for each in notes.plan().points if each.id not in kept]
+        clients.holds(run.target).note_unfinished(id_)
+        amount, denied = _delete(clients, run, going)
+        tell_catalogue(clients, run, (each.key for each in going))
+    now = clients.clock.now()
+    reasons = kept | denied
+    withdrawn = Withdrawn(
+        at=now,
+        points=tuple(each.id for each in going if each.id not in denied),
+        kept=tuple(
+            _kept(each, reasons[each.id]) for each in notes.plan().points if each.id in reasons
+        ),
+        amount=amount,
+    )
+    notes.save_withdrawn(withdrawn, now)
+    return True
+
+
+def tell_catalogue(clients: Clients, run: Run, keys: Iterable[str]) -> None:
+    """To look at what is gone: a bucket may have nobody who tells of what happens in it."""
+    order = f"{to_instant(clients.clock.now())}{run.id}"
+    looks = (Look(bucket=run.bucket, key=key, run=order) for key in keys)
+    send(clients.sqs, clients.names.queue, looks)
+
+
+def _kept_now(clients: Clients, run: Run) -> dict[str, str]:
+    """Why copies stay, by their ids. One that is deleted already is none of them."""
+    target = judging.find_target(clients.table, run.target)
+    place = judging.find_place(clients.table, target)
+    if place.originals or (target.bucket, target.prefix) != (run.bucket, run.prefix):
+        why = "The place holds backups that are no copies now, or is another one."
+        return {each.id: why for each in place.live}
+    verdicts = judging.judge(clients.table, place, run, clients.clock)
+    return {each.copy.id: each.reason for each in verdicts if each.reason}
+
+
+def metadata_there(clients: Clients, run: Run, points: Iterable[Doomed]) -> dict[str, int]:
+    """The keys of that of these points which is there, and its sizes."""
+    wanted = sorted(each.key for each in points)
+    found = listing.looked_up(clients.s3, run.bucket, run.prefix, wanted)
+    return {each.key: each.size for each in found if each}
+
+
+def _delete(clients: Clients, run: Run, going: list[Doomed]) -> tuple[Amount, dict[str, str]]:
+    """What is gone, and why some is not, by the ids of its points."""
+    sizes = metadata_there(clients, run, going)
+    denied = objects.delete_all(clients.s3, run.bucket, sizes)
+    gone = [size for key, size in sizes.items() if key not in denied]
+    amount = Amount(objects=len(gone), bytes=sum(gone))
+    return amount, {each.id: denied[each.key] for each in going if each.key in denied}
+
+
+def _kept(point: Doomed, reason: str) -> Kept:
+    return Kept(id=point.id, name=point.name, taken_at=point.taken_at, reason=reason)

@@ -1,0 +1,655 @@
+"""PruneStateMachine: of copies whose originals are gone, those go that a policy keeps no longer,
+and what nothing else needs of them; the source is never touched. Its steps, on the table and the
+buckets in memory, beside migrations of the same place.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from itertools import count
+from typing import Any, cast
+
+import pytest
+
+from local.samples.encoding import noise
+from local.samples.world import VmBackup, a_vm_backup
+from shared.errors import InvalidRequest, NotFound, Refused
+from shared.models.base import to_instant
+from shared.models.migrations import Writes, Written
+from shared.models.restore_points import RestorePoint, State
+from shared.runs.holds import COPYING, PRUNING, Holds
+from shared.workflows.clock import Clock
+from shared.workflows.prune import clients as pruning
+from shared.workflows.prune.clients import Clients
+from shared.workflows.prune.steps import SPARE, take_step
+from shared.workflows.prune.sweeping import READ_BEFORE
+from tests.copying_s3 import Killed
+from tests.memory_services import MemoryExecutions
+from tests.memory_table import MemoryTable
+from tests.scenarios import BUCKET, FAR, IMAGE, NOW, STATE, Happened, points, target
+from tests.unit.test_migrating import COPY, DATA, FOLDERS, MIB, Lab
+
+DAYS = {"first": "2026-05-01T01:00:00Z", "second": "2026-05-02T01:00:00Z"}
+NEWER = "2026-08-16T01:00:00Z"
+MOST_CALLS = 40
+REQUESTS = 42
+"""More than a pruning of a line needs."""
+
+
+def keeping(
+    id_: str = "copy", *, prefix: str = COPY, number: int = 2, keep: str = "P90D"
+) -> Happened:
+    """The document of the place of copies, with a policy."""
+    text = f"id: {id_}\nurl: s3://{BUCKET}/{prefix}\ncluster: east\nkeepCopies: {keep}\n"
+    return Happened(f"targets/{id_}.yaml", text.encode(), number, STATE)
+
+
+@dataclass
+class PruneLab(Lab):
+    """A place of copies, with a policy, beside its source."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.world.settle([keeping()])
+        self.executions = MemoryExecutions()
+
+    @property
+    def pruning(self) -> Clients:
+        clock = Clock(lambda: self.now, self.tick, self.sleep)
+        names = pruning.Names(STATE, "queue", "topic", "arn:restore")
+        s3, sqs, sns, executions = cast(
+            Any, (self.s3, self.world.sqs, self.world.sns, self.executions)
+        )
+        return Clients(self.table, s3, sqs, sns, executions, names, clock)
+
+    @property
+    def holds(self) -> Holds:
+        return Holds(self.table, "copy")
+
+    def prune_step(self, step: str, seconds: float = 900.0, **event: Any) -> dict[str, Any]:
+        return take_step(self.pruning, {"step": step, **event}, SPARE + seconds)
+
+    def begin(self, execution: str = "", **request: Any) -> str:
+        name = execution or f"execution-{next(self.numbers)}"
+        body = {"target": "copy", **request}
+        id_: str = self.prune_step("begin", request=body, execution=f"arn:{name}", name=name)["id"]
+        return id_
+
+    def prune(
+        self, execution: str = "", *, seconds: float = 900.0, **request: Any
+    ) -> dict[str, Any]:
+        """As the state machine does."""
+        id_ = self.begin(execution, **request)
+        written = self.written().model_dump()
+        following = self.prune_step("check", id=id_, written=written)["next"]
+        if following == "withdraw":
+            self.until_done("withdraw", id_, seconds)
+        if following != "report":
+            self.until_done("sweep", id_, seconds)
+        output = self.prune_step("report", id=id_)
+        self.sleep(1)
+        return output
+
+    def until_done(self, step: str, id_: str, seconds: float) -> None:
+        for _ in range(MOST_CALLS):
+            answer = self.prune_step(step, seconds, id=id_)
+            if answer["done"]:
+                return
+            if answer["waits"]:
+                self.sleep(60)
+        raise AssertionError(f"{step} does not end")
+
+    def size(self) -> int:
+        """Bytes of all copies."""
+        return sum(map(len, self.there().values()))
+
+    def copies(self) -> dict[str, State]:
+        """Those that are not deleted, by the backup's name."""
+        every = points(self.table, target="copy")
+        return {each.backup: each.state for each in every if each.state is not State.DELETED}
+
+    def forget(self, *backups: VmBackup) -> None:
+        """As Harvester and Longhorn do at the source: their metadata and records are deleted."""
+        gone = {key for each in backups for key, _ in each if "backup_" in key or key == each.key}
+        self.world.settle(
+            Happened(key, None, len(self.s3.versions[BUCKET, key]) + 1) for key in sorted(gone)
+        )
+
+
+@dataclass
+class Line:
+    """Backups of a machine, each after the other, and their copies."""
+
+    first: VmBackup
+    second: VmBackup
+    newest: VmBackup
+    copied: dict[str, RestorePoint]
+
+
+def backups_of(vm: str) -> tuple[VmBackup, VmBackup, VmBackup]:
+    first, second, newest = (
+        name if vm == "web01" else f"{vm}-{name}" for name in ("first", "second", "newest")
+    )
+    one = a_vm_backup(vm, backup=first, data=DATA, taken_at=DAYS["first"], image=IMAGE)
+    later = {0: noise(f"{vm}2", MIB * 2)}
+    two = a_vm_backup(vm, backup=second, data=later, after=one, taken_at=DAYS["second"])
+    last = {2 * MIB: noise(f"{vm}3", MIB * 2)}
+    return one, two, a_vm_backup(vm, backup=newest, data=last, after=two, taken_at=NEWER)
+
+
+def a_line(lab: PruneLab, vm: str = "web01") -> Line:
+    """The copies of three backups, of which the source has the newest only."""
+    first, second, newest = backups_of(vm)
+    for each in (first, second, newest):
+        point = lab.arrive(each)
+        lab.migrate(select={"id": point.id})
+    lab.forget(first, second)
+    found = {each.backup: each for each in points(lab.table, target="copy") if each.vm == vm}
+    return Line(first, second, newest, found)
+
+
+@pytest.fixture
+def lab() -> PruneLab:
+    return PruneLab()
+
+
+@pytest.fixture
+def line(lab: PruneLab) -> Line:
+    return a_line(lab)
+
+
+def report_of(lab: PruneLab, output: dict[str, Any]) -> Any:
+    return json.loads(lab.s3.objects(STATE)[f"reports/{output['pruneId']}.json"])
+
+
+def reasons_of(lab: PruneLab, output: dict[str, Any]) -> dict[str, str]:
+    kept = report_of(lab, output)["kept"]
+    return {each["name"].rpartition(" ")[2]: each["reason"] for each in kept}
+
+
+@cache
+def only_copied(*backups: str) -> dict[str, bytes]:
+    """What a place holds to which these of the line were copied, and no others ever were."""
+    lab = PruneLab()
+    for each in backups_of("web01"):
+        point = lab.arrive(each)
+        if point.backup in backups:
+            lab.migrate(select={"id": point.id})
+    return lab.there()
+
+
+def test_old_copies_go_with_what_nothing_else_needs(lab: PruneLab, line: Line) -> None:
+    before = lab.source()
+    size = lab.size()
+    output = lab.prune()
+    assert output["state"] == "succeeded"
+    gone = {line.copied[name].id for name in ("first", "second")}
+    assert {each["id"] for each in output["points"]} == gone
+    assert lab.there() == only_copied("newest")
+    # A volume.cfg that names another backup may be some bytes longer.
+    assert abs(output["deleted"]["bytes"] - (size - lab.size())) < 100
+    assert lab.copies() == {"newest": State.RESTORABLE}
+    assert lab.source() == before
+
+
+def test_the_same_again_finds_nothing_to_do(lab: PruneLab, line: Line) -> None:
+    lab.prune()
+    there = lab.there()
+    lab.s3.calls.clear()
+    messages = len(lab.world.sns.messages)
+    output = lab.prune()
+    assert (output["state"], output["points"], output["deleted"]) == (
+        "succeeded",
+        [],
+        {"objects": 0, "bytes": 0},
+    )
+    assert lab.there() == there
+    assert lab.s3.calls["delete_objects"] == 0
+    assert len(lab.world.sns.messages) == messages, "nobody wants to hear that every day"
+
+
+def test_a_dry_run_deletes_nothing_and_says_what_would_go(lab: PruneLab, line: Line) -> None:
+    there = lab.there()
+    planned = lab.prune(dryRun=True)
+    assert (planned["state"], lab.there()) == ("planned", there)
+    assert lab.s3.calls["delete_objects"] == 0
+    done = lab.prune()
+    assert (done["deleted"], done["points"]) == (planned["deleted"], planned["points"])
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_copy_whose_original_is_there_stays(lab: PruneLab, line: Line, name: str) -> None:
+    """And it alone."""
+    lab.arrive(getattr(line, name))
+    output = lab.prune()
+    assert lab.there() == only_copied(name, "newest")
+    assert reasons_of(lab, output)[name].endswith("is still there.")
+
+
+def test_a_policy_keeps_what_is_younger(lab: PruneLab, line: Line) -> None:
+    lab.world.settle([keeping(keep="P123D", number=3)])  # 2026-05-01 is 122.96 days ago
+    output = lab.prune()
+    assert output["points"] == []
+    assert reasons_of(lab, output)["first"] == "keepCopies keeps it until 2026-09-01T01:00:00Z."
+    lab.now += timedelta(hours=2)
+    assert [each["id"] for each in lab.prune()["points"]] == [line.copied["first"].id]
+
+
+def test_where_the_source_has_lost_all_every_copy_stays(lab: PruneLab, line: Line) -> None:
+    """However old they get: somebody may have deleted the originals who should not have."""
+    lab.forget(line.newest)
+    there = lab.there()
+    lab.now += timedelta(days=365)
+    output = lab.prune()
+    assert (output["points"], lab.there()) == ([], there)
+    said = "default/web01 has no newer restorable backup at its source."
+    assert all(each.startswith(said) for each in reasons_of(lab, output).values())
+
+
+def test_nothing_of_a_machine_that_is_gone_for_good_is_kept(lab: PruneLab, line: Line) -> None:
+    other = a_line(lab, "web02")
+    lab.forget(line.newest, other.newest)
+    lab.now += timedelta(days=365)
+    output = lab.prune(gone=["default/web01"])
+    assert {each["id"] for each in output["points"]} == {each.id for each in line.copied.values()}
+    assert lab.copies().keys() == {"web02-first", "web02-second", "web02-newest"}
+    mine = line.first.volumes[0].name
+    assert not any(mine in key for key in lab.there())
+    assert any("/backing-images/" in key for key in lab.there()), "images stay"
+
+
+def test_the_newest_copy_stays_though_its_source_has_a_newer_backup(lab: PruneLab) -> None:
+    first, second, newest = backups_of("web01")
+    for each in (first, second):
+        lab.migrate(select={"id": lab.arrive(each).id})
+    lab.arrive(newest)
+    lab.forget(first, second)
+    output = lab.prune()
+    assert lab.copies() == {"second": State.RESTORABLE}
+    assert lab.there() == only_copied("second")
+    assert reasons_of(lab, output) == {"second": "It is the newest copy of default/web01."}
+
+
+def test_a_machine_that_is_misspelt_is_told(lab: PruneLab, line: Line) -> None:
+    with pytest.raises(
+        NotFound, match=r"no copy of default/web1 .*Machines with copies: default/web01"
+    ):
+        lab.begin(gone=["default/web1"])
+    with pytest.raises(InvalidRequest, match="namespace/name such as default/web01"):
+        lab.begin(gone=["web01"])
+    with pytest.raises(InvalidRequest, match="dryrun"):
+        lab.begin(dryrun=True)
+
+
+def test_a_place_that_may_not_be_pruned_is_refused(lab: PruneLab, line: Line) -> None:
+    there = lab.there()
+    with pytest.raises(NotFound, match=r"the id copies\. Known: copy, east-s3"):
+        lab.begin(target="copies")
+    with pytest.raises(Refused, match=r"targets/east-s3.yaml does not say .*keepCopies: P90D"):
+        lab.begin(target="east-s3")
+    lab.world.settle([keeping("east-s3", prefix="", number=5)])
+    with pytest.raises(
+        Refused,
+        match=r"holds 1 restore points that are no copies, such as default/web01, backup newest",
+    ):
+        lab.begin(target="east-s3")
+    writes = Written(places=(Writes(cluster="east", url=f"s3://{BUCKET}/{COPY}", by="Setting"),))
+    with pytest.raises(Refused, match=r"cluster east writes its backups to"):
+        lab.prune_step("check", id=lab.begin(), written=writes.model_dump())
+    assert lab.there() == there
+
+
+def test_a_place_to_which_others_bring_copies_is_refused(lab: PruneLab, line: Line) -> None:
+    far = f"id: far\nurl: s3://{FAR}/{COPY}\ncluster: east\n"
+    lab.world.settle([Happened("targets/far.yaml", far.encode(), 1, STATE)])
+    assert lab.begin(), "it replicates nothing"
+    lab.s3.rules[FAR, "replication"] = {
+        "ReplicationConfiguration": {
+            "Rules": [
+                {
+                    "Status": "Enabled",
+                    "Prefix": "",
+                    "Destination": {"Bucket": f"arn:aws:s3:::{BUCKET}"},
+                }
+            ]
+        }
+    }
+    with pytest.raises(Refused, match="a replication rule of bucket far"):
+        lab.begin()
+    lab.s3.rules.clear()
+    far += f"replicas: [s3://{BUCKET}/{COPY}]\n"
+    lab.world.settle([Happened("targets/far.yaml", far.encode(), 2, STATE)])
+    with pytest.raises(Refused, match=r"targets/far.yaml says so"):
+        lab.begin()
+
+
+@pytest.mark.parametrize("again", ["the-same", "another"])
+@pytest.mark.parametrize("step", range(REQUESTS))
+def test_killing_it_anywhere_and_starting_again_ends_the_same(step: int, again: str) -> None:
+    """Nothing that stays lacks anything meanwhile, and nothing lies there for ever."""
+    lab = PruneLab()
+    a_line(lab)
+    made = count()
+
+    def kill(_: str, __: Any) -> None:
+        if next(made) == step:
+            raise Killed
+
+    lab.s3.before = kill
+    with suppress(Killed):
+        lab.prune("the-same")
+    lab.s3.before = lambda _, __: None
+    kept = only_copied("newest")
+    assert kept.keys() <= lab.there().keys()
+    lab.now += PRUNING  # whoever was killed is believed to be at work for so long
+    output = lab.prune(again)
+    assert (output["state"], lab.there()) == ("succeeded", kept)
+    assert lab.holds.unfinished() is None
+
+
+def test_what_is_swept_is_killed_before_it_ends() -> None:
+    """The test above kills at every request to S3 that there is."""
+    lab = PruneLab()
+    a_line(lab)
+    lab.s3.calls.clear()
+    lab.prune()
+    assert lab.s3.calls.total() <= REQUESTS
+
+
+def test_a_call_that_runs_out_of_time_is_gone_on_with(lab: PruneLab, line: Line) -> None:
+    others = [a_line(lab, f"vm-{n}") for n in range(2)]
+    output = lab.prune(seconds=0.02)
+    assert (output["state"], len(output["points"])) == ("succeeded", 2 * (1 + len(others)))
+    assert set(lab.copies()) == {"newest", "vm-0-newest", "vm-1-newest"}
+
+
+def test_it_waits_for_restores_that_may_read_there(lab: PruneLab, line: Line) -> None:
+    there = lab.there()
+    id_ = lab.begin()
+    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    lab.executions.running["restore-1"] = lab.now - timedelta(hours=1)
+    assert lab.prune_step("withdraw", id=id_) == {"id": id_, "done": False, "waits": True}
+    assert lab.there() == there
+    lab.executions.running = {"later": lab.now + timedelta(minutes=1)}
+    assert lab.prune_step("withdraw", id=id_)["done"], "that one finds what it may use"
+    assert lab.prune_step("sweep", id=id_)["waits"], "one may just have read the catalogue"
+    lab.sleep(READ_BEFORE.total_seconds())
+    assert lab.prune_step("sweep", id=id_)["waits"], "it goes by what it has read"
+    lab.now += timedelta(minutes=1)
+    lab.executions.running = {"latest": lab.now}
+    assert lab.prune_step("sweep", id=id_)["done"]
+    assert lab.prune_step("report", id=id_)["state"] == "succeeded"
+
+
+def test_what_is_copied_again_meanwhile_stays_whole(lab: PruneLab, line: Line) -> None:
+    """Whether the catalogue knows of it already or not."""
+    id_ = lab.begin()
+    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    assert lab.prune_step("withdraw", id=id_)["done"]
+    point = lab.arrive(line.second)
+    lab.migrate(select={"id": point.id})
+    lab.until_done("sweep", id_, 900)
+    lab.prune_step("report", id=id_)
+    assert lab.there() == only_copied("second", "newest")
+
+
+def test_what_the_catalogue_does_not_know_yet_stays_whole(lab: PruneLab, line: Line) -> None:
+    id_ = lab.begin()
+    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    assert lab.prune_step("withdraw", id=id_)["done"]
+    lab.sleep(1)
+    metadata = dict(line.second)[line.second.key]
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + line.second.key, Body=metadata)
+    lab.until_done("sweep", id_, 900)
+    assert lab.there() == only_copied("second", "newest")
+
+
+def test_what_was_judged_is_judged_again_before_it_is_deleted(lab: PruneLab, line: Line) -> None:
+    """A pruning may have waited for days, in which the source has lost its backups."""
+    id_ = lab.begin()
+    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    lab.forget(line.newest)
+    there = lab.there()
+    lab.until_done("withdraw", id_, 900)
+    lab.until_done("sweep", id_, 900)
+    output = lab.prune_step("report", id=id_)
+    assert (output["points"], lab.there()) == ([], there)
+    assert "no newer restorable backup" in reasons_of(lab, output)["first"]
+
+
+# --- beside others ---------------------------------------------------------------------------
+
+
+def test_a_migration_waits_for_a_pruning_which_gives_way(lab: PruneLab, line: Line) -> None:
+    """Between two volumes; and goes on when the migration has ended."""
+    a_line(lab, "web02")
+    pruning_, (point, *_) = lab.begin(), points(lab.table, vm="default/web01", target="east-s3")
+    lab.prune_step("check", id=pruning_, written=lab.written().model_dump())
+    assert lab.prune_step("withdraw", id=pruning_)["done"]
+    lab.sleep(READ_BEFORE.total_seconds() + 60)
+    asked = {"request": {"select": {"id": point.id}, "to": f"s3://{BUCKET}/{COPY}"}}
+    migration = lab.step("begin", **asked, execution="arn:m", name="m")["id"]
+    check = {"id": migration, "written": lab.written().model_dump()}
+    seen: list[bool] = []
+
+    def come_between(name: str, _: Any) -> None:
+        if name == "delete_objects" and not seen:
+            seen.append(lab.step("check", **check)["waits"])
+
+    lab.s3.before = come_between
+    swept = lab.prune_step("sweep", id=pruning_)
+    assert (seen, swept["done"]) == ([True], False), "one volume is done, and no more"
+    assert lab.prune_step("sweep", id=pruning_)["waits"]
+    assert not lab.step("check", **check)["waits"]
+    lab.now += COPYING
+    lab.until_done("sweep", pruning_, 900)
+    assert lab.prune_step("report", id=pruning_)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("step", ["gather", "divide", "settle", "publish"])
+def test_a_migration_that_was_believed_dead_makes_nothing_known(
+    lab: PruneLab, line: Line, step: str
+) -> None:
+    """It was redriven after copies were deleted; what it had found there may be gone."""
+    point = lab.arrive(line.second)
+    asked = {"request": {"select": {"id": point.id}, "to": f"s3://{BUCKET}/{COPY}"}}
+    begun = lab.step("begin", **asked, execution="arn:m", name="m")
+    id_ = begun["id"]
+    lab.step("check", id=id_, written=lab.written().model_dump())
+    lab.all_children("gather", id_, begun["children"])
+    lab.now += COPYING
+    assert lab.prune()["state"] == "succeeded"
+    there = lab.there()
+    with pytest.raises(Refused, match=r"copies in s3://backups/copy/ were pruned meanwhile"):
+        lab.step(step, id=id_, child=0, children=1)
+    with pytest.raises(Refused, match="Start another execution"):
+        lab.step("check", id=id_, written=lab.written().model_dump())
+    assert lab.there() == there
+    assert lab.migrate("another", select={"id": point.id})["state"] == "succeeded"
+
+
+def test_of_two_prunings_of_a_place_one_waits(lab: PruneLab, line: Line) -> None:
+    one, other = lab.begin("one"), lab.begin("other")
+    for each in (one, other):
+        lab.prune_step("check", id=each, written=lab.written().model_dump())
+    seen: list[dict[str, Any]] = []
+
+    def come_between(name: str, _: Any) -> None:
+        if name == "delete_objects" and not seen:
+            seen.append({})
+            seen.append(lab.prune_step("withdraw", id=other))
+
+    lab.s3.before = come_between
+    assert lab.prune_step("withdraw", id=one)["done"]
+    assert seen[1]["waits"]
+    for each in (other, one):
+        lab.until_done("withdraw", each, 900)
+        lab.until_done("sweep", each, 900)
+        assert lab.prune_step("report", id=each)["state"] == "succeeded"
+    assert lab.there() == only_copied("newest")
+
+
+def test_of_a_hold_and_who_looks_for_it_one_sees_the_other() -> None:
+    """A row is written before the other side's is read, whoever comes first."""
+    holds, now = Holds(MemoryTable(), "copy"), NOW
+    assert holds.begin_to_copy("m-1", now)
+    assert not holds.begin_to_prune("x-1", now)
+    assert not holds.is_pruned(now), "it has given way"
+    holds.end_copying("m-1", now)
+    later = now + timedelta(seconds=1)
+    assert holds.begin_to_prune("x-1", later)
+    assert holds.begin_to_prune("x-1", later), "a repeated call"
+    assert not holds.begin_to_prune("x-2", later)
+    assert holds.begin_to_copy("m-2", later)
+    assert holds.is_pruned(later)
+    assert holds.is_copied_to(later)
+    assert not holds.go_on_copying("m-1", later), "it may have seen what is gone"
+    after = later + PRUNING
+    assert not holds.is_pruned(after)
+    assert not holds.begin_to_prune("x-2", after)
+    assert holds.begin_to_prune("x-2", after + COPYING)
+
+
+# --- what cannot be deleted ------------------------------------------------------------------
+
+
+def test_a_volume_of_which_a_record_cannot_be_read_is_left_alone(lab: PruneLab, line: Line) -> None:
+    """Which blocks it needs is not known; once it can be read, the next pruning ends the work."""
+    record = next(
+        key
+        for key in lab.there()
+        if f"backup_{line.copied['newest'].volumes[0].engine_backup}" in key
+    )
+    body = lab.there()[record]
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + record, Body=body[: len(body) // 2])
+    blocks = {key for key in lab.there() if key.endswith(".blk")}
+    output = lab.prune()
+    assert output["state"] == "partial"
+    assert blocks <= lab.there().keys()
+    (problem,) = report_of(lab, output)["problems"]
+    assert "What a backup that stays needs is not known" in problem["reason"]
+    assert problem["reason"] in lab.world.sns.messages[-1]
+    lab.s3.put_object(Bucket=BUCKET, Key=COPY + record, Body=body)
+    assert lab.prune()["state"] == "succeeded"
+    assert lab.there() == only_copied("newest")
+
+
+@pytest.mark.parametrize("what", [".blk", "backup_", "vmbackups"])
+def test_what_may_not_be_deleted_is_told_and_tried_again(
+    lab: PruneLab, line: Line, what: str
+) -> None:
+    kept = only_copied("newest")
+    lab.s3.locked = {COPY + key for key in lab.there() if what in key and key not in kept}
+    output = lab.prune()
+    assert output["state"] == "partial" or what == "vmbackups"
+    said = report_of(lab, output)
+    reasons = [each["reason"] for each in (*said["problems"], *said["kept"])]
+    assert any("S3 denies it" in each for each in reasons)
+    lab.s3.locked = set()
+    assert lab.prune()["state"] == "succeeded"
+    assert lab.there() == kept
+
+
+def test_a_volume_that_longhorn_has_locked_is_left_alone(lab: PruneLab, line: Line) -> None:
+    volume = next(key for key in lab.there() if key.endswith("volume.cfg"))
+    lock = COPY + volume.replace("volume.cfg", "locks/lock-1.lck")
+    lab.s3.put_object(Bucket=BUCKET, Key=lock, Body=b"{}")
+    output = lab.prune()
+    assert output["state"] == "partial"
+    assert (
+        "Longhorn has a lock in s3://backups/copy/"
+        in report_of(lab, output)["problems"][0]["reason"]
+    )
+    lab.s3.put_object(Bucket=BUCKET, Key=lock, Body=None)
+    lab.prune()
+    assert lab.there() == only_copied("newest")
+
+
+def test_a_volume_cfg_that_others_write_meanwhile_is_told(lab: PruneLab, line: Line) -> None:
+    volume = next(key for key in lab.there() if key.endswith("volume.cfg"))
+
+    def write(name: str, asked: Any) -> None:
+        if name == "put_object" and asked["Key"] == COPY + volume:
+            lab.s3.before = lambda _, __: None
+            lab.s3.put_object(Bucket=BUCKET, Key=COPY + volume, Body=lab.there()[volume] + b" ")
+
+    lab.s3.before = write
+    output = lab.prune()
+    assert "was written by others meanwhile" in report_of(lab, output)["problems"][0]["reason"]
+    lab.prune()
+    assert lab.there() == only_copied("newest")
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(lab: PruneLab) -> dict[str, RestorePoint]:
+    """The copies of two folders, the younger one's image over the older one's; the originals are
+    gone, and so is their machine.
+    """
+    lab.world.settle([target("dir", prefix="dir/"), *FOLDERS])
+    for each in points(lab.table, target="dir"):
+        lab.migrate(select={"id": each.id})
+    gone = [each._replace(body=None, number=2) for each in FOLDERS if "metadata" in each.key]
+    lab.world.settle(gone)
+    return {each.backup: each for each in points(lab.table, target="copy")}
+
+
+def test_an_image_stays_over_which_another_one_lies(
+    lab: PruneLab, folders: dict[str, RestorePoint]
+) -> None:
+    lab.now = folders["b1"].taken_at + timedelta(days=90)
+    before = lab.there()
+    output = lab.prune(gone=["db/pg-1"])
+    assert [each["id"] for each in output["points"]] == [folders["b1"].id]
+    assert lab.there() == {k: v for k, v in before.items() if k != "db/pg-1/b1/metadata.json"}
+    assert lab.copies() == {"b2": State.RESTORABLE}
+
+
+@pytest.mark.parametrize("again", ["the-same", "another"])
+@pytest.mark.parametrize("step", range(0, 24, 3))
+def test_folders_go_as_a_whole(
+    lab: PruneLab, folders: dict[str, RestorePoint], step: int, again: str
+) -> None:
+    lab.now = folders["b2"].taken_at + timedelta(days=91)
+    made = count()
+
+    def kill(_: str, __: Any) -> None:
+        if next(made) == step:
+            raise Killed
+
+    lab.s3.before = kill
+    with suppress(Killed):
+        lab.prune("the-same", gone=["db/pg-1"])
+    lab.s3.before = lambda _, __: None
+    lab.now += PRUNING
+    if again == "the-same" or lab.copies():
+        lab.prune(again, gone=["db/pg-1"])
+    else:
+        lab.prune(again)
+    assert lab.there() == {}
+
+
+# --- what people see -------------------------------------------------------------------------
+
+
+def test_the_report_says_what_went_and_why_the_rest_stays(lab: PruneLab, line: Line) -> None:
+    output = lab.prune()
+    below = f"reports/{output['pruneId']}"
+    files = lab.s3.objects(STATE)
+    assert output["report"] == f"s3://{STATE}/{below}.json"
+    html, text = files[f"{below}.html"].decode(), files[f"{below}.txt"].decode()
+    for said in ("2 copied restore points deleted", "1 stay", "is still there."):
+        assert said in html
+        assert said in text
+    assert to_instant(line.copied["first"].taken_at)[:10] in html
+    assert "default/web01, backup first" in html
+    planned = lab.prune(dryRun=True)
+    assert "0 copied restore points would be deleted" in files_of(lab, planned)
+
+
+def files_of(lab: PruneLab, output: dict[str, Any]) -> str:
+    return lab.s3.objects(STATE)[f"reports/{output['pruneId']}.txt"].decode()
