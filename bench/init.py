@@ -80,6 +80,7 @@ FUNCTIONS = (
     Function("RollbackFunction", "rollback", ("dynamodb", "s3", "secretsmanager", "sns")),
     Function("AttachFunction", "attach", ("dynamodb", "secretsmanager")),
     Function("MigrateFunction", "migrate", ("dynamodb", "s3", "sns", "sqs", "stepfunctions")),
+    Function("PruneFunction", "prune", ("dynamodb", "s3", "sns", "sqs", "stepfunctions")),
     Function("SourceFunction", "source", ("dynamodb", "s3", "secretsmanager")),
 )
 

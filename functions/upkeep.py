@@ -13,6 +13,7 @@ from shared.watch.alarms import Owner
 from shared.watch.drills import Start
 from shared.workflows import scheduling, upkeep
 from shared.workflows.failover import returning
+from shared.workflows.prune import starting as pruning
 from shared.workflows.reconcile import starting
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def caller() -> upkeep.Caller:
     return upkeep.Caller(table(), boto3.client("lambda"), settings().migrate_function)
 
 
+@cache
+def prunings() -> pruning.Clients:
+    machine = settings().prune_state_machine
+    buckets = frozenset(settings().pruned_buckets.split(","))
+    return pruning.Clients(table(), boto3.client("stepfunctions"), machine, buckets)
+
+
 @logger.inject_lambda_context
 def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
@@ -66,6 +74,7 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         drills = scheduling.keep_schedules(schedules())
         reconciled = starting.start_reconciles(reconciles())
         copying = upkeep.call_for_copies(caller())
+        pruned = pruning.start_prunings(prunings())
     if drills.overdue:  # else there is no metric, which costs nothing
         metrics.add_metric("DrillsOverdue", "Count", len(drills.overdue))
         metrics.flush_metrics()
@@ -74,6 +83,7 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         "drills": drills._asdict(),
         "reconciles": reconciled,
         "copying": copying,
+        "prunings": pruned,
         "returns": returns,
     }
     logger.info("kept in line", extra=kept)

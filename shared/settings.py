@@ -27,6 +27,8 @@ class Settings(NamedTuple):
     reconcile_state_machine: str = ""
     migrate_state_machine: str = ""
     migrate_function: str = ""
+    prune_state_machine: str = ""
+    pruned_buckets: str = ""
     mount: str = ""
     schedule_group: str = ""
     schedule_role: str = ""

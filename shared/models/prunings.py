@@ -82,6 +82,12 @@ class Withdrawn(Value):
     amount: Amount = Amount()
 
 
+class Known(Value):
+    """Since AT the catalogue knows that the points are gone: nobody begins to restore them."""
+
+    at: Instant
+
+
 class Swept(Value):
     """A part of which nothing is left that only deleted points need, so many objects less; or why
     it was left alone.

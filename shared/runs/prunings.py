@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.aws.table import Table
-from shared.models.prunings import Plan, Run, Swept, Withdrawn
+from shared.models.prunings import Known, Plan, Run, Swept, Withdrawn
 from shared.models.row_keys import RECORD, pruning_partition
 from shared.runs.working import Working
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 WITHDRAWN = "withdrawn"
+KNOWN = "known"
 SWEPT = "swept#"
 
 
@@ -65,6 +66,12 @@ class Notes:
     def save_withdrawn(self, withdrawn: Withdrawn, now: datetime) -> None:
         self._kept.put(f"{WITHDRAWN}.json", withdrawn.model_dump_json().encode())
         self._kept.save(WITHDRAWN, self.run(), now)
+
+    def known(self) -> Known | None:
+        return self._kept.find(KNOWN, Known)
+
+    def save_known(self, known: Known, now: datetime) -> None:
+        self._kept.save(KNOWN, known, now)
 
     def swept(self, part: int) -> Swept | None:
         return self._kept.find(f"{SWEPT}{part:05}", Swept)

@@ -18,18 +18,24 @@ from local.samples.world import VmBackup, a_vm_backup
 from shared.errors import InvalidRequest, NotFound, Refused
 from shared.models.base import to_instant
 from shared.models.migrations import Writes, Written
+from shared.models.prunings import PruneRequest
 from shared.models.restore_points import RestorePoint, State
 from shared.runs.holds import COPYING, PRUNING, Holds
+from shared.validation import parse
 from shared.workflows.clock import Clock
 from shared.workflows.prune import clients as pruning
 from shared.workflows.prune.clients import Clients
+from shared.workflows.prune.starting import HOUR, MINUTES, start_prunings
+from shared.workflows.prune.starting import Clients as Starting
 from shared.workflows.prune.steps import SPARE, take_step
-from shared.workflows.prune.sweeping import READ_BEFORE
+from shared.workflows.prune.sweeping import LAG, PATIENCE
 from tests.copying_s3 import Killed
 from tests.memory_services import MemoryExecutions
 from tests.memory_table import MemoryTable
 from tests.scenarios import BUCKET, FAR, IMAGE, NOW, STATE, Happened, points, target
+from tests.template import ROOT
 from tests.unit.test_migrating import COPY, DATA, FOLDERS, MIB, Lab
+from tests.unit.test_reconciles_start import MACHINE, StepFunctions
 
 DAYS = {"first": "2026-05-01T01:00:00Z", "second": "2026-05-02T01:00:00Z"}
 NEWER = "2026-08-16T01:00:00Z"
@@ -374,8 +380,10 @@ def test_it_waits_for_restores_that_may_read_there(lab: PruneLab, line: Line) ->
     assert lab.there() == there
     lab.executions.running = {"later": lab.now + timedelta(minutes=1)}
     assert lab.prune_step("withdraw", id=id_)["done"], "that one finds what it may use"
+    assert lab.prune_step("sweep", id=id_)["waits"], "the catalogue has not heard of it"
+    lab.sleep(60)
     assert lab.prune_step("sweep", id=id_)["waits"], "one may just have read the catalogue"
-    lab.sleep(READ_BEFORE.total_seconds())
+    lab.sleep(60)
     assert lab.prune_step("sweep", id=id_)["waits"], "it goes by what it has read"
     lab.now += timedelta(minutes=1)
     lab.executions.running = {"latest": lab.now}
@@ -383,11 +391,30 @@ def test_it_waits_for_restores_that_may_read_there(lab: PruneLab, line: Line) ->
     assert lab.prune_step("report", id=id_)["state"] == "succeeded"
 
 
-def test_what_is_copied_again_meanwhile_stays_whole(lab: PruneLab, line: Line) -> None:
-    """Whether the catalogue knows of it already or not."""
+def test_a_catalogue_that_hears_nothing_is_told(lab: PruneLab, line: Line) -> None:
+    """Of what it still shows somebody might begin a restore."""
+    lab.deliver = False
     id_ = lab.begin()
     lab.prune_step("check", id=id_, written=lab.written().model_dump())
     assert lab.prune_step("withdraw", id=id_)["done"]
+    blocks = {key for key in lab.there() if key.endswith(".blk")}
+    lab.sleep(PATIENCE.total_seconds() - 1)
+    assert lab.prune_step("sweep", id=id_)["waits"]
+    lab.sleep(1)
+    with pytest.raises(Refused, match=r"still shows default/web01, backup .*dead letters"):
+        lab.prune_step("sweep", id=id_)
+    assert blocks <= lab.there().keys()
+    lab.deliver = True
+    lab.sleep(1)
+    assert lab.prune()["state"] == "succeeded"
+    assert lab.there() == only_copied("newest")
+
+
+def test_what_is_copied_again_meanwhile_stays_whole(lab: PruneLab, line: Line) -> None:
+    id_ = lab.begin()
+    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    assert lab.prune_step("withdraw", id=id_)["done"]
+    lab.sleep(1)
     point = lab.arrive(line.second)
     lab.migrate(select={"id": point.id})
     lab.until_done("sweep", id_, 900)
@@ -428,7 +455,10 @@ def test_a_migration_waits_for_a_pruning_which_gives_way(lab: PruneLab, line: Li
     pruning_, (point, *_) = lab.begin(), points(lab.table, vm="default/web01", target="east-s3")
     lab.prune_step("check", id=pruning_, written=lab.written().model_dump())
     assert lab.prune_step("withdraw", id=pruning_)["done"]
-    lab.sleep(READ_BEFORE.total_seconds() + 60)
+    for _ in range(2):
+        assert lab.prune_step("sweep", id=pruning_)["waits"]
+        lab.sleep(LAG.total_seconds() / 2)
+    lab.sleep(LAG.total_seconds())
     asked = {"request": {"select": {"id": point.id}, "to": f"s3://{BUCKET}/{COPY}"}}
     migration = lab.step("begin", **asked, execution="arn:m", name="m")["id"]
     check = {"id": migration, "written": lab.written().model_dump()}
@@ -653,3 +683,37 @@ def test_the_report_says_what_went_and_why_the_rest_stays(lab: PruneLab, line: L
 
 def files_of(lab: PruneLab, output: dict[str, Any]) -> str:
     return lab.s3.objects(STATE)[f"reports/{output['pruneId']}.txt"].decode()
+
+
+# --- the clock -------------------------------------------------------------------------------
+
+
+def test_each_target_with_a_policy_is_pruned_once_a_day(lab: PruneLab) -> None:
+    states = StepFunctions()
+
+    def start(buckets: frozenset[str] = frozenset({BUCKET}), machine: str = MACHINE) -> Any:
+        clock = Clock(lambda: lab.now)
+        return start_prunings(Starting(lab.table, cast(Any, states), machine, buckets, clock))
+
+    lab.now = NOW.replace(hour=HOUR - 1, minute=59)
+    assert start() == ()
+    lab.now += timedelta(minutes=1)
+    assert start(frozenset({FAR})) == (), "the stack may not delete there"
+    assert start(machine="") == (), "it has no such state machine"
+    assert start() == ("copy",), "the source says no policy"
+    assert states.started == {"prune-copy-20260901": {"target": "copy"}}
+    lab.now += timedelta(minutes=1)
+    assert start() == ()
+    lab.now += timedelta(minutes=MINUTES)
+    states.started.clear()
+    assert start() == ()
+    longest = "a" * 63
+    lab.world.settle([keeping(longest, prefix="else/", number=1)])
+    lab.now += timedelta(days=1) - timedelta(minutes=MINUTES + 1)
+    assert start() == (longest, "copy")
+
+
+def test_the_example_is_a_request() -> None:
+    text = (ROOT / "events/prune-request.json").read_text()
+    assert parse(PruneRequest, json.loads(text), lacking={}).gone == ("default/web01",)
+    assert json.loads((ROOT / "events/prune.json").read_text())["request"] == json.loads(text)

@@ -67,6 +67,7 @@ OUTPUTS = {
     "DrillStateMachine",
     "ReconcileStateMachine",
     "MigrateStateMachine",
+    "PruneStateMachine",
     "NotificationTopic",
     "Dashboard",
 }
@@ -102,7 +103,7 @@ def test_the_outputs_are_those_of_this_version() -> None:
 def test_every_function_has_a_role_and_a_log_of_its_own_for_a_time_and_in_json() -> None:
     roles = [resource_of(each["Role"]) for each in FUNCTIONS.values()]
     logs = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in FUNCTIONS.values()]
-    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 22
+    assert len(set(roles)) == len(set(logs)) == len(FUNCTIONS) == 23
     assert set(roles) <= set(of_type("AWS::IAM::Role"))
     assert {each["LoggingConfig"]["LogFormat"] for each in FUNCTIONS.values()} == {"JSON"}
     assert all(of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] for log in logs)

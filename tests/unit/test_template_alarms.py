@@ -68,12 +68,12 @@ def test_every_rule_every_end_of_a_restore_and_what_may_be_throttled_unseen_has_
     # upkeep and the sweep come again as well; a planned failover that cannot prepare its source is
     # told of too; one that cannot ask the second place is refused, with the reason; who attaches a
     # backup target looks at the execution; an image that is not made its machine's report tells of;
-    # what is to stand by is late then, which has an alarm; a migration that is throttled for long
-    # fails, which has one as well.
+    # what is to stand by is late then, which has an alarm; a migration or a pruning that is
+    # throttled for long fails, which has one as well.
     harmless = {"SearchFunction", "DecisionFunction", "CensusFunction", "ApprovalFunction"}
     harmless |= {"RollbackFunction", "UpkeepFunction", "SweepFunction", "SourceFunction"}
     harmless |= {"SecondProbeFunction", "AttachFunction", "ImageFunction", "StandbyFunction"}
-    harmless |= {"MigrateFunction"}
+    harmless |= {"MigrateFunction", "PruneFunction"}
     unseen = {("Throttles", function) for function in set(FUNCTIONS) - harmless}
     assert rules | ends | unseen <= watched
 

@@ -188,7 +188,7 @@ def test_who_reads_backups_or_secrets_may_decrypt_them_through_those_services_on
     statements = [each for each in mappings(of_type("AWS::IAM::Role")[role]) if "Sid" in each]
     reads = {each["Sid"]: each for each in statements}
     of_backups = {"ReadBackupMetadata", "ReadBackupMetadataAndHeadsOfImages", "ReadImages"}
-    of_backups.add("CopyBackups")
+    of_backups |= {"CopyBackups", "ReadCopies"}
     services = {"s3"} if of_backups & reads.keys() else set()
     if "ReadClusterCredentials" in reads:
         services.add("secretsmanager")

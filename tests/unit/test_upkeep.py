@@ -20,6 +20,7 @@ from shared.watch.alarms import Owner
 from shared.workflows import scheduling, upkeep
 from shared.workflows.clock import Clock
 from shared.workflows.failover import returning
+from shared.workflows.prune import starting as pruning
 from shared.workflows.reconcile import starting
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
 from tests.memory_table import MemoryTable
@@ -271,10 +272,13 @@ def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(starting, "start_reconciles", lambda _: ())
     monkeypatch.setattr(function, "caller", lambda: None)
     monkeypatch.setattr(upkeep, "call_for_copies", lambda _: False)
+    monkeypatch.setattr(function, "prunings", lambda: None)
+    monkeypatch.setattr(pruning, "start_prunings", lambda _: ("copies",))
     context: Any = Context()
     first = function.handler({}, context)
     assert first["alarms"] == {"put": (EAST, OUTAGE, WEST), "deleted": ()}
     assert first["drills"]["overdue"] == ("payments",)
+    assert first["prunings"] == ("copies",)
     assert function.handler({}, context)["alarms"] == {"put": (), "deleted": ()}
 
 

@@ -10,21 +10,26 @@ from typing import NamedTuple
 
 from shared.aws import listing, objects
 from shared.aws.listing import Entry
+from shared.catalogue import reading
 from shared.copies.closure import closure
-from shared.errors import Unreadable
+from shared.errors import Refused, Unreadable
 from shared.layouts import keys, volume_records
 from shared.layouts.volume_records import Last
-from shared.models.base import url_of
+from shared.models.base import to_instant, url_of
 from shared.models.migrations import Amount, Part
-from shared.models.prunings import Doomed, Run, Swept
+from shared.models.prunings import Doomed, Known, Run, Swept, Withdrawn
+from shared.models.restore_points import State
 from shared.workflows.migrate.gathering import read_blocks
 from shared.workflows.prune import judging
 from shared.workflows.prune.clients import Clients
 from shared.workflows.prune.quiet import alone
 from shared.workflows.prune.withdrawing import metadata_there, tell_catalogue
 
-READ_BEFORE = timedelta(minutes=5)
-"""For which a restore that was just started may go by the catalogue as it was."""
+LAG = timedelta(seconds=10)
+"""By which what is read of the catalogue may be older than what was written: its indexes follow."""
+
+PATIENCE = timedelta(hours=1)
+"""In which the catalogue must have heard of what is withdrawn: its queue may be long."""
 
 HEAD = 2**16
 """Bytes in which a record says everything but its blocks."""
@@ -56,15 +61,43 @@ def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
         return Progress(_sweep(clients, run, notes.plan().points, end))
     withdrawn = notes.withdrawn()
     assert withdrawn is not None  # noqa: S101  # that step comes before this one
-    since = withdrawn.at + READ_BEFORE
-    if clients.clock.now() < since:
+    ids = set(withdrawn.points)
+    gone = [each for each in notes.plan().points if each.id in ids]
+    known = notes.known() or _see_known(clients, run, withdrawn, gone)
+    # Restores that were started later have not found these points.
+    if known is None or clients.clock.now() < known.at + LAG:
         return Progress(done=False, waits=True)
-    with alone(clients, run, since) as is_alone:
+    with alone(clients, run, known.at + LAG) as is_alone:
         if not is_alone:
             return Progress(done=False, waits=True)
-        ids = set(withdrawn.points)
-        gone = [each for each in notes.plan().points if each.id in ids]
         return Progress(_sweep(clients, run, gone, end))
+
+
+def _see_known(
+    clients: Clients, run: Run, withdrawn: Withdrawn, gone: list[Doomed]
+) -> Known | None:
+    """None while the catalogue shows points that are withdrawn, and not copied again since. Raises
+    Refused when that lasts.
+    """
+    shown = reading.by_id(clients.table, (each.id for each in gone))
+    again = metadata_there(clients, run, gone)
+    unknown = [
+        each
+        for each in gone
+        if each.key not in again and each.id in shown and shown[each.id].state != State.DELETED
+    ]
+    now = clients.clock.now()
+    if not unknown:
+        known = Known(at=now)
+        clients.notes(run.id).save_known(known, now)
+        return known
+    if now >= withdrawn.at + PATIENCE:
+        raise Refused(
+            f"The catalogue still shows {unknown[0].name} ({unknown[0].id}), whose metadata was"
+            f" deleted at {to_instant(withdrawn.at)}. Look at its queue and its dead letters; then"
+            " start the same again."
+        )
+    return None
 
 
 def _sweep(clients: Clients, run: Run, gone: Iterable[Doomed], end: float) -> bool:
