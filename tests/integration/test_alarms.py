@@ -359,7 +359,10 @@ CAUSES: dict[str, Callable[[Stack], Iterator[float] | None]] = {
     "LateStandbyAlarm": a_machine_stands_by_late,
     "OverdueDrillAlarm": a_drill_is_overdue,
 }
-ELSEWHERE = {"DeadLetterAlarm"}  # tests/integration/test_bad_objects.py
+ELSEWHERE = {
+    "DeadLetterAlarm",  # tests/integration/test_bad_objects.py
+    "PruneExecutionAlarm",  # tests/integration/test_pruning.py
+}
 
 
 def tick(stack: Stack, now: float) -> None:
