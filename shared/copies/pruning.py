@@ -5,11 +5,13 @@ as backups do when they get old: there is a newer one of the same machine at its
 machine has none any more, its copies may be all that is left of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import NamedTuple
 
 from shared.models.base import to_instant
+from shared.models.migrations import Part
 from shared.models.restore_points import RestorePoint, State
 
 
@@ -63,6 +65,29 @@ def judge(
         return None
 
     return [Verdict(each, reason(each)) for each in every]
+
+
+def only_needed(parts: Iterable[Part], names: Container[str]) -> Iterator[Part]:
+    """Of parts, what is needed by points that need what has these NAMES: backups, or folders."""
+    for each in parts:
+        if each.kind == "folder" and each.name in names:
+            yield each
+        elif backups := tuple(name for name in each.backups if name in names):
+            yield each.model_copy(update={"backups": backups})
+
+
+def together(*several: Iterable[Part]) -> tuple[Part, ...]:
+    """Each part once, with all backups of it. Without images: others than restore points may lie
+    over them.
+    """
+    parts: dict[tuple[str, ...], Part] = {}
+    for each in chain.from_iterable(several):
+        if each.kind == "image":
+            continue
+        known = parts.get(each.identity)
+        backups = dict.fromkeys((*(known.backups if known else ()), *each.backups))
+        parts[each.identity] = each.model_copy(update={"backups": tuple(backups)})
+    return tuple(parts.values())
 
 
 def machine_of(point: RestorePoint) -> str:

@@ -63,14 +63,21 @@ class Kept(Value):
 
 
 class Plan(Value):
-    """The POINTS to delete, and the PARTS with all that they need, and what an earlier pruning
-    began to delete and did not end. NOTES are what could not be asked.
+    """The POINTS to delete, and the PARTS with all that they need. LEFT_OVER is what an earlier
+    pruning of the place began to delete and did not end. NOTES are what could not be asked.
     """
 
     points: tuple[Doomed, ...] = ()
     parts: tuple[Part, ...] = ()
+    left_over: tuple[Part, ...] = ()
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class Parts(Value):
+    """What is swept once points are withdrawn."""
+
+    parts: tuple[Part, ...] = ()
 
 
 class Withdrawn(Value):

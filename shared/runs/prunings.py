@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.aws.table import Table
-from shared.models.prunings import Known, Plan, Run, Swept, Withdrawn
+from shared.models.migrations import Part
+from shared.models.prunings import Known, Parts, Plan, Run, Swept, Withdrawn
 from shared.models.row_keys import RECORD, pruning_partition
 from shared.runs.working import Working
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PLAN = "plan.json"
+PARTS = "parts"
 WITHDRAWN = "withdrawn"
 KNOWN = "known"
 SWEPT = "swept#"
@@ -56,6 +58,16 @@ class Notes:
         every = tuple(dict.fromkeys((*plan.notes, *sentences)))
         self._plan = plan.model_copy(update={"notes": every})
         self._kept.put(PLAN, self._plan.model_dump_json().encode())
+
+    def parts(self) -> tuple[Part, ...]:
+        """What is to be swept; none where nothing is withdrawn yet."""
+        if self._kept.find(PARTS, Run) is None:
+            return ()
+        return Parts.model_validate_json(self._kept.get(f"{PARTS}.json")).parts
+
+    def save_parts(self, parts: tuple[Part, ...], now: datetime) -> None:
+        self._kept.put(f"{PARTS}.json", Parts(parts=parts).model_dump_json().encode())
+        self._kept.save(PARTS, self.run(), now)
 
     def withdrawn(self) -> Withdrawn | None:
         """The row says that the file is whole."""

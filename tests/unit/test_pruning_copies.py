@@ -40,7 +40,7 @@ from tests.unit.test_reconciles_start import MACHINE, StepFunctions
 DAYS = {"first": "2026-05-01T01:00:00Z", "second": "2026-05-02T01:00:00Z"}
 NEWER = "2026-08-16T01:00:00Z"
 MOST_CALLS = 40
-REQUESTS = 42
+REQUESTS = 45
 """More than a pruning of a line needs."""
 
 
@@ -564,6 +564,26 @@ def test_a_volume_of_which_a_record_cannot_be_read_is_left_alone(lab: PruneLab, 
     lab.s3.put_object(Bucket=BUCKET, Key=COPY + record, Body=body)
     assert lab.prune()["state"] == "succeeded"
     assert lab.there() == only_copied("newest")
+
+
+def test_what_an_earlier_pruning_left_is_not_taken_from_who_has_it_again(
+    lab: PruneLab, line: Line
+) -> None:
+    """Nor is what nobody asked it to delete."""
+    lab.s3.locked = {COPY + key for key in lab.there() if key.endswith(".blk")}
+    assert lab.prune()["state"] == "partial"
+    lab.s3.locked = set()
+    second = lab.arrive(line.second)
+    lab.migrate(select={"id": second.id})
+    assert lab.prune()["state"] == "succeeded"
+    assert lab.there() == only_copied("second", "newest")
+
+
+def test_a_dry_run_tells_what_would_be_left_alone(lab: PruneLab, line: Line) -> None:
+    volume = next(key for key in lab.there() if key.endswith("volume.cfg"))
+    lock = COPY + volume.replace("volume.cfg", "locks/lock-1.lck")
+    lab.s3.put_object(Bucket=BUCKET, Key=lock, Body=b"{}")
+    assert report_of(lab, lab.prune(dryRun=True))["problems"]
 
 
 @pytest.mark.parametrize("what", [".blk", "backup_", "vmbackups"])

@@ -11,9 +11,9 @@ from shared.aws import bucket_rules
 from shared.catalogue import documents
 from shared.copies import replicas
 from shared.copies.closure import closure
-from shared.errors import NotFound, Refused
+from shared.errors import Refused
 from shared.models.documents import BackupTarget
-from shared.models.migrations import Closure, Part, Selected, Written
+from shared.models.migrations import Part, Selected, Written
 from shared.models.prunings import Doomed, Kept, Plan, PruneRequest, Run
 from shared.models.restore_points import RestorePoint
 from shared.validation import parse
@@ -72,7 +72,7 @@ def check(clients: Clients, id_: str, written: Any) -> str:
             )
     notes.note(said.notes)
     plan = notes.plan()
-    if not plan.points and not plan.parts:
+    if not plan.points and not plan.left_over:
         return "report"
     return "sweep" if run.dry_run else "withdraw"
 
@@ -139,7 +139,8 @@ def _plan(clients: Clients, place: Place, run: Run, asked: tuple[str, ...]) -> P
     ]
     return Plan(
         points=tuple(_doomed(each) for each in found.points if not each.blocked),
-        parts=_parts(found, _left_over(clients, run)),
+        parts=found.parts,
+        left_over=_left_over(clients, run),
         kept=tuple(kept),
         notes=asked,
     )
@@ -150,24 +151,11 @@ def _left_over(clients: Clients, run: Run) -> tuple[Part, ...]:
     earlier = clients.holds(run.target).unfinished()
     if earlier is None:
         return ()
-    try:
-        begun = clients.notes(earlier).run()
-    except NotFound:
-        return ()  # it is forgotten; its objects stay
-    same = (begun.bucket, begun.prefix) == (run.bucket, run.prefix)
-    return clients.notes(earlier).plan().parts if same else ()
-
-
-def _parts(found: Closure, more: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Images stay: other volumes than those of restore points may lie over them."""
-    parts: dict[tuple[str, ...], Part] = {}
-    for each in (*found.parts, *more):
-        if each.kind == "image":
-            continue
-        known = parts.get(each.identity)
-        backups = dict.fromkeys((*(known.backups if known else ()), *each.backups))
-        parts[each.identity] = each.model_copy(update={"backups": tuple(backups)})
-    return tuple(parts.values())
+    notes = clients.notes(earlier)
+    begun = notes.begun()
+    if begun is None or (begun.bucket, begun.prefix) != (run.bucket, run.prefix):
+        return ()  # it is forgotten, or was of another place: its objects stay
+    return notes.parts()
 
 
 def _doomed(point: Selected) -> Doomed:

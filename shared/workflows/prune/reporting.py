@@ -1,13 +1,15 @@
 """What was deleted, what stayed and why -> the report, the message, the output."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared.models.base import to_instant
-from shared.models.migrations import Amount
+from shared.models.migrations import Amount, Part
 from shared.models.prunings import Doomed, Kept, Plan, Run, Swept, Withdrawn
 from shared.pages.words import count, size
 from shared.runs.files import StateBucket
 from shared.workflows.prune.clients import Clients
+from shared.workflows.prune.sweeping import parts_of
 from shared.workflows.prune.withdrawing import metadata_there
 from shared.workflows.publishing import publish_pruning
 
@@ -26,7 +28,7 @@ def report(clients: Clients, id_: str) -> dict[str, Any]:
     swept = notes.all_swept()
     ids = set(withdrawn.points)
     gone = [each for each in plan.points if each.id in ids]
-    problems = _problems(plan, swept)
+    problems = _problems(parts_of(notes, run), swept)
     deleted = sum((each.amount for each in swept.values()), withdrawn.amount)
     output: dict[str, Any] = {
         "pruneId": id_,
@@ -66,11 +68,11 @@ def _would_withdraw(clients: Clients, run: Run, plan: Plan) -> Withdrawn:
     )
 
 
-def _problems(plan: Plan, swept: dict[int, Swept]) -> list[dict[str, str]]:
+def _problems(parts: Sequence[Part], swept: dict[int, Swept]) -> list[dict[str, str]]:
     """Of what was left alone although only deleted points needed it, by its name."""
     return [
         {"part": f"{part.kind} {part.name}", "reason": each.problem}
-        for number, part in enumerate(plan.parts)
+        for number, part in enumerate(parts)
         if (each := swept.get(number)) and each.problem
     ]
 

@@ -4,7 +4,7 @@ Blocks first, then the volume's own record, and the records of backups last: as 
 there, whoever sweeps again finds what is left to do.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from shared.aws import listing, objects
 from shared.aws.listing import Entry
 from shared.catalogue import reading
 from shared.copies.closure import closure
+from shared.copies.pruning import together
 from shared.errors import Refused, Unreadable
 from shared.layouts import keys, volume_records
 from shared.layouts.volume_records import Last
@@ -19,6 +20,8 @@ from shared.models.base import to_instant, url_of
 from shared.models.migrations import Amount, Part
 from shared.models.prunings import Doomed, Known, Run, Swept, Withdrawn
 from shared.models.restore_points import State
+from shared.models.row_keys import REFERENCE, volume_partition
+from shared.runs.prunings import Notes
 from shared.workflows.migrate.gathering import read_blocks
 from shared.workflows.prune import judging
 from shared.workflows.prune.clients import Clients
@@ -43,13 +46,15 @@ class Progress(NamedTuple):
 
 
 class Needed(NamedTuple):
-    """What points that stay need: BACKUPS of volumes, or parts, by their names; FILES of folders by
-    their keys. Of folders that are UNKNOWN nobody can tell.
+    """What decides on what is still needed: points that are GONE, and those that were copied AGAIN
+    since, by their ids; FILES that folders need which stay, by their keys, and the name of a folder
+    of which that is UNKNOWN.
     """
 
-    backups: frozenset[str]
-    files: frozenset[str]
-    unknown: str | None
+    gone: frozenset[str]
+    again: frozenset[str]
+    files: frozenset[str] = frozenset()
+    unknown: str | None = None
 
 
 def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
@@ -58,7 +63,8 @@ def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
     notes = clients.notes(id_)
     run = notes.run()
     if run.dry_run:
-        return Progress(_sweep(clients, run, notes.plan().points, end))
+        gone = list(notes.plan().points)
+        return Progress(_sweep(clients, run, parts_of(notes, run), gone, end))
     withdrawn = notes.withdrawn()
     assert withdrawn is not None  # noqa: S101  # that step comes before this one
     ids = set(withdrawn.points)
@@ -70,7 +76,15 @@ def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
     with alone(clients, run, known.at + LAG) as is_alone:
         if not is_alone:
             return Progress(done=False, waits=True)
-        return Progress(_sweep(clients, run, gone, end))
+        return Progress(_sweep(clients, run, parts_of(notes, run), gone, end))
+
+
+def parts_of(notes: Notes, run: Run) -> tuple[Part, ...]:
+    """What is swept, or would be; none where nothing is to be deleted."""
+    if not run.dry_run:
+        return notes.parts()
+    plan = notes.plan()
+    return together(plan.parts, plan.left_over)
 
 
 def _see_known(
@@ -100,43 +114,36 @@ def _see_known(
     return None
 
 
-def _sweep(clients: Clients, run: Run, gone: Iterable[Doomed], end: float) -> bool:
+def _sweep(
+    clients: Clients, run: Run, parts: Sequence[Part], gone: list[Doomed], end: float
+) -> bool:
     """Whether all parts are done."""
     notes = clients.notes(run.id)
-    parts = notes.plan().parts
     left = [number for number in range(len(parts)) if not notes.swept(number)]
-    needed = _find_needed(clients, run, list(gone)) if left else None
+    needed = _find_needed(clients, run, [parts[number] for number in left], gone)
     holds = clients.holds(run.target)
     for number in left:
         others_come = not run.dry_run and holds.is_copied_to(clients.clock.now())
         if others_come or clients.clock.monotonic() >= end:
             return False
-        assert needed is not None  # noqa: S101  # there is something left
         swept = _Sweeping(clients, run, parts[number], needed).sweep()
         notes.save_swept(number, swept, clients.clock.now())
     return True
 
 
-def _find_needed(clients: Clients, run: Run, gone: list[Doomed]) -> Needed:
-    """By what stays in the catalogue; also by what was deleted and has been copied again, whether
-    the catalogue knows that or not.
-    """
+def _find_needed(clients: Clients, run: Run, parts: Sequence[Part], gone: list[Doomed]) -> Needed:
+    there = {} if run.dry_run or not parts else metadata_there(clients, run, gone)
+    again = frozenset(each.id for each in gone if each.key in there)
+    needed = Needed(frozenset(each.id for each in gone) - again, again)
+    if not any(each.kind == "folder" for each in parts):
+        return needed
     target = judging.find_target(clients.table, run.target)
-    place = judging.find_place(clients.table, target)
-    ids = {each.id for each in gone}
-    stay = [each for each in place.live if each.id not in ids]
+    live = judging.find_place(clients.table, target).live
+    stay = [each for each in live if each.of_images and each.id not in needed.gone]
     found = closure(judging.needs(clients.table, target, stay))
-    backups = {name for each in found.points for name in each.needs}
-    if not run.dry_run:
-        again = metadata_there(clients, run, gone)
-        backups |= {name for each in gone if each.key in again for name in each.needs}
-    folders = {each.id for each in stay if each.of_images}
-    unknown = [each.name for each in found.points if each.id in folders and each.blocked]
-    return Needed(
-        frozenset(backups),
-        frozenset(file.key for part in found.parts for file in part.files),
-        unknown[0] if unknown else None,
-    )
+    unknown = next((each.name for each in found.points if each.blocked), None)
+    files = frozenset(file.key for part in found.parts for file in part.files)
+    return needed._replace(files=files, unknown=unknown)
 
 
 class _Stays(Exception):
@@ -167,7 +174,7 @@ class _Sweeping:
     def _sweep_folder(self) -> None:
         if self._needed.unknown:
             raise _Stays(f"Which images {self._needed.unknown} needs is not known.")
-        if self._part.name in self._needed.backups:
+        if self._part.name in self._needed.again:
             raise _Stays("It was copied again meanwhile.")
         wanted = [each.key for each in self._part.files if each.key not in self._needed.files]
         found = listing.looked_up(self._clients.s3, self._run.bucket, self._run.prefix, wanted)
@@ -183,10 +190,11 @@ class _Sweeping:
                 " reads or writes that volume. If nobody does, delete the lock; then start again."
             )
         records = {each.key: each for each in self._listed(keys.backups_folder(folder))}
+        needed = self._find_needed()
         going = {
             key: records[key]
             for name in part.backups
-            if name not in self._needed.backups
+            if name not in needed
             if (key := keys.backup_key(part.root, part.name, name)) in records
         }
         if not going:
@@ -196,6 +204,21 @@ class _Sweeping:
         self._settle_volume(keys.volume_key(part.root, part.name), staying)
         self._delete(going.values())
         self._tell(going)
+
+    def _find_needed(self) -> set[str]:
+        """The volume's backups that restore points use, by what the catalogue has at once, which
+        its indexes follow.
+        """
+        part = self._part
+        partition = volume_partition(part.bucket, part.root, part.name)
+        users = [
+            row["sk"].removeprefix(REFERENCE).rsplit("#", 1)
+            for row in self._clients.table.query(partition, REFERENCE)
+        ]
+        points = reading.by_id(self._clients.table, {id_ for _, id_ in users})
+        live = {id_ for id_, each in points.items() if each.state != State.DELETED}
+        using = live - self._needed.gone | self._needed.again
+        return {backup for backup, id_ in users if id_ in using}
 
     def _delete_blocks(self, folder: str, staying: list[str]) -> None:
         named: set[bytes] = set()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from shared.aws import listing, objects
 from shared.catalogue.events import Look
+from shared.copies.pruning import only_needed, together
 from shared.models.base import to_instant
 from shared.models.migrations import Amount
 from shared.models.prunings import Doomed, Kept, Run, Withdrawn
@@ -28,7 +29,13 @@ def withdraw(clients: Clients, id_: str) -> bool:
             return False
         # What was asked first may be days old by now.
         kept = _kept_now(clients, run)
-        going = [each for each in notes.plan().points if each.id not in kept]
+        plan = notes.plan()
+        going = [each for each in plan.points if each.id not in kept]
+        names = {name for each in going for name in each.needs}
+        # Before anything is deleted: whoever ends this one's work must find what it was.
+        notes.save_parts(
+            together(only_needed(plan.parts, names), plan.left_over), clients.clock.now()
+        )
         clients.holds(run.target).note_unfinished(id_)
         amount, denied = _delete(clients, run, going)
         tell_catalogue(clients, run, (each.key for each in going))
