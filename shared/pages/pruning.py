@@ -19,7 +19,7 @@ def page(report: Report, address: str) -> str:
 
 
 def text(report: Report) -> str:
-    """What was left alone, and at most twenty copies that stay, each with its reason."""
+    """What was left alone, and at most twenty copies each that go, and that stay, with reasons."""
     return "\n".join(_lines(report)) + "\n"
 
 
@@ -57,7 +57,7 @@ def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
         yield tag("p", "Only deleted copies needed it. The next pruning tries again.")
         rows = [(code(each["part"]), each["reason"]) for each in report["problems"][:LISTED]]
         yield table("Left alone", ("What", "Why"), rows, headed=True)
-    yield tag("h2", "To be deleted" if report["state"] == PLANNED else "Deleted")
+    yield tag("h2", _heading(report))
     yield from _points(report, "points", address)
     yield tag("h2", "Kept")
     yield from _points(report, "kept", address)
@@ -84,5 +84,19 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"Pruning of {visible(report['place'])}: {report['state']}"
     yield lead(report)
     yield from map(visible, report["notes"])
-    yield from reasons([(each["part"], each["reason"]) for each in report["problems"]])
-    yield from reasons([(each["name"], each["reason"]) for each in report["kept"]])
+    yield from _section(
+        "Left alone", [(each["part"], each["reason"]) for each in report["problems"]]
+    )
+    gone = [(each["name"], f"Taken {moment(each['takenAt'])}.") for each in report["points"]]
+    yield from _section(_heading(report), gone)
+    yield from _section("Kept", [(each["name"], each["reason"]) for each in report["kept"]])
+
+
+def _heading(report: Report) -> str:
+    return "To be deleted" if report["state"] == PLANNED else "Deleted"
+
+
+def _section(name: str, named: list[tuple[str, str]]) -> Iterator[str]:
+    if named:
+        yield f"\n{name}"
+        yield from reasons(named)
