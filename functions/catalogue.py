@@ -14,6 +14,7 @@ from shared.catalogue.ingest import Index
 from shared.observe import logger, metrics
 from shared.settings import settings
 from shared.workflows import ingest, ingestion, retrying
+from shared.workflows.hurrying import Hurry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 def clients() -> ingestion.Clients:
     table = Table(boto3.client("dynamodb"), settings().catalogue_table)
     index = Index(table, now=lambda: datetime.now(UTC))
-    return ingestion.Clients(index, boto3.client("s3"), boto3.client("sqs"), boto3.client("sns"))
+    hurry = Hurry(table, settings().migrate_function, lambda: boto3.client("lambda"))
+    return ingestion.Clients(
+        index, boto3.client("s3"), boto3.client("sqs"), boto3.client("sns"), hurry=hurry
+    )
 
 
 @metrics.log_metrics

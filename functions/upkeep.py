@@ -12,7 +12,9 @@ from shared.settings import settings
 from shared.watch.alarms import Owner
 from shared.watch.drills import Start
 from shared.workflows import scheduling, upkeep
+from shared.workflows.clock import Clock
 from shared.workflows.failover import returning
+from shared.workflows.hurrying import Hurry
 from shared.workflows.prune import starting as pruning
 from shared.workflows.reconcile import starting
 
@@ -54,8 +56,8 @@ def reconciles() -> starting.Clients:
 
 
 @cache
-def caller() -> upkeep.Caller:
-    return upkeep.Caller(table(), boto3.client("lambda"), settings().migrate_function)
+def hurry() -> Hurry:
+    return Hurry(table(), settings().migrate_function, lambda: boto3.client("lambda"))
 
 
 @cache
@@ -73,7 +75,7 @@ def handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         alarms = upkeep.keep_alarms(clients())
         drills = scheduling.keep_schedules(schedules())
         reconciled = starting.start_reconciles(reconciles())
-        copying = upkeep.call_for_copies(caller())
+        copying = upkeep.call_for_copies(hurry(), Clock())
         pruned = pruning.start_prunings(prunings())
     if drills.overdue:  # else there is no metric, which costs nothing
         metrics.add_metric("DrillsOverdue", "Count", len(drills.overdue))

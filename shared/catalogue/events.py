@@ -124,7 +124,13 @@ class Sum(Value):
     window: str
 
 
-Task = Replay | Recompute | Copied | Walk | Look | Sum
+class Hasten(Value):
+    """Backups have come: whoever looks after copies is to be called."""
+
+    task: Literal["hasten"] = "hasten"
+
+
+Task = Replay | Recompute | Copied | Walk | Look | Sum | Hasten
 Part = ObjectEvent | Task | Unreadable
 """What a message is about, in part; an Unreadable is for whoever does the part to raise."""
 
@@ -150,8 +156,8 @@ def parse(body: str) -> tuple[Part, ...]:
 
 def about(part: Part) -> str:
     """For a log."""
-    if isinstance(part, Unreadable):
-        return "not an event"
+    if isinstance(part, Unreadable | Hasten):
+        return "not an event" if isinstance(part, Unreadable) else "backups that have come"
     if isinstance(part, ObjectEvent | Look):
         return part.url
     if isinstance(part, Recompute | Copied):

@@ -8,7 +8,18 @@ catalogue goes back into the queue in pieces.
 from typing import NamedTuple
 
 from shared.catalogue import events, overwritten
-from shared.catalogue.events import Copied, Look, ObjectEvent, Part, Recompute, Replay, Sum, Task
+from shared.catalogue.events import (
+    Copied,
+    Hasten,
+    Look,
+    ObjectEvent,
+    Part,
+    Recompute,
+    Replay,
+    Sum,
+    Task,
+    Walk,
+)
 from shared.catalogue.ingest import Recorded
 from shared.catalogue.points import Contended
 from shared.catalogue.rows import Object, Row, position_is_of, position_of_look
@@ -18,6 +29,7 @@ from shared.workflows import sighting, telling
 from shared.workflows.ingestion import Clients, Names
 from shared.workflows.queueing import send
 
+CATALOGUED = "catalogued"
 LOOKS = 5
 """At an object whose row somebody else writes each time."""
 
@@ -78,7 +90,10 @@ def _catalogue(event: ObjectEvent, clients: Clients, names: Names) -> Outcome:
     if row is None:
         return Outcome("gone again", event.url)
     lost = event.version_id if event.leaves_a_version else None
-    return _follow(clients.catalogue.record(row, lost), clients, names)
+    outcome = _follow(clients.catalogue.record(row, lost), clients, names)
+    if clients.hurry and outcome.row and outcome.what == CATALOGUED:
+        clients.hurry.hasten(outcome.row, clients.sqs, names.queue, clients.catalogue.now())
+    return outcome
 
 
 def _with_overwritten(recorded: Recorded, clients: Clients, names: Names) -> Recorded:
@@ -105,7 +120,7 @@ def _follow(recorded: Recorded, clients: Clients, names: Names) -> Outcome:
     send(clients.sqs, names.queue, followed.tasks)
     if followed.acted or entries:
         clients.catalogue.finish(row)
-    return Outcome("catalogued", row.url, row, tuple(entries))
+    return Outcome(CATALOGUED, row.url, row, tuple(entries))
 
 
 def _do(task: Task, clients: Clients, names: Names) -> Outcome:
@@ -114,17 +129,27 @@ def _do(task: Task, clients: Clients, names: Names) -> Outcome:
         for entry in entries:
             telling.tell(entry, row.order if row else "", clients, names)
         return Outcome("replayed", events.about(task), row, tuple(entries))
-    if isinstance(task, Recompute):
-        clients.catalogue.recompute(task)
-        return Outcome("recomputed", events.about(task))
-    if isinstance(task, Copied):
-        clients.catalogue.mark_copy(task)
-        return Outcome("marked as a copy", events.about(task))
     if isinstance(task, Look):
         seen = object_of(task, names)
         return look(task, clients, names, clients.catalogue.stored(seen.row_key) if seen else None)
-    if isinstance(task, Sum):
-        telling.sum_up(task, clients, names)
-        return Outcome("summed up", events.about(task))
-    send(clients.sqs, names.queue, clients.catalogue.walk(task))
-    return Outcome("walked", events.about(task))
+    return Outcome(_done(task, clients, names), events.about(task))
+
+
+def _done(task: Recompute | Copied | Sum | Walk | Hasten, clients: Clients, names: Names) -> str:
+    """In a word or two, what was done."""
+    match task:
+        case Recompute():
+            clients.catalogue.recompute(task)
+            return "recomputed"
+        case Copied():
+            clients.catalogue.mark_copy(task)
+            return "marked as a copy"
+        case Sum():
+            telling.sum_up(task, clients, names)
+            return "summed up"
+        case Hasten():
+            called = clients.hurry is not None and clients.hurry.call()
+            return "called" if called else "nobody wants copies"
+        case Walk():
+            send(clients.sqs, names.queue, clients.catalogue.walk(task))
+            return "walked"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws.stores import Stores
 from shared.catalogue.ingest import Index
+from shared.workflows.hurrying import Hurry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -13,13 +14,16 @@ if TYPE_CHECKING:
 
 
 class Clients(NamedTuple):
-    """The catalogue, the buckets, the queue and the topic; and where a file system is mounted."""
+    """The catalogue, the buckets, the queue and the topic; where a file system is mounted; and who
+    calls after copies, for what comes by an event.
+    """
 
     catalogue: Index
     s3: "S3Client"
     sqs: "SQSClient"
     sns: "SNSClient"
     mount: Path | None = None
+    hurry: Hurry | None = None
 
     @property
     def stores(self) -> Stores:

@@ -11,10 +11,10 @@ from shared.watch import alarms
 from shared.watch.alarms import Alarm, Owner
 from shared.watch.difference import difference
 from shared.workflows.clock import Clock
+from shared.workflows.hurrying import Hurry
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
-    from mypy_boto3_lambda import LambdaClient
 
 RECENT = timedelta(minutes=3)
 """How old the last look at a cluster may be when its alarm is made."""
@@ -72,25 +72,9 @@ def keep_alarms(clients: Clients) -> Kept:
     return Kept(tuple(put), tuple(surplus))
 
 
-class Caller(NamedTuple):
-    """Who is called to look after copies: FUNCTION by its name."""
-
-    table: Table
-    functions: "LambdaClient"
-    function: str
-    clock: Clock = Clock()
-
-
-def call_for_copies(caller: Caller) -> bool:
-    """Every five minutes, where a plan or a target wants any; nobody waits for the answer."""
-    if caller.clock.now().minute % COPIED_EVERY:
-        return False
-    if not _copied(caller.table):
-        return False
-    caller.functions.invoke(
-        FunctionName=caller.function, InvocationType="Event", Payload=b'{"step": "replicate"}'
-    )
-    return True
+def call_for_copies(hurry: Hurry, clock: Clock) -> bool:
+    """Every five minutes, where a plan or a target wants any."""
+    return clock.now().minute % COPIED_EVERY == 0 and hurry.call()
 
 
 def _watched(clients: Clients) -> set[tuple[str, str]]:

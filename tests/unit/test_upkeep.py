@@ -20,6 +20,7 @@ from shared.watch.alarms import Owner
 from shared.workflows import scheduling, upkeep
 from shared.workflows.clock import Clock
 from shared.workflows.failover import returning
+from shared.workflows.hurrying import Hurry
 from shared.workflows.prune import starting as pruning
 from shared.workflows.reconcile import starting
 from shared.workflows.upkeep import RECENT, Clients, Kept, keep_alarms
@@ -211,10 +212,10 @@ def test_who_looks_after_copies_is_called_every_five_minutes_where_any_are_wante
     asked: list[Any] = []
     functions: Any = SimpleNamespace(invoke=lambda **call: asked.append(call))
     clock = Clock(lambda: NOON.replace(minute=minute))
-    caller = upkeep.Caller(stack.table, functions, "replant-MigrateFunction", clock)
-    assert upkeep.call_for_copies(caller) is False, "nobody wants any"
+    hurry = Hurry(stack.table, "replant-MigrateFunction", lambda: functions)
+    assert upkeep.call_for_copies(hurry, clock) is False, "nobody wants any"
     stack.document("plans/payments.yaml", PLAN + "replicate: [s3://copies/]\n")
-    assert upkeep.call_for_copies(caller) is called
+    assert upkeep.call_for_copies(hurry, clock) is called
     call = {"FunctionName": "replant-MigrateFunction", "InvocationType": "Event"}
     assert asked == ([call | {"Payload": b'{"step": "replicate"}'}] if called else [])
 
@@ -270,8 +271,8 @@ def test_the_function_tells_what_it_changed(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(returning, "tell_returns", lambda _: [])
     monkeypatch.setattr(function, "reconciles", lambda: None)
     monkeypatch.setattr(starting, "start_reconciles", lambda _: ())
-    monkeypatch.setattr(function, "caller", lambda: None)
-    monkeypatch.setattr(upkeep, "call_for_copies", lambda _: False)
+    monkeypatch.setattr(function, "hurry", lambda: None)
+    monkeypatch.setattr(upkeep, "call_for_copies", lambda *_: False)
     monkeypatch.setattr(function, "prunings", lambda: None)
     monkeypatch.setattr(pruning, "start_prunings", lambda _: ("copies",))
     context: Any = Context()
