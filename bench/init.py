@@ -54,7 +54,7 @@ FUNCTIONS = (
     Function(
         "UpkeepFunction",
         "upkeep",
-        ("cloudwatch", "dynamodb", "events", "lambda", "s3", "sns", "stepfunctions"),
+        ("cloudwatch", "dynamodb", "events", "s3", "sns", "stepfunctions"),
     ),
     Function("ReconcileFunction", "reconcile", ("dynamodb", "s3", "sns", "sqs")),
     Function(

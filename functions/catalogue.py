@@ -3,7 +3,7 @@ whatever order it is told.
 """
 
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def clients() -> ingestion.Clients:
     table = Table(boto3.client("dynamodb"), settings().catalogue_table)
     index = Index(table, now=lambda: datetime.now(UTC))
-    hurry = Hurry(table, settings().migrate_function, lambda: boto3.client("lambda"))
+    hurry = Hurry(table, settings().migrate_function, partial(boto3.client, "lambda"))
     return ingestion.Clients(
         index, boto3.client("s3"), boto3.client("sqs"), boto3.client("sns"), hurry=hurry
     )

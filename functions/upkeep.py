@@ -1,6 +1,6 @@
 """The clock -> what AWS keeps for us, as the documents say; and sources that came back, told."""
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -57,7 +57,7 @@ def reconciles() -> starting.Clients:
 
 @cache
 def hurry() -> Hurry:
-    return Hurry(table(), settings().migrate_function, lambda: boto3.client("lambda"))
+    return Hurry(table(), settings().migrate_function, partial(boto3.client, "lambda"))
 
 
 @cache

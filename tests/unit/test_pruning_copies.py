@@ -683,6 +683,38 @@ def test_folders_go_as_a_whole(
     assert lab.there() == {}
 
 
+def test_a_folder_that_is_copied_again_meanwhile_stays(
+    lab: PruneLab, folders: dict[str, RestorePoint]
+) -> None:
+    lab.now = folders["b2"].taken_at + timedelta(days=91)
+    id_ = lab.begin(gone=["db/pg-1"])
+    before = lab.there()
+    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    assert lab.prune_step("withdraw", id=id_)["done"]
+    lab.sleep(1)
+    for key, body in before.items():
+        lab.s3.put_object(Bucket=BUCKET, Key=COPY + key, Body=body)
+    lab.until_done("sweep", id_, 900)
+    output = lab.prune_step("report", id=id_)
+    assert lab.there() == before
+    problems = report_of(lab, output)["problems"]
+    assert {each["reason"] for each in problems} == {"It was copied again meanwhile."}
+
+
+def test_an_image_stays_where_nobody_knows_who_needs_it(
+    lab: PruneLab, folders: dict[str, RestorePoint]
+) -> None:
+    lab.now = folders["b1"].taken_at + timedelta(days=90)
+    metadata = f"{COPY}db/pg-1/b2/metadata.json"
+    row = next(key for key in lab.table.packed if key[1] == metadata)
+    lab.table.packed[row] = {**lab.table.packed[row], "etag": {"S": "another"}}
+    before = lab.there()
+    output = lab.prune(gone=["db/pg-1"])
+    (problem,) = report_of(lab, output)["problems"]
+    assert problem["reason"] == "Which images db/pg-1, backup b2 needs is not known."
+    assert before.keys() - lab.there().keys() == {"db/pg-1/b1/metadata.json"}
+
+
 # --- what people see -------------------------------------------------------------------------
 
 
@@ -722,15 +754,15 @@ def test_each_target_with_a_policy_is_pruned_once_a_day(lab: PruneLab) -> None:
     assert start(machine="") == (), "it has no such state machine"
     assert start() == ("copy",), "the source says no policy"
     assert states.started == {"prune-copy-20260901": {"target": "copy"}}
-    lab.now += timedelta(minutes=1)
-    assert start() == ()
-    lab.now += timedelta(minutes=MINUTES)
+    lab.world.settle([target("before", prefix="before/"), keeping("new", prefix="n/", number=1)])
+    assert start() == ("new",), "one is started already, and one has no policy"
     states.started.clear()
-    assert start() == ()
+    lab.now += timedelta(minutes=MINUTES)
+    assert start() == (), "it was tried often enough"
     longest = "a" * 63
     lab.world.settle([keeping(longest, prefix="else/", number=1)])
-    lab.now += timedelta(days=1) - timedelta(minutes=MINUTES + 1)
-    assert start() == (longest, "copy")
+    lab.now += timedelta(days=1, minutes=-1)
+    assert start() == (longest, "copy", "new")
 
 
 def test_the_example_is_a_request() -> None:
