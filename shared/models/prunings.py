@@ -96,10 +96,11 @@ class Known(Value):
 
 
 class Swept(Value):
-    """A part of which nothing is left that only deleted points need, so many objects less; or why
-    it was left alone.
+    """A part of which so many objects are deleted: once it is DONE, all that only deleted points
+    need; or why the rest was left alone.
     """
 
+    done: bool = True
     amount: Amount = Amount()
     problem: str | None = None
 

@@ -85,9 +85,6 @@ class Notes:
     def save_known(self, known: Known, now: datetime) -> None:
         self._kept.save(KNOWN, known, now)
 
-    def swept(self, part: int) -> Swept | None:
-        return self._kept.find(f"{SWEPT}{part:05}", Swept)
-
     def save_swept(self, part: int, swept: Swept, now: datetime) -> None:
         self._kept.save(f"{SWEPT}{part:05}", swept, now)
 

@@ -371,6 +371,38 @@ def test_a_call_that_runs_out_of_time_is_gone_on_with(lab: PruneLab, line: Line)
     assert set(lab.copies()) == {"newest", "vm-0-newest", "vm-1-newest"}
 
 
+def test_a_volume_that_takes_longer_than_a_call_is_gone_on_with(
+    lab: PruneLab, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is deleted counts once."""
+    monkeypatch.setattr("shared.aws.objects.DELETED_AT_ONCE", 1)
+    planned = lab.prune(dryRun=True)
+    output = lab.prune(seconds=0.02)
+    assert (output["state"], output["deleted"]) == ("succeeded", planned["deleted"])
+    assert lab.there() == only_copied("newest")
+
+
+def test_a_migration_comes_before_the_rest_of_a_volume(
+    lab: PruneLab, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And may copy again what is half deleted."""
+    monkeypatch.setattr("shared.aws.objects.DELETED_AT_ONCE", 1)
+    pruning_ = lab.begin()
+    lab.prune_step("check", id=pruning_, written=lab.written().model_dump())
+    assert lab.prune_step("withdraw", id=pruning_)["done"]
+    lab.sleep(60)
+    assert lab.prune_step("sweep", id=pruning_)["waits"]
+    lab.sleep(60)
+    blocks = sum(key.endswith(".blk") for key in lab.there())
+    lab.prune_step("sweep", seconds=0.02, id=pruning_)
+    assert sum(key.endswith(".blk") for key in lab.there()) == blocks - 1
+    second = lab.arrive(line.second)
+    lab.migrate(select={"id": second.id})
+    lab.until_done("sweep", pruning_, 900)
+    lab.prune_step("report", id=pruning_)
+    assert lab.there() == only_copied("second", "newest")
+
+
 def test_it_waits_for_restores_that_may_read_there(lab: PruneLab, line: Line) -> None:
     there = lab.there()
     id_ = lab.begin()

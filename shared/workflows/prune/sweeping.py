@@ -4,8 +4,9 @@ Blocks first, then the volume's own record, and the records of backups last: as 
 there, whoever sweeps again finds what is left to do.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from shared.aws import listing, objects
@@ -58,13 +59,12 @@ class Needed(NamedTuple):
 
 
 def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
-    """As far as one call gets: nothing is begun after so many SECONDS, or when others come."""
+    """As far as one call gets: it pauses after so many SECONDS, or when others come."""
     end = clients.clock.monotonic() + seconds
     notes = clients.notes(id_)
     run = notes.run()
     if run.dry_run:
-        gone = list(notes.plan().points)
-        return Progress(_sweep(clients, run, parts_of(notes, run), gone, end))
+        return Progress(_sweep(clients, run, list(notes.plan().points), end))
     withdrawn = notes.withdrawn()
     assert withdrawn is not None  # noqa: S101  # that step comes before this one
     ids = set(withdrawn.points)
@@ -76,7 +76,7 @@ def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
     with alone(clients, run, known.at + LAG) as is_alone:
         if not is_alone:
             return Progress(done=False, waits=True)
-        return Progress(_sweep(clients, run, parts_of(notes, run), gone, end))
+        return Progress(_sweep(clients, run, gone, end))
 
 
 def parts_of(notes: Notes, run: Run) -> tuple[Part, ...]:
@@ -114,24 +114,36 @@ def _see_known(
     return None
 
 
-def _sweep(
-    clients: Clients, run: Run, parts: Sequence[Part], gone: list[Doomed], end: float
-) -> bool:
-    """Whether all parts are done."""
-    notes = clients.notes(run.id)
-    left = [number for number in range(len(parts)) if not notes.swept(number)]
-    needed = _find_needed(clients, run, [parts[number] for number in left], gone)
-    holds = clients.holds(run.target)
-    for number in left:
+def _sweep(clients: Clients, run: Run, gone: list[Doomed], end: float) -> bool:
+    """Whether all parts are done. Of a part that is paused is done what it says; whoever copies
+    meanwhile finds a volume as after a call that was killed, of which blocks are missing that the
+    records of deleted points name.
+    """
+    notes, holds = clients.notes(run.id), clients.holds(run.target)
+    swept = notes.all_swept()
+    left = {
+        number: part
+        for number, part in enumerate(parts_of(notes, run))
+        if number not in swept or not swept[number].done
+    }
+    needed = _find_needed(clients, run, left.values(), gone)
+
+    def must_pause() -> bool:
         others_come = not run.dry_run and holds.is_copied_to(clients.clock.now())
-        if others_come or clients.clock.monotonic() >= end:
+        return others_come or clients.clock.monotonic() >= end
+
+    for number, part in left.items():
+        if must_pause():
             return False
-        swept = _Sweeping(clients, run, parts[number], needed).sweep()
-        notes.save_swept(number, swept, clients.clock.now())
+        before = swept.get(number, Swept()).amount
+        found = _Sweeping(clients, run, part, needed, before, must_pause).sweep()
+        notes.save_swept(number, found, clients.clock.now())
+        if not found.done:
+            return False
     return True
 
 
-def _find_needed(clients: Clients, run: Run, parts: Sequence[Part], gone: list[Doomed]) -> Needed:
+def _find_needed(clients: Clients, run: Run, parts: Collection[Part], gone: list[Doomed]) -> Needed:
     there = {} if run.dry_run or not parts else metadata_there(clients, run, gone)
     again = frozenset(each.id for each in gone if each.key in there)
     needed = Needed(frozenset(each.id for each in gone) - again, again)
@@ -146,6 +158,10 @@ def _find_needed(clients: Clients, run: Run, parts: Sequence[Part], gone: list[D
     return needed._replace(files=files, unknown=unknown)
 
 
+class _Pause(Exception):
+    """The rest of a part is for a later call."""
+
+
 class _Stays(Exception):
     """A part is left alone, for this reason."""
 
@@ -153,12 +169,21 @@ class _Stays(Exception):
 class _Sweeping:
     """Of one part."""
 
-    def __init__(self, clients: Clients, run: Run, part: Part, needed: Needed) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        run: Run,
+        part: Part,
+        needed: Needed,
+        amount: Amount,
+        must_pause: Callable[[], bool],
+    ) -> None:
         self._clients = clients
         self._run = run
         self._part = part
         self._needed = needed
-        self._amount = Amount()
+        self._amount = amount
+        self._must_pause = must_pause
 
     def sweep(self) -> Swept:
         """What is gone by then counts also where the rest stays."""
@@ -169,6 +194,8 @@ class _Sweeping:
                 self._sweep_volume()
         except _Stays as reason:
             return Swept(amount=self._amount, problem=str(reason))
+        except _Pause:
+            return Swept(done=False, amount=self._amount)
         return Swept(amount=self._amount)
 
     def _sweep_folder(self) -> None:
@@ -230,9 +257,12 @@ class _Sweeping:
                 raise _Stays(f"What a backup that stays needs is not known: {why}")
             named = set().union(*blocks.named.values())
         self._delete(
-            each
-            for each in self._listed(folder)
-            if (checksum := keys.checksum_of(each.key)) and checksum not in named
+            (
+                each
+                for each in self._listed(folder)
+                if (checksum := keys.checksum_of(each.key)) and checksum not in named
+            ),
+            pauses=not self._run.dry_run,
         )
 
     def _settle_volume(self, key: str, staying: list[str]) -> None:
@@ -283,16 +313,13 @@ class _Sweeping:
             beyond=lambda _: None,
         )
 
-    def _delete(self, entries: Iterable[Entry]) -> None:
-        """Some at a time: there may be a million."""
-        some: list[Entry] = []
-        for each in entries:
-            some.append(each)
-            if len(some) == objects.DELETED_AT_ONCE:
-                self._delete_some(some)
-                some = []
-        if some:
+    def _delete(self, entries: Iterable[Entry], *, pauses: bool = False) -> None:
+        """Some at a time: there may be a million, more than one call deletes."""
+        left = iter(entries)
+        while some := list(islice(left, objects.DELETED_AT_ONCE)):
             self._delete_some(some)
+            if pauses and self._must_pause():
+                raise _Pause
 
     def _delete_some(self, entries: list[Entry]) -> None:
         denied = {}
