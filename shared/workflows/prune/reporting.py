@@ -6,6 +6,7 @@ from typing import Any
 from shared.models.base import to_instant
 from shared.models.migrations import Amount, Part
 from shared.models.prunings import Doomed, Kept, Plan, Run, Swept, Withdrawn
+from shared.pages.pruning import PLANNED
 from shared.pages.words import count, size
 from shared.runs.files import StateBucket
 from shared.workflows.prune.clients import Clients
@@ -32,7 +33,7 @@ def report(clients: Clients, id_: str) -> dict[str, Any]:
     deleted = sum((each.amount for each in swept.values()), withdrawn.amount)
     output: dict[str, Any] = {
         "pruneId": id_,
-        "state": "planned" if run.dry_run else "partial" if problems else "succeeded",
+        "state": _state(run, problems),
         "points": [_shown(each) for each in gone],
         "deleted": deleted.model_dump(),
     }
@@ -56,6 +57,12 @@ def report(clients: Clients, id_: str) -> dict[str, Any]:
         if gone or problems:
             _tell(clients, run.target, output, problems)
     return output | {"points": output["points"][:MOST_POINTS]}
+
+
+def _state(run: Run, problems: list[dict[str, str]]) -> str:
+    if run.dry_run:
+        return PLANNED
+    return "partial" if problems else "succeeded"
 
 
 def _would_withdraw(clients: Clients, run: Run, plan: Plan) -> Withdrawn:
