@@ -122,6 +122,13 @@ class Written(Value):
     places: tuple[Writes, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def to(self, place: str) -> str | None:
+        """Which cluster writes to a place, as a sentence without its end; None where none does."""
+        for each in self.places:
+            if each.url == place:
+                return f"cluster {each.cluster} writes its backups to {each.url} ({each.by})"
+        return None
+
 
 class Amount(Value):
     """Objects, and their bytes."""

@@ -89,8 +89,8 @@ class Withdrawn(Value):
     amount: Amount = Amount()
 
 
-class Known(Value):
-    """Since AT the catalogue knows that the points are gone: nobody begins to restore them."""
+class Done(Value):
+    """A step of a pruning is, since AT."""
 
     at: Instant
 

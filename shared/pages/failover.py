@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
-from shared.pages.frame import document
+from shared.pages.frame import document, opening
 from shared.pages.machine import badge
 from shared.pages.markup import Html, code, facts, join, table, tag
 from shared.pages.words import Report, between, count, decided, moment, visible
@@ -33,9 +33,7 @@ def _title(report: Report) -> str:
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
-    yield tag("p", "Replant", class_="brand")
-    yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", report["reason"] or _waits(report), class_="lead")
+    yield from opening(named, report["state"], report["reason"] or _waits(report))
     yield tag("h2", "At a glance")
     yield _facts(report, address)
     if report.get("halted"):

@@ -4,7 +4,7 @@ terminal.
 
 from collections.abc import Iterator
 
-from shared.pages.frame import document
+from shared.pages.frame import document, opening
 from shared.pages.machine import badge
 from shared.pages.markup import Html, code, facts, table, tag
 from shared.pages.rollback import kept, place, tally
@@ -28,9 +28,7 @@ def _title(report: Report) -> str:
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
-    yield tag("p", "Replant", class_="brand")
-    yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", f"Objects: {tally(report, report['counts'])}.", class_="lead")
+    yield from opening(named, report["state"], f"Objects: {tally(report, report['counts'])}.")
     yield tag("h2", "At a glance")
     yield facts(
         (

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
 
+from shared.pages.machine import badge
 from shared.pages.markup import Html, raw, tag
 from shared.pages.style import CSS
 
@@ -22,3 +24,10 @@ def document(title: str, *parts: Html) -> str:
     )
     body = tag("body", tag("main", *parts))
     return f"<!doctype html>\n{tag('html', tag('head', *head), body, lang='en')}\n"
+
+
+def opening(named: str, state: str, lead: str) -> Iterator[Html]:
+    """What a page begins with: what it is about, how that ended, and what matters most of it."""
+    yield tag("p", "Replant", class_="brand")
+    yield tag("h1", f"{named} ", badge(state))
+    yield tag("p", lead, class_="lead")

@@ -12,6 +12,7 @@ LISTED = 5000
 """On a page; the JSON has all."""
 
 TOLD = 20  # in the text
+BRIEF = 5  # in a message
 WIDTH = 96
 
 
@@ -30,3 +31,10 @@ def reasons(named: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield f"    {line}"
     if len(named) > TOLD:
         yield f"and {len(named) - TOLD:,} more"
+
+
+def brief(lines: Sequence[str]) -> list[str]:
+    """Of lines of a message the first, and how many more there are."""
+    if len(lines) <= BRIEF:
+        return list(lines)
+    return [*lines[:BRIEF], f"And {len(lines) - BRIEF} more, which the report names."]

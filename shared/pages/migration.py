@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from shared.pages.frame import document
-from shared.pages.machine import badge
+from shared.pages.frame import document, opening
 from shared.pages.many import LISTED, heading, reasons
 from shared.pages.markup import Html, code, facts, table, tag
 from shared.pages.words import Report, between, count, moment, size, visible
@@ -41,9 +40,7 @@ def lead(report: Report) -> str:
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
-    yield tag("p", "Replant", class_="brand")
-    yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", lead(report), class_="lead")
+    yield from opening(named, report["state"], lead(report))
     for note in report["notes"]:
         yield tag("p", note)
     yield tag("h2", "At a glance")

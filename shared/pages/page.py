@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from shared.pages.batches import batch_sections
-from shared.pages.frame import document
+from shared.pages.frame import document, opening
 from shared.pages.machine import badge, checks, machine_section, told
 from shared.pages.markup import (
     Content,
@@ -73,9 +73,7 @@ def page(report: Report, address: str) -> str:
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
-    yield tag("p", "Replant", class_="brand")
-    yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", summary(report), class_="lead")
+    yield from opening(named, report["state"], summary(report))
     yield from _next(report)
     if "batches" in report:
         yield _facts({**report, "machines": []}, address)

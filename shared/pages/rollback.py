@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from shared.pages.frame import document
-from shared.pages.machine import badge
+from shared.pages.frame import document, opening
 from shared.pages.many import LISTED, heading, reasons
 from shared.pages.markup import Html, code, facts, table, tag
 from shared.pages.words import Report, between, count, moment
@@ -39,9 +38,7 @@ def tally(report: Report, counts: Report) -> str:
 
 
 def _parts(report: Report, named: str, address: str) -> Iterator[Html]:
-    yield tag("p", "Replant", class_="brand")
-    yield tag("h1", f"{named} ", badge(report["state"]))
-    yield tag("p", f"Objects: {tally(report, report['counts'])}.", class_="lead")
+    yield from opening(named, report["state"], f"Objects: {tally(report, report['counts'])}.")
     yield tag("h2", "At a glance")
     yield facts(
         (

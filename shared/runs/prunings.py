@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.aws.table import Table
+from shared.models.base import Value
 from shared.models.migrations import Part
-from shared.models.prunings import Known, Parts, Plan, Run, Swept, Withdrawn
+from shared.models.prunings import Done, Parts, Plan, Run, Swept, Withdrawn
 from shared.models.row_keys import RECORD, pruning_partition
 from shared.runs.working import Working
 
@@ -60,30 +61,34 @@ class Notes:
         self._kept.put(PLAN, self._plan.model_dump_json().encode())
 
     def parts(self) -> tuple[Part, ...]:
-        """What is to be swept; none where nothing is withdrawn yet."""
-        if self._kept.find(PARTS, Run) is None:
+        """What is to be swept; none where nothing is to be withdrawn yet."""
+        if self._kept.find(PARTS, Done) is None:
             return ()
         return Parts.model_validate_json(self._kept.get(f"{PARTS}.json")).parts
 
     def save_parts(self, parts: tuple[Part, ...], now: datetime) -> None:
-        self._kept.put(f"{PARTS}.json", Parts(parts=parts).model_dump_json().encode())
-        self._kept.save(PARTS, self.run(), now)
+        self._save_whole(PARTS, Parts(parts=parts), now)
 
     def withdrawn(self) -> Withdrawn | None:
-        """The row says that the file is whole."""
-        if self._kept.find(WITHDRAWN, Run) is None:
+        if self._kept.find(WITHDRAWN, Done) is None:
             return None
         return Withdrawn.model_validate_json(self._kept.get(f"{WITHDRAWN}.json"))
 
-    def save_withdrawn(self, withdrawn: Withdrawn, now: datetime) -> None:
-        self._kept.put(f"{WITHDRAWN}.json", withdrawn.model_dump_json().encode())
-        self._kept.save(WITHDRAWN, self.run(), now)
+    def save_withdrawn(self, withdrawn: Withdrawn) -> None:
+        self._save_whole(WITHDRAWN, withdrawn, withdrawn.at)
 
-    def known(self) -> Known | None:
-        return self._kept.find(KNOWN, Known)
+    def known_at(self) -> datetime | None:
+        """Since when the catalogue knows that the points are gone: nobody finds them any more."""
+        found = self._kept.find(KNOWN, Done)
+        return found.at if found else None
 
-    def save_known(self, known: Known, now: datetime) -> None:
-        self._kept.save(KNOWN, known, now)
+    def save_known(self, now: datetime) -> None:
+        self._kept.save(KNOWN, Done(at=now), now)
+
+    def _save_whole(self, name: str, body: Value, now: datetime) -> None:
+        """In a file; the row says that it is whole."""
+        self._kept.put(f"{name}.json", body.model_dump_json().encode())
+        self._kept.save(name, Done(at=now), now)
 
     def save_swept(self, part: int, swept: Swept, now: datetime) -> None:
         self._kept.save(f"{SWEPT}{part:05}", swept, now)

@@ -15,11 +15,14 @@ import pytest
 
 from local.samples.encoding import noise
 from local.samples.world import VmBackup, a_vm_backup
+from shared.catalogue.rows import Row
+from shared.copies.pruning import Policy, judge, only_needed, together
 from shared.errors import InvalidRequest, NotFound, Refused
 from shared.models.base import to_instant
-from shared.models.migrations import Writes, Written
+from shared.models.migrations import Part, Writes, Written
 from shared.models.prunings import PruneRequest
 from shared.models.restore_points import RestorePoint, State
+from shared.models.row_keys import KEPT, POINT, engine_volume, point_partition
 from shared.runs.holds import COPYING, PRUNING, Holds
 from shared.validation import parse
 from shared.workflows.clock import Clock
@@ -31,10 +34,10 @@ from shared.workflows.prune.steps import SPARE, take_step
 from shared.workflows.prune.sweeping import LAG, PATIENCE
 from tests.copying_s3 import Killed
 from tests.memory_services import MemoryExecutions
-from tests.memory_table import MemoryTable
+from tests.memory_table import MemoryTable, Watched
 from tests.scenarios import BUCKET, FAR, IMAGE, NOW, STATE, Happened, points, target
 from tests.template import ROOT
-from tests.unit.test_migrating import COPY, DATA, FOLDERS, MIB, Lab
+from tests.unit.test_migrating import COPY, DATA, FOLDERS, MIB, Lab, volume_cfg
 from tests.unit.test_reconciles_start import MACHINE, StepFunctions
 
 DAYS = {"first": "2026-05-01T01:00:00Z", "second": "2026-05-02T01:00:00Z"}
@@ -88,8 +91,7 @@ class PruneLab(Lab):
     ) -> dict[str, Any]:
         """As the state machine does."""
         id_ = self.begin(execution, **request)
-        written = self.written().model_dump()
-        following = self.prune_step("check", id=id_, written=written)["next"]
+        following = self.check(id_)
         if following == "withdraw":
             self.until_done("withdraw", id_, seconds)
         if following != "report":
@@ -97,6 +99,18 @@ class PruneLab(Lab):
         output = self.prune_step("report", id=id_)
         self.sleep(1)
         return output
+
+    def check(self, id_: str) -> str:
+        """What comes next."""
+        answer = self.prune_step("check", id=id_, written=self.written().model_dump())
+        return str(answer["next"])
+
+    def withdraw(self, **request: Any) -> str:
+        """The id of a pruning that has got so far."""
+        id_ = self.begin(**request)
+        self.check(id_)
+        assert self.prune_step("withdraw", id=id_) == {"id": id_, "done": True, "waits": False}
+        return id_
 
     def until_done(self, step: str, id_: str, seconds: float) -> None:
         for _ in range(MOST_CALLS):
@@ -198,6 +212,16 @@ def test_old_copies_go_with_what_nothing_else_needs(lab: PruneLab, line: Line) -
     assert abs(output["deleted"]["bytes"] - (size - lab.size())) < 100
     assert lab.copies() == {"newest": State.RESTORABLE}
     assert lab.source() == before
+    # Two of metadata and two records; the blocks that the first two wrote over are one each.
+    assert output["deleted"]["objects"] == 2 + 2 + 2
+    assert records_known(lab, line) == {line.copied["newest"].volumes[0].engine_backup}
+
+
+def records_known(lab: PruneLab, line: Line) -> set[str]:
+    """The copied records of which the catalogue believes that they are there."""
+    partition, _ = engine_volume(BUCKET, COPY, line.first.volumes[0].name)
+    rows = map(Row.of, lab.table.query(partition, "backup#"))
+    return {row.sk.removeprefix("backup#") for row in rows if not row.deleted}
 
 
 def test_the_same_again_finds_nothing_to_do(lab: PruneLab, line: Line) -> None:
@@ -298,7 +322,7 @@ def test_a_place_that_may_not_be_pruned_is_refused(lab: PruneLab, line: Line) ->
     lab.world.settle([keeping("east-s3", prefix="", number=5)])
     with pytest.raises(
         Refused,
-        match=r"holds 1 restore points that are no copies, such as default/web01, backup newest",
+        match=r"holds restore points that are no copies: default/web01, backup newest",
     ):
         lab.begin(target="east-s3")
     writes = Written(places=(Writes(cluster="east", url=f"s3://{BUCKET}/{COPY}", by="Setting"),))
@@ -387,9 +411,7 @@ def test_a_migration_comes_before_the_rest_of_a_volume(
 ) -> None:
     """And may copy again what is half deleted."""
     monkeypatch.setattr("shared.aws.objects.DELETED_AT_ONCE", 1)
-    pruning_ = lab.begin()
-    lab.prune_step("check", id=pruning_, written=lab.written().model_dump())
-    assert lab.prune_step("withdraw", id=pruning_)["done"]
+    pruning_ = lab.withdraw()
     lab.sleep(60)
     assert lab.prune_step("sweep", id=pruning_)["waits"]
     lab.sleep(60)
@@ -406,17 +428,18 @@ def test_a_migration_comes_before_the_rest_of_a_volume(
 def test_it_waits_for_restores_that_may_read_there(lab: PruneLab, line: Line) -> None:
     there = lab.there()
     id_ = lab.begin()
-    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    lab.check(id_)
     lab.executions.running["restore-1"] = lab.now - timedelta(hours=1)
     assert lab.prune_step("withdraw", id=id_) == {"id": id_, "done": False, "waits": True}
     assert lab.there() == there
     lab.executions.running = {"later": lab.now + timedelta(minutes=1)}
     assert lab.prune_step("withdraw", id=id_)["done"], "that one finds what it may use"
-    assert lab.prune_step("sweep", id=id_)["waits"], "the catalogue has not heard of it"
+    waits = {"id": id_, "done": False, "waits": True}
+    assert lab.prune_step("sweep", id=id_) == waits, "the catalogue has not heard of it"
     lab.sleep(60)
-    assert lab.prune_step("sweep", id=id_)["waits"], "one may just have read the catalogue"
+    assert lab.prune_step("sweep", id=id_) == waits, "one may just have read the catalogue"
     lab.sleep(60)
-    assert lab.prune_step("sweep", id=id_)["waits"], "it goes by what it has read"
+    assert lab.prune_step("sweep", id=id_) == waits, "it goes by what it has read"
     lab.now += timedelta(minutes=1)
     lab.executions.running = {"latest": lab.now}
     assert lab.prune_step("sweep", id=id_)["done"]
@@ -426,9 +449,7 @@ def test_it_waits_for_restores_that_may_read_there(lab: PruneLab, line: Line) ->
 def test_a_catalogue_that_hears_nothing_is_told(lab: PruneLab, line: Line) -> None:
     """Of what it still shows somebody might begin a restore."""
     lab.deliver = False
-    id_ = lab.begin()
-    lab.prune_step("check", id=id_, written=lab.written().model_dump())
-    assert lab.prune_step("withdraw", id=id_)["done"]
+    id_ = lab.withdraw()
     blocks = {key for key in lab.there() if key.endswith(".blk")}
     lab.sleep(PATIENCE.total_seconds() - 1)
     assert lab.prune_step("sweep", id=id_)["waits"]
@@ -443,9 +464,7 @@ def test_a_catalogue_that_hears_nothing_is_told(lab: PruneLab, line: Line) -> No
 
 
 def test_what_is_copied_again_meanwhile_stays_whole(lab: PruneLab, line: Line) -> None:
-    id_ = lab.begin()
-    lab.prune_step("check", id=id_, written=lab.written().model_dump())
-    assert lab.prune_step("withdraw", id=id_)["done"]
+    id_ = lab.withdraw()
     lab.sleep(1)
     point = lab.arrive(line.second)
     lab.migrate(select={"id": point.id})
@@ -455,9 +474,7 @@ def test_what_is_copied_again_meanwhile_stays_whole(lab: PruneLab, line: Line) -
 
 
 def test_what_the_catalogue_does_not_know_yet_stays_whole(lab: PruneLab, line: Line) -> None:
-    id_ = lab.begin()
-    lab.prune_step("check", id=id_, written=lab.written().model_dump())
-    assert lab.prune_step("withdraw", id=id_)["done"]
+    id_ = lab.withdraw()
     lab.sleep(1)
     metadata = dict(line.second)[line.second.key]
     lab.s3.put_object(Bucket=BUCKET, Key=COPY + line.second.key, Body=metadata)
@@ -468,7 +485,7 @@ def test_what_the_catalogue_does_not_know_yet_stays_whole(lab: PruneLab, line: L
 def test_what_was_judged_is_judged_again_before_it_is_deleted(lab: PruneLab, line: Line) -> None:
     """A pruning may have waited for days, in which the source has lost its backups."""
     id_ = lab.begin()
-    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    lab.check(id_)
     lab.forget(line.newest)
     there = lab.there()
     lab.until_done("withdraw", id_, 900)
@@ -478,6 +495,132 @@ def test_what_was_judged_is_judged_again_before_it_is_deleted(lab: PruneLab, lin
     assert "no newer restorable backup" in reasons_of(lab, output)["first"]
 
 
+@pytest.mark.parametrize("step", ["withdraw", "sweep"])
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("an original comes", "that are no copies: default/alien"),
+        ("the place moves", "elsewhere"),
+    ],
+)
+def test_a_place_that_is_another_one_by_then_is_left_alone(
+    lab: PruneLab, line: Line, what: str, said: str, step: str
+) -> None:
+    """A cluster writes the blocks of a backup before its record, which names them."""
+    id_ = lab.begin() if step == "withdraw" else lab.withdraw()
+    assert lab.check(id_) == step
+    lab.sleep(1)
+    if step == "sweep":
+        assert lab.prune_step("sweep", id=id_)["waits"]
+        lab.sleep(60)
+    if what == "the place moves":
+        lab.world.settle([keeping(prefix="elsewhere/", number=3)])
+    else:
+        lab.arrive(a_vm_backup("alien", backup="alien", data=DATA), prefix=COPY)
+    there = lab.there()
+    with pytest.raises(Refused, match=said):
+        lab.prune_step(step, id=id_)
+    assert lab.there() == there
+
+
+def test_what_the_catalogue_shows_no_more_is_not_deleted(lab: PruneLab, line: Line) -> None:
+    id_ = lab.begin()
+    lab.check(id_)
+    del lab.table.packed[point_partition(line.copied["first"].id), POINT]
+    lab.until_done("withdraw", id_, 900)
+    lab.until_done("sweep", id_, 900)
+    output = lab.prune_step("report", id=id_)
+    assert [each["id"] for each in output["points"]] == [line.copied["second"].id]
+    assert reasons_of(lab, output)["first"] == "The catalogue does not show it any more."
+    assert line.first.key in lab.there()
+
+
+def test_of_several_that_stay_the_volume_names_the_newest(lab: PruneLab, line: Line) -> None:
+    second = lab.arrive(line.second)
+    lab.prune()
+    volume = volume_cfg(lab.there())
+    assert volume["LastBackupName"] == line.copied["newest"].volumes[0].engine_backup
+    assert lab.there() == only_copied("second", "newest")
+    assert second.id
+
+
+# --- the policy, by itself ----------------------------------------------------------------------
+
+POLICY = Policy(timedelta(days=30), NOW)
+
+
+def a_copy(line: Line, name: str, **changes: Any) -> RestorePoint:
+    return line.copied[name].model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "goes"),
+    [
+        ({}, True),
+        ({"copy_of": "another"}, False),
+        ({"state": State.INCOMPLETE}, False),
+        ({"cluster": "west"}, False),
+        ({"vm": "web02"}, False),
+    ],
+    ids=["a newer backup", "a copy", "incomplete", "another cluster's", "another machine's"],
+)
+def test_only_a_newer_restorable_backup_at_its_source_lets_a_copy_go(
+    line: Line, change: dict[str, Any], goes: bool
+) -> None:
+    """A copy in a third place is as good as none: it may go by the same reasoning."""
+    newer = a_copy(line, "newest", copy_of=None, target="east-s3", id="n").model_copy(update=change)
+    first, second = line.copied["first"], line.copied["second"]
+    (verdict, newest) = judge([first, second], {}, [newer], POLICY)
+    assert (verdict.copy, verdict.reason is None) == (first, goes)
+    assert newest.reason
+
+
+def test_a_backup_of_the_same_instant_is_no_newer_one(line: Line) -> None:
+    first, second = line.copied["first"], line.copied["second"]
+    same = first.model_copy(update={"copy_of": None, "id": "same"})
+    verdict, _ = judge([first, second], {}, [same], POLICY)
+    assert "no newer restorable backup" in str(verdict.reason)
+
+
+@pytest.mark.parametrize("state", [State.RESTORABLE, State.INCOMPLETE, State.CORRUPT])
+def test_an_original_that_is_there_keeps_its_copy_whatever_it_is_good_for(
+    line: Line, state: State
+) -> None:
+    first = line.copied["first"]
+    original = first.model_copy(update={"id": first.copy_of, "copy_of": None, "state": state})
+    (verdict,) = judge(
+        [first], {original.id: original}, [], POLICY._replace(gone=frozenset({"default/web01"}))
+    )
+    assert verdict.reason == f"Its original {original.id} is still there."
+
+
+def a_part(kind: Any, name: str, *backups: str) -> Part:
+    return Part(kind=kind, bucket=BUCKET, base="", name=name, backups=backups)
+
+
+def test_parts_of_two_prunings_are_swept_together_and_images_never() -> None:
+    one = [a_part("image", "i"), a_part("volume", "v", "a", "b"), a_part("folder", "f")]
+    other = [a_part("volume", "v", "b", "c"), a_part("volume", "w", "d"), a_part("image", "j")]
+    assert together(one, other) == (
+        a_part("volume", "v", "a", "b", "c"),
+        a_part("folder", "f"),
+        a_part("volume", "w", "d"),
+    )
+
+
+def test_of_parts_only_what_is_named_is_swept() -> None:
+    parts = [
+        a_part("volume", "v", "a", "b"),
+        a_part("volume", "a", "c"),
+        a_part("folder", "f"),
+        a_part("folder", "g"),
+    ]
+    assert list(only_needed(parts, {"a", "f"})) == [
+        a_part("volume", "v", "a"),
+        a_part("folder", "f"),
+    ]
+
+
 # --- beside others ---------------------------------------------------------------------------
 
 
@@ -485,7 +628,7 @@ def test_a_migration_waits_for_a_pruning_which_gives_way(lab: PruneLab, line: Li
     """Between two volumes; and goes on when the migration has ended."""
     a_line(lab, "web02")
     pruning_, (point, *_) = lab.begin(), points(lab.table, vm="default/web01", target="east-s3")
-    lab.prune_step("check", id=pruning_, written=lab.written().model_dump())
+    lab.check(pruning_)
     assert lab.prune_step("withdraw", id=pruning_)["done"]
     for _ in range(2):
         assert lab.prune_step("sweep", id=pruning_)["waits"]
@@ -535,7 +678,7 @@ def test_a_migration_that_was_believed_dead_makes_nothing_known(
 def test_of_two_prunings_of_a_place_one_waits(lab: PruneLab, line: Line) -> None:
     one, other = lab.begin("one"), lab.begin("other")
     for each in (one, other):
-        lab.prune_step("check", id=each, written=lab.written().model_dump())
+        lab.check(each)
     seen: list[dict[str, Any]] = []
 
     def come_between(name: str, _: Any) -> None:
@@ -572,6 +715,42 @@ def test_of_a_hold_and_who_looks_for_it_one_sees_the_other() -> None:
     assert not holds.is_pruned(after)
     assert not holds.begin_to_prune("x-2", after)
     assert holds.begin_to_prune("x-2", after + COPYING)
+
+
+def test_a_migration_that_goes_on_is_heard_of_again(lab: PruneLab) -> None:
+    """And of one place nobody hears at another."""
+    holds, now = lab.holds, NOW
+    assert holds.begin_to_copy("m-1", now)
+    for hour in range(1, 4):
+        later = now + hour * (COPYING - timedelta(seconds=1))
+        assert holds.is_copied_to(later)
+        assert holds.go_on_copying("m-1", later)
+        assert not holds.begin_to_prune("x-1", later)
+    elsewhere = Holds(lab.table, "elsewhere")
+    assert not elsewhere.is_copied_to(later)
+    assert elsewhere.begin_to_prune("x-1", later)
+
+
+def test_a_migration_that_comes_back_just_now_may_go_on() -> None:
+    """It says so between the two looks of who would delete: that one gives way."""
+    table, now = MemoryTable(), NOW
+    holds = Holds(table, "copy")
+    assert holds.begin_to_copy("m-1", now)
+    late = now + COPYING
+    calls = count()
+
+    def come_back() -> None:
+        if next(calls) == 2:  # its row is read, and not marked as lost yet
+            assert holds.go_on_copying("m-1", late)
+
+    assert not Holds(Watched(table, come_back), "copy").begin_to_prune("x-1", late)
+    assert holds.go_on_copying("m-1", late)
+
+
+def test_rows_of_holds_are_forgotten_in_the_end(lab: PruneLab) -> None:
+    lab.holds.begin_to_copy("m-1", NOW)
+    (packed,) = (row for key, row in lab.table.packed.items() if key[1] == "m-1")
+    assert int(packed["expires"]["N"]) == int((NOW + COPYING + KEPT).timestamp())
 
 
 # --- what cannot be deleted ------------------------------------------------------------------
@@ -721,7 +900,7 @@ def test_a_folder_that_is_copied_again_meanwhile_stays(
     lab.now = folders["b2"].taken_at + timedelta(days=91)
     id_ = lab.begin(gone=["db/pg-1"])
     before = lab.there()
-    lab.prune_step("check", id=id_, written=lab.written().model_dump())
+    lab.check(id_)
     assert lab.prune_step("withdraw", id=id_)["done"]
     lab.sleep(1)
     for key, body in before.items():

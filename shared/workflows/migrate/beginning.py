@@ -67,14 +67,12 @@ def check(clients: Clients, id_: str, written: Any) -> bool:
     """
     notes = clients.notes(id_)
     run, said = notes.run(), Written.model_validate(written)
-    for each in said.places:
-        if each.url == run.place:
-            raise Refused(
-                f"to: cluster {each.cluster} writes its backups to {each.url} ({each.by})."
-                " Copies there would get into its way, and it into theirs. Copy to another bucket"
-                " or prefix, with a target document of its own.",
-                "to",
-            )
+    if who := said.to(run.place):
+        raise Refused(
+            f"to: {who}. Copies there would get into its way, and it into theirs. Copy to another"
+            " bucket or prefix, with a target document of its own.",
+            "to",
+        )
     rules = bucket_rules.look(clients.s3, run.bucket)
     dangers = retention.problems(rules, run.bucket, run.prefix)
     said = said.model_copy(update={"notes": (*said.notes, *dangers)})

@@ -5,14 +5,12 @@ from typing import Any
 
 from shared.models.base import to_instant
 from shared.models.migrations import Amount, Closure, Gathered, Published, Run, Selected
+from shared.pages.many import brief
 from shared.pages.words import count, size
 from shared.runs.files import StateBucket
 from shared.workflows.migrate.clients import Clients
 from shared.workflows.migrate.publishing import Known, known
 from shared.workflows.publishing import publish_migration
-
-TOLD = 5
-"""Points that were not copied, in a message."""
 
 
 def report(clients: Clients, id_: str, restore: Any) -> dict[str, Any]:
@@ -129,9 +127,7 @@ def _tell(
         f" {copied.objects} objects ({size(copied.bytes)}) were copied.",
     ]
     names = {each.id: each.name for each in closure.points}
-    said += [f"Not copied: {names[id_]}: {lost[id_]}" for id_ in list(lost)[:TOLD]]
-    if len(lost) > TOLD:
-        said.append(f"And {len(lost) - TOLD} more, which the report names.")
+    said += brief([f"Not copied: {names[id_]}: {why}" for id_, why in lost.items()])
     said.append(f"Report: {output['report']}")
     clients.sns.publish(
         TopicArn=clients.names.topic,

@@ -21,9 +21,6 @@ from shared.workflows.prune import judging
 from shared.workflows.prune.clients import Clients
 from shared.workflows.prune.judging import Place
 
-NAMED = 3
-"""Restore points in a sentence."""
-
 
 def begin(clients: Clients, body: Any, execution: str, name: str) -> Run:
     """BODY is the request as somebody typed it, NAME that of the EXECUTION. A repeated call goes on
@@ -50,7 +47,7 @@ def begin(clients: Clients, body: Any, execution: str, name: str) -> Run:
         dry_run=request.dry_run,
     )
     place = judging.find_place(clients.table, target)
-    _check_copies_only(place)
+    judging.check_copies_only(place)
     asked = tuple(_check_nobody_brings(clients, target))
     judging.check_gone(place, request.gone)
     return notes.begin(run, _plan(clients, place, run, asked))
@@ -62,19 +59,17 @@ def check(clients: Clients, id_: str, written: Any) -> str:
     """
     notes = clients.notes(id_)
     run, said = notes.run(), Written.model_validate(written)
-    for each in said.places:
-        if each.url == run.place:
-            raise Refused(
-                f"target: cluster {each.cluster} writes its backups to {each.url} ({each.by})."
-                " Copies are deleted only where nobody writes backups: Longhorn would lose blocks"
-                " that its newest need.",
-                "target",
-            )
+    if who := said.to(run.place):
+        raise Refused(
+            f"target: {who}. Copies are deleted only where nobody writes backups: Longhorn would"
+            " lose blocks that its newest need.",
+            "target",
+        )
     notes.note(said.notes)
     plan = notes.plan()
     if not plan.points and not plan.left_over:
         return "report"
-    return "sweep" if run.dry_run else "withdraw"
+    return "sweep" if run.dry_run or notes.withdrawn() else "withdraw"
 
 
 def _policy_of(target: BackupTarget) -> timedelta:
@@ -87,17 +82,6 @@ def _policy_of(target: BackupTarget) -> timedelta:
             "target",
         )
     return target.keep_copies
-
-
-def _check_copies_only(place: Place) -> None:
-    if originals := place.originals:
-        named = ", ".join(f"{_name(each)} ({each.id})" for each in originals[:NAMED])
-        raise Refused(
-            f"target: {place.target.url} holds {len(originals)} restore points that are no copies,"
-            f" such as {named}. Backups are never pruned at their source. Copy to a place that has"
-            " a target document of its own.",
-            "target",
-        )
 
 
 def _check_nobody_brings(clients: Clients, target: BackupTarget) -> Iterator[str]:
@@ -169,8 +153,6 @@ def _doomed(point: Selected) -> Doomed:
 
 
 def _kept(point: RestorePoint, reason: str | None) -> Kept:
-    return Kept(id=point.id, name=_name(point), taken_at=point.taken_at, reason=reason or "")
-
-
-def _name(point: RestorePoint) -> str:
-    return f"{point.namespace}/{point.vm}, backup {point.backup}"
+    return Kept(
+        id=point.id, name=judging.name_of(point), taken_at=point.taken_at, reason=reason or ""
+    )

@@ -8,7 +8,7 @@ from shared.catalogue import documents, reading
 from shared.copies import pruning
 from shared.copies.closure import Needs
 from shared.copies.pruning import Policy, Verdict, machine_of
-from shared.errors import NotFound
+from shared.errors import NotFound, Refused
 from shared.layouts import registry
 from shared.models.documents import BackupTarget
 from shared.models.prunings import Run
@@ -17,6 +17,9 @@ from shared.restore.select import Choice
 from shared.validation import listed
 from shared.workflows.clock import Clock
 from shared.workflows.migrate.needing import needs_of
+
+NAMED = 3
+"""Restore points in a sentence."""
 
 
 class Place(NamedTuple):
@@ -58,6 +61,37 @@ def find_place(table: Table, target: BackupTarget) -> Place:
         point = RestorePoint.model_validate_json(row["body"])
         (live if point.target == target.id else others).append(point)
     return Place(target, tuple(live), tuple(others))
+
+
+def look_again(table: Table, run: Run) -> Place:
+    """The place of a pruning that has begun some time ago. Raises NotFound, and Refused where it is
+    another one now, or holds backups that are no copies.
+    """
+    place = find_place(table, find_target(table, run.target))
+    if place.target.url.rstrip("/") != run.place.rstrip("/"):
+        raise Refused(
+            f"target: targets/{run.target}.yaml names {place.target.url} now; this pruning began"
+            f" with {run.place}. Start another one.",
+            "target",
+        )
+    check_copies_only(place)
+    return place
+
+
+def check_copies_only(place: Place) -> None:
+    """Raises Refused."""
+    if originals := place.originals:
+        named = listed((name_of(each) for each in originals), most=NAMED)
+        raise Refused(
+            f"target: {place.target.url} holds restore points that are no copies: {named}. Backups"
+            " are never pruned at their source. Copy to a place that has a target document of its"
+            " own.",
+            "target",
+        )
+
+
+def name_of(point: RestorePoint) -> str:
+    return f"{point.namespace}/{point.vm}, backup {point.backup}"
 
 
 def judge(table: Table, place: Place, run: Run, clock: Clock) -> list[Verdict]:

@@ -6,6 +6,7 @@ from typing import Any
 from shared.models.base import to_instant
 from shared.models.migrations import Amount, Part
 from shared.models.prunings import Doomed, Kept, Plan, Run, Swept, Withdrawn
+from shared.pages.many import brief
 from shared.pages.pruning import PLANNED
 from shared.pages.words import count, size
 from shared.runs.files import StateBucket
@@ -16,9 +17,6 @@ from shared.workflows.publishing import publish_pruning
 
 MOST_POINTS = 1000
 """In an execution's output, which has 256 KiB; all of them are in the report."""
-
-TOLD = 5
-"""Problems in a message."""
 
 
 def report(clients: Clients, id_: str) -> dict[str, Any]:
@@ -97,9 +95,7 @@ def _tell(
         f"{count(len(output['points']), 'copied restore point')} deleted,"
         f" {count(deleted.objects, 'object')} ({size(deleted.bytes)}).",
     ]
-    said += [f"Left alone: {each['part']}: {each['reason']}" for each in problems[:TOLD]]
-    if len(problems) > TOLD:
-        said.append(f"And {len(problems) - TOLD} more, which the report names.")
+    said += brief([f"Left alone: {each['part']}: {each['reason']}" for each in problems])
     said.append(f"Report: {output['report']}")
     clients.sns.publish(
         TopicArn=clients.names.topic,

@@ -5,7 +5,7 @@ there, whoever sweeps again finds what is left to do.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,13 +19,14 @@ from shared.layouts import keys, volume_records
 from shared.layouts.volume_records import Last
 from shared.models.base import to_instant, url_of
 from shared.models.migrations import Amount, Part
-from shared.models.prunings import Doomed, Known, Run, Swept, Withdrawn
+from shared.models.prunings import Doomed, Run, Swept, Withdrawn
 from shared.models.restore_points import State
 from shared.models.row_keys import REFERENCE, volume_partition
 from shared.runs.prunings import Notes
 from shared.workflows.migrate.gathering import read_blocks
 from shared.workflows.prune import judging
 from shared.workflows.prune.clients import Clients
+from shared.workflows.prune.judging import Place
 from shared.workflows.prune.quiet import alone
 from shared.workflows.prune.withdrawing import metadata_there, tell_catalogue
 
@@ -64,19 +65,21 @@ def sweep(clients: Clients, id_: str, seconds: float) -> Progress:
     notes = clients.notes(id_)
     run = notes.run()
     if run.dry_run:
-        return Progress(_sweep(clients, run, list(notes.plan().points), end))
+        place = judging.look_again(clients.table, run)
+        return Progress(_sweep(clients, run, place, list(notes.plan().points), end))
     withdrawn = notes.withdrawn()
     assert withdrawn is not None  # noqa: S101  # that step comes before this one
     ids = set(withdrawn.points)
     gone = [each for each in notes.plan().points if each.id in ids]
-    known = notes.known() or _see_known(clients, run, withdrawn, gone)
+    known = notes.known_at() or _see_known(clients, run, withdrawn, gone)
     # Restores that were started later have not found these points.
-    if known is None or clients.clock.now() < known.at + LAG:
+    if known is None or clients.clock.now() < known + LAG:
         return Progress(done=False, waits=True)
-    with alone(clients, run, known.at + LAG) as is_alone:
+    with alone(clients, run, known + LAG) as is_alone:
         if not is_alone:
             return Progress(done=False, waits=True)
-        return Progress(_sweep(clients, run, gone, end))
+        place = judging.look_again(clients.table, run)
+        return Progress(_sweep(clients, run, place, gone, end))
 
 
 def parts_of(notes: Notes, run: Run) -> tuple[Part, ...]:
@@ -89,9 +92,9 @@ def parts_of(notes: Notes, run: Run) -> tuple[Part, ...]:
 
 def _see_known(
     clients: Clients, run: Run, withdrawn: Withdrawn, gone: list[Doomed]
-) -> Known | None:
-    """None while the catalogue shows points that are withdrawn, and not copied again since. Raises
-    Refused when that lasts.
+) -> datetime | None:
+    """Since when the catalogue knows; None while it shows points that are withdrawn, and not copied
+    again since. Raises Refused when that lasts.
     """
     shown = reading.by_id(clients.table, (each.id for each in gone))
     again = metadata_there(clients, run, gone)
@@ -102,9 +105,8 @@ def _see_known(
     ]
     now = clients.clock.now()
     if not unknown:
-        known = Known(at=now)
-        clients.notes(run.id).save_known(known, now)
-        return known
+        clients.notes(run.id).save_known(now)
+        return now
     if now >= withdrawn.at + PATIENCE:
         raise Refused(
             f"The catalogue still shows {unknown[0].name} ({unknown[0].id}), whose metadata was"
@@ -114,7 +116,7 @@ def _see_known(
     return None
 
 
-def _sweep(clients: Clients, run: Run, gone: list[Doomed], end: float) -> bool:
+def _sweep(clients: Clients, run: Run, place: Place, gone: list[Doomed], end: float) -> bool:
     """Whether all parts are done. Of a part that is paused is done what it says; whoever copies
     meanwhile finds a volume as after a call that was killed, of which blocks are missing that the
     records of deleted points name.
@@ -126,7 +128,7 @@ def _sweep(clients: Clients, run: Run, gone: list[Doomed], end: float) -> bool:
         for number, part in enumerate(parts_of(notes, run))
         if number not in swept or not swept[number].done
     }
-    needed = _find_needed(clients, run, left.values(), gone)
+    needed = _find_needed(clients, run, place, left.values(), gone)
 
     def must_pause() -> bool:
         others_come = not run.dry_run and holds.is_copied_to(clients.clock.now())
@@ -143,16 +145,16 @@ def _sweep(clients: Clients, run: Run, gone: list[Doomed], end: float) -> bool:
     return True
 
 
-def _find_needed(clients: Clients, run: Run, parts: Collection[Part], gone: list[Doomed]) -> Needed:
+def _find_needed(
+    clients: Clients, run: Run, place: Place, parts: Collection[Part], gone: list[Doomed]
+) -> Needed:
     there = {} if run.dry_run or not parts else metadata_there(clients, run, gone)
     again = frozenset(each.id for each in gone if each.key in there)
     needed = Needed(frozenset(each.id for each in gone) - again, again)
     if not any(each.kind == "folder" for each in parts):
         return needed
-    target = judging.find_target(clients.table, run.target)
-    live = judging.find_place(clients.table, target).live
-    stay = [each for each in live if each.of_images and each.id not in needed.gone]
-    found = closure(judging.needs(clients.table, target, stay))
+    stay = [each for each in place.live if each.of_images and each.id not in needed.gone]
+    found = closure(judging.needs(clients.table, place.target, stay))
     unknown = next((each.name for each in found.points if each.blocked), None)
     files = frozenset(file.key for part in found.parts for file in part.files)
     return needed._replace(files=files, unknown=unknown)

@@ -18,7 +18,7 @@ from shared.workflows.queueing import send
 
 def withdraw(clients: Clients, id_: str) -> bool:
     """Whether it is done; not while others are at work in the place. Killed anywhere, it is called
-    again, and finds gone what it has deleted.
+    again, and finds gone what it has deleted. Raises Refused for a place that is another one now.
     """
     notes = clients.notes(id_)
     if notes.withdrawn():
@@ -27,9 +27,9 @@ def withdraw(clients: Clients, id_: str) -> bool:
     with alone(clients, run, run.began) as is_alone:
         if not is_alone:
             return False
-        # What was asked first may be days old by now.
-        kept = _kept_now(clients, run)
+        # What was judged first may be days old by now.
         plan = notes.plan()
+        kept = _kept_now(clients, run, plan.points)
         going = [each for each in plan.points if each.id not in kept]
         names = {name for each in going for name in each.needs}
         # Before anything is deleted: whoever ends this one's work must find what it was.
@@ -39,17 +39,14 @@ def withdraw(clients: Clients, id_: str) -> bool:
         clients.holds(run.target).note_unfinished(id_)
         amount, denied = _delete(clients, run, going)
         tell_catalogue(clients, run, (each.key for each in going))
-    now = clients.clock.now()
     reasons = kept | denied
     withdrawn = Withdrawn(
-        at=now,
+        at=clients.clock.now(),
         points=tuple(each.id for each in going if each.id not in denied),
-        kept=tuple(
-            _kept(each, reasons[each.id]) for each in notes.plan().points if each.id in reasons
-        ),
+        kept=tuple(_kept(each, reasons[each.id]) for each in plan.points if each.id in reasons),
         amount=amount,
     )
-    notes.save_withdrawn(withdrawn, now)
+    notes.save_withdrawn(withdrawn)
     return True
 
 
@@ -60,15 +57,18 @@ def tell_catalogue(clients: Clients, run: Run, keys: Iterable[str]) -> None:
     send(clients.sqs, clients.names.queue, looks)
 
 
-def _kept_now(clients: Clients, run: Run) -> dict[str, str]:
-    """Why copies stay, by their ids. One that is deleted already is none of them."""
-    target = judging.find_target(clients.table, run.target)
-    place = judging.find_place(clients.table, target)
-    if place.originals or (target.bucket, target.prefix) != (run.bucket, run.prefix):
-        why = "The place holds backups that are no copies now, or is another one."
-        return {each.id: why for each in place.live}
+def _kept_now(clients: Clients, run: Run, points: Iterable[Doomed]) -> dict[str, str]:
+    """Why some of these stay, by their ids."""
+    place = judging.look_again(clients.table, run)
     verdicts = judging.judge(clients.table, place, run, clients.clock)
-    return {each.copy.id: each.reason for each in verdicts if each.reason}
+    reasons = {each.copy.id: each.reason for each in verdicts}
+    there = metadata_there(clients, run, points)
+    kept = {each.id: why for each in points if (why := reasons.get(each.id))}
+    # One that is deleted already has no verdict any more, and nothing there.
+    for each in points:
+        if each.id not in reasons and each.key in there:
+            kept[each.id] = "The catalogue does not show it any more."
+    return kept
 
 
 def metadata_there(clients: Clients, run: Run, points: Iterable[Doomed]) -> dict[str, int]:
